@@ -1,0 +1,1 @@
+"""Text in, scores out; no Dask."""

@@ -1,0 +1,24 @@
+"""The four kinds of error a user meets, lowest layer so that every package can raise them.
+
+Each message says what is wrong, the value, what would be right, where, and what to do.
+"""
+
+
+class WinnowError(Exception):
+    """Base of every error that winnow raises on purpose; the CLI prints it without a traceback."""
+
+
+class RecipeError(WinnowError):
+    """The recipe (or a command-line value) must be corrected."""
+
+
+class ShardError(WinnowError):
+    """One shard cannot be used; names the shard, and may be retried or quarantined."""
+
+
+class LedgerError(WinnowError):
+    """Integrity is broken (a short or foreign sidecar, a funnel that does not close): stop."""
+
+
+class BackendError(WinnowError):
+    """The requested backend or cluster cannot be had on these workers."""

@@ -1,0 +1,128 @@
+"""Files and objects behind one small interface: local paths and fsspec URLs.
+
+Guarantees: `commit` makes a file appear whole or not at all (temporary name and rename on a file
+system, a single PUT on an object store), so whatever exists can be trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+TEMPORARY = ".tmp-"  # a name with this part is unfinished work and is never read
+
+
+def is_local(path: str) -> bool:
+    """Tell whether `path` is on a mounted file system (no URL scheme, or file://)."""
+    return "://" not in path or path.startswith("file://")
+
+
+def local_path(path: str) -> str:
+    """Strip an optional file:// from a local path."""
+    return path.removeprefix("file://")
+
+
+def filesystem(path: str) -> tuple[Any, str]:
+    """Return (fsspec file system, path inside it). Raises ImportError with the package to install."""
+    import fsspec
+
+    return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
+
+
+def join(root: str, *parts: str) -> str:
+    """Join with forward slashes, for paths and URLs alike."""
+    return "/".join([root.rstrip("/"), *parts])
+
+
+@contextlib.contextmanager
+def commit(path: str) -> Iterator[BinaryIO]:
+    """Yield a binary file that becomes `path` when the block ends without an error.
+
+    Local: written beside the target and renamed. Elsewhere: buffered and PUT once.
+    A failure leaves the old content (or nothing) and removes the temporary file.
+    """
+    if not is_local(path):
+        buffer = io.BytesIO()
+        yield buffer
+        fs, inner = filesystem(path)
+        fs.pipe_file(inner, buffer.getvalue())
+        return
+    target = local_path(path)
+    folder = os.path.dirname(target)
+    os.makedirs(folder or ".", exist_ok=True)
+    name = f"{TEMPORARY}{os.path.basename(target)}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = os.path.join(folder, name)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Commit `data` as `path`."""
+    with commit(path) as file:
+        file.write(data)
+
+
+def read_bytes(path: str) -> bytes:
+    """Return the whole content of `path`. Raises FileNotFoundError."""
+    if is_local(path):
+        with open(local_path(path), "rb") as file:
+            return file.read()
+    fs, inner = filesystem(path)
+    return cast(bytes, fs.cat_file(inner))
+
+
+def open_read(path: str) -> BinaryIO:
+    """Open `path` for seekable binary reading."""
+    if is_local(path):
+        return open(local_path(path), "rb")
+    fs, inner = filesystem(path)
+    return cast(BinaryIO, fs.open(inner, "rb"))
+
+
+def exists(path: str) -> bool:
+    """Tell whether a file or folder is there."""
+    if is_local(path):
+        return os.path.exists(local_path(path))
+    fs, inner = filesystem(path)
+    return bool(fs.exists(inner))
+
+
+def names(folder: str) -> set[str]:
+    """Return the names of finished files in `folder`; empty when the folder is missing."""
+    if is_local(folder):
+        try:
+            found = os.listdir(local_path(folder))
+        except FileNotFoundError:
+            return set()
+    else:
+        fs, inner = filesystem(folder)
+        if not fs.exists(inner):
+            return set()
+        found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(inner, detail=False)]
+    return {name for name in found if not name.startswith(TEMPORARY)}
+
+
+def remove(path: str) -> None:
+    """Remove a file or a whole folder; nothing happens when it is missing."""
+    if is_local(path):
+        target = local_path(path)
+        if os.path.isdir(target):
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(target)
+        return
+    fs, inner = filesystem(path)
+    if fs.exists(inner):
+        fs.rm(inner, recursive=True)

@@ -1,0 +1,1 @@
+"""Recipe, plan, run, report and the command line."""

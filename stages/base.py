@@ -1,0 +1,165 @@
+"""What a stage is: a frozen dataclass of parameters around pure functions.
+
+Two shapes: a `ShardStage` sees one document at a time (`annotate` -> facts, `decide` -> decisions);
+an `ExchangeStage` must bring equal keys together across shards. Facts depend on the text and on the
+parameters marked `fact=True`; decisions depend on facts and thresholds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.errors import RecipeError
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+DATA_FORMAT = 1  # version of every artefact that winnow writes
+
+
+def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
+    """Declare a stage parameter: `help` is shown by the CLI, `fact` marks what facts depend on.
+
+    `more` may hold choices=(...), ge=, le=, metavar=; the CLI and the JSON schema use them.
+    """
+    metadata = {"help": help, "fact": fact, **more}
+    if isinstance(default, list | dict | set):
+        raise TypeError("use a tuple as default")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """One verdict per row given to `decide`, arrays of shape (rows,).
+
+    reason: index into `reasons`, -1 where the row stays. value: the number that decided.
+    threshold: what it was compared with. NaN where there is none.
+    """
+
+    reason: npt.NDArray[np.int16]
+    reasons: tuple[str, ...]
+    value: FloatArray
+    threshold: FloatArray
+
+    @classmethod
+    def keep_all(cls, rows: int) -> Decisions:
+        nan = np.full(rows, np.nan)
+        return cls(np.full(rows, -1, np.int16), (), nan, nan)
+
+    @classmethod
+    def below(cls, value: FloatArray, threshold: float, reason: str) -> Decisions:
+        """Drop rows whose value is below the threshold (NaN counts as below)."""
+        dropped = ~(value >= threshold)
+        return cls(
+            np.where(dropped, 0, -1).astype(np.int16),
+            (reason,),
+            value.astype(np.float64),
+            np.full(len(value), float(threshold)),
+        )
+
+    @property
+    def dropped(self) -> BoolArray:
+        return self.reason >= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Parameters of one stage of a recipe. The constructor stores and validates; it opens nothing."""
+
+    name: str = param("", "name of this use; needed where a stage is used twice")
+    datasets: tuple[str, ...] = param((), "limit the stage to these datasets (default: all)")
+
+    use: ClassVar[str] = ""  # file name = stage name = CLI name = recipe key = sidecar folder
+    version: ClassVar[int] = 1  # raised when the same parameters would give other facts
+    summary: ClassVar[str] = ""  # one line for the CLI
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.use)
+        for f in dataclasses.fields(self):
+            self._check_bounds(f)
+        self.validate()
+
+    def _check_bounds(self, f: dataclasses.Field[Any]) -> None:
+        value = getattr(self, f.name)
+        choices = f.metadata.get("choices")
+        if choices and value not in choices:
+            raise self.error(f.name, value, "one of " + ", ".join(map(str, choices)))
+        low, high = f.metadata.get("ge"), f.metadata.get("le")
+        if value is None or (low is None and high is None):
+            return
+        if (low is not None and value < low) or (high is not None and value > high):
+            if high is None:
+                raise self.error(f.name, value, f"at least {low}")
+            raise self.error(f.name, value, f"in [{low}, {high}]")
+
+    def error(self, key: str, value: object, right: str, remedy: str = "") -> RecipeError:
+        """Build the error sentence for a bad parameter."""
+        text = f"{key} must be {right}, got {value!r} (stage {self.name or self.use})"
+        return RecipeError(f"{text}. {remedy}" if remedy else f"{text}.")
+
+    def validate(self) -> None:
+        """Check parameters against each other; raise RecipeError through `self.error`."""
+
+    def applies_to(self, dataset: str) -> bool:
+        return not self.datasets or dataset in self.datasets
+
+    def model_digest(self) -> str:
+        """Digest of a model file the facts depend on; empty when there is none."""
+        return ""
+
+    def fact_digest(self) -> str:
+        """Digest that addresses the facts: stage, version, fact parameters, model."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("fact")}
+        return digest(self.use, self.version, values, self.model_digest())
+
+    def digest(self) -> str:
+        """Digest of every parameter except where the stage runs: addresses decisions."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return digest(self.use, self.version, values, self.model_digest())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardStage(Stage):
+    """A stage that judges each document alone."""
+
+    schema: ClassVar[pa.Schema] = pa.schema([])  # of the facts, one row per document
+    expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
+
+    def columns(self) -> tuple[str, ...]:
+        """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""
+        return ("text",)
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        """Return the facts of these documents: same number of rows, `schema`'s columns.
+
+        `documents` has the columns of `columns()`; text is large_string without nulls.
+        """
+        raise TypeError(f"{type(self).__name__} has no facts")
+
+    def decide(self, facts: pa.Table) -> Decisions:
+        """Return a verdict for every row of `facts`. Reads no text."""
+        return Decisions.keep_all(facts.num_rows)
+
+
+def digest(*parts: object) -> str:
+    """Return 16 hexadecimal digits that address `parts` (JSON-able values)."""
+    data = json.dumps(parts, sort_keys=True, default=_plain).encode()
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""Array kernels: hashing, shingles, signatures, bands, pair similarity, components."""

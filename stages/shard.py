@@ -1,0 +1,94 @@
+"""Datasets, shards, pieces, bundles and the manifest that freezes them.
+
+A document is `doc_id = ordinal << 32 | row` (int64). A bundle is what one task works on: many small
+shards of one dataset, or a slice of a large one. Bundles are fixed by the manifest, never by the
+number of workers, so that every sidecar fits every later run. Rows of a bundle are numbered
+0..rows-1 across its pieces, in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+ROW_BITS = 32
+MAX_ROWS = 1 << ROW_BITS
+MAX_ORDINAL = 1 << 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Where a dataset keeps what winnow needs; a dotted path descends into structs or JSON strings."""
+
+    text: str = "text"
+    id: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A named source: how to find its shards and how to read them."""
+
+    name: str
+    paths: tuple[str, ...]
+    format: str = "auto"  # auto | parquet | jsonl (auto goes by the file name)
+    columns: Columns = field(default_factory=Columns)
+    licence: str | None = None
+    role: str = "source"  # source | reference (compared against, never written)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One input file of a dataset, frozen in the manifest."""
+
+    ordinal: int
+    dataset: str
+    path: str  # full path or URL
+    within: str  # path within the dataset: the tie-break that survives moving the folder
+    rows: int  # physical rows (lines for JSONL), unreadable ones included
+    bytes: int
+    fingerprint: str  # of the content; see reading.fingerprint
+    retired: bool = False  # replaced or removed by --refresh; its ordinal is never reused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Rows [start, stop) of a shard."""
+
+    shard: Shard
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """The pieces one task works on; all of one dataset."""
+
+    number: int
+    dataset: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(piece.rows for piece in self.pieces)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what lies in the bundle: content and row ranges, not names."""
+        parts = [f"{p.shard.fingerprint}:{p.start}:{p.stop}" for p in self.pieces]
+        return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+
+    def doc_ids(self) -> npt.NDArray[np.int64]:
+        """Return the doc_id of every row, shape (rows,)."""
+        parts = [
+            (np.int64(p.shard.ordinal) << ROW_BITS) + np.arange(p.start, p.stop, dtype=np.int64)
+            for p in self.pieces
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
