@@ -1,0 +1,56 @@
+# winnow: `make demo` shows it at work, `make test` checks everything that needs no GPU.
+# Both make a virtual environment in .venv on their first call; PYTHON names another interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+CODE := pipelines stages classifiers cluster
+BASE := $(VENV)/.base-installed
+DEV := $(VENV)/.dev-installed
+DEMO_DATA := demo-data/SOURCES.md
+
+.PHONY: demo test test-gpu bench clean
+
+demo: $(BASE) $(DEMO_DATA)
+	$(BIN)/winnow run pipelines/recipes/demo.yaml --run-dir demo-run
+	@echo "Report: $(CURDIR)/demo-run/report.html"
+
+test: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+test-gpu: $(DEV)
+	$(BIN)/pytest -m gpu $(PYTEST_ARGS)
+
+bench: $(DEV)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) demo-data demo-run build dist *.egg-info bench-out
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(CODE) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and \
+	  f"winnow needs Python 3.11, 3.12 or 3.13; $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(BASE): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(BASE)
+
+# New demo data makes an old demo run worthless.
+$(DEMO_DATA): pipelines/demo.py | $(BASE)
+	rm -rf demo-run
+	$(BIN)/winnow models fetch
+	$(BIN)/python -m pipelines.demo --out demo-data
