@@ -1,0 +1,190 @@
+"""One read of a bundle, every fact that is still missing.
+
+All ShardStages of a recipe are fused into this read: each one annotates the rows that the ShardStages
+before it leave alive, and only those its sidecar does not cover yet. Memory: one batch of text, the
+facts that `decide` needs of one bundle. Running it twice reads no text the second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.errors import ShardError
+from stages.base import BoolArray, Decisions, ShardStage
+from stages.reading import Batch, Problem, ReadStatus, read_piece, stage_compressed
+from stages.run import Run, View, filters_rows, read_stage
+from stages.shard import Bundle
+from stages.sidecar import Writer, expand
+
+
+@dataclass
+class _Track:
+    """One stage during the pass: what is covered, what facts are known, where new ones go."""
+
+    index: int
+    stage: ShardStage
+    covered: BoolArray
+    rows: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    table: pa.Table | None = None
+    writer: Writer | None = None
+
+
+def annotate(run: Run, number: int) -> dict[str, int]:
+    """Write the missing facts of bundle `number`; return counts (documents, bytes, annotated)."""
+    bundle = run.manifest.bundles[number]
+    counts = {"documents": bundle.rows, "bytes": 0, "annotated": 0}
+    tracks = [_track(run, bundle, i) for i, s in enumerate(run.stages) if _takes_part(s, bundle)]
+    if _complete(run, bundle, tracks):
+        return counts
+    with contextlib.ExitStack() as stack:
+        for track in tracks:
+            if not track.covered.all():
+                sidecars = run.facts(track.stage)
+                writing = sidecars.writer(bundle, run.reading(bundle.dataset), track.stage.schema)
+                track.writer = stack.enter_context(writing)
+        for offset, batch in read_bundle(run, bundle, _columns(tracks)):
+            counts["bytes"] += batch.table.column("text").nbytes
+            counts["annotated"] += _pass(run, tracks, offset, batch)
+    return counts
+
+
+def _takes_part(stage: object, bundle: Bundle) -> bool:
+    return isinstance(stage, ShardStage) and stage.applies_to(bundle.dataset)
+
+
+def _track(run: Run, bundle: Bundle, index: int) -> _Track:
+    stage = run.stages[index]
+    assert isinstance(stage, ShardStage)
+    sidecars = run.facts(stage)
+    reading = run.reading(bundle.dataset)
+    track = _Track(index, stage, np.zeros(bundle.rows, np.bool_))
+    if sidecars.parts(bundle, reading):
+        table = sidecars.read(bundle, reading, None if filters_rows(stage) else [])
+        track.rows = table.column("row").to_numpy()
+        track.table = table
+        track.covered[track.rows] = True
+    return track
+
+
+def _complete(run: Run, bundle: Bundle, tracks: list[_Track]) -> bool:
+    """Tell, without reading text, whether every row a stage would judge is covered."""
+    if tracks[0].table is None or not tracks[0].covered.all():
+        return False
+    live = np.ones(bundle.rows, np.bool_)
+    for track in tracks:
+        if track.table is None or not track.covered[live].all():
+            return False
+        if filters_rows(track.stage):
+            rows = np.flatnonzero(live)
+            facts = expand(track.rows, track.table, rows, track.stage.name)
+            live[rows[track.stage.decide(facts).dropped]] = False
+    return True
+
+
+def _columns(tracks: list[_Track]) -> list[str]:
+    names = ["text", "id", "url"]
+    for track in tracks:
+        names.extend(c for c in track.stage.columns() if c not in names)
+    return names
+
+
+def read_bundle(run: Run, bundle: Bundle, columns: list[str]) -> Iterator[tuple[int, Batch]]:
+    """Yield (first bundle row, batch) over the pieces of a bundle, problems handled as the recipe says."""
+    offset = 0
+    dataset = run.dataset(bundle.dataset)
+    for position, piece in enumerate(bundle.pieces):
+        problems: list[Problem] = []
+        staged = run.staged_path(piece.shard)
+        if staged and not storage.exists(staged):  # staged copies may be deleted at any time
+            stage_compressed(dataset, piece.shard.path, staged, run.extra_columns)
+        for batch in read_piece(dataset, piece, columns, path=staged):
+            problems.extend(batch.problems)
+            if problems and run.on_error == "stop":
+                raise _stop(problems[0], piece.shard.dataset)
+            if run.on_error == "stop":
+                _check_status(batch, piece.shard.path)
+            yield offset + batch.start - piece.start, batch
+        if problems:
+            name = f"{piece.shard.ordinal}-{position}-{piece.start}"
+            quarantine(run.root, name, problems)
+        offset += piece.rows
+
+
+def _stop(problem: Problem, dataset: str) -> ShardError:
+    place = f"row {problem.row}" if problem.row is not None else "the file"
+    return ShardError(
+        f"{problem.path} (dataset {dataset}), {place}: {problem.error}. "
+        "Repair or remove it, or set `on_error: quarantine` in the recipe to count it and go on."
+    )
+
+
+def _check_status(batch: Batch, path: str) -> None:
+    for status in ReadStatus:
+        if status.bad and (at := np.flatnonzero(batch.status == status)).size:
+            raise _stop(Problem(path, batch.start + int(at[0]), None, status.reason), "")
+
+
+def quarantine(root: str, name: str, problems: list[Problem]) -> None:
+    """Write down what could not be read: path, row or byte offset, error."""
+    lines = [json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error})
+             for p in problems]
+    storage.write_bytes(storage.join(root, "quarantine", f"{name}.jsonl"), ("\n".join(lines) + "\n").encode())
+
+
+def _pass(run: Run, tracks: list[_Track], offset: int, batch: Batch) -> int:
+    """Annotate one batch with every stage in turn; return how many documents were annotated."""
+    rows = batch.table.num_rows
+    live = np.ones(rows, np.bool_)
+    count = 0
+    for track in tracks:
+        need = live & ~track.covered[offset : offset + rows]
+        fresh, where = _annotate(run, track, batch, need)
+        count += len(where)
+        if track.writer is not None and len(where):
+            track.writer.append(where + offset, fresh)
+        if filters_rows(track.stage):
+            at = np.flatnonzero(live)
+            decisions = track.stage.decide(_joined(track, fresh, where, at, offset))
+            live[at[decisions.dropped]] = False
+    return count
+
+
+def _annotate(
+    run: Run, track: _Track, batch: Batch, need: BoolArray
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Return new facts and the batch rows they are for."""
+    where = np.flatnonzero(need)
+    if track.index == 0:
+        facts = read_stage(run).facts_of(batch)
+        return (facts if need.all() else facts.take(pa.array(where))), where
+    if not len(where):
+        return track.stage.schema.empty_table(), where
+    documents = batch.table.select(list(track.stage.columns()))
+    facts = track.stage.annotate(documents if need.all() else documents.take(pa.array(where)))
+    return facts.select(track.stage.schema.names).cast(track.stage.schema), where
+
+
+def _joined(
+    track: _Track, fresh: pa.Table, where: npt.NDArray[np.int64], at: npt.NDArray[np.int64], offset: int
+) -> pa.Table:
+    """Return the facts of batch rows `at`, out of the old ones and the fresh ones."""
+    if len(where) == len(at):
+        return fresh
+    old = at[~np.isin(at, where)]
+    assert track.table is not None
+    known = expand(track.rows, track.table, old + offset, track.stage.name).select(fresh.schema.names)
+    order = np.argsort(np.concatenate([where, old]), kind="stable")
+    return pa.concat_tables([fresh, known.cast(fresh.schema)]).take(pa.array(order))
+
+
+def view(run: Run, number: int) -> View:
+    """Return the view of bundle `number`."""
+    return View(run, run.manifest.bundles[number])

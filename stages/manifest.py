@@ -1,0 +1,202 @@
+"""The manifest: which shards belong to a run, and how they are bundled into tasks.
+
+Append-only: ordinals and bundle numbers are never reused; a changed or removed shard is retired and,
+when changed, enters again under a new ordinal. Bundles depend on the shards alone, never on the
+number of workers. Memory: a few hundred bytes per shard.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster import storage
+from cluster.errors import LedgerError
+from stages.base import DATA_FORMAT
+from stages.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
+
+BUNDLE_BYTES = 128 << 20  # decoded text of one task
+BUNDLE_ROWS = 200_000  # bounds the facts of one task: 100 MB of signatures
+BUNDLE_SHARDS = 512
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("ordinal", pa.int32()),
+        ("dataset", pa.string()),
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("within", pa.string()),
+        ("retired", pa.bool_()),
+    ],
+    metadata={"winnow.format": str(DATA_FORMAT)},
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All shards (retired ones too) in ordinal order, and the bundles of the live ones."""
+
+    shards: tuple[Shard, ...]
+    bundles: tuple[Bundle, ...]
+
+    @functools.cached_property
+    def _starts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First doc_id, bundle number and first bundle row of every piece, sorted by doc_id."""
+        rows = []
+        for position, bundle in enumerate(self.bundles):
+            offset = 0
+            for piece in bundle.pieces:
+                rows.append(((piece.shard.ordinal << ROW_BITS) + piece.start, position, offset))
+                offset += piece.rows
+        table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+        return table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()
+
+    def locate(self, doc_ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return (position of the bundle in `bundles`, row in the bundle) of every document."""
+        starts, positions, offsets = self._starts
+        piece = np.searchsorted(starts, doc_ids, side="right") - 1
+        return positions[piece], offsets[piece] + (doc_ids - starts[piece])
+
+    @functools.cached_property
+    def _by_ordinal(self) -> dict[int, Shard]:
+        return {shard.ordinal: shard for shard in self.shards}
+
+    def shard(self, ordinal: int) -> Shard:
+        return self._by_ordinal[ordinal]
+
+    @property
+    def live_shards(self) -> list[Shard]:
+        return [shard for shard in self.shards if not shard.retired]
+
+    def rows(self, dataset: str | None = None) -> int:
+        return sum(s.rows for s in self.live_shards if dataset in (None, s.dataset))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Digest of the live shards: what every cross-shard result depends on."""
+        from stages.base import digest
+
+        return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.within) for s in self.live_shards])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Where a shard may be cut: rows and decoded text bytes of its row groups, in order."""
+
+    shard: Shard
+    row_groups: tuple[tuple[int, int], ...] = ()
+
+
+def bundle(cuts: Iterable[Cut], first: int) -> list[Bundle]:
+    """Group small shards of a dataset and split large ones at row groups, numbering from `first`."""
+    bundles: list[Bundle] = []
+    open_pieces: list[Piece] = []
+    size = 0
+
+    def close() -> None:
+        nonlocal size
+        if open_pieces:
+            dataset = open_pieces[0].shard.dataset
+            bundles.append(Bundle(number=first + len(bundles), dataset=dataset, pieces=tuple(open_pieces)))
+            open_pieces.clear()
+            size = 0
+
+    for cut in cuts:
+        pieces = list(_split(cut))
+        total = sum(weight for _, weight in pieces)
+        rows = sum(p.rows for p in open_pieces) + cut.shard.rows
+        foreign = bool(open_pieces) and open_pieces[0].shard.dataset != cut.shard.dataset
+        if foreign or len(pieces) > 1 or size + total > BUNDLE_BYTES or rows > BUNDLE_ROWS:
+            close()
+        for piece, weight in pieces:
+            if len(pieces) > 1:  # a large shard never shares a bundle
+                close()
+            open_pieces.append(piece)
+            size += weight
+        if len(pieces) > 1 or len(open_pieces) >= BUNDLE_SHARDS:
+            close()
+    close()
+    return bundles
+
+
+def _split(cut: Cut) -> Iterator[tuple[Piece, int]]:
+    """Cut one shard at row groups into pieces of at most BUNDLE_BYTES and BUNDLE_ROWS, if it can be."""
+    start = stop = size = 0
+    for rows, weight in cut.row_groups or ((cut.shard.rows, cut.shard.bytes * 3),):
+        rows = min(rows, cut.shard.rows - stop)
+        if stop > start and (size + weight > BUNDLE_BYTES or stop - start + rows > BUNDLE_ROWS):
+            yield Piece(shard=cut.shard, start=start, stop=stop), size
+            start, size = stop, 0
+        stop += rows
+        size += weight
+    yield Piece(shard=cut.shard, start=start, stop=stop), size
+
+
+def write(root: str, manifest: Manifest) -> None:
+    """Commit bundles first, the manifest last: a manifest that exists is complete."""
+    number = {s.ordinal: i for i, s in enumerate(manifest.shards)}
+    rows = [
+        (b.number, b.dataset, number[p.shard.ordinal], p.start, p.stop)
+        for b in manifest.bundles
+        for p in b.pieces
+    ]
+    storage.write_bytes(_bundles_path(root), json.dumps(rows).encode())
+    table = pa.Table.from_pylist(
+        [
+            {name: getattr(s, name) for name in MANIFEST_SCHEMA.names}
+            for s in manifest.shards
+        ],
+        schema=MANIFEST_SCHEMA,
+    )
+    with storage.commit(path(root)) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def path(root: str) -> str:
+    return storage.join(root, "manifest.parquet")
+
+
+def _bundles_path(root: str) -> str:
+    return storage.join(root, "facts", "bundles.json")
+
+
+def read(root: str) -> Manifest | None:
+    """Return the manifest of a run folder, or None when there is none yet."""
+    if not storage.exists(path(root)):
+        return None
+    with storage.open_read(path(root)) as file:
+        table = pq.read_table(file)
+    shards = tuple(Shard(**row) for row in table.to_pylist())
+    if not storage.exists(_bundles_path(root)):
+        raise LedgerError(f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder.")
+    pieces: dict[tuple[int, str], list[Piece]] = {}
+    for number, dataset, position, start, stop in json.loads(storage.read_bytes(_bundles_path(root))):
+        piece = Piece(shard=shards[position], start=start, stop=stop)
+        pieces.setdefault((number, dataset), []).append(piece)
+    bundles = tuple(Bundle(number=n, dataset=d, pieces=tuple(p)) for (n, d), p in pieces.items())
+    return Manifest(shards, bundles)
+
+
+@functools.lru_cache(maxsize=4)
+def cached(root: str, digest: str) -> Manifest:
+    """Return the manifest in a worker: read once per process. Raises LedgerError if it changed."""
+    manifest = read(root)
+    if manifest is None or manifest.digest != digest:
+        raise LedgerError(f"the manifest in {root} changed while the run was going on; run again.")
+    return manifest
+
+
+def check_limits(shards: Sequence[Shard]) -> None:
+    """Refuse what doc_id cannot address."""
+    for shard in shards:
+        if shard.rows >= MAX_ROWS or shard.ordinal >= MAX_ORDINAL:
+            raise LedgerError(f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed.")

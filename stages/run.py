@@ -1,0 +1,204 @@
+"""What a task knows of its run: datasets, stages and where things lie. Small, frozen, picklable.
+
+`View` is one bundle seen through the sidecars: which rows live before a stage, which would pass every
+later filter, in which order documents survive. It holds the facts of one bundle.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.errors import LedgerError
+from stages import manifest
+from stages.base import BoolArray, Decisions, ShardStage, Stage, digest
+from stages.kernels.order import order_words
+from stages.read import Read
+from stages.shard import Bundle, Dataset, Shard
+from stages.sidecar import Sidecars, expand
+
+COMPRESSED = (".gz", ".zst")  # not seekable: staged once as Parquet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of a recipe in a run folder. `stages` starts with `read`."""
+
+    root: str
+    datasets: tuple[Dataset, ...]
+    stages: tuple[Stage, ...]
+    priority: tuple[str, ...]
+    prefer: tuple[str, ...] = ()
+    on_error: str = "stop"
+    manifest_digest: str = ""
+    extra_columns: tuple[str, ...] = ()  # input columns that stages and the output read besides text, id, url
+
+    @property
+    def manifest(self) -> manifest.Manifest:
+        return manifest.cached(self.root, self.manifest_digest)
+
+    def dataset(self, name: str) -> Dataset:
+        return next(d for d in self.datasets if d.name == name)
+
+    def reading(self, dataset: str) -> str:
+        """Digest of how a dataset's rows are read: part of every sidecar's address."""
+        source = self.dataset(dataset)
+        return digest(source.columns, source.format)[:8]
+
+    def index(self, name: str) -> int:
+        return next(i for i, stage in enumerate(self.stages) if stage.name == name)
+
+    def staged_path(self, shard: Shard) -> str | None:
+        """Return where the Parquet copy of a compressed input lies; None for other inputs."""
+        if not shard.path.endswith(COMPRESSED):
+            return None
+        name = f"{shard.fingerprint}-{digest(self.reading(shard.dataset), sorted(self.extra_columns))[:8]}.parquet"
+        return storage.join(self.root, "staged", shard.dataset, name)
+
+    def facts(self, stage: Stage) -> Sidecars:
+        return Sidecars(storage.join(self.root, "facts", stage.use, stage.fact_digest()))
+
+    def decisions(self, index: int) -> Sidecars:
+        stage = self.stages[index]
+        return Sidecars(storage.join(self.root, "decisions", stage.name, self.decision_digest(index)))
+
+    def exchange_folder(self, index: int, hop: str) -> str:
+        return storage.join(self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop)
+
+    def decision_digest(self, index: int) -> str:
+        """Digest of all that an exchange stage's verdicts depend on.
+
+        Earlier stages decide who takes part; with `orphans: promote` later ones decide who may survive.
+        """
+        stage = self.stages[index]
+        later = self.stages[index + 1 :] if getattr(stage, "orphans", "allow") == "promote" else ()
+        filters = [s.digest() for s in later if isinstance(s, ShardStage) and filters_rows(s)]
+        earlier = [s.digest() for s in self.stages[: index + 1]]
+        readings = [(d.name, d.role, self.reading(d.name)) for d in self.datasets]
+        return digest(earlier, filters, self.priority, self.prefer, readings, self.manifest_digest)
+
+    def rank(self, dataset: str) -> int:
+        """Return the dataset's place in the survivor order; reference and protected data sort first."""
+        return self.priority.index(dataset)
+
+
+def filters_rows(stage: ShardStage) -> bool:
+    """Tell whether a stage can drop documents (minhash, for one, cannot)."""
+    return type(stage).decide is not ShardStage.decide
+
+
+class View:
+    """One bundle's rows through the sidecars. Holds facts of one bundle, read when first asked for."""
+
+    def __init__(self, run: Run, bundle: Bundle) -> None:
+        self.run = run
+        self.bundle = bundle
+        self._decided: dict[int, tuple[npt.NDArray[np.int64], Decisions]] = {}
+        self._live: dict[int, BoolArray] = {}
+
+    @functools.cached_property
+    def read(self) -> pa.Table:
+        """Facts of stage `read`: every row, in order."""
+        stage = self.run.stages[0]
+        table = self.run.facts(stage).read(self.bundle, self.reading)
+        if table.num_rows != self.bundle.rows:
+            raise LedgerError(
+                f"bundle {self.bundle.number} of {self.bundle.dataset}: facts of read have {table.num_rows:,} rows,"
+                f" the manifest says {self.bundle.rows:,}."
+            )
+        return table
+
+    @property
+    def reading(self) -> str:
+        return self.run.reading(self.bundle.dataset)
+
+    @functools.cached_property
+    def doc_ids(self) -> npt.NDArray[np.int64]:
+        return self.bundle.doc_ids()
+
+    def facts(self, index: int, rows: npt.NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:
+        """Return a stage's facts for these bundle rows. Raises LedgerError if one is not covered."""
+        stage = self.run.stages[index]
+        table = self.read if index == 0 else self.run.facts(stage).read(self.bundle, self.reading, columns)
+        return expand(table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}")
+
+    def live(self, index: int) -> BoolArray:
+        """Return which rows are alive before stage `index`, (rows,) bool."""
+        if index not in self._live:
+            if index == 0:
+                self._live[0] = np.ones(self.bundle.rows, np.bool_)
+            else:
+                live = self.live(index - 1).copy()
+                rows, decisions = self.decided(index - 1)
+                live[rows[decisions.dropped]] = False
+                self._live[index] = live
+        return self._live[index]
+
+    def decided(self, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
+        """Return the rows a ShardStage judged and its verdicts; for an exchange, those it dropped."""
+        if index not in self._decided:
+            self._decided[index] = self._decide(index, self.live(index))
+        return self._decided[index]
+
+    def _decide(self, index: int, among: BoolArray) -> tuple[npt.NDArray[np.int64], Decisions]:
+        stage = self.run.stages[index]
+        nothing = np.empty(0, np.int64), Decisions.keep_all(0)
+        if not stage.applies_to(self.bundle.dataset):
+            return nothing
+        if isinstance(stage, ShardStage):
+            if not filters_rows(stage):
+                return nothing
+            rows = np.flatnonzero(among)
+            return rows, stage.decide(self.facts(index, rows))
+        table = self.exchanged(index)
+        similarity = table.column("similarity").to_numpy().astype(np.float64)
+        threshold = np.full(table.num_rows, float(getattr(stage, "threshold", 1.0)))
+        reason = np.zeros(table.num_rows, np.int16)
+        return table.column("row").to_numpy().astype(np.int64), Decisions(
+            reason, (stage.drop_reason,), similarity, threshold  # type: ignore[attr-defined]
+        )
+
+    def exchanged(self, index: int) -> pa.Table:
+        """Return the decisions sidecar of an exchange stage: one row per dropped document."""
+        return self.run.decisions(index).read(self.bundle, self.reading)
+
+    def eligible(self, index: int) -> BoolArray:
+        """Return which rows live before stage `index` and pass every later per-document filter."""
+        passing = self.live(index).copy()
+        for later in range(index + 1, len(self.run.stages)):
+            if isinstance(self.run.stages[later], ShardStage):
+                rows, decisions = self._decide(later, passing)
+                passing[rows[decisions.dropped]] = False
+        return passing
+
+    def criteria(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float64]]:
+        """Return one array per entry of `prefer`, smaller is better, (rows,) float64."""
+        found: list[npt.NDArray[np.float64]] = []
+        for rule in self.run.prefer:
+            sign = {"longest": -1.0, "shortest": 1.0}[rule]
+            found.append(sign * self.read.column("num_chars").to_numpy()[rows].astype(np.float64))
+        return found
+
+    def order(self, rows: npt.NDArray[np.int64], tie: npt.NDArray[np.uint32], rank: int) -> npt.NDArray[np.uint64]:
+        """Return the survivor order of these rows as words, (rows, words) uint64."""
+        h1 = self.read.column("h1").to_numpy()[rows]
+        h2 = self.read.column("h2").to_numpy()[rows]
+        return order_words(rank, self.criteria(rows), h1, h2, tie)
+
+
+def read_stage(run: Run) -> Read:
+    """Return the run's first stage."""
+    stage = run.stages[0]
+    assert isinstance(stage, Read)
+    return stage
+
+
+def options(stage: Stage) -> dict[str, Any]:
+    """Return a stage's parameters by name, for the report."""
+    return {name: getattr(stage, name) for name in stage.__dataclass_fields__}
