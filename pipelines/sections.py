@@ -1,0 +1,189 @@
+"""The sections of a recipe as pydantic models: what may be written in the YAML and what it then is.
+
+Guarantees: a section is frozen, unknown keys are errors, sizes and counts ("512MB", "5T") are whole numbers
+after validation, and nothing is opened. Field descriptions are those that editors show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+)
+
+COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+SIZES = {"": 1, **{f"{p}B": 1000**i for i, p in enumerate(("", *"KMGTP"))}}
+SIZES |= {f"{p}IB": 1024**i for i, p in enumerate("KMGTP", start=1)}
+NAME = re.compile(r"[A-Za-z0-9_-]+")  # names become folders and parts of a key path
+CRITERION = re.compile(r"longest|shortest|column:.+:(max|min)")
+
+
+def _scaled(value: object, units: Mapping[str, int], example: str) -> int:
+    """Return the whole number that `value` (12, "12", "1.5K") stands for."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", str(value).strip().replace("_", ""))
+    if isinstance(value, bool) or match is None or match[2].upper() not in units:
+        raise ValueError(f"must be a whole number or one with a unit, such as {example}")
+    number = float(match[1]) if "." in match[1] else int(match[1])
+    scaled = round(number * units[match[2].upper()])
+    if scaled < 1:
+        raise ValueError(f"must be at least 1, such as {example}")
+    return scaled
+
+
+def parse_count(value: object) -> int:
+    """Return a number of tokens or documents.
+
+    >>> parse_count("5T"), parse_count("1.5M"), parse_count(7)
+    (5000000000000, 1500000, 7)
+    """
+    return _scaled(value, COUNTS, "3M, 10B or 5T")
+
+
+def parse_bytes(value: object) -> int:
+    """Return a number of bytes; MB is 10^6 bytes and MiB is 2^20.
+
+    >>> parse_bytes("512MB"), parse_bytes("1MiB")
+    (512000000, 1048576)
+    """
+    return _scaled(value, SIZES, "512MB or 2GB")
+
+
+def _one_or_more(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(value)
+    return (value,) if isinstance(value, str) else value
+
+
+def _workers(value: object) -> int | None:
+    if value == "auto" or value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("must be auto or a whole number from 1")
+    return value
+
+
+def _memory(value: object) -> str | None:
+    if value == "auto" or value is None:
+        return None
+    parse_bytes(value)
+    return str(value)
+
+
+def _epochs(value: object) -> float | dict[str, float]:
+    numbers = value.values() if isinstance(value, Mapping) else [value]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and n > 0 for n in numbers):
+        raise ValueError("must be a number above 0, or one such number for each dataset")
+    return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)  # type: ignore[arg-type]
+
+
+def _criterion(value: str) -> str:
+    if not CRITERION.fullmatch(value):
+        raise ValueError("must be longest, shortest, column:NAME:max or column:NAME:min")
+    return value
+
+
+def _text_or_number(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": pattern}]})
+
+
+_NUMBER = r"^\s*[0-9]+(\.[0-9]+)?\s*"
+Count = Annotated[int, PlainValidator(parse_count), _text_or_number(_NUMBER + "[kKmMbBgGtT]?$")]
+Bytes = Annotated[int, PlainValidator(parse_bytes), _text_or_number(_NUMBER + "([kKmMgGtTpP]?[iI]?[bB])?$")]
+Workers = Annotated[int | None, PlainValidator(_workers), _text_or_number("^auto$")]
+Memory = Annotated[
+    str | None, PlainValidator(_memory), _text_or_number("^auto$|" + _NUMBER + "([kKmMgGtTpP]?[iI]?[bB])?$")
+]
+Epochs = Annotated[
+    float | dict[str, float],
+    PlainValidator(_epochs),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
+            ]
+        }
+    ),
+]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of the recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ColumnsSection(Section):
+    """Where the dataset keeps its text, id and URL; a dotted path descends into structs and JSON strings."""
+
+    text: str | None = Field(None, description="column of the text (default: text)")
+    id: str | None = Field(None, description="column of the user's own id")
+    url: str | None = Field(None, description="column of the URL")
+
+
+class DatasetSection(Section):
+    """One named source of documents."""
+
+    paths: Annotated[Texts, Field(min_length=1)] = Field(
+        description="file, folder, glob or URL, or a list of them; relative to the current directory"
+    )
+    preset: str | None = Field(None, description="a known schema: gives columns, format and licence")
+    format: Literal["auto", "parquet", "jsonl"] | None = Field(
+        None, description="auto (default) goes by the file name; jsonl may be .gz or .zst"
+    )
+    columns: ColumnsSection = Field(ColumnsSection(), description="column mapping; overrides the preset's")
+    licence: str | None = Field(None, description="licence, as the dataset card shall state it")
+    role: Literal["source", "reference"] = Field(
+        "source", description="reference: compared against by deduplication, never written"
+    )
+
+
+class MixSection(Section):
+    """How the surviving documents become the mix."""
+
+    mode: Literal["sample", "all_with_weights"] = Field(
+        "all_with_weights",
+        description="sample: documents drawn to the weights; all_with_weights: everything, weights recorded",
+    )
+    target_tokens: Count | None = Field(None, description="tokens in the mix, such as 10B or 5T")
+    weights: dict[str, Weight] = Field({}, description="share of each dataset in the resulting mix")
+    max_epochs: Epochs = Field(1.0, description="how often a document may be repeated; a number or one per dataset")
+    tokenizer: str | None = Field(None, description="tokenizer file; without it token counts are estimates")
+
+
+class OutputSection(Section):
+    """How the mix is written."""
+
+    columns: tuple[str, ...] = Field((), description="input columns passed through to the mix")
+    shard_bytes: Bytes = Field(512_000_000, description="target size of an output file, such as 512MB")
+    shuffle: Literal["none", "shard", "global"] = Field("global", description="order of the documents")
+    holdout: float = Field(0.0, ge=0, lt=1, description="share of documents held out, drawn by content hash")
+    format: Literal["parquet", "jsonl.zst"] = Field("parquet", description="format of the output files")
+    repeat: bool = Field(False, description="write a document with copies > 1 that many times")
+
+
+class ClusterSection(Section):
+    """Where the work runs; changes nothing about the result."""
+
+    kind: Literal["local", "inline"] = Field(
+        "local", description="local: Dask workers on this machine; inline: everything in one process"
+    )
+    workers: Workers = Field(None, description="worker processes, or auto (sized from cores and memory)")
+    threads_per_worker: Workers = Field(None, description="threads in each worker, or auto")
+    memory_limit: Memory = Field(None, description="memory of each worker, such as 4GB, or auto")
+    dashboard: str | None = Field(None, description="address of Dask's dashboard, such as 127.0.0.1:8787")
+    backend: Literal["auto", "cpu", "gpu"] = Field("auto", description="what computes; resolved on the workers")
+
+
+Criterion = Annotated[str, AfterValidator(_criterion)]
