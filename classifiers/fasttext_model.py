@@ -1,0 +1,109 @@
+"""fastText models (.bin, .ftz) that judge Arrow text, with the answers of the fasttext package.
+
+Guarantees: the label of the package's `predict` and its score to 1e-6 (clipped to 1), for a text whose
+control characters are replaced by spaces and which is cut after `max_chars` characters. A model is loaded
+once per process and path and is never pickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from classifiers.models import file_digest, licence_of
+from cluster.errors import RecipeError
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+
+MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
+CONTROLS = dict.fromkeys((*range(32), 127), " ")  # str.translate table: what becomes a space
+
+log = logging.getLogger(__name__)
+
+
+class FastTextModel(Protocol):
+    """A loaded supervised model."""
+
+    labels: tuple[str, ...]
+
+    def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
+        """Return the best label's index and its score, (texts,) each; -1 and 0 where there is none."""
+
+    def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
+        """Return the scores of some labels, (texts, labels) float32; zeros for a text without features."""
+
+
+def load(path: str) -> FastTextModel:
+    """Return the model at `path`, loaded once per process as long as the file stays the same.
+
+    Raises
+    ------
+    RecipeError
+        when the file is not a supervised fastText model.
+    """
+    stat = os.stat(path)
+    return _load(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: str, changed: int, size: int) -> FastTextModel:
+    return PackageModel(path)
+
+
+def card(path: str) -> dict[str, str]:
+    """Return digest, licence and source of a model file."""
+    return {"digest": file_digest(path), "licence": licence_of(path), "source": path}
+
+
+class PackageModel:
+    """The fasttext package behind the same two methods, one Python string per text."""
+
+    def __init__(self, path: str) -> None:
+        import fasttext
+
+        try:
+            self._model: Any = fasttext.load_model(path).f
+            self.labels = tuple(_labels_of(self._model))
+        except ValueError as error:
+            raise not_a_model(path, str(error)) from error
+        self._index = {name: i for i, name in enumerate(self.labels)}
+
+    def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
+        label = np.full(len(texts), -1, np.int32)
+        score = np.zeros(len(texts), np.float32)
+        for i, text in enumerate(texts.to_pylist()):
+            for value, name in self._model.predict(clean(text, max_chars) + "\n", 1, 0.0, "strict"):
+                label[i], score[i] = self._index[name], min(value, 1.0)
+        return label, score
+
+    def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
+        found = np.zeros((len(texts), len(self.labels)), np.float32)
+        for i, text in enumerate(texts.to_pylist()):
+            for value, name in self._model.predict(clean(text, max_chars) + "\n", -1, 0.0, "strict"):
+                found[i, self._index[name]] = min(value, 1.0)
+        return found[:, list(labels)]
+
+
+def _labels_of(model: Any) -> list[str]:
+    return [str(name) for name in model.getLabels("strict")[0]]
+
+
+def clean(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Return the text as the model sees it: cut, control characters (C0 and DEL) replaced by spaces."""
+    return text[:max_chars].translate(CONTROLS)
+
+
+def not_a_model(path: str, reason: str) -> RecipeError:
+    """Build the error for a file that is not a supervised fastText model."""
+    return RecipeError(
+        f"{path} is not a supervised fastText model ({reason}). Give a .bin or .ftz file made by "
+        "`fasttext supervised`, `fasttext quantize` or `winnow classifier train`."
+    )

@@ -1,0 +1,161 @@
+"""Quality models by spec: `fasttext:PATH`, `hf:PATH_OR_ID`, `nemo:NAME`, `python:MODULE:NAME`.
+
+Guarantees: a model is loaded once per process; `digest_of` answers without loading it. An existing column
+(`column:NAME`) is no model and is handled by the stage.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from classifiers import fasttext_model, models
+from classifiers.base import I32, Classifier, Scores
+from classifiers.fasttext_model import MAX_CHARS
+from cluster.errors import RecipeError
+
+KINDS = ("fasttext", "hf", "nemo", "python")
+POSITIVE = (
+    "hq",
+    "high",
+    "high_quality",
+    "positive",
+    "pos",
+    "good",
+    "1",
+    "yes",
+)  # without __label__, any case
+PREFIX = "__label__"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a loaded quality model depends on."""
+
+    spec: str
+    positive_label: str = ""  # fastText: whose probability is the score; empty: the one named like POSITIVE
+    max_chars: int | None = None  # None: the model's own cut
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """Return (kind, name) of a model spec; raise RecipeError when it is none."""
+    kind, _, name = spec.partition(":")
+    if kind not in KINDS or not name:
+        raise RecipeError(
+            "model must be column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME, "
+            f"got {spec!r}."
+        )
+    return kind, name
+
+
+@functools.lru_cache(maxsize=4)
+def load(settings: Settings) -> Classifier:
+    """Return the classifier of a spec, loaded once per process.
+
+    Raises
+    ------
+    RecipeError
+        when the spec or the file is wrong.
+    BackendError
+        when an extra is missing.
+    """
+    kind, name = split_spec(settings.spec)
+    if kind == "fasttext":
+        return FastTextQuality(settings)
+    if kind == "python":
+        return _outside(settings.spec, name)
+    if kind == "nemo":
+        from classifiers.nemo_models import NemoClassifier
+
+        return NemoClassifier(name)
+    from classifiers.hf_model import HuggingFaceClassifier
+
+    return HuggingFaceClassifier(name, max_chars=settings.max_chars)
+
+
+def digest_of(spec: str) -> str:
+    """Return what changes whenever the scores of a model may change."""
+    kind, name = split_spec(spec)
+    if kind == "fasttext":
+        return models.file_digest(models.resolve(spec))
+    if kind == "python":
+        return load(Settings(spec=spec)).card().get("digest", "")
+    if kind == "nemo":
+        from classifiers.nemo_models import digest_of_nemo
+
+        return digest_of_nemo(name)
+    from classifiers.hf_model import digest_of_model
+
+    return digest_of_model(name)
+
+
+def _outside(spec: str, name: str) -> Classifier:
+    """Call the factory MODULE:NAME of somebody else's package."""
+    module, _, attribute = name.partition(":")
+    try:
+        factory: Callable[[], object] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            f"model {spec!r} cannot be imported ({error}). Give python:MODULE:NAME, where NAME is a function "
+            "or class without required arguments, in a module that every worker can import."
+        ) from error
+    made = factory()
+    if not isinstance(made, Classifier):
+        raise RecipeError(
+            f"model {spec!r} made a {type(made).__name__} without labels, score(texts) and card()."
+        )
+    return made
+
+
+class FastTextQuality:
+    """A fastText classifier; the score is the probability of the positive label.
+
+    Scores are those of the fasttext package, clipped to 1; NaN for a text without a known word.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = models.resolve(settings.spec)
+        self.max_chars = settings.max_chars or MAX_CHARS
+        self._model = fasttext_model.load(self.path)
+        self.positive = find_label(self._model.labels, settings.positive_label, self.path)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(label.removeprefix(PREFIX) for label in self._model.labels)
+
+    def score(self, texts: pa.Array) -> Scores:
+        every = self._model.scores(texts, range(len(self._model.labels)), self.max_chars)
+        known = every.any(axis=1)
+        label: I32 = np.where(known, every.argmax(axis=1) if every.size else 0, -1).astype(np.int32)
+        value = np.where(known, every[:, self.positive], np.nan).astype(np.float64)
+        return Scores(value, label)
+
+    def card(self) -> dict[str, str]:
+        return fasttext_model.card(self.path)
+
+
+def find_label(labels: tuple[str, ...], wanted: str, path: str) -> int:
+    """Return the index of the positive label.
+
+    Raises
+    ------
+    RecipeError
+        when the label is not there, or none was named and not exactly one looks positive.
+    """
+    names = [label.removeprefix(PREFIX) for label in labels]
+    if wanted.removeprefix(PREFIX) in names:
+        return names.index(wanted.removeprefix(PREFIX))
+    lower = [name.lower() for name in names]
+    found = [word for word in POSITIVE if word in lower]
+    if wanted or not found:
+        what = f"has no label {wanted!r}" if wanted else "has no label that looks positive"
+        raise RecipeError(
+            f"{path} {what}; its labels are {', '.join(names[:20])}. Set positive_label to the one whose "
+            "probability is the quality score."
+        )
+    return lower.index(found[0])

@@ -1,0 +1,113 @@
+"""Which language a document is written in, by a fastText model; keeps the languages that are wanted.
+
+Facts are the language and the model's score, so languages and thresholds change without reading text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from classifiers import language, models
+from classifiers.fasttext_model import MAX_CHARS
+from cluster.errors import RecipeError
+from stages.base import Decisions, ShardStage, param
+
+REASONS = ("language", "low_language_score")
+SPEC = "fasttext:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageId(ShardStage):
+    """Label each document with its language.
+
+    Reads: text. Writes: language (ISO 639-1 or 639-3 code, `-Script` where the model names one; `und` for
+    a text without a letter), language_score. Drops: `language` where it is none of `languages`,
+    `low_language_score` where the score is below the language's threshold or `min_score`.
+
+    Short texts are judged like long ones; raise `min_score` to drop the uncertain. Texts longer than
+    `max_chars` characters are judged by their beginning. Newlines and control characters count as spaces.
+    """
+
+    use: ClassVar[str] = "language_id"
+    summary: ClassVar[str] = "Identify the language; keep the wanted ones"
+    schema: ClassVar[pa.Schema] = pa.schema([("language", pa.string()), ("language_score", pa.float32())])
+
+    languages: tuple[str, ...] = param((), "keep these languages (ISO 639-1 or 639-3; default: all)")
+    min_score: float = param(0.0, "drop documents whose language is less certain", ge=0.0, le=1.0)
+    thresholds: tuple[str, ...] = param((), "min_score of single languages, for instance en:0.65")
+    model: str = param("fasttext:lid.176.ftz", "fasttext:NAME or fasttext:PATH", fact=True, metavar="SPEC")
+    max_chars: int = param(MAX_CHARS, "judge a longer text by its first characters", fact=True, ge=1)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.thresholds, Mapping):
+            pairs = tuple(f"{code}:{score}" for code, score in sorted(self.thresholds.items()))
+            object.__setattr__(self, "thresholds", pairs)
+        super().__post_init__()
+
+    def validate(self) -> None:
+        if not self.model.startswith(SPEC) or self.model == SPEC:
+            raise self.error(
+                "model", self.model, "fasttext:NAME or fasttext:PATH", "For instance fasttext:lid.176.ftz"
+            )
+        for code in self.languages:
+            self._tag("languages", code)
+        self.scores_by_language()
+
+    def _tag(self, key: str, code: str) -> str:
+        try:
+            return language.check_code(code)
+        except RecipeError:
+            raise self.error(key, code, "an ISO 639-1 or 639-3 code such as en, ceb or zh-Hant") from None
+
+    def scores_by_language(self) -> dict[str, float]:
+        """Return `thresholds` by language tag."""
+        found = {}
+        for pair in self.thresholds:
+            code, _, score = pair.partition(":")
+            try:
+                value = float(score)
+            except ValueError:
+                value = float("nan")
+            if not 0 <= value <= 1:
+                raise self.error(
+                    "thresholds", pair, "LANGUAGE:SCORE with a score in [0, 1]", "For instance en:0.65"
+                )
+            found[self._tag("thresholds", code)] = value
+        return found
+
+    def model_digest(self) -> str:
+        return models.file_digest(models.resolve(self.model))
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        if not documents.num_rows:
+            return self.schema.empty_table()
+        identifier = language.LanguageIdentifier(self.model, self.max_chars)
+        found = identifier.identify(documents.column("text").combine_chunks())
+        return pa.table([identifier.names(found), pa.array(found.score)], schema=self.schema)
+
+    def decide(self, facts: pa.Table) -> Decisions:
+        rows = facts.num_rows
+        names = facts.column("language").combine_chunks().dictionary_encode()
+        tags, index = tuple(names.dictionary.to_pylist()), names.indices.to_numpy()
+        allowed, threshold = self._rules(tags)
+        score = facts.column("language_score").to_numpy().astype(np.float64)
+        limit = threshold[index] if rows else np.empty(0)
+        reason = np.where(score < limit, 1, -1)
+        reason[~allowed[index]] = 0
+        return Decisions(reason.astype(np.int16), REASONS, score, limit)
+
+    def _rules(self, tags: tuple[str, ...]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+        """Return whether each tag is allowed and its threshold, (tags,) each."""
+        allowed = np.full(len(tags), not self.languages)
+        threshold = np.full(len(tags), self.min_score)
+        for code in self.languages:
+            allowed |= language.matches(tags, language.check_code(code))
+        for tag, score in sorted(self.scores_by_language().items()):
+            threshold[language.matches(tags, tag)] = score
+        return allowed, threshold

@@ -1,0 +1,119 @@
+"""How good a document is, by a classifier or by a column that the dataset brings along.
+
+Facts are the score and the label, so thresholds change without reading text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from classifiers import quality
+from cluster.errors import RecipeError, ShardError
+from stages.base import Decisions, ShardStage, param
+
+REASONS = ("no_score", "low_quality", "high_quality", "quality_label")
+COLUMN = "column:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(ShardStage):
+    """Score each document and keep those whose score and label are wanted.
+
+    Reads: text, or the column that `model: column:NAME` names. Writes: quality_score (on the model's own
+    scale, null where there is none), quality_label. Drops, where the recipe sets a limit: `no_score` (the
+    column is null, or the text has no word), `low_quality` (below `min_score`), `high_quality` (above
+    `max_score`), `quality_label` (none of `keep_labels`).
+    """
+
+    use: ClassVar[str] = "quality"
+    summary: ClassVar[str] = "Score quality by a classifier or a column; keep what is good enough"
+    schema: ClassVar[pa.Schema] = pa.schema([("quality_score", pa.float64()), ("quality_label", pa.string())])
+
+    model: str = param(
+        "",
+        "column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME",
+        fact=True,
+        metavar="SPEC",
+    )
+    min_score: float | None = param(None, "drop documents with a lower score")
+    max_score: float | None = param(None, "drop documents with a higher score")
+    keep_labels: tuple[str, ...] = param((), "keep only documents with one of these labels")
+    positive_label: str = param("", "fastText label whose probability is the score", fact=True)
+    max_chars: int | None = param(None, "judge a longer text by its first characters", fact=True, ge=1)
+
+    def validate(self) -> None:
+        if not self._column:
+            try:
+                quality.split_spec(self.model)
+            except RecipeError:
+                kinds = "column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME"
+                raise self.error("model", self.model, kinds) from None
+        if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
+            raise self.error("min_score", self.min_score, f"at most max_score ({self.max_score})")
+
+    @property
+    def _column(self) -> str:
+        return self.model[len(COLUMN) :] if self.model.startswith(COLUMN) else ""
+
+    def columns(self) -> tuple[str, ...]:
+        return (self.model,) if self._column else ("text",)
+
+    def model_digest(self) -> str:
+        return "" if self._column else quality.digest_of(self.model)
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        if not documents.num_rows:
+            return self.schema.empty_table()
+        if self._column:
+            return self._from_column(documents.column(self.model))
+        settings = quality.Settings(
+            spec=self.model, positive_label=self.positive_label, max_chars=self.max_chars
+        )
+        model = quality.load(settings)
+        scores = model.score(documents.column("text").combine_chunks())
+        value = pa.array(scores.value, pa.float64(), from_pandas=True)  # NaN becomes null
+        return pa.table([value, scores.labels(model.labels)], schema=self.schema)
+
+    def _from_column(self, values: pa.ChunkedArray) -> pa.Table:
+        """Numbers are scores; of other strings, those that read as a number are, all are labels too."""
+        kind = values.type
+        if pa.types.is_dictionary(kind):
+            values = values.cast(kind.value_type)
+            kind = values.type
+        rows = len(values)
+        if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            score, label = values.cast(pa.float64(), safe=False), pa.nulls(rows, pa.string())
+        elif pa.types.is_null(kind):
+            score, label = pa.nulls(rows, pa.float64()), pa.nulls(rows, pa.string())
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            label = values.cast(pa.string())
+            numeric = pc.match_substring_regex(label, r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
+            score = pc.utf8_trim_whitespace(pc.if_else(numeric, label, None)).cast(pa.float64())
+        else:
+            raise ShardError(
+                f"{self.model} holds {kind}, a number or a string was expected (stage {self.name}). Name the "
+                "number inside it with a dotted path, for instance column:metadata.score."
+            )
+        return pa.table([score, label], schema=self.schema)
+
+    def decide(self, facts: pa.Table) -> Decisions:
+        rows = facts.num_rows
+        score = facts.column("quality_score").to_numpy().astype(np.float64)  # null becomes NaN
+        reason = np.full(rows, -1, np.int16)
+        threshold = np.full(rows, np.nan)
+        if self.keep_labels:
+            wanted = pc.is_in(facts.column("quality_label"), pa.array(self.keep_labels, pa.string()))
+            reason[~wanted.to_numpy().astype(np.bool_)] = 3
+        for limit, code in ((self.max_score, 2), (self.min_score, 1)):
+            if limit is not None:
+                beyond = score > limit if code == 2 else score < limit
+                reason[beyond] = code
+                threshold[beyond | (np.isnan(threshold) & (reason < 0))] = limit
+        if self.min_score is not None or self.max_score is not None:
+            reason[np.isnan(score)] = 0
+        return Decisions(reason, REASONS, score, threshold)
