@@ -1,0 +1,316 @@
+"""Train and evaluate a fastText quality classifier from labelled text, by the recipe of DCLM.
+
+Guarantees: the same data, parameters and machine give the same model file (one thread, content order);
+a text and its copies lie either in the training or in the held-out part, never in both. Memory: 1/64 of the
+text at a time, and what fastText itself holds (the model).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from classifiers import quality
+from classifiers.base import F64, Classifier
+from classifiers.evaluation import Evaluation, evaluate_scores, plot
+from classifiers.fasttext_model import MAX_CHARS, clean
+from classifiers.labelled import Paths, find_files, read_texts
+from classifiers.models import file_digest
+from cluster import storage
+from cluster.errors import RecipeError
+
+POSITIVE, NEGATIVE = "hq", "cc"  # DCLM's names of the labels
+PARTS = 64  # temporary files; one is in memory at a time
+MOST_BUCKETS = 2_000_000  # fastText's own default
+TOKENS_WANTED = 10_000_000  # small sets are seen more often, until this many tokens or 50 epochs
+_SPECIAL = re.compile(r"(?<!\S)(?:__label__\S*|</s>(?!\S))")  # tokens that fastText gives a meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """How a model is trained. 0 for `epoch` or `bucket` means: by the amount of text."""
+
+    seed: int = 0
+    dimensions: int = 100
+    word_ngrams: int = 2
+    epoch: int = 0
+    bucket: int = 0
+    learning_rate: float = 0.1
+    min_count: int = 1
+    holdout: float = 0.1
+    max_chars: int = MAX_CHARS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.holdout < 1:
+            raise RecipeError(
+                f"holdout must be in [0, 1), got {self.holdout}: the share of texts kept for testing."
+            )
+        for name in ("dimensions", "word_ngrams", "min_count", "max_chars"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What the labelled files held, texts per label."""
+
+    texts: dict[str, int] = field(default_factory=lambda: {POSITIVE: 0, NEGATIVE: 0})
+    copies: int = 0  # the same text again under the same label: used once
+    conflicting: int = 0  # texts under both labels: not used
+    trained: dict[str, int] = field(default_factory=lambda: {POSITIVE: 0, NEGATIVE: 0})
+    held_out: dict[str, int] = field(default_factory=lambda: {POSITIVE: 0, NEGATIVE: 0})
+    tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained model and what is known of it."""
+
+    path: str
+    counts: Counts
+    parameters: Parameters
+    evaluation: Evaluation | None  # on the held-out part; None where nothing was held out
+    card: str  # path of the model card
+
+
+def train(
+    positive: Paths, negative: Paths, out: str | Path, *, column: str = "text", **parameters: Any
+) -> Trained:
+    """Train a classifier that tells positive from negative texts; write it and its card.
+
+    Parameters
+    ----------
+    positive, negative
+        JSON lines or Parquet files, folders of them or globs.
+    out
+        path of the model, such as `quality.bin`. Beside it lie `.card.json`, `.card.md` and `.svg`.
+    column
+        the column of the text.
+    parameters
+        fields of `Parameters`: seed, dimensions, word_ngrams, epoch, bucket, learning_rate, min_count,
+        holdout, max_chars.
+
+    Raises
+    ------
+    RecipeError
+        when a file or parameter is wrong, or one of the two sides has no text.
+    """
+    chosen = _parameters(parameters)
+    out = Path(out)
+    with tempfile.TemporaryDirectory() as folder:
+        counts = Counts()
+        _distribute(Path(folder), ((POSITIVE, positive), (NEGATIVE, negative)), column, chosen, counts)
+        _collect(Path(folder), chosen, counts)
+        _check(counts, positive, negative)
+        chosen = _by_amount(chosen, counts.tokens)
+        _fit(Path(folder) / "train.txt", out, chosen)
+        evaluation = _on_held_out(Path(folder) / "test.txt", out) if chosen.holdout else None
+    data = {POSITIVE: _digests(positive), NEGATIVE: _digests(negative)}
+    card = write_card(out, parameters=chosen, counts=counts, evaluation=evaluation, data=data)
+    return Trained(path=str(out), counts=counts, parameters=chosen, evaluation=evaluation, card=card)
+
+
+def _parameters(given: dict[str, Any]) -> Parameters:
+    known = {f.name for f in dataclasses.fields(Parameters)}
+    if wrong := sorted(set(given) - known):
+        raise RecipeError(f"train has no parameter {wrong[0]!r}; it has {', '.join(sorted(known))}.")
+    return Parameters(**given)
+
+
+def line_of(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Return the text as one line of fastText input: cut, no control characters, no special tokens."""
+    return _SPECIAL.sub("", clean(text, max_chars)).strip()
+
+
+def _distribute(
+    folder: Path, sides: tuple[tuple[str, Paths], ...], column: str, chosen: Parameters, counts: Counts
+) -> None:
+    """Write every text to one of 64 files by its content, so that copies meet in one file."""
+    parts = [open(folder / f"part-{i}", "w", encoding="utf-8") for i in range(PARTS)]  # noqa: SIM115
+    try:
+        for label, paths in sides:
+            for batch in read_texts(paths, column):
+                for text in batch.texts.to_pylist():
+                    line = line_of(text, chosen.max_chars)
+                    if line:
+                        counts.texts[label] += 1
+                        key = hashlib.blake2b(line.encode(), digest_size=16).hexdigest()
+                        parts[int(key[:8], 16) % PARTS].write(f"{key} {label} {line}\n")
+    finally:
+        for part in parts:
+            part.close()
+
+
+def _collect(folder: Path, chosen: Parameters, counts: Counts) -> None:
+    """Write train.txt and test.txt: each text once, in an order fixed by content and seed."""
+    salt = str(chosen.seed).encode()
+    parts = sorted(range(PARTS), key=lambda i: hashlib.blake2b(b"%d" % i, key=salt).digest())
+    train_path, test_path = folder / "train.txt", folder / "test.txt"
+    with open(train_path, "w", encoding="utf-8") as train, open(test_path, "w", encoding="utf-8") as test:
+        for i in parts:
+            unique = _unique(folder / f"part-{i}", counts)
+            for key in sorted(unique, key=lambda k: hashlib.blake2b(k.encode(), key=salt).digest()):
+                label, line = unique[key]
+                _write(train, test, key, label, line, chosen, counts)
+            (folder / f"part-{i}").unlink()
+
+
+def _unique(path: Path, counts: Counts) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    conflicting = set()
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for row in file:
+            key, label, line = row.rstrip("\n").split(" ", 2)
+            if key in found and found[key][0] != label:
+                conflicting.add(key)
+            elif key in found:
+                counts.copies += 1
+            else:
+                found[key] = label, line
+    counts.conflicting += len(conflicting)
+    return {key: value for key, value in found.items() if key not in conflicting}
+
+
+def _write(
+    train: IO[str], test: IO[str], key: str, label: str, line: str, chosen: Parameters, counts: Counts
+) -> None:
+    held_out = int(key[8:24], 16) < chosen.holdout * 2**64  # by content alone: the same for every seed
+    (counts.held_out if held_out else counts.trained)[label] += 1
+    if not held_out:
+        counts.tokens += line.count(" ") + 1
+    (test if held_out else train).write(f"__label__{label} {line}\n")
+
+
+def _check(counts: Counts, positive: Paths, negative: Paths) -> None:
+    for label, paths in ((POSITIVE, positive), (NEGATIVE, negative)):
+        if not counts.trained[label]:
+            side = "positive" if label == POSITIVE else "negative"
+            raise RecipeError(
+                f"the {side} files ({paths}) hold {counts.texts[label]} texts and none is left to train on "
+                f"({counts.conflicting} lie on both sides). Give more text, or a smaller holdout."
+            )
+
+
+def _by_amount(chosen: Parameters, tokens: int) -> Parameters:
+    """Fill in what depends on the amount of text: little text is seen more often and needs fewer buckets."""
+    epoch = max(5, min(50, math.ceil(TOKENS_WANTED / max(tokens, 1))))
+    bucket = min(MOST_BUCKETS, max(10_000, 2 * tokens * (chosen.word_ngrams - 1)))
+    return dataclasses.replace(chosen, epoch=chosen.epoch or epoch, bucket=chosen.bucket or bucket)
+
+
+def _fit(lines: Path, out: Path, chosen: Parameters) -> None:
+    import fasttext
+
+    model = fasttext.train_supervised(
+        input=str(lines),
+        dim=chosen.dimensions,
+        wordNgrams=chosen.word_ngrams,
+        epoch=chosen.epoch,
+        bucket=chosen.bucket,
+        lr=chosen.learning_rate,
+        minCount=chosen.min_count,
+        seed=chosen.seed,
+        thread=1,
+        verbose=0,
+        loss="softmax",
+        minn=0,
+        maxn=0,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.bin"
+        model.save_model(str(path))
+        _copy(path, out)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open(source, "rb") as file, storage.commit(str(target)) as kept:
+        while block := file.read(1 << 22):
+            kept.write(block)
+
+
+def _on_held_out(lines: Path, model: Path) -> Evaluation:
+    found: dict[str, list[F64]] = {POSITIVE: [np.empty(0)], NEGATIVE: [np.empty(0)]}
+    classifier = quality.load(quality.Settings(spec=f"fasttext:{model}"))
+    for label, texts in _labelled_lines(lines):
+        found[label].append(score_texts(classifier, texts))
+    return evaluate_scores(np.concatenate(found[POSITIVE]), np.concatenate(found[NEGATIVE]))
+
+
+def _labelled_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    waiting: dict[str, list[str]] = {POSITIVE: [], NEGATIVE: []}
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for row in file:
+            label, line = row.rstrip("\n").split(" ", 1)
+            texts = waiting[label.removeprefix(quality.PREFIX)]
+            texts.append(line)
+            if len(texts) == 1024:
+                yield label.removeprefix(quality.PREFIX), texts
+                texts.clear()
+    yield from waiting.items()
+
+
+def score_texts(classifier: Classifier, texts: list[str]) -> F64:
+    """Return the scores of Python strings, (texts,) float64."""
+    import pyarrow as pa
+
+    return classifier.score(pa.array(texts, pa.large_string())).value
+
+
+def _digests(paths: Paths) -> dict[str, str]:
+    return {path: file_digest(path) if storage.is_local(path) else "" for path in find_files(paths)}
+
+
+def evaluate(
+    model: str | Path,
+    positive: Paths,
+    negative: Paths,
+    *,
+    column: str = "text",
+    threshold: float = 0.5,
+    positive_label: str = "",
+) -> Evaluation:
+    """Score two labelled sets with a model (a path or a spec such as `hf:PATH`) and return the metrics."""
+    spec = str(model) if str(model).partition(":")[0] in quality.KINDS else f"fasttext:{model}"
+    classifier = quality.load(quality.Settings(spec=spec, positive_label=positive_label))
+    found = []
+    for paths in (positive, negative):
+        scores = [classifier.score(batch.texts).value for batch in read_texts(paths, column)]
+        found.append(np.concatenate([np.empty(0), *scores]))
+    return evaluate_scores(found[0], found[1], threshold)
+
+
+def write_card(
+    model: str | Path,
+    *,
+    parameters: Parameters,
+    counts: Counts,
+    evaluation: Evaluation | None,
+    data: dict[str, dict[str, str]],
+) -> str:
+    """Write MODEL.card.json, MODEL.card.md and MODEL.svg beside a model; return the path of the first."""
+    from classifiers.model_card import markdown
+
+    card = {
+        "model": Path(model).name,
+        "digest": file_digest(str(model)),
+        "positive_label": POSITIVE,
+        "parameters": dataclasses.asdict(parameters),
+        "counts": dataclasses.asdict(counts),
+        "data": data,
+        "held_out": evaluation.as_dict() if evaluation else None,
+    }
+    storage.write_bytes(f"{model}.card.json", (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
+    storage.write_bytes(f"{model}.card.md", markdown(card).encode())
+    if evaluation:
+        storage.write_bytes(f"{model}.svg", plot(evaluation, Path(model).name).encode())
+    return f"{model}.card.json"
