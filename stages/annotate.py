@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import ShardError
-from stages.base import BoolArray, Decisions, ShardStage
+from stages.base import BoolArray, ShardStage
 from stages.reading import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.run import Run, View, filters_rows, read_stage
-from stages.shard import Bundle
+from stages.shard import Bundle, Shard
 from stages.sidecar import Writer, expand
 
 
@@ -102,10 +102,7 @@ def read_bundle(run: Run, bundle: Bundle, columns: list[str]) -> Iterator[tuple[
     dataset = run.dataset(bundle.dataset)
     for position, piece in enumerate(bundle.pieces):
         problems: list[Problem] = []
-        staged = run.staged_path(piece.shard)
-        if staged and not storage.exists(staged):  # staged copies may be deleted at any time
-            stage_compressed(dataset, piece.shard.path, staged, run.extra_columns)
-        for batch in read_piece(dataset, piece, columns, path=staged):
+        for batch in read_piece(dataset, piece, columns, path=staged(run, piece.shard)):
             problems.extend(batch.problems)
             if problems and run.on_error == "stop":
                 raise _stop(problems[0], piece.shard.dataset)
@@ -116,6 +113,29 @@ def read_bundle(run: Run, bundle: Bundle, columns: list[str]) -> Iterator[tuple[
             name = f"{piece.shard.ordinal}-{position}-{piece.start}"
             quarantine(run.root, name, problems)
         offset += piece.rows
+
+
+def read_rows(
+    run: Run, bundle: Bundle, rows: npt.NDArray[np.int64], columns: list[str]
+) -> Iterator[tuple[Batch, npt.NDArray[np.int64]]]:
+    """Yield (batch, positions in `rows`) of these bundle rows, which are sorted; skips what holds none of them."""
+    dataset = run.dataset(bundle.dataset)
+    offset = 0
+    for piece in bundle.pieces:
+        first, last = np.searchsorted(rows, [offset, offset + piece.rows])
+        if last > first:
+            wanted = rows[first:last] - offset + piece.start
+            for batch in read_piece(dataset, piece, columns, path=staged(run, piece.shard), rows=wanted):
+                yield batch, first + np.searchsorted(wanted, batch.rows)
+        offset += piece.rows
+
+
+def staged(run: Run, shard: Shard) -> str | None:
+    """Return the Parquet copy of a compressed input, made again if it was deleted; None for other inputs."""
+    path = run.staged_path(shard)
+    if path and not storage.exists(path):
+        stage_compressed(run.dataset(shard.dataset), shard.path, path, run.extra_columns)
+    return path
 
 
 def _stop(problem: Problem, dataset: str) -> ShardError:
@@ -134,8 +154,10 @@ def _check_status(batch: Batch, path: str) -> None:
 
 def quarantine(root: str, name: str, problems: list[Problem]) -> None:
     """Write down what could not be read: path, row or byte offset, error."""
-    lines = [json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error})
-             for p in problems]
+    lines = [
+        json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error})
+        for p in problems
+    ]
     storage.write_bytes(storage.join(root, "quarantine", f"{name}.jsonl"), ("\n".join(lines) + "\n").encode())
 
 

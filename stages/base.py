@@ -27,7 +27,8 @@ DATA_FORMAT = 1  # version of every artefact that winnow writes
 def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
     """Declare a stage parameter: `help` is shown by the CLI, `fact` marks what facts depend on.
 
-    `more` may hold choices=(...), ge=, le=, metavar=; the CLI and the JSON schema use them.
+    `more` may hold choices=(...), ge=, le=, metavar=; the CLI and the JSON schema use them. guard=True
+    marks a limit that may stop a run but never changes a verdict.
     """
     metadata = {"help": help, "fact": fact, **more}
     if isinstance(default, list | dict | set):
@@ -79,6 +80,7 @@ class Stage:
     use: ClassVar[str] = ""  # file name = stage name = CLI name = recipe key = sidecar folder
     version: ClassVar[int] = 1  # raised when the same parameters would give other facts
     summary: ClassVar[str] = ""  # one line for the CLI
+    hidden: ClassVar[bool] = False  # inserted by the runner for another stage; not shown to users
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -108,6 +110,10 @@ class Stage:
     def validate(self) -> None:
         """Check parameters against each other; raise RecipeError through `self.error`."""
 
+    def companions(self) -> tuple[Stage, ...]:
+        """Return hidden stages that the runner places before this one."""
+        return ()
+
     def applies_to(self, dataset: str) -> bool:
         return not self.datasets or dataset in self.datasets
 
@@ -121,8 +127,9 @@ class Stage:
         return digest(self.use, self.version, values, self.model_digest())
 
     def digest(self) -> str:
-        """Digest of every parameter except where the stage runs: addresses decisions."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """Digest of every parameter that can change a verdict (guard rails cannot): addresses decisions."""
+        fields = [f for f in dataclasses.fields(self) if not f.metadata.get("guard")]
+        values = {f.name: getattr(self, f.name) for f in fields}
         return digest(self.use, self.version, values, self.model_digest())
 
 
@@ -147,6 +154,18 @@ class ShardStage(Stage):
     def decide(self, facts: pa.Table) -> Decisions:
         """Return a verdict for every row of `facts`. Reads no text."""
         return Decisions.keep_all(facts.num_rows)
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one contiguous array; copies only where it comes in several chunks."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def array(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    """Return a column without nulls as a numpy array, (rows,)."""
+    return np.asarray(whole(table.column(name)).to_numpy(zero_copy_only=False))
 
 
 def digest(*parts: object) -> str:

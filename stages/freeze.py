@@ -134,8 +134,15 @@ def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> list[Inspected]:
 def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
     mark = fingerprint(file.path, file.bytes)
     if file.path.endswith(COMPRESSED):
-        probe = Shard(ordinal=0, dataset=dataset.name, path=file.path, within=file.within, rows=0,
-                      bytes=file.bytes, fingerprint=mark)
+        probe = Shard(
+            ordinal=0,
+            dataset=dataset.name,
+            path=file.path,
+            within=file.within,
+            rows=0,
+            bytes=file.bytes,
+            fingerprint=mark,
+        )
         staged = run.staged_path(probe)
         assert staged is not None
         layout = stage_compressed(dataset, file.path, staged, run.extra_columns)

@@ -25,6 +25,7 @@ from stages.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
 BUNDLE_BYTES = 128 << 20  # decoded text of one task
 BUNDLE_ROWS = 200_000  # bounds the facts of one task: 100 MB of signatures
 BUNDLE_SHARDS = 512
+MAX_GROUPS = 512  # destinations of what is routed to documents
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -65,6 +66,43 @@ class Manifest:
         starts, positions, offsets = self._starts
         piece = np.searchsorted(starts, doc_ids, side="right") - 1
         return positions[piece], offsets[piece] + (doc_ids - starts[piece])
+
+    @functools.cached_property
+    def units(self) -> list[list[int]]:
+        """Positions of the bundles that hold whole shards together: what one ledger task works on."""
+        units: list[list[int]] = []
+        last = -1
+        for position, bundle in enumerate(self.bundles):
+            if units and bundle.pieces[0].shard.ordinal == last:
+                units[-1].append(position)
+            else:
+                units.append([position])
+            last = bundle.pieces[-1].shard.ordinal
+        return units
+
+    @functools.cached_property
+    def groups(self) -> list[list[int]]:
+        """Positions of bundles in at most MAX_GROUPS runs of whole units: destinations of verdicts."""
+        count = min(len(self.units), MAX_GROUPS)
+        groups: list[list[int]] = [[] for _ in range(count)]
+        for number, unit in enumerate(self.units):
+            groups[number * count // len(self.units)].extend(unit)
+        return groups
+
+    @functools.cached_property
+    def _group_by_position(self) -> npt.NDArray[np.int32]:
+        where = np.zeros(len(self.bundles), np.int32)
+        for number, group in enumerate(self.groups):
+            where[group] = number
+        return where
+
+    def group_at(self, position: int) -> int:
+        """Return the number of the group that holds the bundle at `position`."""
+        return int(self._group_by_position[position])
+
+    def group_of(self, doc_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Return the number of the group that holds each document."""
+        return self._group_by_position[self.locate(doc_ids)[0]]
 
     @functools.cached_property
     def _by_ordinal(self) -> dict[int, Shard]:
@@ -151,10 +189,7 @@ def write(root: str, manifest: Manifest) -> None:
     ]
     storage.write_bytes(_bundles_path(root), json.dumps(rows).encode())
     table = pa.Table.from_pylist(
-        [
-            {name: getattr(s, name) for name in MANIFEST_SCHEMA.names}
-            for s in manifest.shards
-        ],
+        [{name: getattr(s, name) for name in MANIFEST_SCHEMA.names} for s in manifest.shards],
         schema=MANIFEST_SCHEMA,
     )
     with storage.commit(path(root)) as file:
@@ -177,7 +212,9 @@ def read(root: str) -> Manifest | None:
         table = pq.read_table(file)
     shards = tuple(Shard(**row) for row in table.to_pylist())
     if not storage.exists(_bundles_path(root)):
-        raise LedgerError(f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder.")
+        raise LedgerError(
+            f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder."
+        )
     pieces: dict[tuple[int, str], list[Piece]] = {}
     for number, dataset, position, start, stop in json.loads(storage.read_bytes(_bundles_path(root))):
         piece = Piece(shard=shards[position], start=start, stop=stop)
@@ -199,4 +236,6 @@ def check_limits(shards: Sequence[Shard]) -> None:
     """Refuse what doc_id cannot address."""
     for shard in shards:
         if shard.rows >= MAX_ROWS or shard.ordinal >= MAX_ORDINAL:
-            raise LedgerError(f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed.")
+            raise LedgerError(
+                f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed."
+            )

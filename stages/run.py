@@ -18,7 +18,6 @@ from cluster import storage
 from cluster.errors import LedgerError
 from stages import manifest
 from stages.base import BoolArray, Decisions, ShardStage, Stage, digest
-from stages.kernels.order import order_words
 from stages.read import Read
 from stages.shard import Bundle, Dataset, Shard
 from stages.sidecar import Sidecars, expand
@@ -69,7 +68,9 @@ class Run:
         return Sidecars(storage.join(self.root, "decisions", stage.name, self.decision_digest(index)))
 
     def exchange_folder(self, index: int, hop: str) -> str:
-        return storage.join(self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop)
+        return storage.join(
+            self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop
+        )
 
     def decision_digest(self, index: int) -> str:
         """Digest of all that an exchange stage's verdicts depend on.
@@ -82,10 +83,6 @@ class Run:
         earlier = [s.digest() for s in self.stages[: index + 1]]
         readings = [(d.name, d.role, self.reading(d.name)) for d in self.datasets]
         return digest(earlier, filters, self.priority, self.prefer, readings, self.manifest_digest)
-
-    def rank(self, dataset: str) -> int:
-        """Return the dataset's place in the survivor order; reference and protected data sort first."""
-        return self.priority.index(dataset)
 
 
 def filters_rows(stage: ShardStage) -> bool:
@@ -126,7 +123,9 @@ class View:
         """Return a stage's facts for these bundle rows. Raises LedgerError if one is not covered."""
         stage = self.run.stages[index]
         table = self.read if index == 0 else self.run.facts(stage).read(self.bundle, self.reading, columns)
-        return expand(table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}")
+        return expand(
+            table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}"
+        )
 
     def live(self, index: int) -> BoolArray:
         """Return which rows are alive before stage `index`, (rows,) bool."""
@@ -161,7 +160,10 @@ class View:
         threshold = np.full(table.num_rows, float(getattr(stage, "threshold", 1.0)))
         reason = np.zeros(table.num_rows, np.int16)
         return table.column("row").to_numpy().astype(np.int64), Decisions(
-            reason, (stage.drop_reason,), similarity, threshold  # type: ignore[attr-defined]
+            reason,
+            (stage.drop_reason,),
+            similarity,
+            threshold,  # type: ignore[attr-defined]
         )
 
     def exchanged(self, index: int) -> pa.Table:
@@ -184,12 +186,6 @@ class View:
             sign = {"longest": -1.0, "shortest": 1.0}[rule]
             found.append(sign * self.read.column("num_chars").to_numpy()[rows].astype(np.float64))
         return found
-
-    def order(self, rows: npt.NDArray[np.int64], tie: npt.NDArray[np.uint32], rank: int) -> npt.NDArray[np.uint64]:
-        """Return the survivor order of these rows as words, (rows, words) uint64."""
-        h1 = self.read.column("h1").to_numpy()[rows]
-        h2 = self.read.column("h2").to_numpy()[rows]
-        return order_words(rank, self.criteria(rows), h1, h2, tie)
 
 
 def read_stage(run: Run) -> Read:

@@ -1,0 +1,141 @@
+"""Drop documents whose text another document has byte for byte (or after a stated normalisation).
+
+Guarantees: of each group the first in the survivor order stays; two texts are equal when two seeded
+XXH64 of their bytes are. Memory: the candidates of one exchange destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.engine import Engine
+from cluster.exchange import Exchange
+from stages.base import ShardStage, Stage, array, param, whole
+from stages.dedup import (
+    EXACT,
+    DedupStage,
+    candidate_schema,
+    candidates,
+    complete,
+    destinations_for,
+    mark_complete,
+    survivor_order,
+    verdicts,
+    write_decisions,
+)
+from stages.kernels.hashing import buffers, content_hash, mix64
+from stages.kernels.normalise import NORMALISATIONS, normalise
+from stages.kernels.survivors import exact_groups
+from stages.run import Run, View
+
+HASHES = pa.schema([("n1", pa.uint64()), ("n2", pa.uint64())])
+KEY_SEED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedHash(ShardStage):
+    """Reads text / Writes the content hash of the normalised text / Drops nothing."""
+
+    normalise: str = param("none", "normalisation before hashing", fact=True, choices=NORMALISATIONS)
+
+    use: ClassVar[str] = "normalised_hash"
+    hidden: ClassVar[bool] = True
+    schema: ClassVar[pa.Schema] = HASHES
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        text = normalise(whole(documents.column("text")), self.normalise)
+        n1, n2 = content_hash(*buffers(text))
+        return pa.table([pa.array(n1), pa.array(n2)], schema=HASHES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactDedup(DedupStage):
+    """Reads content hashes / Writes representatives / Drops copies of a better-placed document."""
+
+    normalise: str = param(
+        "none", "what to even out before texts are compared", fact=True, choices=NORMALISATIONS
+    )
+
+    use: ClassVar[str] = "exact_dedup"
+    summary: ClassVar[str] = "drop documents whose text is a copy of another's"
+    drop_reason: ClassVar[str] = "exact_duplicate"
+
+    def companions(self) -> tuple[Stage, ...]:
+        if self.normalise == "none":
+            return ()
+        name = f"{self.name}.hash"
+        return (NormalisedHash(name=name, datasets=self.datasets, normalise=self.normalise),)
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        if complete(run, index):
+            return
+        hop = Exchange(
+            folder=run.exchange_folder(index, "groups"),
+            destinations=destinations_for(run.manifest.rows()),
+            schema=_schema(run),
+        )
+        sources = range(len(run.manifest.bundles))
+        found = hop.run(engine, sources, partial(_emit, run, index), partial(_resolve, run, index))
+        write_decisions(engine, run, index, found)
+        mark_complete(run, index)
+
+
+def _schema(run: Run) -> pa.Schema:
+    return pa.schema([("key", pa.uint64()), ("g1", pa.uint64()), ("g2", pa.uint64()), *candidate_schema(run)])
+
+
+def _emit(run: Run, index: int, position: int) -> Iterable[pa.Table]:
+    view = View(run, run.manifest.bundles[position])
+    stage = run.stages[index]
+    assert isinstance(stage, ExactDedup)
+    if not stage.applies_to(view.bundle.dataset):
+        return
+    rows = np.flatnonzero(view.live(index))
+    table = candidates(view, index, rows)
+    if stage.normalise == "none":
+        g1, g2 = array(table, "h1"), array(table, "h2")
+    else:
+        facts = view.facts(run.index(f"{stage.name}.hash"), rows)
+        g1, g2 = array(facts, "n1"), array(facts, "n2")
+    key = mix64(g1.astype(np.uint64), KEY_SEED)
+    yield pa.table([pa.array(key), pa.array(g1), pa.array(g2), *table.columns], schema=_schema(run))
+
+
+def _resolve(run: Run, index: int, _: int, table: pa.Table) -> pa.Table | None:
+    stage = run.stages[index]
+    assert isinstance(stage, ExactDedup)
+    table = table.filter(pa.array(_repeated(array(table, "g1").astype(np.uint64))))
+    if not table.num_rows:
+        return None
+    winner = exact_groups(
+        array(table, "g1").astype(np.uint64),
+        array(table, "g2").astype(np.uint64),
+        survivor_order(run, table),
+        array(table, "rank").astype(np.int32),
+        array(table, "protected").astype(np.bool_),
+        array(table, "eligible").astype(np.bool_),
+        stage.within_dataset == "keep_all",
+    )
+    doc = array(table, "doc").astype(np.int64)
+    lost = np.flatnonzero(winner >= 0)
+    ones = np.ones(len(lost))
+    return verdicts(doc[lost], doc[winner[lost]], ones, np.full(len(lost), EXACT))
+
+
+def _repeated(
+    keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Mark the values that occur more than once."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    same = ordered[1:] == ordered[:-1]
+    marks = np.zeros(len(keys), np.bool_)
+    marks[order[1:][same]] = True
+    marks[order[:-1][same]] = True
+    return marks

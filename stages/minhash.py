@@ -1,0 +1,95 @@
+"""MinHash signatures as facts, with the bits of cuDF's `Series.str.minhash`.
+
+Guarantees: a signature depends on the text and this stage's parameters alone. Drops nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stages.base import ShardStage, param, whole
+from stages.kernels import minhash as kernel
+from stages.kernels.hashing import buffers
+from stages.kernels.normalise import NORMALISATIONS, normalise
+
+MAX_SHINGLES = 20_000_000  # beyond this a signature of 32-bit hashes saturates: see kernels/minhash.py
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinHash(ShardStage):
+    """Reads text / Writes one signature per document / Drops nothing."""
+
+    shingle_width: int = param(24, "characters (or words) in a shingle", fact=True, ge=1)
+    num_permutations: int = param(128, "slots of a signature", fact=True, ge=1)
+    seed: int = param(42, "seed of the permutations", fact=True, ge=0)
+    parameters: str = param(
+        "nemo", "how permutations are generated", fact=True, choices=("nemo", "zyda2_seeds", "explicit")
+    )
+    hash_bits: int = param(32, "bits of a hash", fact=True, choices=(32, 64))
+    hash_seed: int | None = param(None, "Murmur seed (parameters: explicit)", fact=True, ge=0)
+    a: tuple[int, ...] = param((), "multipliers (parameters: explicit)", fact=True)
+    b: tuple[int, ...] = param((), "addends (parameters: explicit)", fact=True)
+    shingles: str = param(
+        "characters", "what a shingle is made of", fact=True, choices=("characters", "words")
+    )
+    normalise: str = param("none", "what to even out before hashing", fact=True, choices=NORMALISATIONS)
+    max_shingles: int = param(
+        MAX_SHINGLES, "longer texts are sampled down to about this many shingles", fact=True, ge=1
+    )
+
+    use: ClassVar[str] = "minhash"
+    summary: ClassVar[str] = "MinHash signatures for near deduplication"
+
+    def validate(self) -> None:
+        if self.shingles == "characters" and self.shingle_width < 2:
+            raise self.error("shingle_width", self.shingle_width, "at least 2 characters")
+        explicit = self.parameters == "explicit"
+        if explicit and not (len(self.a) == len(self.b) == self.num_permutations):
+            given = f"{len(self.a)} values of a and {len(self.b)} of b"
+            raise self.error("a and b", given, f"num_permutations ({self.num_permutations}) numbers each")
+        if not explicit and (self.a or self.b or self.hash_seed is not None):
+            raise self.error("parameters", self.parameters, "explicit where a, b or hash_seed are given")
+        if self.parameters == "zyda2_seeds" and (self.hash_bits != 32 or self.shingles != "characters"):
+            raise self.error("parameters", "zyda2_seeds", "used with hash_bits 32 and shingles characters")
+
+    @property
+    def schema(self) -> pa.Schema:  # type: ignore[override]  # its width is a parameter
+        value = pa.uint32() if self.hash_bits == 32 else pa.uint64()
+        return pa.schema([("signature", pa.list_(value, self.num_permutations))])
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        matrix = self.signatures(normalise(whole(documents.column("text")), self.normalise))
+        values = pa.array(np.ascontiguousarray(matrix).reshape(-1))
+        column = pa.FixedSizeListArray.from_arrays(values, self.num_permutations)
+        return pa.table([column.cast(self.schema.field(0).type)], schema=self.schema)
+
+    def signatures(self, text: pa.Array) -> npt.NDArray[np.unsignedinteger]:
+        """Return the signatures of texts, (docs, num_permutations) uint32 or uint64."""
+        data, offsets = buffers(text)
+        if self.parameters == "zyda2_seeds":
+            seeds = kernel.zyda2_seeds(self.num_permutations, self.seed)
+            return kernel.signatures_by_seeds(data, offsets, seeds, self.shingle_width, self.max_shingles)
+        if self.shingles == "words":
+            return kernel.signatures_words(data, offsets, self.family, self.shingle_width)
+        return kernel.signatures(data, offsets, self.family, self.shingle_width, self.max_shingles)
+
+    @functools.cached_property
+    def family(self) -> kernel.Parameters:
+        """The hash family: Murmur seed, multipliers, addends."""
+        if self.parameters == "explicit":
+            return kernel.explicit(self.hash_seed or 0, self.a, self.b, self.hash_bits)
+        return kernel.nemo_parameters(self.num_permutations, self.seed, self.hash_bits)
+
+
+def signature_matrix(facts: pa.Table) -> npt.NDArray[np.unsignedinteger]:
+    """Return column `signature` as a matrix, (docs, num_permutations), without copying where it can."""
+    column = whole(facts.column("signature"))
+    width = column.type.list_size
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, width)

@@ -1,0 +1,227 @@
+"""From signatures to groups of candidates: band keys, buckets, components, one destination per component.
+
+Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; the
+members of all buckets (16 bytes each) in the one task that joins components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engine import Engine
+from cluster.errors import RecipeError
+from cluster.exchange import Exchange, read_arrow, write_arrow
+from stages.base import array
+from stages.dedup import candidate_schema, candidates
+from stages.kernels.bands import band_keys
+from stages.kernels.components import components
+from stages.kernels.hashing import mix64
+from stages.kernels.minhash import slots8
+from stages.minhash import signature_matrix
+from stages.near_dedup import minhash_index, minhash_stage, near_stage
+from stages.run import Run, View
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+BAND_BYTES = 4 << 30  # band records written by one batch of bands
+RECORDS_PER_DESTINATION = 4_000_000
+DOCUMENTS_PER_DESTINATION = 100_000
+MAX_DESTINATIONS = 4096
+COMPONENT_SEED = 2
+
+RECORDS = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])
+MEMBERS = pa.schema([("key", pa.uint64()), ("bucket", pa.uint64()), ("doc", pa.int64())])
+LABELS = pa.schema([("doc", pa.int64()), ("label", pa.int64())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Where the candidates of each destination lie: bucket members and documents."""
+
+    labels: str  # path of the sorted (doc, label) file
+    members: list[str | None]
+    documents: list[str | None]
+
+    @property
+    def destinations(self) -> int:
+        return len(self.members)
+
+
+def group(engine: Engine, run: Run, index: int) -> Groups | None:
+    """Return the groups of candidates; None when no two documents share a bucket."""
+    buckets = _buckets(engine, run, index)
+    labels = storage.join(run.exchange_folder(index, "components"), "labels.arrow")
+    [(documents, largest)] = engine.map(partial(_components, buckets), [labels])
+    _check_largest(run, index, largest)
+    if documents == 0:
+        return None
+    count = min(MAX_DESTINATIONS, max(1, -(-documents // DOCUMENTS_PER_DESTINATION)))
+    if documents > DOCUMENTS_PER_DESTINATION // 10:
+        count = max(count, 4)
+    members = Exchange(folder=run.exchange_folder(index, "members"), destinations=count, schema=MEMBERS)
+    sources = [path for path in buckets if path]
+    by_bucket = members.run(engine, sources, partial(_emit_members, labels), _receive_members)
+    documents_hop = Exchange(
+        folder=run.exchange_folder(index, "documents"), destinations=count, schema=document_schema(run, index)
+    )
+    positions = range(len(run.manifest.bundles))
+    emit = partial(_emit_documents, run, index, labels)
+    by_document = documents_hop.run(engine, positions, emit, _receive_documents)
+    return Groups(labels=labels, members=by_bucket, documents=by_document)
+
+
+def _check_largest(run: Run, index: int, largest: int) -> None:
+    stage = near_stage(run, index)
+    if stage.max_component is not None and largest > stage.max_component:
+        raise RecipeError(
+            f"{stage.name} connected {largest:,} documents, more than max_component {stage.max_component:,}: a sign "
+            "of templates or short shingles. Use longer shingles or more rows_per_band, or raise max_component."
+        )
+
+
+def _buckets(engine: Engine, run: Run, index: int) -> list[str | None]:
+    """Return the files of buckets with two or more members, a few bands at a time."""
+    bands, rows_per_band = near_stage(run, index).banding(minhash_stage(run, index).num_permutations)
+    rows = run.manifest.rows()
+    batch = max(1, min(bands, BAND_BYTES // max(1, rows * 16)))
+    found: list[str | None] = []
+    for first in range(0, bands, batch):
+        count = min(batch, bands - first)
+        records = rows * count
+        hop = Exchange(
+            folder=run.exchange_folder(index, f"bands-{first}"),
+            destinations=1 if records < 100_000 else max(4, -(-records // RECORDS_PER_DESTINATION)),
+            schema=RECORDS,
+        )
+        emit = partial(_emit_keys, run, index, (bands, rows_per_band, first, count))
+        found += hop.run(engine, range(len(run.manifest.bundles)), emit, _receive_keys)
+    return found
+
+
+def _emit_keys(run: Run, index: int, banding: tuple[int, int, int, int], position: int) -> Iterable[pa.Table]:
+    view = View(run, run.manifest.bundles[position])
+    if not near_stage(run, index).applies_to(view.bundle.dataset):
+        return
+    rows = np.flatnonzero(view.live(index))
+    if not len(rows):
+        return
+    signatures = signature_matrix(view.facts(minhash_index(run, index), rows))
+    keys = band_keys(signatures, *banding)
+    doc = view.doc_ids[rows]
+    columns = [pa.array(keys.T.reshape(-1)), pa.array(np.tile(doc, keys.shape[1]))]
+    yield pa.table(columns, schema=RECORDS)
+
+
+def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
+    """Keep the records whose key occurs twice or more, sorted by key."""
+    keys = array(table, "key").astype(np.uint64, copy=False)
+    order = np.argsort(keys)
+    keys = keys[order]
+    same = keys[1:] == keys[:-1]
+    shared = np.zeros(len(keys), np.bool_)
+    shared[1:] = same
+    shared[:-1] |= same
+    if not shared.any():
+        return None
+    doc = array(table, "doc")[order[shared]]
+    return pa.table([pa.array(keys[shared]), pa.array(doc)], schema=RECORDS)
+
+
+def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
+    """Join buckets that share documents; return (documents, size of the largest component)."""
+    if not storage.exists(labels):
+        left: list[I64] = [np.empty(0, np.int64)]
+        right: list[I64] = [np.empty(0, np.int64)]
+        for path in buckets:
+            if path:
+                table = read_arrow(path)
+                centre, doc = _stars(
+                    array(table, "key").astype(np.uint64), array(table, "doc").astype(np.int64)
+                )
+                left.append(centre)
+                right.append(doc)
+        docs = np.unique(np.concatenate(right))
+        edges = (np.searchsorted(docs, np.concatenate(side)) for side in (left, right))
+        root = components(*edges, len(docs))
+        write_arrow(labels, pa.table([pa.array(docs), pa.array(docs[root])], schema=LABELS))
+    found = array(read_arrow(labels), "label")
+    if not len(found):
+        return 0, 0
+    return len(found), int(np.unique(found, return_counts=True)[1].max())
+
+
+def _stars(key: U64, doc: I64) -> tuple[I64, I64]:
+    """Return edges from the first member of each bucket (sorted by key) to every member."""
+    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+    sizes = np.diff(np.r_[starts, len(key)])
+    return np.repeat(doc[starts], sizes), doc
+
+
+def component_keys(labels: str, doc: I64) -> tuple[U64, npt.NDArray[np.bool_]]:
+    """Return the routing key of each document's component and whether it has one, (docs,)."""
+    table = read_arrow(labels)
+    known = array(table, "doc").astype(np.int64, copy=False)
+    at = np.minimum(np.searchsorted(known, doc), max(0, len(known) - 1))
+    found = known[at] == doc if len(known) else np.zeros(len(doc), np.bool_)
+    label = array(table, "label").astype(np.uint64)[at] if len(known) else np.zeros(len(doc), np.uint64)
+    return mix64(label, COMPONENT_SEED), found
+
+
+def _emit_members(labels: str, source: str) -> Iterable[pa.Table]:
+    table = read_arrow(source)
+    doc = array(table, "doc").astype(np.int64, copy=False)
+    key, _ = component_keys(labels, doc)
+    yield pa.table([pa.array(key), table.column("key"), table.column("doc")], schema=MEMBERS)
+
+
+def _receive_members(_: int, table: pa.Table) -> pa.Table | None:
+    bucket, doc = array(table, "bucket"), array(table, "doc")
+    if not len(doc):
+        return None
+    order = np.lexsort([doc, bucket])
+    return table.combine_chunks().take(pa.array(order))
+
+
+def document_schema(run: Run, index: int) -> pa.Schema:
+    """Columns of the documents at a component's destination."""
+    width = minhash_stage(run, index).num_permutations
+    return pa.schema(
+        [
+            ("key", pa.uint64()),
+            *candidate_schema(run),
+            ("num_bytes", pa.uint32()),
+            ("slots", pa.binary(width)),
+        ]
+    )
+
+
+def _emit_documents(run: Run, index: int, labels: str, position: int) -> Iterable[pa.Table]:
+    view = View(run, run.manifest.bundles[position])
+    if not near_stage(run, index).applies_to(view.bundle.dataset):
+        return
+    key, member = component_keys(labels, view.doc_ids)
+    rows = np.flatnonzero(member)
+    if not len(rows):
+        return
+    table = candidates(view, index, rows)
+    slots = slots8(signature_matrix(view.facts(minhash_index(run, index), rows)))
+    width = slots.shape[1]
+    packed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(slots))]
+    )
+    size = view.read.column("num_bytes").take(pa.array(rows))
+    columns = [pa.array(key[rows]), *table.columns, size, packed]
+    yield pa.table(columns, schema=document_schema(run, index))
+
+
+def _receive_documents(_: int, table: pa.Table) -> pa.Table | None:
+    if not table.num_rows:
+        return None
+    return table.combine_chunks().take(pa.array(np.argsort(array(table, "doc"), kind="stable")))

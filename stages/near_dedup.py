@@ -1,0 +1,125 @@
+"""Drop near duplicates: MinHash-LSH candidates, verified, one document kept of each group.
+
+Guarantees: the same verdicts for every partitioning, order and worker count. In mode `representative`
+every dropped document names a kept one whose similarity reached the threshold. Every hop through the
+exchange is resumable. How it goes: near_buckets.py (bands -> buckets -> components), near_verify.py
+(survivors, asking for true similarities where the estimate is not enough).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cluster.engine import Engine
+from cluster.errors import RecipeError
+from stages.base import param
+from stages.dedup import DedupStage, complete, mark_complete, write_decisions
+from stages.kernels.banding import probability
+from stages.minhash import MinHash
+from stages.run import Run
+
+RECALL_AT_THRESHOLD = 0.94  # solved bandings find at least this share of pairs at the threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearDedup(DedupStage):
+    """Reads signatures, some text / Writes representatives / Drops near duplicates of a better document."""
+
+    jaccard_threshold: float | None = param(
+        None, "similarity from which two documents are duplicates (not needed with verify: none)", ge=0, le=1
+    )
+    bands: int | None = param(None, "LSH bands; solved from the threshold if not given", ge=1)
+    rows_per_band: int | None = param(None, "signature slots in a band", ge=1)
+    verify: str = param(
+        "exact",
+        "exact: true Jaccard near the threshold; signature: its estimate; none: every bucket is a group",
+        choices=("exact", "signature", "none"),
+    )
+    mode: str = param(
+        "representative",
+        "representative: no transitive chains; component: a connected component is one group",
+        choices=("representative", "component"),
+    )
+    further_tries: int = param(3, "kept bucket members tried after the first one", ge=0)
+    max_component: int | None = param(
+        None, "stop if more documents than this are connected", ge=2, guard=True
+    )
+    signatures: str = param("", "name of the minhash stage to use (default: the nearest one before)")
+
+    use: ClassVar[str] = "near_dedup"
+    summary: ClassVar[str] = "drop near duplicates found by MinHash-LSH"
+    drop_reason: ClassVar[str] = "near_duplicate"
+
+    @property
+    def threshold(self) -> float:
+        return math.nan if self.jaccard_threshold is None else self.jaccard_threshold
+
+    def validate(self) -> None:
+        if self.jaccard_threshold is None and self.verify != "none":
+            raise self.error(
+                "jaccard_threshold", None, "a number in [0, 1] unless verify is none", "Try 0.8."
+            )
+        if (self.bands is None) != (self.rows_per_band is None):
+            raise self.error("bands and rows_per_band", (self.bands, self.rows_per_band), "given together")
+        if self.bands is None and self.jaccard_threshold is None:
+            raise self.error("bands", None, "given where there is no jaccard_threshold")
+        if self.mode == "representative" and self.verify == "none":
+            raise self.error("mode", self.mode, "component where verify is none")
+
+    def banding(self, num_permutations: int) -> tuple[int, int]:
+        """Return (bands, rows_per_band): the given ones, or the fewest candidates with high recall.
+
+        Solved: the most rows in a band for which 1 - (1 - t^rows)^(k // rows) is at least
+        `RECALL_AT_THRESHOLD` at the threshold t. 128 permutations at .8 give 16 x 8.
+        """
+        if self.bands is not None and self.rows_per_band is not None:
+            if self.bands * self.rows_per_band > num_permutations:
+                raise self.error(
+                    "bands x rows_per_band",
+                    f"{self.bands} x {self.rows_per_band}",
+                    f"at most num_permutations ({num_permutations})",
+                )
+            return self.bands, self.rows_per_band
+        for rows in range(num_permutations, 1, -1):
+            if probability(self.threshold, num_permutations // rows, rows) >= RECALL_AT_THRESHOLD:
+                return num_permutations // rows, rows
+        return num_permutations, 1
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        if complete(run, index):
+            return
+        from stages import near_buckets, near_verify
+
+        groups = near_buckets.group(engine, run, index)
+        found = near_verify.survivors(engine, run, index, groups) if groups else []
+        write_decisions(engine, run, index, found)
+        if groups and self.verify == "exact":
+            near_verify.keep_pairs(engine, run, index, groups)
+        mark_complete(run, index)
+
+
+def near_stage(run: Run, index: int) -> NearDedup:
+    """Return the stage at `index`, which is a near_dedup."""
+    stage = run.stages[index]
+    assert isinstance(stage, NearDedup)
+    return stage
+
+
+def minhash_index(run: Run, index: int) -> int:
+    """Return the place of the minhash stage whose signatures this near_dedup uses."""
+    stage = near_stage(run, index)
+    for place in range(index - 1, -1, -1):
+        other = run.stages[place]
+        if isinstance(other, MinHash) and stage.signatures in ("", other.name):
+            return place
+    wanted = f"called {stage.signatures!r} " if stage.signatures else ""
+    raise RecipeError(f"stage {stage.name} needs a minhash stage {wanted}before it. Add `- use: minhash`.")
+
+
+def minhash_stage(run: Run, index: int) -> MinHash:
+    """Return the minhash stage whose signatures this near_dedup uses."""
+    stage = run.stages[minhash_index(run, index)]
+    assert isinstance(stage, MinHash)
+    return stage

@@ -1,0 +1,299 @@
+"""Survivors of each group of candidates, with true similarities where the estimate does not settle it.
+
+A destination decides as far as it can from 8-bit signature slots and names the pairs whose true Jaccard
+it needs; one pass over the bundles brings just those texts, and it decides again. Guarantees: a pair is
+computed once and kept as a fact, so another threshold reads no text for it. Memory: one destination's
+candidates and the texts of its open pairs; texts over `LONGEST` bytes are never fetched, their estimate
+decides and the ledger says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engine import Engine
+from cluster.exchange import Exchange, read_arrow, write_arrow
+from stages.annotate import read_rows
+from stages.base import BoolArray, array, digest, whole
+from stages.dedup import ESTIMATED, EXACT, survivor_order, verdicts
+from stages.kernels.hashing import buffers
+from stages.kernels.jaccard import estimate_pairs, exact_pairs, standard_error
+from stages.kernels.normalise import normalise
+from stages.kernels.survivors import component_survivors, resolve
+from stages.near_buckets import Groups, component_keys
+from stages.near_dedup import minhash_stage, near_stage
+from stages.run import Run
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+LONGEST = 16 << 20  # bytes of a text that is still compared by its shingles
+SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 7 in a million pairs
+
+PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
+SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
+KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
+WANTED = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("home", pa.int32())])
+TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
+NO, YES, UNKNOWN = 0, 1, 2
+
+
+def survivors(engine: Engine, run: Run, index: int, groups: Groups) -> list[str | None]:
+    """Return the files of verdicts, one per destination."""
+    known = [_recall_pairs(engine, run, index, groups)]
+    for turn in range(1 << 16):
+        task = partial(_attempt, run, index, groups, known, turn)
+        open_pairs = sum(engine.map(task, range(groups.destinations)))
+        if not open_pairs:
+            break
+        known.append(_compare(engine, run, index, groups.destinations, turn))
+    return [_verdicts_path(run, index, d) for d in range(groups.destinations)]
+
+
+def _path(run: Run, index: int, hop: str, name: str) -> str:
+    return storage.join(run.exchange_folder(index, hop), name)
+
+
+def _verdicts_path(run: Run, index: int, destination: int) -> str:
+    return _path(run, index, "verdicts", f"{destination}.arrow")
+
+
+def _open_path(run: Run, index: int, turn: int, destination: int) -> str:
+    return _path(run, index, f"open-{turn}", f"{destination}.arrow")
+
+
+def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]], turn: int, d: int) -> int:
+    """Decide destination `d` or write down the pairs it has to know; return how many those are."""
+    members, documents = groups.members[d], groups.documents[d]
+    if storage.exists(_verdicts_path(run, index, d)):
+        return 0
+    if storage.exists(_open_path(run, index, turn, d)):
+        return read_arrow(_open_path(run, index, turn, d)).num_rows
+    if members is None or documents is None:
+        write_arrow(_verdicts_path(run, index, d), verdicts(*(np.empty(0, np.int64) for _ in range(4))))
+        return 0
+    judge = Judge(run, index, read_arrow(documents), [paths[d] for paths in known])
+    stage = near_stage(run, index)
+    start, member = _buckets(read_arrow(members), judge.doc)
+    decide = resolve if stage.mode == "representative" else component_survivors
+    result = decide(
+        start,
+        member,
+        survivor_order(run, judge.table),
+        array(judge.table, "rank").astype(np.int32),
+        array(judge.table, "protected").astype(np.bool_),
+        array(judge.table, "eligible").astype(np.bool_),
+        stage.within_dataset == "keep_all",
+        stage.further_tries,
+        judge,
+    )
+    if len(result.unknown_left):
+        doc = judge.doc
+        pairs = [pa.array(doc[result.unknown_left]), pa.array(doc[result.unknown_right])]
+        write_arrow(_open_path(run, index, turn, d), pa.table(pairs, schema=PAIRS))
+        return len(result.unknown_left)
+    lost = np.flatnonzero(result.lost_to >= 0)
+    winner = result.lost_to[lost]
+    similarity, kind = judge.similarity(winner, lost)
+    write_arrow(_verdicts_path(run, index, d), verdicts(judge.doc[lost], judge.doc[winner], similarity, kind))
+    return 0
+
+
+def _buckets(table: pa.Table, doc: I64) -> tuple[I64, I64]:
+    """Return bucket starts (buckets + 1,) and members as positions in `doc` (members,)."""
+    bucket = array(table, "bucket")
+    starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
+    return np.r_[starts, len(bucket)].astype(np.int64), np.searchsorted(
+        doc, array(table, "doc").astype(np.int64)
+    )
+
+
+class Judge:
+    """Answers whether two documents of a destination are similar: no, yes, or unknown without text."""
+
+    def __init__(self, run: Run, index: int, table: pa.Table, known: list[str | None]) -> None:
+        self.table = table
+        self.stage = near_stage(run, index)
+        self.doc = array(table, "doc").astype(np.int64)
+        self._h1, self._h2 = array(table, "h1"), array(table, "h2")
+        self._long = array(table, "num_bytes").astype(np.int64) > LONGEST
+        column = whole(table.column("slots"))
+        width = column.type.byte_width
+        data = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
+        self._slots = data.reshape(-1, width)
+        self._margin = 0.0
+        if self.stage.verify == "exact":
+            self._margin = SURE * float(standard_error(self.stage.threshold, width))
+        self._pairs, self._values = self._load([path for path in known if path])
+
+    def _load(self, paths: list[str]) -> tuple[I64, F64]:
+        """Read verified pairs as sorted keys (position of left * documents + position of right)."""
+        keys, values = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
+        for path in paths:
+            pairs = read_arrow(path)
+            left = np.searchsorted(self.doc, array(pairs, "left").astype(np.int64))
+            right = np.searchsorted(self.doc, array(pairs, "right").astype(np.int64))
+            keys.append(self._key(left, right))
+            values.append(array(pairs, "similarity").astype(np.float64))
+        joined, position = np.unique(np.concatenate(keys), return_index=True)
+        return joined, np.concatenate(values)[position]
+
+    def _key(self, left: I64, right: I64) -> I64:
+        return np.minimum(left, right) * np.int64(len(self.doc)) + np.maximum(left, right)
+
+    def similarity(self, left: I64, right: I64) -> tuple[F64, npt.NDArray[np.uint8]]:
+        """Return the best known similarity of each pair and its kind, (pairs,)."""
+        left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
+        value = estimate_pairs(self._slots, left, right).astype(np.float64)
+        kind = np.full(len(left), ESTIMATED, np.uint8)
+        known, at = self._known(left, right)
+        value[known] = self._values[at[known]]
+        same = (self._h1[left] == self._h1[right]) & (self._h2[left] == self._h2[right])
+        value[same] = 1.0
+        kind[known | same] = EXACT
+        return value, kind
+
+    def _known(self, left: I64, right: I64) -> tuple[BoolArray, I64]:
+        if not len(self._pairs):
+            return np.zeros(len(left), np.bool_), np.zeros(len(left), np.int64)
+        keys = self._key(left, right)
+        at = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
+        return self._pairs[at] == keys, at
+
+    def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
+        """Return NO, YES or UNKNOWN for pairs of document positions, (pairs,) uint8."""
+        if self.stage.verify == "none":
+            return np.full(len(left), YES, np.uint8)
+        value, kind = self.similarity(left, right)
+        answer = np.where(value >= self.stage.threshold, YES, NO).astype(np.uint8)
+        if self._margin:
+            close = np.abs(value - self.stage.threshold) < self._margin
+            long = self._long[left] | self._long[right]
+            answer[(kind == ESTIMATED) & close & ~long] = UNKNOWN
+        return answer
+
+
+def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int) -> list[str | None]:
+    """Fetch the texts of all open pairs and return the files of their true similarities."""
+    wanted = Exchange(
+        folder=run.exchange_folder(index, f"wanted-{turn}"),
+        destinations=len(run.manifest.groups),
+        schema=WANTED,
+        route="destination",
+    )
+    opened = [
+        (d, path) for d in range(destinations) if storage.exists(path := _open_path(run, index, turn, d))
+    ]
+    lists = wanted.run(engine, opened, partial(_emit_wanted, run), _receive_wanted)
+    texts = Exchange(
+        folder=run.exchange_folder(index, f"texts-{turn}"),
+        destinations=destinations,
+        schema=TEXTS,
+        route="destination",
+    )
+    sources = [(group, path) for group, path in enumerate(lists) if path]
+    return texts.run(
+        engine, sources, partial(_emit_texts, run, index), partial(_receive_texts, run, index, turn)
+    )
+
+
+def _emit_wanted(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
+    home, path = source
+    table = read_arrow(path)
+    doc = np.unique(np.concatenate([array(table, "left"), array(table, "right")])).astype(np.int64)
+    columns = [run.manifest.group_of(doc).astype(np.int32), doc, np.full(len(doc), home, np.int32)]
+    yield pa.table([pa.array(c) for c in columns], schema=WANTED)
+
+
+def _receive_wanted(_: int, table: pa.Table) -> pa.Table | None:
+    return table.combine_chunks().sort_by("doc") if table.num_rows else None
+
+
+def _emit_texts(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Read the wanted rows of one group of bundles, in file order."""
+    group, path = source
+    wanted = read_arrow(path)
+    doc, home = array(wanted, "doc").astype(np.int64), array(wanted, "home").astype(np.int32)
+    position, row = run.manifest.locate(doc)
+    how = minhash_stage(run, index).normalise
+    for here in run.manifest.groups[group]:
+        mine = position == here
+        if mine.any():
+            bundle = run.manifest.bundles[here]
+            for batch, at in read_rows(run, bundle, row[mine], ["text"]):
+                text = normalise(whole(batch.table.column("text")), how)
+                columns = [pa.array(home[mine][at]), pa.array(doc[mine][at]), text]
+                yield pa.table(columns, schema=TEXTS)
+
+
+def _receive_texts(run: Run, index: int, turn: int, d: int, table: pa.Table) -> pa.Table | None:
+    """Compute the true Jaccard of every open pair of destination `d`."""
+    path = _open_path(run, index, turn, d)
+    if not storage.exists(path):
+        return None
+    pairs = read_arrow(path)
+    table = table.combine_chunks()
+    doc = array(table, "doc").astype(np.int64)
+    order = np.argsort(doc)
+    left, right = (
+        order[np.searchsorted(doc[order], array(pairs, s).astype(np.int64))] for s in ("left", "right")
+    )
+    how = minhash_stage(run, index)
+    data, offsets = buffers(whole(table.column("text")))
+    value = exact_pairs(data, offsets, left, right, how.shingle_width, words=how.shingles == "words")
+    columns = [pairs.column("left"), pairs.column("right"), pa.array(value.astype(np.float64))]
+    return pa.table(columns, schema=SIMILARITIES)
+
+
+def _facts_folder(run: Run, index: int) -> str:
+    """Where verified pairs lie: addressed by what a true similarity depends on, besides the texts."""
+    how = minhash_stage(run, index)
+    address = digest("pairs", how.shingle_width, how.shingles, how.normalise)
+    return storage.join(run.root, "facts", "near_dedup", address)
+
+
+def keep_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> None:
+    """Keep the verified pairs of this run as facts."""
+    engine.map(partial(_keep_pairs, run, index), range(groups.destinations))
+
+
+def _keep_pairs(run: Run, index: int, d: int) -> None:
+    found = []
+    turn = 0
+    while storage.names(folder := run.exchange_folder(index, f"texts-{turn}")):
+        path = storage.join(folder, f"out-{d}.arrow")
+        if storage.exists(path):
+            found.append(read_arrow(path))
+        turn += 1
+    if found:
+        name = f"{run.decision_digest(index)}-{d}.arrow"
+        write_arrow(storage.join(_facts_folder(run, index), name), pa.concat_tables(found))
+
+
+def _recall_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> list[str | None]:
+    """Route the pairs that earlier runs verified to the destinations of their components."""
+    folder = _facts_folder(run, index)
+    mine = run.decision_digest(index)
+    names = sorted(n for n in storage.names(folder) if n.endswith(".arrow") and not n.startswith(mine))
+    hop = Exchange(folder=run.exchange_folder(index, "known"), destinations=groups.destinations, schema=KEYED)
+    sources = [storage.join(folder, name) for name in names]
+    if near_stage(run, index).verify != "exact" or not sources:
+        return [None] * groups.destinations
+    return hop.run(engine, sources, partial(_emit_known, groups.labels), _receive_known)
+
+
+def _emit_known(labels: str, source: str) -> Iterable[pa.Table]:
+    table = read_arrow(source)
+    left, has_left = component_keys(labels, array(table, "left").astype(np.int64))
+    right, has_right = component_keys(labels, array(table, "right").astype(np.int64))
+    here = pa.array(has_left & has_right & (left == right))
+    yield pa.table([pa.array(left), *table.columns], schema=KEYED).filter(here)
+
+
+def _receive_known(_: int, table: pa.Table) -> pa.Table | None:
+    return table.select(SIMILARITIES.names).combine_chunks() if table.num_rows else None
