@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ I32 = npt.NDArray[np.int32]
 
 MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
 CONTROLS = dict.fromkeys((*range(32), 127), " ")  # str.translate table: what becomes a space
+
+if TYPE_CHECKING:
+    from classifiers.fasttext_format import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +58,62 @@ def load(path: str) -> FastTextModel:
 
 @functools.lru_cache(maxsize=4)
 def _load(path: str, changed: int, size: int) -> FastTextModel:
-    return PackageModel(path)
+    from classifiers import fasttext_format
+
+    try:
+        return NativeModel(fasttext_format.read(path))
+    except fasttext_format.Unsupported as error:
+        log.warning("model read by the fasttext package path=%s reason=%s", path, error)
+        return PackageModel(path)
 
 
 def card(path: str) -> dict[str, str]:
     """Return digest, licence and source of a model file."""
     return {"digest": file_digest(path), "licence": licence_of(path), "source": path}
+
+
+class NativeModel:
+    """winnow's own inference: no Python object per text, the interpreter lock released."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.labels = loaded.labels
+        self._loaded = loaded
+
+    def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
+        from classifiers import fasttext_kernels
+
+        data, offsets = _buffers(texts)
+        label, score = np.empty(len(texts), np.int32), np.empty(len(texts), np.float32)
+        tables, output = self._loaded.tables, self._loaded.output
+        longest = _longest(offsets, max_chars)
+        fasttext_kernels.best_labels(tables, output, data, offsets, max_chars, longest, label, score)
+        return label, score
+
+    def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
+        from classifiers import fasttext_kernels
+
+        data, offsets = _buffers(texts)
+        wanted = np.array(labels, np.int64)
+        found = np.empty((len(texts), len(wanted)), np.float32)
+        tables, output = self._loaded.tables, self._loaded.output
+        longest = _longest(offsets, max_chars)
+        fasttext_kernels.label_scores(tables, output, data, offsets, max_chars, longest, wanted, found)
+        return found
+
+
+def _buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the bytes and the offsets, (texts + 1,), of a large_string array without nulls."""
+    texts = texts.cast(pa.large_string())
+    _, offsets, data = texts.buffers()
+    if not len(texts):
+        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
+    places = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), places
+
+
+def _longest(offsets: npt.NDArray[np.int64], max_chars: int) -> int:
+    """Return how many bytes of one text are looked at, at most; a character has up to four."""
+    return min(int(np.diff(offsets).max(initial=0)), 4 * max_chars)
 
 
 class PackageModel:

@@ -1,0 +1,247 @@
+"""The binary format of fastText models (.bin and .ftz, versions 11 and 12) as arrays.
+
+Guarantees: reads every supervised model the fasttext package writes, quantised or not, pruned or not; what it
+does not know is an `Unsupported` error, never a guess. Holds the model; quantised matrices are expanded to
+float32, which adds up in the same bits.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from classifiers import fasttext_kernels as kernels
+from classifiers.fasttext_kernels import F32, I32, I64, U8, Output, Tables
+
+MAGIC = 793712314
+SUPERVISED = 3
+CODES = 256  # centroids of a product quantiser's part
+LARGEST_EXPANDED = 4 << 30  # bytes of float32 that a quantised matrix may become
+
+
+class Unsupported(ValueError):
+    """The file is no fastText model, or one this reader does not know."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model: labels in fastText's order, tables for the input, the output layer."""
+
+    labels: tuple[str, ...]
+    tables: Tables
+    output: Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arguments:
+    dim: int
+    word_ngrams: int
+    loss: int
+    bucket: int
+    minn: int
+    maxn: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Dictionary:
+    words: int
+    text: U8
+    start: I64
+    stop: I64
+    counts: I64  # of the labels
+    labels: tuple[str, ...]
+    pruned: I32 | None  # (pairs, 2): bucket, position
+
+
+def read(path: str) -> Loaded:
+    """Return the model at `path`. Raises Unsupported."""
+    with open(path, "rb") as file:
+        try:
+            arguments = _read_arguments(file)
+            dictionary = _read_dictionary(file)
+            rows, norms = _read_matrix(file, quantised := _flag(file), 0)
+            weights, scale = _read_matrix(file, _flag(file) and quantised, 1)
+        except (struct.error, ValueError, IndexError, MemoryError) as error:
+            raise Unsupported(str(error) or type(error).__name__) from error
+    if norms is not None:
+        rows *= norms[:, None]
+    return Loaded(
+        dictionary.labels,
+        _tables(arguments, dictionary, rows),
+        _output(arguments, dictionary, weights, scale),
+    )
+
+
+def _unpack(file: BinaryIO, form: str) -> tuple[int, ...]:
+    return struct.unpack("<" + form, file.read(struct.calcsize("<" + form)))
+
+
+def _flag(file: BinaryIO) -> bool:
+    return _unpack(file, "B")[0] != 0
+
+
+def _array(file: BinaryIO, kind: str, count: int) -> np.ndarray:
+    found = np.fromfile(file, kind, count)
+    if len(found) != count:
+        raise Unsupported("the file ends early")
+    return found
+
+
+def _read_arguments(file: BinaryIO) -> _Arguments:
+    magic, version = _unpack(file, "ii")
+    if magic != MAGIC or version not in (11, 12):
+        raise Unsupported("it does not start like one of version 11 or 12")
+    dim, _, _, _, _, word_ngrams, loss, model, bucket, minn, maxn, _ = _unpack(file, "12i")
+    file.read(8)  # sampling threshold
+    if model != SUPERVISED:
+        raise Unsupported("it holds word vectors, no classifier")
+    if loss not in (kernels.HIERARCHICAL, kernels.NEGATIVE, kernels.SOFTMAX, kernels.ONE_VS_ALL):
+        raise Unsupported(f"its loss has number {loss}")
+    if version == 11:
+        maxn = 0  # supervised models of that version have no character n-grams
+    return _Arguments(dim=dim, word_ngrams=word_ngrams, loss=loss, bucket=bucket, minn=minn, maxn=maxn)
+
+
+def _read_dictionary(file: BinaryIO) -> _Dictionary:
+    size, words, labels, _, pruned = _unpack(file, "iiiqq")
+    if size != words + labels or labels < 1:
+        raise Unsupported(f"its dictionary has {size} entries, {words} words and {labels} labels")
+    start, stop, counts, types, text = _read_entries(file, size)
+    if types[:words].any() or not (types[words:] == 1).all():
+        raise Unsupported("its dictionary does not list words before labels")
+    names = tuple(bytes(text[start[i] : stop[i]]).decode("utf-8", "replace") for i in range(words, size))
+    pairs = _array(file, "<i4", 2 * pruned).reshape(-1, 2) if pruned >= 0 else None
+    return _Dictionary(words, text, start, stop, counts[words:], names, pairs)
+
+
+def _read_entries(file: BinaryIO, size: int) -> tuple[I64, I64, I64, U8, U8]:
+    """Return starts, stops, counts, types of the entries and their bytes; the file is then behind them."""
+    begin, guess = file.tell(), 64 * size
+    while True:  # entries have no length field: read on until all are there
+        file.seek(begin)
+        data = np.frombuffer(file.read(guess), np.uint8)
+        start, stop, counts, types, end = kernels.parse_entries(data, size)
+        if end >= 0:
+            break
+        if len(data) < guess:
+            raise Unsupported("the file ends inside its dictionary")
+        guess *= 2
+    file.seek(begin + end)
+    return start, stop, counts, types, data[:end].copy()
+
+
+def _read_matrix(file: BinaryIO, quantised: bool, axis: int) -> tuple[F32, F32 | None]:
+    """Return (rows, norms): float32 (rows, dimensions), and (rows,) where lengths are kept apart."""
+    if not quantised:
+        rows, columns = _unpack(file, "qq")
+        return _array(file, "<f4", rows * columns).reshape(rows, columns), None
+    has_norms = _flag(file)
+    rows, columns = _unpack(file, "qq")
+    codes = _array(file, "u1", _unpack(file, "i")[0])
+    if rows * columns * 4 > LARGEST_EXPANDED:
+        raise Unsupported(f"its quantised matrix of {rows:,} x {columns} is too large to expand")
+    matrix = _expand(file, codes, rows)
+    if not has_norms:
+        return matrix, None
+    norm_codes = _array(file, "u1", rows)
+    return matrix, _expand(file, norm_codes, rows)[:, 0]
+
+
+def _expand(file: BinaryIO, codes: U8, rows: int) -> F32:
+    """Read a product quantiser and return what the codes stand for, (rows, dimensions)."""
+    dim, parts, width, last = _unpack(file, "4i")
+    centroids = _array(file, "<f4", dim * CODES)
+    codes = codes.reshape(rows, parts)
+    found = np.empty((rows, dim), np.float32)
+    for part in range(parts):
+        size = last if part == parts - 1 else width
+        table = centroids[part * CODES * width :][: CODES * size].reshape(CODES, size)
+        found[:, part * width : part * width + size] = table[codes[:, part]]
+    return found
+
+
+def _tables(arguments: _Arguments, d: _Dictionary, rows: F32) -> Tables:
+    size = 1 << max(4, int(2 * len(d.start)).bit_length())
+    slots, slot_hash = np.full(size, -1, np.int32), np.zeros(size, np.uint32)
+    kernels.fill_slots(d.text, d.start, d.stop, slots, slot_hash)
+    present, row_of = np.zeros(1, np.uint64), np.zeros(1, np.int32)
+    if d.pruned is not None and len(d.pruned):
+        bits = np.zeros((arguments.bucket + 64) // 64 * 64, np.bool_)
+        row_of = np.zeros(arguments.bucket + 1, np.int32)
+        bits[d.pruned[:, 0]] = True
+        row_of[d.pruned[:, 0]] = d.pruned[:, 1]
+        present = np.packbits(bits, bitorder="little").view(np.uint64)
+    tables = Tables(
+        minn=arguments.minn,
+        maxn=arguments.maxn,
+        bucket=arguments.bucket,
+        word_ngrams=arguments.word_ngrams,
+        words=d.words,
+        slots=slots,
+        slot_hash=slot_hash,
+        text=d.text,
+        start=d.start,
+        stop=d.stop,
+        sub_start=np.zeros(d.words + 1, np.int64),
+        sub_ids=np.zeros(0, np.int32),
+        pruned=0 if d.pruned is None else 1 if len(d.pruned) else 2,
+        present=present,
+        row_of=row_of,
+        rows=np.ascontiguousarray(rows, np.float32),
+    )
+    return _with_subwords(tables)
+
+
+def _with_subwords(tables: Tables) -> Tables:
+    longest = int((tables.stop - tables.start).max(initial=0)) + 2
+    marked = np.empty(longest, np.uint32)
+    ids = np.empty((longest + 1) * max(tables.maxn, 1) + 1, np.int32)
+    sub_start = np.zeros(tables.words + 1, np.int64)
+    kernels.count_subwords(tables, marked, ids, sub_start)
+    sub_ids = np.empty(int(sub_start[-1]), np.int32)
+    kernels.fill_subwords(tables, marked, ids, sub_start, sub_ids)
+    return tables._replace(sub_start=sub_start, sub_ids=sub_ids)
+
+
+def _output(arguments: _Arguments, d: _Dictionary, weights: F32, scale: F32 | None) -> Output:
+    left, right = _tree(d.counts) if arguments.loss == kernels.HIERARCHICAL else (_none(), _none())
+    grid = np.arange(513, dtype=np.float32) * np.float32(16) / np.float32(512) - np.float32(8)
+    return Output(
+        loss=arguments.loss,
+        labels=len(d.labels),
+        weights=np.ascontiguousarray(weights.T, np.float32),
+        scale=np.ones(len(weights), np.float32) if scale is None else np.ascontiguousarray(scale, np.float32),
+        left=left,
+        right=right,
+        sigmoid=(1 / (1 + np.exp(-grid.astype(np.float64)))).astype(np.float32),
+    )
+
+
+def _none() -> I32:
+    return np.full(1, -1, np.int32)
+
+
+def _tree(counts: I64) -> tuple[I32, I32]:
+    """Return the children of the Huffman tree over the labels, (2 * labels - 1,) each, leaves first.
+
+    Labels come most frequent first. Nodes are joined as fastText joins them, ties included.
+    """
+    labels = len(counts)
+    total = [*counts.tolist(), *[10**15] * (labels - 1)]
+    left, right = np.full(2 * labels - 1, -1, np.int32), np.full(2 * labels - 1, -1, np.int32)
+    leaf, node = labels - 1, labels
+    for new in range(labels, 2 * labels - 1):
+        pair = []
+        for _ in range(2):
+            if leaf >= 0 and total[leaf] < total[node]:
+                pair.append(leaf)
+                leaf -= 1
+            else:
+                pair.append(node)
+                node += 1
+        left[new], right[new] = pair
+        total[new] = total[pair[0]] + total[pair[1]]
+    return left, right
