@@ -156,7 +156,7 @@ def mix64(x: npt.ArrayLike, seed: int = 0) -> U64:
 def _load(width: int) -> Any:
     """Make an intrinsic `load(data, i)`: the little-endian unsigned word at any byte position."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def load(_typing: Any, data: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, args[0])

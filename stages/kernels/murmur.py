@@ -1,0 +1,297 @@
+"""MurmurHash3 (x86_32 and the first word of x64_128) of byte spans and of every shingle of a block.
+
+Bits equal the reference implementation. What MurmurHash3_x86_32 does to a 4-byte word before it meets the
+running hash depends only on these bytes, so it is done once per byte position ("premix") and shared by all
+shingles; ASCII shingles are then hashed in vector loops, the others one by one, from the same premixed words.
+Every loop that must vectorise works on slices with plain uint32 operations: a signed index would prevent it.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from stages.kernels.hashing import load32, load64
+
+BLOCK = 2048  # shingles per block: premixed words and hashes stay in the first-level cache
+MANY = 64  # windows of one byte length in a block from which hashing them all in vectors pays (5 ns : 300 ns)
+SAMPLE = 8  # every eighth window is counted
+
+_A1 = np.uint32(0xCC9E2D51)
+_A2 = np.uint32(0x1B873593)
+_A3 = np.uint32(0xE6546B64)
+_F1 = np.uint32(0x85EBCA6B)
+_F2 = np.uint32(0xC2B2AE35)
+_B1 = np.uint64(0x87C37B91114253D5)
+_B2 = np.uint64(0x4CF5AD432745937F)
+_G1 = np.uint64(0xFF51AFD7ED558CCD)
+_G2 = np.uint64(0xC4CEB9FE1A85EC53)
+
+
+@numba.njit(cache=True, nogil=True)
+def _rotate32(x, bits):  # type: ignore[no-untyped-def]
+    return np.uint32(np.uint32(x << np.uint32(bits)) | np.uint32(x >> np.uint32(32 - bits)))
+
+
+@numba.njit(cache=True, nogil=True)
+def premix32(word):  # type: ignore[no-untyped-def]
+    return np.uint32(_rotate32(np.uint32(word * _A1), 15) * _A2)
+
+
+@numba.njit(cache=True, nogil=True)
+def step32(h, premixed):  # type: ignore[no-untyped-def]
+    return np.uint32(np.uint32(_rotate32(np.uint32(h ^ premixed), 13) * np.uint32(5)) + _A3)
+
+
+@numba.njit(cache=True, nogil=True)
+def final32(h):  # type: ignore[no-untyped-def]
+    """Return the 32-bit finaliser of MurmurHash3."""
+    h = np.uint32(np.uint32(h ^ (h >> np.uint32(16))) * _F1)
+    h = np.uint32(np.uint32(h ^ (h >> np.uint32(13))) * _F2)
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
+@numba.njit(cache=True, nogil=True)
+def tail32(data, start, stop):  # type: ignore[no-untyped-def]
+    """Return the premixed last 0 to 3 bytes of a span, which is 0 for none."""
+    word = np.uint32(0)
+    for i in range(stop - start):
+        word = np.uint32(word | np.uint32(np.uint32(data[start + i]) << np.uint32(8 * i)))
+    return premix32(word)
+
+
+@numba.njit(cache=True, nogil=True)
+def span32(data, start, stop, seed):  # type: ignore[no-untyped-def]
+    """Return MurmurHash3_x86_32 of data[start:stop], uint32."""
+    h, i = seed, start
+    while i + 4 <= stop:
+        h = step32(h, premix32(load32(data, i)))
+        i += 4
+    h = np.uint32(h ^ tail32(data, i, stop))
+    return final32(np.uint32(h ^ np.uint32(stop - start)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _premixed_span32(data, at, start, stop, seed, premixed):  # type: ignore[no-untyped-def]
+    """Return MurmurHash3_x86_32 of data[at + start:at + stop] from the premixed words of the block at `at`."""
+    h, i = seed, start
+    while i + 4 <= stop:
+        h = step32(h, premixed[i])
+        i += 4
+    h = np.uint32(h ^ tail32(data, at + i, at + stop))
+    return final32(np.uint32(h ^ np.uint32(stop - start)))
+
+
+@numba.njit(cache=True, nogil=True)
+def premix_block(data, at, count, premixed):  # type: ignore[no-untyped-def]
+    """Premix the little-endian words at positions at, at + 1, … at + count - 1."""
+    d0, d1, d2, d3 = data[at:], data[at + 1 :], data[at + 2 :], data[at + 3 :]
+    for i in range(count):
+        low = np.uint32(np.uint32(d0[i]) | np.uint32(np.uint32(d1[i]) << np.uint32(8)))
+        high = np.uint32(np.uint32(d2[i]) | np.uint32(np.uint32(d3[i]) << np.uint32(8)))
+        premixed[i] = premix32(np.uint32(low | np.uint32(high << np.uint32(16))))
+
+
+@numba.njit(cache=True, nogil=True)
+def _step_block(state, premixed, word, count):  # type: ignore[no-untyped-def]
+    """Feed word number `word` of the windows at positions 0 … count - 1 of the block to their states."""
+    source = premixed[4 * word :]
+    for i in range(count):
+        state[i] = step32(state[i], source[i])
+
+
+@numba.njit(cache=True, nogil=True)
+def _finish_block(state, data, at, length, count, tails, out):  # type: ignore[no-untyped-def]
+    """Turn the states after length // 4 words into hashes of the windows of `length` bytes."""
+    words, rest = length // 4, length % 4
+    tails[:count] = np.uint32(0)
+    for j in range(rest):
+        source = data[at + 4 * words + j :]
+        shift = np.uint32(8 * j)
+        for i in range(count):
+            tails[i] = np.uint32(tails[i] | np.uint32(np.uint32(source[i]) << shift))
+    size = np.uint32(length)
+    for i in range(count):
+        h = np.uint32(state[i] ^ premix32(tails[i]))
+        out[i] = final32(np.uint32(h ^ size))
+
+
+@numba.njit(cache=True, nogil=True)
+def is_ascii(data, start, stop):  # type: ignore[no-untyped-def]
+    """Tell whether no byte of data[start:stop] is above 127."""
+    span = data[start:stop]
+    union = np.uint8(0)
+    for i in range(len(span)):
+        union |= span[i]
+    return union < 128
+
+
+@numba.njit(cache=True, nogil=True)
+def code_points(data, at, stop, reach, starts):  # type: ignore[no-untyped-def]
+    """List where code points start, relative to `at`, in data[at:min(stop, at + reach)].
+
+    If the span ends where the document does, its length follows as a sentinel.
+
+    Returns
+    -------
+    here : how many of them begin in the first BLOCK bytes.
+    known : how many there are in `starts`, sentinel included.
+    """
+    length = min(stop - at, reach)
+    known, here = 0, 0
+    span = data[at : at + length]
+    for i in range(length):
+        if i == BLOCK:
+            here = known
+        starts[known] = np.uint32(i)
+        known += (span[i] & 0xC0) != 0x80
+    if length <= BLOCK:
+        here = known
+    if at + length == stop:
+        starts[known] = np.uint32(length)
+        known += 1
+    return here, known
+
+
+@numba.njit(cache=True, nogil=True)
+def make_scratch(width):  # type: ignore[no-untyped-def]
+    """Allocate what the block functions need: words, code-point starts, hashes per length, length counts."""
+    room = BLOCK + 4 * width + 8
+    words = np.empty((3, room), np.uint32)
+    vectors = np.empty((3 * width + 1, BLOCK), np.uint32)
+    return words, np.empty(room, np.uint32), vectors, np.zeros(3 * width + 1, np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
+def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-untyped-def]
+    """Hash the shingles of `width` code points that begin in data[at:at + BLOCK] and end by `stop`.
+
+    Parameters
+    ----------
+    scratch : from `make_scratch`. out : (BLOCK,) uint32 or longer, receives the hashes in order.
+
+    Returns
+    -------
+    The number of shingles.
+    """
+    if not is_ascii(data, at, min(stop, at + BLOCK + width)):
+        return _mixed_block32(data, at, stop, width, seed, scratch, out)
+    premixed, tails, state = scratch[0][0], scratch[0][1], scratch[0][2]
+    windows = min(BLOCK, stop - at - width + 1)
+    if windows <= 0:
+        return 0
+    premix_block(data, at, windows + width // 4 * 4 - 4, premixed)
+    state[:windows] = seed
+    for word in range(width // 4):
+        _step_block(state, premixed, word, windows)
+    _finish_block(state, data, at, width, windows, tails, out)
+    return windows
+
+
+@numba.njit(cache=True, nogil=True)
+def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-untyped-def]
+    """Hash the shingles of a block of any text: in vectors for byte lengths that many of them share."""
+    words, starts, vectors, counts = scratch
+    premixed, lengths = words[0], words[1]
+    reach = BLOCK + 4 * width
+    premix_block(data, at, min(reach, stop - at) - 3, premixed)
+    here, known = code_points(data, at, stop, reach, starts)
+    count = max(0, min(here, known - width))
+    counts[:] = 0
+    for i in range(0, count, SAMPLE):
+        counts[min(starts[i + width] - starts[i], np.uint32(4 * width)) - np.uint32(width)] += SAMPLE
+    _vectors_by_length(data, at, stop, width, seed, scratch)
+    ends = starts[width:]
+    for i in range(count):
+        lengths[i] = np.uint32(ends[i] - starts[i])
+    _pick(data, at, count, width, seed, scratch, out)
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _pick(data, at, count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
+    """Take each window's hash from the vectors, or hash it now where its length is rare."""
+    words, starts, vectors, counts = scratch
+    premixed, lengths = words[0], words[1]
+    usual = np.uint32(width + counts.argmax())
+    common = vectors[usual - np.uint32(width)]
+    for i in range(count):
+        start, length = starts[i], lengths[i]
+        if length == usual and counts[usual - np.uint32(width)] >= MANY:
+            out[i] = common[start]
+        elif length <= 4 * width and counts[length - np.uint32(width)] >= MANY:
+            out[i] = vectors[length - np.uint32(width), start]
+        else:
+            out[i] = _premixed_span32(data, at, np.int64(start), np.int64(start + length), seed, premixed)
+
+
+@numba.njit(cache=True, nogil=True)
+def _vectors_by_length(data, at, stop, width, seed, scratch):  # type: ignore[no-untyped-def]
+    """Fill vectors[length - width] with the hashes of all byte windows of each length counted often."""
+    words, _, vectors, counts = scratch
+    premixed, tails, state = words[0], words[1], words[2]
+    longest = 0
+    for extra in range(len(counts)):
+        if counts[extra] >= MANY:
+            longest = width + extra
+    reach = min(BLOCK, stop - at - width + 1)
+    state[:reach] = seed
+    for word in range(longest // 4 + 1):
+        for length in range(max(4 * word, width), min(4 * word + 4, longest + 1)):
+            if counts[length - width] >= MANY:
+                windows = min(BLOCK, stop - at - length + 1)
+                _finish_block(state, data, at, length, windows, tails, vectors[length - width])
+        _step_block(state, premixed, word, reach)
+
+
+@numba.njit(cache=True, nogil=True)
+def _rotate64(x, bits):  # type: ignore[no-untyped-def]
+    return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
+
+
+@numba.njit(cache=True, nogil=True)
+def final64(h):  # type: ignore[no-untyped-def]
+    """Return the 64-bit finaliser of MurmurHash3."""
+    h = (h ^ (h >> np.uint64(33))) * _G1
+    h = (h ^ (h >> np.uint64(33))) * _G2
+    return h ^ (h >> np.uint64(33))
+
+
+@numba.njit(cache=True, nogil=True)
+def _partial64(data, start, stop):  # type: ignore[no-untyped-def]
+    """Return up to 8 bytes of data[start:stop] as a little-endian word; 0 for an empty span."""
+    word = np.uint64(0)
+    for i in range(min(stop - start, 8)):
+        word |= np.uint64(data[start + i]) << np.uint64(8 * i)
+    return word
+
+
+@numba.njit(cache=True, nogil=True)
+def span64(data, start, stop, seed):  # type: ignore[no-untyped-def]
+    """Return the first word of MurmurHash3_x64_128 of data[start:stop], uint64, both lanes seeded."""
+    h1, h2, i = seed, seed, start
+    while i + 16 <= stop:
+        h1 ^= _rotate64(load64(data, i) * _B1, 31) * _B2
+        h1 = (_rotate64(h1, 27) + h2) * np.uint64(5) + np.uint64(0x52DCE729)
+        h2 ^= _rotate64(load64(data, i + 8) * _B2, 33) * _B1
+        h2 = (_rotate64(h2, 31) + h1) * np.uint64(5) + np.uint64(0x38495AB5)
+        i += 16
+    h2 ^= _rotate64(_partial64(data, i + 8, stop) * _B2, 33) * _B1
+    h1 ^= _rotate64(_partial64(data, i, stop) * _B1, 31) * _B2
+    length = np.uint64(stop - start)
+    h1 ^= length
+    h2 ^= length
+    h1 += h2
+    h2 += h1
+    return final64(h1) + final64(h2)
+
+
+@numba.njit(cache=True, nogil=True)
+def hash_block64(data, at, stop, width, seed, scratch, out):  # type: ignore[no-untyped-def]
+    """Hash shingles as `hash_block32` does, to uint64."""
+    starts = scratch[1]
+    here, known = code_points(data, at, stop, BLOCK + 4 * width, starts)
+    count = max(0, min(here, known - width))
+    for i in range(count):
+        out[i] = span64(data, at + starts[i], at + starts[i + width], seed)
+    return count
