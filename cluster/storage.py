@@ -126,3 +126,13 @@ def remove(path: str) -> None:
     fs, inner = filesystem(path)
     if fs.exists(inner):
         fs.rm(inner, recursive=True)
+
+
+def move(source: str, target: str) -> None:
+    """Move a finished file; both lie on the same file system or store."""
+    if is_local(source) and is_local(target):
+        os.makedirs(os.path.dirname(local_path(target)) or ".", exist_ok=True)
+        os.replace(local_path(source), local_path(target))
+        return
+    fs, inner = filesystem(source)
+    fs.mv(inner, filesystem(target)[1])

@@ -1,0 +1,120 @@
+"""`winnow minhash`: signatures of files, for other tools, with the bits of cuDF's `Series.str.minhash`.
+
+Guarantees: one output file per input file in the input's row order; a null text has a null signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster import storage
+from cluster.errors import RecipeError
+from stages.base import DATA_FORMAT, whole
+from stages.discover import Found, find_shards
+from stages.minhash import MinHash
+from stages.reading import ReadStatus, count_and_layout, read_piece, stage_compressed
+from stages.shard import Columns, Dataset, Piece, Shard
+
+
+def write(
+    path: str,
+    out: str,
+    *,
+    shingle_width: int = 24,
+    num_permutations: int = 128,
+    seed: int = 0,
+    hash_seed: int | None = None,
+    hash_bits: int = 32,
+    a: Sequence[int] = (),
+    b: Sequence[int] = (),
+    text_column: str = "text",
+    id_column: str = "id",
+) -> int:
+    """Write OUT/NAME.parquet with id and signature for every data file of `path`; return the documents.
+
+    Parameters of `MinHash`; giving a and b (with hash_seed) makes them explicit.
+    """
+    explicit = bool(a or b)
+    if explicit and len(a) != len(b):
+        raise RecipeError(f"--a has {len(a)} numbers and --b has {len(b)}; give as many of each.")
+    stage = MinHash(
+        shingle_width=shingle_width,
+        num_permutations=len(a) if explicit else num_permutations,
+        seed=seed,
+        hash_bits=hash_bits,
+        parameters="explicit" if explicit else "nemo",
+        a=tuple(a),
+        b=tuple(b),
+        hash_seed=hash_seed if explicit else None,
+    )
+    dataset = Dataset(name="data", paths=(path,), columns=Columns(text=text_column))
+    total = 0
+    for number, found in enumerate(find_shards(dataset)):
+        total += _write_one(stage, dataset, found, out, number, id_column)
+    return total
+
+
+def _write_one(stage: MinHash, dataset: Dataset, found: Found, out: str, number: int, id_column: str) -> int:
+    name = f"part-{number:05d}.parquet"
+    staging = storage.join(out, f".staged-{name}") if found.staged else None
+    layout = (
+        stage_compressed(dataset, found.path, staging, (id_column,))
+        if staging
+        else count_and_layout(dataset, found.path)
+    )
+    if layout.problem:
+        raise RecipeError(f"{found.path}: {layout.problem}")
+    shard = Shard(
+        ordinal=0,
+        dataset="data",
+        path=found.path,
+        within=found.within,
+        rows=layout.rows,
+        bytes=found.bytes,
+        fingerprint="",
+    )
+    dataset = _with_id(dataset, found, staging, id_column)
+    schema = _schema(stage)
+    with (
+        storage.commit(storage.join(out, name)) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for batch in read_piece(
+            dataset, Piece(shard=shard, start=0, stop=layout.rows), ["text", "id"], path=staging
+        ):
+            writer.write_table(_signatures(stage, schema, batch.table, batch.status))
+    if staging:
+        storage.remove(staging)
+    return layout.rows
+
+
+def _with_id(dataset: Dataset, found: Found, staging: str | None, id_column: str) -> Dataset:
+    path = staging or found.path
+    if path.endswith(".parquet"):
+        with storage.open_read(path) as file:
+            if id_column not in pq.read_schema(file).names:
+                return dataset
+    return replace(dataset, columns=replace(dataset.columns, id=id_column))
+
+
+def _schema(stage: MinHash) -> pa.Schema:
+    value = pa.uint32() if stage.hash_bits == 32 else pa.uint64()
+    metadata = {"winnow.format": str(DATA_FORMAT)}
+    return pa.schema([("id", pa.large_string()), ("signature", pa.list_(value))], metadata=metadata)
+
+
+def _signatures(
+    stage: MinHash, schema: pa.Schema, table: pa.Table, status: "np.ndarray[tuple[int], np.dtype[np.uint8]]"
+) -> pa.Table:
+    matrix = stage.signatures(whole(table.column("text")))
+    usable = np.isin(status, [ReadStatus.OK, ReadStatus.EMPTY, ReadStatus.WHITE_SPACE])
+    ends = np.cumsum(np.where(usable, matrix.shape[1], 0))
+    offsets = pa.array(np.r_[0, ends].astype(np.int32), mask=np.r_[~usable, False])
+    values = pa.array(np.ascontiguousarray(matrix[usable]).reshape(-1))
+    signature = pa.ListArray.from_arrays(offsets, values)
+    return pa.table([table.column("id"), signature], schema=schema)

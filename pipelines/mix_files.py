@@ -1,0 +1,206 @@
+"""Write documents as files of a target size: Parquet (zstd) or JSON lines (zstd), each with its digest.
+
+Guarantees: a file appears whole or not at all, a file is closed once it reaches the target size, and the
+same rows give the same bytes. Memory: the row group being written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster import storage
+from stages.base import DATA_FORMAT
+
+ROW_GROUP_BYTES = 32 << 20  # text in a row group
+LEVEL = 1  # of zstd: 3 writes 2 % less at half the speed (measured on 600 MB of web text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixFile:
+    """One finished file of the mix. path is relative to the mix folder; tokens count every copy."""
+
+    path: str
+    rows: int
+    documents: int
+    tokens: int
+    bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _Hashing:
+    """A binary file that counts and digests what is written through it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self.digest.update(view)
+        self.size += view.nbytes
+        self._file.write(view)
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def tell(self) -> int:
+        return self.size
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(kw_only=True)
+class PartWriter:
+    """Writes tables of one dataset to STEM.parquet, STEM-1.parquet … of about `target_bytes` each.
+
+    Use as a context manager; `files` lists what was written.
+    """
+
+    root: str  # of the mix
+    folder: str  # below the root: the dataset
+    stem: str
+    schema: pa.Schema
+    target_bytes: int
+    format: str = "parquet"  # or jsonl.zst
+    repeat: bool = False  # whether rows stand for themselves: then each counts its own tokens once
+    files: list[MixFile] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _sink: Any = None
+    _out: _Hashing | None = None
+    _rows: int = 0
+    _documents: int = 0
+    _tokens: int = 0
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is None:
+            self._close()
+        else:
+            self._stack.__exit__(kind, error, trace)
+
+    def write(self, table: pa.Table, documents: int, tokens: int) -> None:
+        """Append rows that stand for so many documents and tokens."""
+        if not table.num_rows:
+            return
+        if self._sink is None:
+            self._open()
+        assert self._out is not None
+        self._sink.write(table)
+        self._rows += table.num_rows
+        self._documents += documents
+        self._tokens += tokens
+        if self._out.size >= self.target_bytes:
+            self._close()
+
+    def _path(self) -> str:
+        number = len(self.files)
+        name = f"{self.stem}-{number}" if number else self.stem
+        return f"{self.folder}/{name}.{self.format}"
+
+    def _open(self) -> None:
+        self._stack = contextlib.ExitStack()
+        file = self._stack.enter_context(storage.commit(storage.join(self.root, self._path())))
+        self._out = _Hashing(file)
+        sink = _Parquet if self.format == "parquet" else _JsonLines
+        self._sink = self._stack.enter_context(contextlib.closing(sink(self._out, self.schema)))
+
+    def _close(self) -> None:
+        if self._sink is None or self._out is None:
+            return
+        path = self._path()
+        self._stack.close()
+        self.files.append(
+            MixFile(
+                path=path,
+                rows=self._rows,
+                documents=self._documents,
+                tokens=self._tokens,
+                bytes=self._out.size,
+                sha256=self._out.digest.hexdigest(),
+            )
+        )
+        self._sink = self._out = None
+        self._rows = self._documents = self._tokens = 0
+
+
+class _Parquet:
+    def __init__(self, out: _Hashing, schema: pa.Schema) -> None:
+        metadata = {**(schema.metadata or {}), b"winnow.format": str(DATA_FORMAT).encode()}
+        sink = pa.PythonFile(out, mode="w")
+        self._writer = pq.ParquetWriter(
+            sink,
+            schema.with_metadata(metadata),
+            compression="zstd",
+            compression_level=LEVEL,
+            use_dictionary=["source", "language"],
+            write_statistics=["doc_id"],
+        )
+        self._pending: list[pa.Table] = []
+        self._bytes = 0
+
+    def write(self, table: pa.Table) -> None:
+        self._pending.append(table)
+        self._bytes += table.nbytes
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            table = pa.concat_tables(self._pending)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            self._pending, self._bytes = [], 0
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+
+class _JsonLines:
+    def __init__(self, out: _Hashing, schema: pa.Schema) -> None:
+        import zstandard
+
+        self._writer = zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False)
+
+    def write(self, table: pa.Table) -> None:
+        import orjson
+
+        for batch in table.to_batches(max_chunksize=1000):
+            lines = [orjson.dumps(row, default=str) for row in batch.to_pylist()]
+            self._writer.write(b"\n".join(lines) + b"\n")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def cut(table: pa.Table, size: int = ROW_GROUP_BYTES) -> Iterator[pa.Table]:
+    """Yield slices of a table of about `size` bytes."""
+    if not table.num_rows:
+        return
+    rows = max(1, table.num_rows * size // max(1, table.nbytes))
+    for start in range(0, table.num_rows, rows):
+        yield table.slice(start, rows)

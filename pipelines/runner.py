@@ -1,0 +1,408 @@
+"""Run a recipe in a run folder: freeze, annotate, deduplicate, decide, materialize, report.
+
+Guarantees: whatever an earlier, interrupted run finished is used and not done again; the funnel closes or
+the run stops; ledger, mix and manifest do not depend on interruptions, workers or the clock (timings lie
+apart, in timings.json).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from cluster import local, storage
+from cluster.engine import Engine
+from cluster.errors import RecipeError
+from pipelines.materialize import Job, Output, materialize, mix_digest
+from pipelines.mix_files import MixFile
+from pipelines.progress import Progress, silent
+from pipelines.recipe import Recipe
+from stages import ledger, lineage
+from stages.annotate import annotate
+from stages.base import DATA_FORMAT, ShardStage, Stage, digest
+from stages.dedup import DedupStage, check_removed
+from stages.freeze import freeze
+from stages.ledger import Tally
+from stages.mixing import Mix, Portion, portions
+from stages.read import Read
+from stages.run import Run
+from stages.tokens import CountTokens
+
+OWN_COLUMNS = {"text", "id", "url"}
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run came to: documents and tokens per dataset, and where the report is."""
+
+    root: str
+    tallies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    report: str | None = None
+
+
+class Watched:
+    """An engine that tells a progress display of every finished task, and keeps the time of every stage."""
+
+    def __init__(self, engine: Engine, progress: Progress) -> None:
+        self._engine = engine
+        self._progress = progress
+        self._advance: Callable[..., None] | None = None
+        self.timings: list[dict[str, Any]] = []
+
+    @property
+    def workers(self) -> int:
+        return self._engine.workers
+
+    def map(
+        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+    ) -> list[R]:
+        def tell(result: R) -> None:
+            counts = result if isinstance(result, dict) else {}
+            if self._advance:
+                self._advance(documents=counts.get("documents", 0), bytes=counts.get("bytes", 0))
+            if done:
+                done(result)
+
+        return self._engine.map(function, tasks, done=tell)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
+        """Show and time what happens inside the block as one stage."""
+        seen = {"documents": 0, "bytes": 0}
+        begin = time.perf_counter()
+        with self._progress.stage(name, documents=documents, bytes=bytes) as advance:
+
+            def count(documents: int = 0, bytes: int = 0) -> None:
+                seen["documents"] += documents
+                seen["bytes"] += bytes
+                advance(documents=documents, bytes=bytes)
+
+            self._advance = count
+            try:
+                yield
+            finally:
+                self._advance = None
+        self.timings.append({"name": name, "seconds": round(time.perf_counter() - begin, 3), **seen})
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def build(recipe: Recipe, root: str, sample: float | None = None) -> Run:
+    """Return what tasks need to know of this run; the manifest's digest is still missing."""
+    stages: list[Stage] = [Read(sample=1.0 if sample is None else sample, seed=recipe.seed)]
+    if recipe.mix.tokenizer:
+        stages.append(CountTokens(tokenizer=recipe.mix.tokenizer))
+    for stage in recipe.stages:
+        stages.extend(stage.companions())
+        stages.append(stage)
+    columns = [c for c in recipe.output.columns if c not in OWN_COLUMNS]
+    for stage in stages:
+        if isinstance(stage, ShardStage):
+            columns += [c.removeprefix("column:") for c in stage.columns() if c.startswith("column:")]
+    return Run(
+        root=root.rstrip("/"),
+        datasets=recipe.datasets_resolved(),
+        stages=tuple(stages),
+        priority=tuple(recipe.priority),
+        prefer=tuple(recipe.prefer),
+        on_error=recipe.on_error,
+        extra_columns=tuple(sorted(set(columns))),
+    )
+
+
+def mix_of(recipe: Recipe) -> Mix:
+    """Return the wish of the recipe's mix section."""
+    mix = recipe.mix
+    return Mix(
+        mode=mix.mode,
+        target_tokens=mix.target_tokens,
+        weights=dict(mix.weights) or None,
+        max_epochs=mix.max_epochs,
+        holdout=recipe.output.holdout,
+        seed=recipe.seed,
+    )
+
+
+def output_of(recipe: Recipe) -> Output:
+    """Return how the recipe wants the mix written."""
+    out = recipe.output
+    return Output(
+        columns=tuple(out.columns),
+        shard_bytes=out.shard_bytes,
+        shuffle=out.shuffle,
+        format=out.format,
+        repeat=out.repeat,
+    )
+
+
+def cluster_of(recipe: Recipe, workers: int | None = None) -> local.ClusterOptions:
+    """Return where the recipe, or the command line, wants the work done."""
+    section = recipe.cluster
+    return local.ClusterOptions(
+        kind=section.kind,
+        workers=workers if workers is not None else section.workers,
+        threads_per_worker=section.threads_per_worker,
+        memory_limit=section.memory_limit,
+        dashboard=section.dashboard,
+    )
+
+
+def run(
+    recipe: Recipe,
+    run_dir: str,
+    *,
+    limit: int | None = None,
+    sample: float | None = None,
+    refresh: bool = False,
+    until: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    output: Output | None = None,
+    with_report: bool = True,
+) -> RunResult:
+    """Run a recipe, or what is still missing of it, and return what it came to.
+
+    Parameters
+    ----------
+    limit : work on the first so many rows of each dataset.
+    sample : work on this share of the documents, chosen by content hash.
+    refresh : take changed input files in instead of stopping.
+    until : name of the stage after which to stop.
+
+    Raises
+    ------
+    WinnowError
+        of the kind that tells what to do; what was finished stays and is used by the next call.
+    """
+    job = build(recipe, run_dir, sample)
+    out = output or output_of(recipe)
+    job = dataclasses.replace(
+        job, extra_columns=tuple(sorted({*job.extra_columns, *out.columns} - OWN_COLUMNS))
+    )
+    if until is not None and until not in [s.name for s in job.stages]:
+        raise RecipeError(
+            f"no stage is called {until!r}; there are {', '.join(s.name for s in recipe.stages)}."
+        )
+    with _only_one(job.root):
+        _write_lock(recipe, job.root, sample)
+        engine = Watched(local.start(cluster_of(recipe, workers)), progress or silent())
+        try:
+            return _run(engine, recipe, job, limit, refresh, until, out, with_report)
+        finally:
+            engine.close()
+
+
+def _run(
+    engine: Watched,
+    recipe: Recipe,
+    job: Run,
+    limit: int | None,
+    refresh: bool,
+    until: str | None,
+    output: Output,
+    with_report: bool,
+) -> RunResult:
+    with engine.stage("freeze"):
+        frozen = freeze(engine, job, limit=limit, refresh=refresh)
+    job = dataclasses.replace(job, manifest_digest=frozen.digest)
+    work = job if until is None else dataclasses.replace(job, stages=_up_to(job, until))
+    total = sum(s.bytes for s in frozen.live_shards)
+    with engine.stage("annotate", documents=frozen.rows(), bytes=total):
+        engine.map(partial(annotate, work), range(len(frozen.bundles)))
+    for index, stage in enumerate(work.stages):
+        if isinstance(stage, DedupStage):
+            with engine.stage(stage.name):
+                stage.resolve(engine, job, index)
+                check_removed(engine, job, index)
+    if until is not None:
+        return RunResult(root=job.root)
+    return _finish(engine, recipe, job, output, with_report)
+
+
+def _up_to(job: Run, until: str) -> tuple[Stage, ...]:
+    """Return the stages up to and with the one called `until`.
+
+    Later filters stay when a dedup stage needs to know who passes them (orphans: promote).
+    """
+    last = job.index(until)
+    promotes = any(getattr(s, "orphans", "") == "promote" for s in job.stages[: last + 1])
+    rest = [s for s in job.stages[last + 1 :] if promotes and isinstance(s, ShardStage)]
+    return (*job.stages[: last + 1], *rest)
+
+
+def _finish(engine: Watched, recipe: Recipe, job: Run, output: Output, with_report: bool) -> RunResult:
+    """Decide, write ledger and mix, report."""
+    mix = mix_of(recipe)
+    with engine.stage("lineage"):
+        lineage.trace(engine, job)
+    positions = range(len(job.manifest.bundles))
+    with engine.stage("tally"):
+        tallies = engine.map(partial(ledger.tally, job, mix), positions)
+    ledger.check_funnel(job, tallies)
+    shares = portions(mix, _mixable(job, tallies))
+    epochs = {name: portion.epochs for name, portion in shares.items()}
+    with engine.stage("ledger", documents=job.manifest.rows()):
+        _write_ledger(engine, job, mix, epochs)
+    address = mix_address(job, mix, output)
+    work = Job(
+        run=job,
+        mix=mix,
+        output=output,
+        epochs=epochs,
+        root=storage.join(job.root, "mix"),
+        records=storage.join(job.root, "decisions", "mix", address),
+    )
+    wanted = sum(t.kept for t in tallies)
+    with engine.stage("materialize", documents=wanted):
+        files = materialize(
+            engine,
+            work,
+            [t.text_bytes for t in tallies],
+            storage.join(job.root, "exchange", f"mix-{address}"),
+        )
+    _write_mix_manifest(recipe, work, shares, tallies, files)
+    storage.remove(storage.join(job.root, "exchange", f"mix-{address}"))
+    report = _report(engine, job) if with_report else None
+    return RunResult(root=job.root, tallies=_summary(tallies, shares), report=report)
+
+
+def mix_address(job: Run, mix: Mix, output: Output) -> str:
+    """Return the folder name of the mix's records below decisions/mix."""
+    return digest("mix", mix_digest(job, mix, output))
+
+
+def _mixable(job: Run, tallies: list[Tally]) -> dict[str, tuple[int, int]]:
+    """Return (documents, tokens) that survived and are not held out, per dataset that is written."""
+    found = {d.name: (0, 0) for d in job.datasets if d.role != "reference"}
+    for t in tallies:
+        if t.dataset in found:
+            documents, tokens = found[t.dataset]
+            found[t.dataset] = documents + t.mixable[0], tokens + t.mixable[1]
+    return found
+
+
+def _write_ledger(engine: Engine, job: Run, mix: Mix, epochs: dict[str, float]) -> None:
+    """Write the ledger folder; one that other decisions made is replaced."""
+    folder = storage.join(job.root, "ledger")
+    marker = storage.join(job.root, "decisions", "ledger-made-by")
+    mine = digest(lineage.lineage_digest(job), mix, epochs).encode()
+    if not storage.exists(marker) or storage.read_bytes(marker) != mine:
+        storage.remove(folder)
+        storage.write_bytes(marker, mine)
+    engine.map(partial(ledger.write, job, mix, epochs, folder), range(len(job.manifest.units)))
+
+
+def _write_mix_manifest(
+    recipe: Recipe,
+    job: Job,
+    shares: dict[str, Portion],
+    tallies: list[Tally],
+    files: dict[str, list[MixFile]],
+) -> None:
+    """Commit mix/manifest.json: what lies in the mix, with digests; no times, so that it can be compared."""
+    datasets: dict[str, Any] = {}
+    for name, portion in shares.items():
+        written = [f for f in files[name] if "/part-" in f.path]
+        tokens = sum(f.tokens for f in written)
+        target = portion.target_tokens
+        datasets[name] = {
+            "documents": sum(f.documents for f in written),
+            "rows": sum(f.rows for f in written),
+            "tokens": tokens,
+            "bytes": sum(f.bytes for f in written),
+            "epochs": portion.epochs,
+            "weight": portion.weight,
+            "target_tokens": target,
+            "shortfall_tokens": None if target is None else max(0, target - tokens),
+            "survivors": {"documents": portion.documents, "tokens": portion.tokens},
+            "holdout_documents": sum(f.documents for f in files[name] if "/holdout-" in f.path),
+            "files": [f.to_json() for f in files[name]],
+        }
+    data = {
+        "format": DATA_FORMAT,
+        "name": recipe.name,
+        "recipe_digest": recipe.digest(),
+        "manifest_digest": job.run.manifest_digest,
+        "tokens_are": "counted" if recipe.mix.tokenizer else "estimated as UTF-8 bytes / 4",
+        "mode": job.mix.mode,
+        "datasets": datasets,
+    }
+    path = storage.join(job.root, "manifest.json")
+    storage.write_bytes(path, (json.dumps(data, indent=2) + "\n").encode())
+
+
+def _report(engine: Watched, job: Run) -> str:
+    from pipelines import card, report
+
+    card.write(job.root)
+    timings = {"format": DATA_FORMAT, "workers": engine.workers, "stages": engine.timings}
+    storage.write_bytes(storage.join(job.root, "timings.json"), json.dumps(timings, indent=2).encode())
+    return str(report.write(job.root))
+
+
+def _summary(tallies: list[Tally], shares: dict[str, Portion]) -> dict[str, dict[str, Any]]:
+    """Return rows, dropped per stage and kept, per dataset, for the terminal."""
+    found: dict[str, dict[str, Any]] = {}
+    for t in tallies:
+        entry = found.setdefault(t.dataset, {"rows": 0, "dropped": {}, "kept": 0, "tokens": 0, "epochs": 1.0})
+        entry["rows"] += t.rows
+        entry["kept"] += t.kept
+        entry["tokens"] += t.mixable[1]
+        for (stage, _), count in t.dropped.items():
+            entry["dropped"][stage] = entry["dropped"].get(stage, 0) + count
+        if t.dataset in shares:
+            entry["epochs"] = shares[t.dataset].epochs
+    return found
+
+
+def _write_lock(recipe: Recipe, root: str, sample: float | None) -> None:
+    storage.write_bytes(storage.join(root, "recipe.lock.yaml"), recipe.to_yaml().encode())
+    storage.write_bytes(storage.join(root, "facts", "options.json"), json.dumps({"sample": sample}).encode())
+
+
+def reopen(run_dir: str) -> tuple[Recipe, Run]:
+    """Return the recipe and the run of a run folder as they were last used. Raises RecipeError if it is none."""
+    from pipelines.recipe import load
+    from stages import manifest
+
+    root = run_dir.rstrip("/")
+    lock = storage.join(root, "recipe.lock.yaml")
+    frozen = manifest.read(root)
+    if not storage.exists(lock) or frozen is None:
+        raise RecipeError(
+            f"{root} is not a run folder (no recipe.lock.yaml or manifest.parquet). Run `winnow run` first."
+        )
+    recipe = load(lock)
+    options = json.loads(storage.read_bytes(storage.join(root, "facts", "options.json")))
+    job = build(recipe, root, options["sample"])
+    return recipe, dataclasses.replace(job, manifest_digest=frozen.digest)
+
+
+@contextlib.contextmanager
+def _only_one(root: str) -> Iterator[None]:
+    """Hold the run folder against a second run at the same time (on a mounted file system)."""
+    if not storage.is_local(root):
+        yield
+        return
+    import fcntl
+    import os
+
+    path = storage.local_path(root)
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, ".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RecipeError(
+                f"run folder {root} is in use by another winnow. Wait for it, or give another --run-dir."
+            ) from None
+        yield
