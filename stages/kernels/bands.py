@@ -1,7 +1,7 @@
 """Band keys: one 64-bit hash per document and band of a signature.
 
-Equal bands give equal keys; other pairs, different bands included, collide with probability 2^-64, so keys need
-no band beside them to be told apart. Keys are uniform: any bits of them can steer a partition.
+Equal bands give equal keys; other pairs, different bands included, collide with probability 2^-64, so
+keys need no band beside them to be told apart. Keys are uniform: any bits of them can steer a partition.
 """
 
 from __future__ import annotations

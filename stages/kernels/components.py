@@ -1,6 +1,7 @@
 """Connected components of an undirected graph on one machine: union by least index, paths halved.
 
-Work is near linear in the edges, memory 8 bytes per document; nothing recurses, so a chain of millions is fine.
+Work is near linear in the edges, memory 8 bytes per document; nothing recurses, so a chain of millions
+is fine.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def components(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> I64:
     if len(u) != len(v):
         raise ValueError(f"left and right must have the same length, got {len(u)} and {len(v)}.")
     for ends in (u, v):
-        if len(ends) and not (0 <= ends.min() and ends.max() < n):
+        if len(ends) and not (ends.min() >= 0 and ends.max() < n):
             raise ValueError(f"edges must join indices in [0, {n}), got {ends.min()} to {ends.max()}.")
     label = np.arange(n, dtype=np.int64)
     _unite(u, v, label)

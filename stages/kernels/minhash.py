@@ -1,15 +1,16 @@
-"""MinHash signatures with the bits of cuDF's `Series.str.minhash` and `minhash64`, straight from Arrow buffers.
+"""MinHash signatures from Arrow buffers, with the bits of cuDF's `Series.str.minhash` and `minhash64`.
 
 A shingle is a window of `width` code points, hashed over its UTF-8 bytes with MurmurHash3, at least 1; a text
 shorter than `width` is one shingle; a text without bytes gets zeros. Slot p is the minimum over shingles of
 `(h * a[p] + b[p]) mod 2^32`, or for 64 bits of `((h * a[p] + b[p]) mod 2^64) mod (2^61 - 1)`.
 
-Sampling (`max_shingles`). Slots are minima of N values below 2^32, so two unrelated texts of N shingles agree in
-a slot with probability about N / 2^33: 0.2 % at 20 million, 12 % at a billion. A longer text is therefore thinned
-to those shingles whose MurmurHash3 under the complemented seed is 0 modulo m, the smallest power of two that
-brings the number of windows to `max_shingles` or below. The choice depends on the shingle alone, and samples for
-a greater m are subsets: similar texts keep the same shingles. The second seed matters, since thinning by the hash
-itself would thin its range as well and leave the minima as crowded. Should no shingle qualify, all are used.
+Sampling (`max_shingles`). Slots are minima of N values below 2^32, so two unrelated texts of N shingles
+agree in a slot with probability about N / 2^33: 0.2 % at 20 million, 12 % at a billion. A longer text is
+therefore thinned to those shingles whose MurmurHash3 under the complemented seed is 0 modulo m, the
+smallest power of two that brings the number of windows to `max_shingles` or below. The choice depends on
+the shingle alone, and samples for a greater m are subsets: similar texts keep the same shingles. The
+second seed matters, since thinning by the hash itself would thin its range as well and leave the minima
+as crowded. Should no shingle qualify, all are used.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Parameters:
         worst = [v for v in (self.seed, *self.a, *self.b) if not 0 <= v < 1 << self.bits]
         if worst:
             raise RecipeError(
-                f"seed, a and b must be in [0, 2^{self.bits}), got {worst[0]}. Set hash_bits: 64 for larger ones."
+                f"seed, a and b must be in [0, 2^{self.bits}), got {worst[0]}. "
+                "Set hash_bits: 64 for larger ones."
             )
 
     @property
@@ -75,8 +77,8 @@ def explicit(seed: int, a: Sequence[int], b: Sequence[int], bits: int = 32) -> P
 def nemo_parameters(num_permutations: int, seed: int = 42, bits: int = 32) -> Parameters:
     """Return the parameters that NeMo Curator (since November 2024) draws from `RandomState(seed)`.
 
-    Multipliers from [1, p) and addends from [0, p) are drawn in turn, p = 2^31 - 1 for 32 bits and 2^61 - 1 for
-    64. The Murmur seed is the first multiplier, not the seed given here.
+    Multipliers from [1, p) and addends from [0, p) are drawn in turn, p = 2^31 - 1 for 32 bits and 2^61
+    - 1 for 64. The Murmur seed is the first multiplier, not the seed given here.
 
     Examples
     --------
@@ -96,7 +98,7 @@ def nemo_parameters(num_permutations: int, seed: int = 42, bits: int = 32) -> Pa
 
 
 def zyda2_seeds(num_permutations: int, seed: int = 10) -> U32:
-    """Return one Murmur seed per permutation, as NeMo Curator 0.5 drew them when Zyda-2 was made, (k,) uint32.
+    """Return one Murmur seed per permutation, as NeMo Curator 0.5 drew them for Zyda-2, (k,) uint32.
 
     Examples
     --------

@@ -73,7 +73,7 @@ def span32(data, start, stop, seed):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _premixed_span32(data, at, start, stop, seed, premixed):  # type: ignore[no-untyped-def]
-    """Return MurmurHash3_x86_32 of data[at + start:at + stop] from the premixed words of the block at `at`."""
+    """Return MurmurHash3_x86_32 of data[at + start:at + stop] from the words premixed from `at` on."""
     h, i = seed, start
     while i + 4 <= stop:
         h = step32(h, premixed[i])
@@ -191,7 +191,7 @@ def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-
 @numba.njit(cache=True, nogil=True)
 def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-untyped-def]
     """Hash the shingles of a block of any text: in vectors for byte lengths that many of them share."""
-    words, starts, vectors, counts = scratch
+    words, starts, _, counts = scratch
     premixed, lengths = words[0], words[1]
     reach = BLOCK + 4 * width
     premix_block(data, at, min(reach, stop - at) - 3, premixed)

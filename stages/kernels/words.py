@@ -1,9 +1,10 @@
 """Words as `str.split` sees them, and signatures of runs of consecutive words.
 
-A word is a maximal run of characters for which `str.isspace` is false. Word hashes are MurmurHash3 of the word's
-bytes (at least 1), as everywhere in `minhash`. The hash of n consecutive words w1 … wn is
-`final(((w1 * C + w2) * C + …) * C + wn)`, modulo 2^32 or 2^64, with `final` the finaliser of MurmurHash3 and
-C = 0x9E3779B185EBCA87 (its low 32 bits for 32-bit hashes): plain column arithmetic, the same on any device.
+A word is a maximal run of characters for which `str.isspace` is false. Word hashes are MurmurHash3 of
+the word's bytes (at least 1), as everywhere in `minhash`. The hash of n consecutive words w1 … wn is
+`final(((w1 * C + w2) * C + …) * C + wn)`, modulo 2^32 or 2^64, with `final` the finaliser of MurmurHash3
+and C = 0x9E3779B185EBCA87 (its low 32 bits for 32-bit hashes): plain column arithmetic, the same on any
+device.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def next_word(data, at, stop):  # type: ignore[no-untyped-def]
             break
         at += skip
     end = at
-    while end < stop and (0xE3 < data[end] or space_bytes(data, end, stop) == 0):
+    while end < stop and (data[end] > 0xE3 or space_bytes(data, end, stop) == 0):
         end += 1
     return at, end
 
