@@ -135,9 +135,10 @@ def warnings(bands: int, rows: int, threshold: float) -> list[str]:
     found = probability(threshold, bands, rows)
     if found >= LIKELY:
         return []
+    share, half = 100 * found, half_way(bands, rows)
     return [
-        f"{bands} bands x {rows} rows find only {100 * found:.0f} % of the pairs at the threshold "
-        f"{threshold}; half are found from {half_way(bands, rows):.2f} on. Use fewer rows_per_band (and more bands)."
+        f"{bands} bands x {rows} rows find only {share:.0f} % of the pairs at the threshold {threshold}; "
+        f"half are found from {half:.2f} on. Use fewer rows_per_band and more bands."
     ]
 
 

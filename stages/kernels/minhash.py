@@ -103,7 +103,7 @@ def zyda2_seeds(num_permutations: int, seed: int = 10) -> U32:
     Examples
     --------
     >>> zyda2_seeds(2).tolist()
-    [345353, 617885]
+    [345353, 760957]
     """
     return np.random.RandomState(seed).randint(0, 1_000_000, num_permutations).astype(np.uint32)
 
