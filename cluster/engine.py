@@ -67,7 +67,7 @@ class DaskEngine:
         results: dict[int, R] = {}
         position: dict[str, int] = {}
         queue = iter(enumerate(tasks))
-        pending = as_completed(with_results=False)
+        pending: Any = as_completed(with_results=False)  # type: ignore[no-untyped-call]
         try:
             for index, task in _take(queue, self.workers * IN_FLIGHT_PER_THREAD):
                 self._submit(function, index, task, position, pending)

@@ -11,13 +11,17 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cluster.engine import Engine
 from cluster.errors import RecipeError
+
+if TYPE_CHECKING:
+    from stages.run import Run
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -154,6 +158,22 @@ class ShardStage(Stage):
     def decide(self, facts: pa.Table) -> Decisions:
         """Return a verdict for every row of `facts`. Reads no text."""
         return Decisions.keep_all(facts.num_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeStage(Stage):
+    """A stage that must bring equal keys together across shards; its decisions are stored."""
+
+    drop_reason: ClassVar[str] = ""
+
+    @property
+    def threshold(self) -> float:
+        """What the similarity of a dropped document was compared with."""
+        return 1.0
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        """Write the decisions of every bundle; `index` is the stage's place in the run."""
+        raise TypeError(f"{type(self).__name__} has no resolve")
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from cluster import storage
 from cluster.engine import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
-from stages.base import Stage, array, param
+from stages.base import ExchangeStage, array, param
 from stages.kernels.order import order_words, sort_order, tie_ranks
 from stages.run import Run, View
 from stages.shard import ROW_BITS
@@ -45,7 +44,7 @@ DECISIONS = pa.schema([("row", pa.uint32()), *list(VERDICTS)[1:]])
 
 
 @dataclass(frozen=True, kw_only=True)
-class DedupStage(Stage):
+class DedupStage(ExchangeStage):
     """A stage that brings equal keys together across shards and keeps one document of each group."""
 
     within_dataset: str = param(
@@ -62,17 +61,6 @@ class DedupStage(Stage):
     max_removed: float | None = param(
         None, "stop if a dataset loses a larger share than this here", ge=0, le=1, guard=True
     )
-
-    drop_reason: ClassVar[str] = ""
-
-    @property
-    def threshold(self) -> float:
-        """What the similarity of a dropped document was compared with."""
-        return 1.0
-
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        """Write the decisions of every bundle; `index` is the stage's place in the run."""
-        raise TypeError(f"{type(self).__name__} has no resolve")
 
 
 def ranks(run: Run, stage: DedupStage) -> dict[str, int]:

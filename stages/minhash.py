@@ -59,7 +59,7 @@ class MinHash(ShardStage):
             raise self.error("parameters", "zyda2_seeds", "used with hash_bits 32 and shingles characters")
 
     @property
-    def schema(self) -> pa.Schema:  # type: ignore[override]  # its width is a parameter
+    def schema(self) -> pa.Schema:  # its width is a parameter
         value = pa.uint32() if self.hash_bits == 32 else pa.uint64()
         return pa.schema([("signature", pa.list_(value, self.num_permutations))])
 
@@ -91,5 +91,5 @@ def signature_matrix(facts: pa.Table) -> npt.NDArray[np.unsignedinteger]:
     """Return column `signature` as a matrix, (docs, num_permutations), without copying where it can."""
     column = whole(facts.column("signature"))
     width = column.type.list_size
-    values = column.flatten().to_numpy(zero_copy_only=False)
+    values: npt.NDArray[np.unsignedinteger] = column.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(-1, width)

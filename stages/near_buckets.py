@@ -148,8 +148,8 @@ def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
                 left.append(centre)
                 right.append(doc)
         docs = np.unique(np.concatenate(right))
-        edges = (np.searchsorted(docs, np.concatenate(side)) for side in (left, right))
-        root = components(*edges, len(docs))
+        first, second = (np.searchsorted(docs, np.concatenate(side)) for side in (left, right))
+        root = components(first, second, len(docs))
         write_arrow(labels, pa.table([pa.array(docs), pa.array(docs[root])], schema=LABELS))
     found = array(read_arrow(labels), "label")
     if not len(found):

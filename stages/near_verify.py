@@ -73,7 +73,7 @@ def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]]
     if storage.exists(_verdicts_path(run, index, d)):
         return 0
     if storage.exists(_open_path(run, index, turn, d)):
-        return read_arrow(_open_path(run, index, turn, d)).num_rows
+        return int(read_arrow(_open_path(run, index, turn, d)).num_rows)
     if members is None or documents is None:
         write_arrow(_verdicts_path(run, index, d), verdicts(*(np.empty(0, np.int64) for _ in range(4))))
         return 0

@@ -17,7 +17,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.errors import LedgerError
 from stages import manifest
-from stages.base import BoolArray, Decisions, ShardStage, Stage, digest
+from stages.base import BoolArray, Decisions, ExchangeStage, ShardStage, Stage, array, digest
 from stages.read import Read
 from stages.shard import Bundle, Dataset, Shard
 from stages.sidecar import Sidecars, expand
@@ -155,16 +155,13 @@ class View:
                 return nothing
             rows = np.flatnonzero(among)
             return rows, stage.decide(self.facts(index, rows))
+        assert isinstance(stage, ExchangeStage)
         table = self.exchanged(index)
-        similarity = table.column("similarity").to_numpy().astype(np.float64)
-        threshold = np.full(table.num_rows, float(getattr(stage, "threshold", 1.0)))
+        similarity = array(table, "similarity").astype(np.float64)
+        threshold = np.full(table.num_rows, stage.threshold)
         reason = np.zeros(table.num_rows, np.int16)
-        return table.column("row").to_numpy().astype(np.int64), Decisions(
-            reason,
-            (stage.drop_reason,),
-            similarity,
-            threshold,  # type: ignore[attr-defined]
-        )
+        rows = array(table, "row").astype(np.int64)
+        return rows, Decisions(reason, (stage.drop_reason,), similarity, threshold)
 
     def exchanged(self, index: int) -> pa.Table:
         """Return the decisions sidecar of an exchange stage: one row per dropped document."""

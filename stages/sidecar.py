@@ -95,7 +95,7 @@ class Writer:
     file: pa.ipc.RecordBatchFileWriter
     schema: pa.Schema
 
-    def append(self, rows: npt.NDArray[np.integer], facts: pa.Table) -> None:  # type: ignore[type-arg]
+    def append(self, rows: npt.NDArray[np.integer], facts: pa.Table) -> None:
         if not len(rows):
             return
         columns = [pa.array(rows.astype(np.uint32)), *facts.columns]
