@@ -11,8 +11,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from cluster import storage
 from cluster.errors import RecipeError
 from pipelines import runner
@@ -21,6 +19,7 @@ from pipelines.progress import Progress
 from pipelines.recipe import Recipe, load_data
 from stages.base import digest
 from stages.discover import find_shards
+from stages.reading import passthrough_schema
 from stages.shard import Columns, Dataset
 
 NAME = "data"
@@ -98,33 +97,12 @@ def _columns(paths: Sequence[str], text_column: str) -> list[str]:
     """Return the columns of the first file with a schema; raise RecipeError when the text is not among them."""
     dataset = Dataset(name=NAME, paths=tuple(paths), columns=Columns(text=text_column))
     for found in find_shards(dataset):
-        if found.format == "parquet":
-            with storage.open_read(found.path) as file:
-                names = list(pq.read_schema(file).names)
-        else:
-            names = _json_columns(found.path)
+        names = list(passthrough_schema(dataset, [found.path], "all").names)
         if text_column not in names:
             listed = ", ".join(names) or "none"
-            raise RecipeError(
-                f"{found.path} has no column {text_column!r}, it has {listed}. Give --text-column."
-            )
+            raise RecipeError(f"{found.path} has no column {text_column!r}, it has {listed}. Give --text-column.")
         return names
     return [text_column]
-
-
-def _json_columns(path: str) -> list[str]:
-    """Return the keys of the first lines of a JSON lines file, in the order they appear."""
-    import fsspec
-    import orjson
-
-    names: dict[str, None] = {}
-    with fsspec.open(path, "rb", compression="infer") as file:
-        for _, line in zip(range(100), file, strict=False):
-            try:
-                names.update(dict.fromkeys(orjson.loads(line)))
-            except ValueError:
-                continue
-    return list(names)
 
 
 def _finished(out: str, address: str) -> dict[str, Any] | None:

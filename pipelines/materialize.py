@@ -29,7 +29,7 @@ from stages.language_id import LanguageId
 from stages.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
 from stages.mixing import SHUFFLE_SALT, Mix, is_held_out
 from stages.quality import Quality
-from stages.passthrough import passthrough_schema
+from stages.reading import conform, passthrough_schema
 from stages.run import Run, View
 
 I64 = npt.NDArray[np.int64]

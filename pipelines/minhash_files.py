@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster import storage
@@ -17,7 +18,7 @@ from cluster.errors import RecipeError
 from stages.base import DATA_FORMAT, whole
 from stages.discover import Found, find_shards
 from stages.minhash import MinHash
-from stages.reading import ReadStatus, count_and_layout, read_piece, stage_compressed
+from stages.reading import Batch, ReadStatus, conform, count_and_layout, read_piece, stage_compressed
 from stages.shard import Columns, Dataset, Piece, Shard
 
 
@@ -108,13 +109,14 @@ def _schema(stage: MinHash) -> pa.Schema:
     return pa.schema([("id", pa.large_string()), ("signature", pa.list_(value))], metadata=metadata)
 
 
-def _signatures(
-    stage: MinHash, schema: pa.Schema, table: pa.Table, status: "np.ndarray[tuple[int], np.dtype[np.uint8]]"
-) -> pa.Table:
-    matrix = stage.signatures(whole(table.column("text")))
-    usable = np.isin(status, [ReadStatus.OK, ReadStatus.EMPTY, ReadStatus.WHITE_SPACE])
+def _signatures(stage: MinHash, schema: pa.Schema, batch: Batch) -> pa.Table:
+    """Return id and signature of each row; null where there is no text, or none that can be read."""
+    raw = conform(whole(batch.table.column(2)), pa.large_string())
+    usable = np.isin(batch.status, [ReadStatus.OK, ReadStatus.EMPTY, ReadStatus.WHITE_SPACE])
+    text = pc.if_else(pa.array(usable), raw, "").fill_null("")
+    matrix = stage.signatures(text)
     ends = np.cumsum(np.where(usable, matrix.shape[1], 0))
     offsets = pa.array(np.r_[0, ends].astype(np.int32), mask=np.r_[~usable, False])
     values = pa.array(np.ascontiguousarray(matrix[usable]).reshape(-1))
     signature = pa.ListArray.from_arrays(offsets, values)
-    return pa.table([table.column("id"), signature], schema=schema)
+    return pa.table([batch.table.column("id"), signature], schema=schema)
