@@ -10,8 +10,9 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+
+import xxhash
 
 from cluster import storage
 from cluster.errors import RecipeError
@@ -29,6 +30,9 @@ SUFFIXES = {
 }
 FORMATS = ("auto", "parquet", "jsonl")
 WILD = frozenset("*?[")
+WHOLE_BYTES = 64 << 20
+SAMPLE_BYTES = 1 << 20
+SAMPLES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +120,151 @@ def _loose(dataset: Dataset, match: _Match, explicit: bool, path: str) -> str:
     known = shard_format(match.path)
     fits = known is not None and known.split(".")[0] == dataset.format
     return dataset.format if fits else "auto" if known is None else "none"
+
+
+def _hidden(match: _Match) -> bool:
+    """Tell whether a part of the name below the searched folder begins with a dot or an underscore."""
+    parts = match.path[len(match.root) :].strip("/").split("/")
+    return any(part.startswith((".", "_")) for part in parts) or storage.TEMPORARY in parts[-1]
+
+
+def _has_data_suffix(name: str) -> bool:
+    return any(name.endswith(suffix) for suffix in SUFFIXES)
+
+
+def _is_wild(path: str) -> bool:
+    return any(character in WILD for character in path)
+
+
+def _local(path: str) -> Iterator[_Match]:
+    """Yield the files that a local path stands for."""
+    plain = storage.local_path(path)
+    if os.path.exists(plain):  # a name that holds a bracket is no pattern
+        found, root = (
+            ([plain], os.path.dirname(plain)) if os.path.isfile(plain) else (list(_walk(plain)), plain)
+        )
+    elif _is_wild(plain):
+        found = [
+            f for hit in glob.glob(plain, recursive=True) for f in ([hit] if os.path.isfile(hit) else [])
+        ]
+        root = _fixed(plain)
+    else:
+        return
+    for name in found:
+        yield _Match(name, root, os.path.realpath(name), os.path.getsize(name))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (os.path.join(place, name) for name in names)
+
+
+def _remote(path: str) -> Iterator[_Match]:
+    """Yield the files that a URL stands for, through fsspec."""
+    fs, inner = storage.filesystem(path)
+    if fs.isfile(inner):
+        found, root = {inner: fs.info(inner)}, inner.rsplit("/", 1)[0]
+    elif fs.isdir(inner):
+        found, root = fs.find(inner, detail=True), inner
+    elif _is_wild(inner):
+        found, root = fs.glob(inner, detail=True), _fixed(inner)
+    else:
+        return
+    for name, info in found.items():
+        if info.get("type", "file") == "file":
+            url = fs.unstrip_protocol(name)
+            yield _Match(url, fs.unstrip_protocol(root), url, int(info.get("size") or 0))
+
+
+def _fixed(pattern: str) -> str:
+    """Return the folder above the first wildcard."""
+    first = min(i for i, character in enumerate(pattern) if character in WILD)
+    return pattern[:first].rpartition("/")[0]
+
+
+def _once(matches: list[_Match]) -> list[_Match]:
+    """Name each file once, under the root that is furthest up: the same whatever the order of paths."""
+    best: dict[str, _Match] = {}
+    for match in sorted(matches, key=lambda m: (len(m.root), m.root, m.path)):
+        best.setdefault(match.identity, match)
+    return list(best.values())
+
+
+def _name_within(dataset: Dataset, matches: list[_Match]) -> list[Found]:
+    """Give every file a name of its own within the dataset, sorted by it."""
+    names = {m.path: m.path[len(m.root) :].strip("/") for m in matches}
+    often = Counter(names.values())
+    if any(count > 1 for count in often.values()):  # two folders with the same names inside: tell them apart
+        above = _above([m.root for m in matches])
+        names = {m.path: m.path[len(above) :].strip("/") for m in matches}
+    found = [
+        Found(path=m.path, within=names[m.path], bytes=m.bytes, format=str(_format(dataset, m.path)))
+        for m in matches
+    ]
+    return sorted(found, key=lambda f: (f.within, f.path))
+
+
+def _format(dataset: Dataset, path: str) -> str | None:
+    return shard_format(path, dataset.format)
+
+
+def _above(roots: list[str]) -> str:
+    """Return the folder that all of these folders lie in."""
+    parts = [root.rstrip("/").split("/") for root in roots]
+    common = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return "/".join(common)
+
+
+def _nothing(dataset: Dataset, path: str, found: list[_Match], visible: list[_Match]) -> str:
+    place = f"dataset {dataset.name}: {path}"
+    known = ", ".join(sorted(SUFFIXES))
+    if not found:
+        what = "matches nothing" if _is_wild(path) else "does not exist or is empty"
+        return f"{place} {what}. A file, a folder, a glob or a URL with data files ({known}) is needed."
+    example = (visible or found)[0].path
+    if not visible:
+        return f"{place} holds hidden or unfinished files only, such as {example}. Name the files themselves."
+    return (
+        f"{place} holds no data file of format {dataset.format}; there is {example}, for example. Known "
+        f"names end in {known}; for others set `format: parquet` or `format: jsonl` and name the files or a glob."
+    )
+
+
+# --- has a file changed ----------------------------------------------------------------------------------
+
+
+def fingerprint(path: str, size: int) -> str:
+    """Return 32 hexadecimal digits that stand for the content of a file.
+
+    Up to WHOLE_BYTES every byte counts; of a larger file its size, both ends and SAMPLES blocks between do.
+    """
+    state = xxhash.xxh3_128()
+    with storage.open_read(path) as file:
+        if size <= WHOLE_BYTES:
+            while data := file.read(SAMPLE_BYTES):
+                state.update(data)
+        else:
+            for number in range(SAMPLES):
+                file.seek((size - SAMPLE_BYTES) * number // (SAMPLES - 1))
+                state.update(file.read(SAMPLE_BYTES))
+    if size > WHOLE_BYTES:
+        state.update(str(size).encode())
+    return str(state.hexdigest())
+
+
+def stat_token(path: str) -> str:
+    """Return a string that changes when a file is written again; reads no content."""
+    if storage.is_local(path):
+        stat = os.stat(storage.local_path(path))
+        return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+    fs, inner = storage.filesystem(path)
+    info = fs.info(inner)
+    marks = [
+        info.get(key)
+        for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+    ]
+    return "-".join([str(info.get("size")), *(str(mark) for mark in marks if mark is not None)])

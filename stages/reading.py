@@ -1,0 +1,135 @@
+"""Read any shard as batches of documents: Parquet, JSON lines, and compressed JSON lines.
+
+Guarantees: `read_piece` yields every physical row of a piece exactly once and in order, unreadable rows
+under a status that says why; the same documents give the same batches in every format. Texts are valid
+UTF-8, "" where the status is not OK. Memory: about twice `batch_bytes`, or three times the longest line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.errors import ShardError
+from stages import jsonl, parquet, staging
+from stages.columns import COLUMN, conform
+from stages.discover import shard_format
+from stages.documents import Batch, Layout, Problem, ReadStatus
+from stages.parquet import Request
+from stages.shard import Dataset, Piece
+from stages.staging import stage_compressed
+
+__all__ = [
+    "BATCH_BYTES",
+    "Batch",
+    "Layout",
+    "Problem",
+    "ReadStatus",
+    "conform",
+    "count_and_layout",
+    "passthrough_schema",
+    "read_piece",
+    "stage_compressed",
+]
+
+BATCH_BYTES = 32 << 20
+All = Literal["all"]
+
+
+def read_piece(
+    dataset: Dataset,
+    piece: Piece,
+    columns: Sequence[str] | All,
+    *,
+    path: str | None = None,
+    batch_bytes: int = BATCH_BYTES,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> Iterator[Batch]:
+    """Yield the rows of a piece as batches of about `batch_bytes` of text.
+
+    Parameters
+    ----------
+    dataset
+        Format and column mapping.
+    piece
+        Rows [start, stop) of a shard.
+    columns
+        "text" (large_string, no nulls), "id" and "url" (large_string, nullable), "column:NAME" (an input
+        column as it is stored; a dotted path descends into structs and JSON text); "all" for text, id, url
+        and every input column. A column that the file lacks is null and a problem of the first batch.
+        In JSON lines an absent key is null, and a column has the type of the batch's values; see `conform`.
+    path
+        Parquet copy made by `stage_compressed`, to be read instead.
+    rows
+        Sorted shard rows; only these are returned, and row groups or lines far from them are skipped.
+
+    Raises
+    ------
+    ShardError
+        The file cannot be reached (it may be retried). What is wrong inside a file is a status and a problem.
+    """
+    where = path or piece.shard.path
+    kind = "staged" if path else format_of(dataset, where)
+    if columns == "all":
+        schema = passthrough_schema(dataset, [where], "all")
+        columns = ["text", "id", "url", *(COLUMN + name for name in schema.names)]
+    request = Request(dataset, piece, where, tuple(columns), batch_bytes, rows)
+    if kind == "staged":
+        return staging.read_staged(request)
+    if kind == "parquet":
+        return parquet.read(request)
+    return jsonl.read(request) if kind == "jsonl" else staging.read_stream(request)
+
+
+def format_of(dataset: Dataset, path: str) -> str:
+    """Return parquet, jsonl, jsonl.gz or jsonl.zst. Raises ShardError where nothing tells."""
+    kind = shard_format(path, dataset.format)
+    if kind is None:
+        raise ShardError(
+            f"{path} (dataset {dataset.name}): neither the name nor the recipe tells the format. Set "
+            "`format: parquet` or `format: jsonl` for the dataset."
+        )
+    return kind
+
+
+def count_and_layout(dataset: Dataset, path: str) -> Layout:
+    """Return rows, where the file may be cut, and what is wrong with it as a whole.
+
+    Parquet: from the footer, with a check of the mapped columns. JSON lines: newlines are counted.
+    Compressed JSON lines: the stream is read to its end (`stage_compressed` gives the same answer).
+    """
+    kind = format_of(dataset, path)
+    if kind == "parquet":
+        return parquet.layout(dataset, path)
+    return jsonl.layout(dataset, path) if kind == "jsonl" else staging.stream_layout(dataset, path)
+
+
+def passthrough_schema(dataset: Dataset, paths: Sequence[str], columns: Sequence[str] | All) -> pa.Schema:
+    """Return name and type of input columns, as the first file that can be read has them.
+
+    `columns` are paths without the prefix "column:" (it is stripped), or "all" for every top-level column;
+    columns the file lacks are left out. For JSON lines the first lines tell. No paths give no fields.
+    """
+    names = None if columns == "all" else [name.removeprefix(COLUMN) for name in columns]
+    for path in paths:
+        found = _schema_of(dataset, path, names)
+        if found is not None:
+            return found
+    return pa.schema([])
+
+
+def _schema_of(dataset: Dataset, path: str, names: list[str] | None) -> pa.Schema | None:
+    kind = format_of(replace(dataset, format="auto") if path.endswith(".parquet") else dataset, path)
+    if kind != "parquet":
+        return jsonl.json_schema(staging.first_objects(path, kind), names)
+    try:
+        if staging.is_staged(parquet.schema(path)):
+            return staging.staged_schema(path, names)
+        return parquet.chosen(path, names)
+    except parquet.Corrupt:
+        return None
