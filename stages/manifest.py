@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,8 @@ from cluster.errors import LedgerError
 from stages.base import DATA_FORMAT
 from stages.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
 
-BUNDLE_BYTES = 128 << 20  # decoded text of one task
+SMALLEST, LARGEST = 16 << 20, 512 << 20  # decoded text of one bundle, in bytes
+BUNDLES = 256  # aimed at in between: enough to keep many workers busy to the end
 BUNDLE_ROWS = 200_000  # bounds the facts of one task: 100 MB of signatures
 BUNDLE_SHARDS = 512
 MAX_GROUPS = 512  # destinations of what is routed to documents
@@ -134,8 +135,15 @@ class Cut:
     row_groups: tuple[tuple[int, int], ...] = ()
 
 
-def bundle(cuts: Iterable[Cut], first: int) -> list[Bundle]:
+def bundle_bytes(cuts: Sequence[Cut]) -> int:
+    """Return how much text a bundle may hold; depends on what is frozen together, not on the workers."""
+    total = sum(weight for cut in cuts for _, weight in _groups(cut))
+    return min(max(total // BUNDLES, SMALLEST), LARGEST)
+
+
+def bundle(cuts: Sequence[Cut], first: int) -> list[Bundle]:
     """Group small shards of a dataset and split large ones at row groups, numbering from `first`."""
+    limit = bundle_bytes(cuts)
     bundles: list[Bundle] = []
     open_pieces: list[Piece] = []
     size = 0
@@ -149,11 +157,11 @@ def bundle(cuts: Iterable[Cut], first: int) -> list[Bundle]:
             size = 0
 
     for cut in cuts:
-        pieces = list(_split(cut))
+        pieces = list(_split(cut, limit))
         total = sum(weight for _, weight in pieces)
         rows = sum(p.rows for p in open_pieces) + cut.shard.rows
         foreign = bool(open_pieces) and open_pieces[0].shard.dataset != cut.shard.dataset
-        if foreign or len(pieces) > 1 or size + total > BUNDLE_BYTES or rows > BUNDLE_ROWS:
+        if foreign or len(pieces) > 1 or size + total > limit or rows > BUNDLE_ROWS:
             close()
         for piece, weight in pieces:
             if len(pieces) > 1:  # a large shard never shares a bundle
@@ -166,12 +174,17 @@ def bundle(cuts: Iterable[Cut], first: int) -> list[Bundle]:
     return bundles
 
 
-def _split(cut: Cut) -> Iterator[tuple[Piece, int]]:
-    """Cut one shard at row groups into pieces of at most BUNDLE_BYTES and BUNDLE_ROWS, if it can be."""
+def _groups(cut: Cut) -> Sequence[tuple[int, int]]:
+    """Return (rows, bytes of text) of the parts that a shard cannot be cut below."""
+    return cut.row_groups or ((cut.shard.rows, cut.shard.bytes * 3),)
+
+
+def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
+    """Cut one shard at row groups into pieces of at most `limit` bytes and BUNDLE_ROWS, if it can be."""
     start = stop = size = 0
-    for rows, weight in cut.row_groups or ((cut.shard.rows, cut.shard.bytes * 3),):
+    for rows, weight in _groups(cut):
         rows = min(rows, cut.shard.rows - stop)
-        if stop > start and (size + weight > BUNDLE_BYTES or stop - start + rows > BUNDLE_ROWS):
+        if stop > start and (size + weight > limit or stop - start + rows > BUNDLE_ROWS):
             yield Piece(shard=cut.shard, start=start, stop=stop), size
             start, size = stop, 0
         stop += rows

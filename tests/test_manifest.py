@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import LedgerError
 from stages import manifest
-from stages.manifest import BUNDLE_BYTES, BUNDLE_ROWS, Cut, Manifest, bundle
+from stages.manifest import BUNDLE_ROWS, LARGEST, Cut, Manifest, bundle
 from stages.shard import Shard
 
 
@@ -27,9 +27,10 @@ def shard(ordinal: int, rows: int, dataset: str = "a") -> Shard:
     )
 
 
-groups = st.lists(st.tuples(st.integers(1, 90_000), st.integers(1, 60 << 20)), max_size=6)
+groups = st.lists(st.tuples(st.integers(1, 90_000), st.integers(1, 60 << 20)), max_size=4)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("ab"), groups), max_size=8))
 def test_bundles_hold_every_row_once_and_stay_small(files: list[tuple[str, list[tuple[int, int]]]]) -> None:
     cuts = [
@@ -44,6 +45,7 @@ def test_bundles_hold_every_row_once_and_stay_small(files: list[tuple[str, list[
         assert b.rows <= BUNDLE_ROWS or len(b.pieces) == 1
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("ab"), groups), min_size=1, max_size=8), st.data())
 def test_a_document_is_found_where_it_lies(
     files: list[tuple[str, list[tuple[int, int]]]], data: st.DataObject
@@ -66,7 +68,7 @@ def test_a_document_is_found_where_it_lies(
 
 
 def test_a_large_shard_is_split_at_row_groups_and_never_shares_a_bundle() -> None:
-    large = Cut(shard=shard(1, 300), row_groups=((100, BUNDLE_BYTES),) * 3)
+    large = Cut(shard=shard(1, 300), row_groups=((100, LARGEST),) * 3)
     bundles = bundle([Cut(shard=shard(0, 5)), large, Cut(shard=shard(2, 5))], 7)
     assert [[(p.shard.ordinal, p.start, p.stop) for p in b.pieces] for b in bundles] == [
         [(0, 0, 5)],
