@@ -14,9 +14,10 @@ import numpy as np
 from stages.kernels.hashing import load32, load64
 
 BLOCK = 2048  # shingles per block: premixed words and hashes stay in the first-level cache
-MANY = 64  # windows of one byte length in a block from which hashing them all in vectors pays (5 ns : 300 ns)
+MANY = 32  # windows of one byte length in a block from which hashing them all in vectors pays
 SAMPLE = 8  # every eighth window is counted
 
+_TAILS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)  # masks of the last 0 to 3 bytes
 _A1 = np.uint32(0xCC9E2D51)
 _A2 = np.uint32(0x1B873593)
 _A3 = np.uint32(0xE6546B64)
@@ -72,24 +73,39 @@ def span32(data, start, stop, seed):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _premixed_span32(data, at, start, stop, seed, premixed):  # type: ignore[no-untyped-def]
-    """Return MurmurHash3_x86_32 of data[at + start:at + stop] from the words premixed from `at` on."""
+def _premixed_span32(words, start, stop, seed):  # type: ignore[no-untyped-def]
+    """Return MurmurHash3_x86_32 of bytes start … stop - 1 of the block whose `words` are prepared."""
+    raw, premixed = words[0], words[1]
     h, i = seed, start
     while i + 4 <= stop:
         h = step32(h, premixed[i])
         i += 4
-    h = np.uint32(h ^ tail32(data, at + i, at + stop))
+    if i < stop:
+        h = np.uint32(h ^ premix32(np.uint32(raw[i] & _TAILS[stop - i])))
     return final32(np.uint32(h ^ np.uint32(stop - start)))
 
 
 @numba.njit(cache=True, nogil=True)
-def premix_block(data, at, count, premixed):  # type: ignore[no-untyped-def]
-    """Premix the little-endian words at positions at, at + 1, … at + count - 1."""
+def _prepare_block(data, at, stop, count, words):  # type: ignore[no-untyped-def]
+    """Fill words[0] with the little-endian words at `count` positions from `at`, words[1] with their premix.
+
+    A word that would reach beyond `stop` holds zeros there.
+    """
+    raw, premixed = words[0], words[1]
     d0, d1, d2, d3 = data[at:], data[at + 1 :], data[at + 2 :], data[at + 3 :]
-    for i in range(count):
+    full = max(0, min(count, stop - at - 3))
+    for i in range(full):
         low = np.uint32(np.uint32(d0[i]) | np.uint32(np.uint32(d1[i]) << np.uint32(8)))
         high = np.uint32(np.uint32(d2[i]) | np.uint32(np.uint32(d3[i]) << np.uint32(8)))
-        premixed[i] = premix32(np.uint32(low | np.uint32(high << np.uint32(16))))
+        word = np.uint32(low | np.uint32(high << np.uint32(16)))
+        raw[i] = word
+        premixed[i] = premix32(word)
+    for i in range(full, min(count, stop - at)):
+        word = np.uint32(0)
+        for j in range(stop - at - i):
+            word = np.uint32(word | np.uint32(np.uint32(data[at + i + j]) << np.uint32(8 * j)))
+        raw[i] = word
+        premixed[i] = premix32(word)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -101,18 +117,15 @@ def _step_block(state, premixed, word, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _finish_block(state, data, at, length, count, tails, out):  # type: ignore[no-untyped-def]
+def _finish_block(words, length, count, out):  # type: ignore[no-untyped-def]
     """Turn the states after length // 4 words into hashes of the windows of `length` bytes."""
-    words, rest = length // 4, length % 4
-    tails[:count] = np.uint32(0)
-    for j in range(rest):
-        source = data[at + 4 * words + j :]
-        shift = np.uint32(8 * j)
+    state, tails, mask, size = words[2], words[0][length // 4 * 4 :], _TAILS[length % 4], np.uint32(length)
+    if mask == 0:
         for i in range(count):
-            tails[i] = np.uint32(tails[i] | np.uint32(np.uint32(source[i]) << shift))
-    size = np.uint32(length)
+            out[i] = final32(np.uint32(state[i] ^ size))
+        return
     for i in range(count):
-        h = np.uint32(state[i] ^ premix32(tails[i]))
+        h = np.uint32(state[i] ^ premix32(np.uint32(tails[i] & mask)))
         out[i] = final32(np.uint32(h ^ size))
 
 
@@ -176,15 +189,16 @@ def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-
     """
     if not is_ascii(data, at, min(stop, at + BLOCK + width)):
         return _mixed_block32(data, at, stop, width, seed, scratch, out)
-    premixed, tails, state = scratch[0][0], scratch[0][1], scratch[0][2]
+    words = scratch[0]
+    premixed, state = words[1], words[2]
     windows = min(BLOCK, stop - at - width + 1)
     if windows <= 0:
         return 0
-    premix_block(data, at, windows + width // 4 * 4 - 4, premixed)
+    _prepare_block(data, at, stop, windows + width // 4 * 4, words)
     state[:windows] = seed
     for word in range(width // 4):
         _step_block(state, premixed, word, windows)
-    _finish_block(state, data, at, width, windows, tails, out)
+    _finish_block(words, width, windows, out)
     return windows
 
 
@@ -192,55 +206,59 @@ def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-
 def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-untyped-def]
     """Hash the shingles of a block of any text: in vectors for byte lengths that many of them share."""
     words, starts, _, counts = scratch
-    premixed, lengths = words[0], words[1]
     reach = BLOCK + 4 * width
-    premix_block(data, at, min(reach, stop - at) - 3, premixed)
+    _prepare_block(data, at, stop, reach, words)
     here, known = code_points(data, at, stop, reach, starts)
     count = max(0, min(here, known - width))
     counts[:] = 0
     for i in range(0, count, SAMPLE):
         counts[min(starts[i + width] - starts[i], np.uint32(4 * width)) - np.uint32(width)] += SAMPLE
-    _vectors_by_length(data, at, stop, width, seed, scratch)
-    ends = starts[width:]
-    for i in range(count):
-        lengths[i] = np.uint32(ends[i] - starts[i])
-    _pick(data, at, count, width, seed, scratch, out)
+    _vectors_by_length(stop - at, width, seed, scratch)
+    _pick(count, width, seed, scratch, out)
     return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _pick(data, at, count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
+def _pick(count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
     """Take each window's hash from the vectors, or hash it now where its length is rare."""
     words, starts, vectors, counts = scratch
-    premixed, lengths = words[0], words[1]
-    usual = np.uint32(width + counts.argmax())
-    common = vectors[usual - np.uint32(width)]
+    ends = starts[width:]
+    extra = np.uint32(counts.argmax())
+    usual = np.uint32(np.uint32(width) + extra) if counts[extra] >= MANY else np.uint32(0)
+    common = vectors[extra]
+    for i in range(count):  # right for the usual length, which is most of them
+        out[i] = common[starts[i]]
     for i in range(count):
-        start, length = starts[i], lengths[i]
-        if length == usual and counts[usual - np.uint32(width)] >= MANY:
-            out[i] = common[start]
-        elif length <= 4 * width and counts[length - np.uint32(width)] >= MANY:
-            out[i] = vectors[length - np.uint32(width), start]
+        start = starts[i]
+        length = np.uint32(ends[i] - start)
+        if length == usual:
+            continue
+        row = np.uint32(length - np.uint32(width))
+        if row < len(counts) and counts[row] >= MANY:
+            out[i] = vectors[row, start]
         else:
-            out[i] = _premixed_span32(data, at, np.int64(start), np.int64(start + length), seed, premixed)
+            out[i] = _premixed_span32(words, np.int64(start), np.int64(start + length), seed)
 
 
 @numba.njit(cache=True, nogil=True)
-def _vectors_by_length(data, at, stop, width, seed, scratch):  # type: ignore[no-untyped-def]
-    """Fill vectors[length - width] with the hashes of all byte windows of each length counted often."""
+def _vectors_by_length(size, width, seed, scratch):  # type: ignore[no-untyped-def]
+    """Fill vectors[length - width] with the hashes of all byte windows of each length counted often.
+
+    `size` is what is left of the document, in bytes.
+    """
     words, _, vectors, counts = scratch
-    premixed, tails, state = words[0], words[1], words[2]
+    premixed, state = words[1], words[2]
     longest = 0
     for extra in range(len(counts)):
         if counts[extra] >= MANY:
             longest = width + extra
-    reach = min(BLOCK, stop - at - width + 1)
+    reach = min(BLOCK, size - width + 1)
     state[:reach] = seed
     for word in range(longest // 4 + 1):
         for length in range(max(4 * word, width), min(4 * word + 4, longest + 1)):
             if counts[length - width] >= MANY:
-                windows = min(BLOCK, stop - at - length + 1)
-                _finish_block(state, data, at, length, windows, tails, vectors[length - width])
+                windows = min(BLOCK, size - length + 1)
+                _finish_block(words, length, windows, vectors[length - width])
         _step_block(state, premixed, word, reach)
 
 

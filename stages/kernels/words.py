@@ -16,6 +16,7 @@ from stages.kernels.murmur import BLOCK, final32, final64, span32, span64
 from stages.kernels.sketch import permute32, permute64
 
 COMBINE = 0x9E3779B185EBCA87
+_MAY_BE_SPACE = np.isin(np.arange(256), [*range(0x09, 0x0E), *range(0x1C, 0x21), 0xC2, 0xE1, 0xE2, 0xE3])
 _C64 = np.uint64(COMBINE)
 _C32 = np.uint32(COMBINE & 0xFFFFFFFF)
 
@@ -44,13 +45,15 @@ def _wide_space(code):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def next_word(data, at, stop):  # type: ignore[no-untyped-def]
     """Return (start, end) of the first word in data[at:stop]; start == stop where there is none."""
-    while at < stop:
+    while at < stop and _MAY_BE_SPACE[data[at]]:
         skip = space_bytes(data, at, stop)
         if skip == 0:
             break
         at += skip
     end = at
-    while end < stop and (data[end] > 0xE3 or space_bytes(data, end, stop) == 0):
+    while end < stop:
+        if _MAY_BE_SPACE[data[end]] and space_bytes(data, end, stop) > 0:
+            break
         end += 1
     return at, end
 
