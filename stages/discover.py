@@ -230,7 +230,8 @@ def _nothing(dataset: Dataset, path: str, found: list[_Match], visible: list[_Ma
         return f"{place} holds hidden or unfinished files only, such as {example}. Name the files themselves."
     return (
         f"{place} holds no data file of format {dataset.format}; there is {example}, for example. Known "
-        f"names end in {known}; for others set `format: parquet` or `format: jsonl` and name the files or a glob."
+        f"names end in {known}; for others set `format: parquet` or `format: jsonl` and name the files, "
+        "or a glob."
     )
 
 

@@ -6,7 +6,7 @@ Guarantees: a text is either usable (status OK, valid UTF-8, not blank) or "" un
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -101,16 +101,6 @@ class Batch:
             self.status[start:stop],
             self.problems if start == 0 else (),
             picked,
-        )
-
-    def take(self, rows: I64) -> Batch:
-        """Return only these shard rows (sorted, all of them in the batch)."""
-        at = rows - self.start
-        wanted = set(rows.tolist())
-        problems = tuple(p for p in self.problems if p.row is None or p.row in wanted)
-        table = self.table.take(pa.array(at))
-        return replace(
-            self, start=int(rows[0]), table=table, status=self.status[at], problems=problems, picked=rows
         )
 
 

@@ -33,6 +33,7 @@ from stages.parquet import MALFORMED, Request, lost, missing, unreachable
 from stages.shard import Dataset
 
 BLOCK = 2 << 20  # bytes between two entries of the index
+PARSE_BYTES = 2 << 20  # parsed at once: 260 MB/s, with 16 MB 130 MB/s (caches, page faults; 2026-11)
 GROUP_BYTES = 32 << 20
 GROUP_ROWS = 50_000
 SAMPLE_LINES = 1000
@@ -229,7 +230,9 @@ def read(request: Request) -> Iterator[Batch]:
             row = first
             counts, rows = index(request.path) if first else (np.zeros(1, np.int64), 1)
             if first < rows:
-                blocks = line_blocks(file, find_row(file, counts, first), request.batch_bytes // 2)
+                blocks = line_blocks(
+                    file, find_row(file, counts, first), max(1, min(PARSE_BYTES, request.batch_bytes // 2))
+                )
                 row = yield from from_lines(request, blocks, first, last + 1)
             error = f"the file ends there, the manifest says {request.piece.shard.rows:,} rows"
             yield from lost(request, row, last + 1, empty(request), error)

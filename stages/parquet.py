@@ -61,7 +61,7 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
     file = storage.local_path(path) if storage.is_local(path) else _remote(path)
     try:
         with corruption(path):
-            parquet = pq.ParquetFile(file, buffer_size=BUFFER)
+            parquet = pq.ParquetFile(file, buffer_size=BUFFER, page_checksum_verification=True)
         with parquet:
             yield parquet
     finally:

@@ -26,7 +26,7 @@ from stages.parquet import Request
 from stages.shard import Columns, Dataset, Piece, Shard
 
 READ_BYTES = 64 << 10  # compressed bytes at a time: at most 64 MB once decompressed
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 2 << 20
 GROUP_BYTES = 16 << 20
 STAGED = b"winnow.staged"
 MAX_WINDOW = 1 << 31  # files made with zstd --long=31
