@@ -178,7 +178,7 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize("width", [2, 5, 24, 25, 70])
+@pytest.mark.parametrize("width", [2, 5, 24, 25, 70, 300])
 @pytest.mark.parametrize("bits", [32, 64])
 def test_texts_of_several_blocks_equal_the_slow_reference(bits: int, width: int) -> None:
     family = nemo_parameters(3, 1, bits)
@@ -287,6 +287,19 @@ def test_equal_slots_in_different_bands_give_different_keys_spread_over_the_whol
 def test_bands_beyond_the_signature_are_refused(bands: int, rows: int, first: int, count: int) -> None:
     with pytest.raises(RecipeError):
         band_keys(np.zeros((1, 128), np.uint32), bands, rows, first, count)
+
+
+@pytest.mark.parametrize("width", [1, 2, 24, 200, 3000])
+def test_bytes_that_are_not_utf8_and_wide_shingles_are_survived(width: int) -> None:
+    noise = np.random.default_rng(width).integers(0, 256, 9000, dtype=np.uint8)
+    noise[:3000] = 0x80
+    offsets = np.array([0, 1, 2999, 3000, 3001, 8990, 9000], np.int64)
+    for bits in (32, 64):
+        family = nemo_parameters(2, 1, bits)
+        whole = minhash.signatures(noise, offsets, family, width)
+        assert (whole == minhash.signatures(noise.copy(), offsets, family, width)).all()
+        minhash.signatures_words(noise, offsets, family, width)
+    minhash.signatures_by_seeds(noise, offsets, [1, 2], width)
 
 
 def test_warm_up_runs() -> None:

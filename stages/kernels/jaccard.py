@@ -21,6 +21,7 @@ CHANCE = 1.0 / 256.0  # that two different slots agree in their byte
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _BASE = np.uint64(0xD1342543DE82EF95)
+_ASCII = mix64_word.py_func(np.arange(128, dtype=np.uint64), _GOLDEN)
 
 
 def estimate(slots_a: U8, slots_b: U8) -> F64:
@@ -138,6 +139,10 @@ def _characters(data, start, stop, symbols):  # type: ignore[no-untyped-def]
     while i < stop:
         code = np.uint64(data[i])
         i += 1
+        if code < 128:
+            symbols[count] = _ASCII[code]
+            count += 1
+            continue
         while i < stop and (data[i] & 0xC0) == 0x80:
             code = (code << np.uint64(8)) | np.uint64(data[i])
             i += 1

@@ -15,6 +15,7 @@ from stages.kernels.hashing import load32, load64
 
 BLOCK = 2048  # shingles per block: premixed words and hashes stay in the first-level cache
 MANY = 32  # windows of one byte length in a block from which hashing them all in vectors pays
+LENGTHS = 256  # byte lengths from the width on for which there is room: half a megabyte at width 24
 SAMPLE = 8  # every eighth window is counted
 
 _TAILS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)  # masks of the last 0 to 3 bytes
@@ -170,9 +171,9 @@ def code_points(data, at, stop, reach, starts):  # type: ignore[no-untyped-def]
 def make_scratch(width):  # type: ignore[no-untyped-def]
     """Allocate what the block functions need: words, code-point starts, hashes per length, length counts."""
     room = BLOCK + 4 * width + 8
-    words = np.empty((3, room), np.uint32)
-    vectors = np.empty((3 * width + 1, BLOCK), np.uint32)
-    return words, np.empty(room, np.uint32), vectors, np.zeros(3 * width + 1, np.int64)
+    words, lengths = np.empty((3, room), np.uint32), min(3 * width + 1, LENGTHS)
+    vectors = np.empty((lengths, BLOCK), np.uint32)
+    return words, np.empty(room, np.uint32), vectors, np.zeros(lengths + 1, np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -212,7 +213,9 @@ def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[n
     count = max(0, min(here, known - width))
     counts[:] = 0
     for i in range(0, count, SAMPLE):
-        counts[min(starts[i + width] - starts[i], np.uint32(4 * width)) - np.uint32(width)] += SAMPLE
+        extra = np.uint32(starts[i + width] - starts[i] - np.uint32(width))
+        counts[min(extra, np.uint32(len(counts) - 1))] += SAMPLE
+    counts[-1] = 0  # all longer ones, which have no row in `vectors`
     _vectors_by_length(stop - at, width, seed, scratch)
     _pick(count, width, seed, scratch, out)
     return count
@@ -225,7 +228,7 @@ def _pick(count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
     ends = starts[width:]
     extra = np.uint32(counts.argmax())
     usual = np.uint32(np.uint32(width) + extra) if counts[extra] >= MANY else np.uint32(0)
-    common = vectors[extra]
+    common = vectors[min(extra, np.uint32(len(vectors) - 1))]
     for i in range(count):  # right for the usual length, which is most of them
         out[i] = common[starts[i]]
     for i in range(count):
