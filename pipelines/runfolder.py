@@ -1,0 +1,322 @@
+"""Read a finished run folder: manifest, recipe, ledger, mix, and single documents.
+
+    from pipelines.runfolder import open_run
+    for table in open_run("RUN").ledger("dclm", columns=["doc_id", "stage", "reason"]): ...
+
+Guarantees: tables come a batch at a time, so memory does not grow with the run; a ledger file that is
+missing or short is a LedgerError, never an empty answer; nothing is written, except that `texts` makes a
+deleted Parquet copy of a compressed input again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cluster import storage
+from cluster.errors import LedgerError, RecipeError, WinnowError
+
+if TYPE_CHECKING:
+    from stages.run import Run
+
+BATCH_ROWS = 1 << 17
+ROW_MASK = (1 << 32) - 1
+FIRST_STAGE = "read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageInfo:
+    """A stage as the recipe states it. parameters: only those the recipe gives."""
+
+    name: str
+    use: str
+    datasets: tuple[str, ...] = ()  # empty: all
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def applies_to(self, dataset: str) -> bool:
+        return not self.datasets or dataset in self.datasets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Documents of one dataset. dropped: (stage, reason) -> documents; copies: rows' worth of the mix."""
+
+    rows: int = 0
+    kept: int = 0
+    in_mix: int = 0  # kept documents with at least one copy
+    copies: int = 0
+    dropped: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A document's text and names, as they stand in the input (or in the mix, where that is gone)."""
+
+    doc_id: int
+    text: str
+    id: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run folder. Use `open_run`, which checks that it is one."""
+
+    root: str
+
+    @functools.cached_property
+    def manifest(self) -> pa.Table:
+        """The manifest: one row per shard that is part of the run (ordinal, dataset, path, rows, bytes …)."""
+        with storage.open_read(self.path("manifest.parquet")) as file:
+            table = pq.read_table(file)
+        if "retired" in table.schema.names:
+            table = table.filter(pc.invert(table.column("retired")))
+        return table
+
+    @functools.cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as it was run (recipe.lock.yaml), as plain values."""
+        import yaml
+
+        return cast("dict[str, Any]", yaml.safe_load(storage.read_bytes(self.path("recipe.lock.yaml"))))
+
+    @functools.cached_property
+    def mix_manifest(self) -> dict[str, Any]:
+        """mix/manifest.json: files, targets, epochs; empty when there is no mix yet."""
+        return self.json("mix", "manifest.json") or {}
+
+    @functools.cached_property
+    def job(self) -> Run:
+        """The run as its tasks know it, for facts and texts. Raises WinnowError when it cannot be rebuilt."""
+        from pipelines.runner import reopen
+
+        return reopen(self.root)[1]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the datasets, in the recipe's order."""
+        return list(self.recipe.get("datasets") or {})
+
+    @functools.cached_property
+    def stages(self) -> list[StageInfo]:
+        """The stages in order, beginning with `read`."""
+        found = [StageInfo(name=FIRST_STAGE, use=FIRST_STAGE)]
+        for entry in self.recipe.get("stages") or []:
+            rest = {k: v for k, v in entry.items() if k not in ("use", "name", "datasets")}
+            name = str(entry.get("name") or entry["use"])
+            found.append(
+                StageInfo(
+                    name=name, use=entry["use"], datasets=tuple(entry.get("datasets") or ()), parameters=rest
+                )
+            )
+        return found
+
+    @functools.cached_property
+    def counts(self) -> dict[str, Counts]:
+        """Documents per dataset, counted from the ledger. Raises LedgerError unless they add up."""
+        found = {name: Counts() for name in self.datasets}
+        for name in found:
+            for table in self.ledger(name, ["kept", "copies", "stage", "reason"]):
+                found[name] = _add(found[name], table)
+            dropped = sum(found[name].dropped.values())
+            if found[name].kept + dropped != found[name].rows:
+                raise LedgerError(
+                    f"the ledger of {name} in {self.root} does not close: {found[name].rows:,} rows, "
+                    f"{found[name].kept:,} kept + {dropped:,} dropped. Run again."
+                )
+        return found
+
+    def path(self, *parts: str) -> str:
+        """Return a path inside the run folder."""
+        return storage.join(self.root, *parts)
+
+    def json(self, *parts: str) -> dict[str, Any] | None:
+        """Return a JSON file of the run folder, or None when it is not there."""
+        path = self.path(*parts)
+        return json.loads(storage.read_bytes(path)) if storage.exists(path) else None
+
+    def ledger(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the ledger in tables of at most 131,072 rows, shard by shard, rows in order.
+
+        Parameters
+        ----------
+        dataset : only this one's shards; all when None. A table never spans two datasets.
+        columns : names of ledger columns; all when None.
+
+        Raises
+        ------
+        RecipeError
+            There is no such dataset.
+        LedgerError
+            A shard's file is missing or has another number of rows than the manifest says.
+        """
+        self._check_dataset(dataset)
+        for shard in self.manifest.to_pylist():
+            if dataset is None or shard["dataset"] == dataset:
+                yield from self._shard(shard, columns)
+
+    def _shard(self, shard: dict[str, Any], columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        path = self.path("ledger", f"{shard['ordinal']}.parquet")
+        if not storage.exists(path):
+            raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.")
+        with storage.open_read(path) as file:
+            reader = pq.ParquetFile(file)
+            if reader.metadata.num_rows != shard["rows"]:
+                raise LedgerError(
+                    f"{path} has {reader.metadata.num_rows:,} rows, the manifest says {shard['rows']:,} for "
+                    f"{shard['path']}. Delete it and run again."
+                )
+            names = None if columns is None else list(columns)
+            for batch in reader.iter_batches(BATCH_ROWS, columns=names):
+                yield pa.Table.from_batches([batch])
+
+    def _check_dataset(self, dataset: str | None) -> None:
+        if dataset is not None and dataset not in self.datasets:
+            raise RecipeError(
+                f"no dataset is called {dataset!r} in {self.root}; there are {', '.join(self.datasets)}."
+            )
+
+    def rows(self, doc_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Return the ledger rows of these documents by doc_id; ids the ledger does not hold are left out.
+
+        Memory: one row group of one ledger file.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        known = set(self.manifest.column("ordinal").to_pylist())
+        wanted: dict[int, list[int]] = {}
+        for doc in sorted(set(doc_ids)):
+            if doc >> 32 in known:
+                wanted.setdefault(doc >> 32, []).append(doc & ROW_MASK)
+        for ordinal, rows in wanted.items():
+            for row in self._rows_of(ordinal, np.array(rows, np.int64)):
+                found[row["doc_id"]] = row
+        return found
+
+    def _rows_of(self, ordinal: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[dict[str, Any]]:
+        path = self.path("ledger", f"{ordinal}.parquet")
+        if not storage.exists(path):
+            raise LedgerError(f"{path} is missing. `winnow run` again makes it.")
+        with storage.open_read(path) as file:
+            reader = pq.ParquetFile(file)
+            start = 0
+            for group in range(reader.metadata.num_row_groups):
+                end = start + reader.metadata.row_group(group).num_rows
+                mine = rows[(rows >= start) & (rows < end)] - start
+                if len(mine):
+                    yield from reader.read_row_group(group).take(pa.array(mine)).to_pylist()
+                start = end
+
+    def mix_files(self, dataset: str) -> list[str]:
+        """Return the paths of a dataset's files in the mix, held-out files excluded."""
+        listed = (self.mix_manifest.get("datasets") or {}).get(dataset, {}).get("files")
+        if listed is None:
+            names = [f"{dataset}/{name}" for name in sorted(storage.names(self.path("mix", dataset)))]
+        else:
+            names = [file["path"] for file in listed]
+        return [self.path("mix", name) for name in names if name.rsplit("/", 1)[-1].startswith("part-")]
+
+    def mix(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the mix in tables of at most 131,072 rows, file by file, as `ledger` does."""
+        self._check_dataset(dataset)
+        for name in self.datasets if dataset is None else [dataset]:
+            for path in self.mix_files(name):
+                with storage.open_read(path) as file:
+                    yield from _mix_tables(file, path, columns)
+
+    def texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
+        """Return text, id and url of these documents, from the input where it can be read, else from the mix.
+
+        Documents found in neither are left out. Memory: the texts, and one batch of the input.
+        """
+        missing = set(doc_ids)
+        found: dict[int, Document] = {}
+        for ordinal in sorted({doc >> 32 for doc in missing}):
+            rows = sorted(doc & ROW_MASK for doc in missing if doc >> 32 == ordinal)
+            with contextlib.suppress(WinnowError, OSError):  # moved input: the mix still has the survivors
+                found.update(_from_input(self.job, ordinal, rows))
+        found.update(self._from_mix(sorted(missing - found.keys())))
+        return found
+
+    def _from_mix(self, wanted: list[int]) -> dict[int, Document]:
+        found: dict[int, Document] = {}
+        names = ["doc_id", "text", "id", "url"]
+        for table in self.mix(columns=names) if wanted else ():
+            hit = table.filter(pc.is_in(table.column("doc_id"), pa.array(wanted, pa.int64())))
+            found.update({row["doc_id"]: Document(**row) for row in hit.to_pylist()})
+        return found
+
+
+def open_run(path: str) -> RunFolder:
+    """Open a run folder for reading.
+
+    Raises
+    ------
+    RecipeError
+        It holds no recipe.lock.yaml or no manifest.parquet.
+    """
+    run = RunFolder(str(path).rstrip("/"))
+    for name in ("recipe.lock.yaml", "manifest.parquet"):
+        if not storage.exists(run.path(name)):
+            raise RecipeError(f"{run.root} is not a run folder: it has no {name}. Run `winnow run` first.")
+    return run
+
+
+def _add(counts: Counts, table: pa.Table) -> Counts:
+    dropped = dict(counts.dropped)
+    groups = table.filter(pc.invert(table.column("kept"))).group_by(["stage", "reason"])
+    for row in groups.aggregate([([], "count_all")]).to_pylist():
+        key = (str(row["stage"]), str(row["reason"]))
+        dropped[key] = dropped.get(key, 0) + row["count_all"]
+    copies = table.column("copies").to_numpy()
+    return replace(
+        counts,
+        rows=counts.rows + table.num_rows,
+        kept=counts.kept + (pc.sum(table.column("kept")).as_py() or 0),
+        in_mix=counts.in_mix + int((copies > 0).sum()),
+        copies=counts.copies + int(copies.sum()),
+        dropped=dropped,
+    )
+
+
+def _mix_tables(file: Any, path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    names = None if columns is None else list(columns)
+    if path.endswith(".parquet"):
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=names):
+            yield pa.Table.from_batches([batch])
+        return
+    import zstandard
+    from pyarrow import json as pajson
+
+    with zstandard.ZstdDecompressor().stream_reader(file) as lines:
+        for batch in pajson.open_json(pa.PythonFile(lines, mode="r")):
+            table = pa.Table.from_batches([batch])
+            yield table if names is None else table.select(names)
+
+
+def _from_input(job: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
+    """Return documents of one shard; rows are sorted."""
+    from stages.annotate import staged
+    from stages.reading import read_piece
+    from stages.shard import Piece
+
+    shard = job.manifest.shard(ordinal)
+    piece = Piece(shard=shard, start=0, stop=shard.rows)
+    where = staged(job, shard)
+    wanted = np.array(rows, np.int64)
+    found: dict[int, Document] = {}
+    for batch in read_piece(
+        job.dataset(shard.dataset), piece, ["text", "id", "url"], path=where, rows=wanted
+    ):
+        for row, values in zip(batch.rows.tolist(), batch.table.to_pylist(), strict=True):
+            doc = (ordinal << 32) + row
+            found[doc] = Document(doc_id=doc, **values)
+    return found
