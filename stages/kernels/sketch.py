@@ -159,19 +159,36 @@ def sketch64(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True, nogil=True)
+def _six_steps(data, i, before, states):  # type: ignore[no-untyped-def]
+    """Feed 24 bytes to the states of all seeds, in registers, which is twice as fast as word by word."""
+    w0, w1 = premix32(load32(data, i)), premix32(load32(data, i + 4))
+    w2, w3 = premix32(load32(data, i + 8)), premix32(load32(data, i + 12))
+    w4, w5 = premix32(load32(data, i + 16)), premix32(load32(data, i + 20))
+    for p in range(len(states)):
+        h = step32(step32(step32(before[p], w0), w1), w2)
+        states[p] = step32(step32(step32(h, w3), w4), w5)
+
+
+@numba.njit(cache=True, nogil=True)
 def _seeded(data, start, stop, seeds, states, row):  # type: ignore[no-untyped-def]
     """Lower row[p] to MurmurHash3_x86_32 of data[start:stop] under seeds[p]."""
-    states[:] = seeds
     i = start
+    if i + 24 <= stop:
+        _six_steps(data, i, seeds, states)
+        i += 24
+    else:
+        states[:] = seeds
+    while i + 24 <= stop:
+        _six_steps(data, i, states, states)
+        i += 24
     while i + 4 <= stop:
         premixed = premix32(load32(data, i))
         for p in range(len(states)):
             states[p] = step32(states[p], premixed)
         i += 4
-    tail, length = tail32(data, i, stop), np.uint32(stop - start)
+    tail = np.uint32(tail32(data, i, stop) ^ np.uint32(stop - start))
     for p in range(len(states)):
-        h = np.uint32(np.uint32(states[p] ^ tail) ^ length)
-        row[p] = min(row[p], final32(h))
+        row[p] = min(row[p], final32(np.uint32(states[p] ^ tail)))
 
 
 @numba.njit(cache=True, nogil=True)
