@@ -131,3 +131,24 @@ def entry_of(stage: Stage) -> dict[str, Any]:
     """Return the recipe entry that gives exactly this stage, defaults written out."""
     values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
     return {"use": stage.use, **json.loads(json.dumps(values))}
+
+
+def stage_schemas(names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the JSON schema of each stage's entry."""
+    found = []
+    for use in names:
+        cls = stage_class(use)
+        properties: dict[str, Any] = {"use": {"const": use, "description": cls.summary}}
+        for f in dataclasses.fields(cls):
+            schema = _adapter(cls, f.name).json_schema()
+            if f.metadata.get("choices"):
+                schema = {"enum": list(f.metadata["choices"])}
+            for bound, word in (("ge", "minimum"), ("le", "maximum")):
+                if f.metadata.get(bound) is not None:
+                    schema[word] = f.metadata[bound]
+            default = json.loads(json.dumps(f.default if f.default is not dataclasses.MISSING else None))
+            properties[f.name] = {**schema, "description": f.metadata.get("help", ""), "default": default}
+        found.append(
+            {"type": "object", "properties": properties, "required": ["use"], "additionalProperties": False}
+        )
+    return found
