@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,7 +148,7 @@ def _sample(
 
 def _sample_parquet(
     dataset: Dataset, file: Found, rows: int, rng: random.Random, report: DatasetCheck
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, int]:
     layout = parquet.layout(dataset, file.path)
     if layout.problem:
         report.problems.append(f"{file.within}: {layout.problem}.")
@@ -326,8 +326,8 @@ def _ids(batches: list[Batch], report: DatasetCheck) -> None:
     report.ids_repeated = report.ids_sampled - len(pc.unique(ids.drop_null()))
     if report.ids_repeated:
         report.warnings.append(
-            f"{report.ids_repeated} of {report.ids_sampled} sampled ids occur more than once; winnow does not need "
-            "unique ids, but they no longer name one document."
+            f"{report.ids_repeated} of {report.ids_sampled} sampled ids occur more than once; winnow does "
+            "not need unique ids, but they no longer name one document."
         )
     if report.ids_null:
         report.warnings.append(f"{report.ids_null} of {len(ids)} sampled rows have no id.")

@@ -258,14 +258,21 @@ def from_lines(request: Request, blocks: Iterator[Lines], row: int, stop: int) -
     for offset, lines in blocks:
         for part_offset, part in _limited(offset, lines):
             rows = request.wanted(row, min(row + len(part), stop))
-            part = part[: max(0, stop - row)]
             if len(rows):
-                batch = make_batch(request, row, part_offset, part, None if isinstance(rows, range) else rows)
-                yield from split(batch, request.batch_bytes)
+                yield from split(_batch_of(request, row, part_offset, part, rows), request.batch_bytes)
             row += len(part)
         if row >= stop:
             break
     return row
+
+
+def _batch_of(request: Request, row: int, offset: int, lines: list[bytes], rows: I64 | range) -> Batch:
+    """Turn the wanted ones of these lines into a batch; `row` and `offset` are those of the first line."""
+    if not isinstance(rows, range):
+        return make_batch(request, row, offset, lines, rows)
+    skipped = rows.start - row
+    offset += sum(map(len, lines[:skipped])) + skipped
+    return make_batch(request, rows.start, offset, lines[skipped : rows.stop - row], None)
 
 
 def _limited(offset: int, lines: list[bytes]) -> Iterator[Lines]:

@@ -41,6 +41,7 @@ class Stream:
         self.path = path
         self.kind = kind
         self.error: str | None = None
+        self._fault: str | None = None
 
     def chunks(self) -> Iterator[bytes]:
         """Yield about CHUNK_BYTES at a time; ends without an exception where the data are damaged."""
@@ -54,6 +55,7 @@ class Stream:
                 parts, size = [], 0
         if size:
             yield b"".join(parts)
+        self.error = self._fault  # only now: what comes after it is the rest of a line
 
     def lines(self) -> Iterator[jsonl.Lines]:
         """Yield whole lines; a block that comes when `error` is set is the line that was cut."""
@@ -68,7 +70,7 @@ class Stream:
                     try:
                         yield member.decompress(data)
                     except (zlib.error, zstandard.ZstdError) as error:
-                        self.error = f"the compressed data are corrupt ({error})"
+                        self._fault = f"the compressed data are corrupt ({error})"
                         return
                     data = b""
                     if member.eof:
@@ -79,7 +81,7 @@ class Stream:
                         )
                         member = None
             if member is not None:
-                self.error = "the compressed file is truncated"
+                self._fault = "the compressed file is truncated"
 
     def _member(self) -> Any:
         """Return the decompressor of one gzip member or zstd frame; a file may hold several."""
