@@ -14,11 +14,13 @@ from typing import BinaryIO
 import numpy as np
 
 from classifiers import fasttext_kernels as kernels
-from classifiers.fasttext_kernels import F32, I32, I64, U8, Output, Tables
+from classifiers.fasttext_kernels import F32, I32, I64, U8, Output, Sizes, Tables
 
 MAGIC = 793712314
 SUPERVISED = 3
 CODES = 256  # centroids of a product quantiser's part
+FEW_LABELS = 8  # up to so many, rows are projected on the labels
+BLOCK = 1 << 16
 LARGEST_EXPANDED = 4 << 30  # bytes of float32 that a quantised matrix may become
 
 
@@ -68,11 +70,22 @@ def read(path: str) -> Loaded:
             raise Unsupported(str(error) or type(error).__name__) from error
     if norms is not None:
         rows *= norms[:, None]
-    return Loaded(
-        dictionary.labels,
-        _tables(arguments, dictionary, rows),
-        _output(arguments, dictionary, weights, scale),
-    )
+    output = _output(arguments, dictionary, weights, scale)
+    few = output.loss != kernels.HIERARCHICAL and output.labels <= min(FEW_LABELS, arguments.dim // 2)
+    projected = _project(rows, output) if few else np.empty((0, output.labels), np.float32)
+    return Loaded(dictionary.labels, _tables(arguments, dictionary, rows, projected), output)
+
+
+def _project(rows: F32, output: Output) -> F32:
+    """Multiply the input rows with the output layer once, since the mean of products is the product's mean.
+
+    A document then costs a few bytes per feature instead of a row of `dim` floats.
+    """
+    weights = output.weights.astype(np.float64) * output.scale
+    found = np.empty((len(rows), output.labels), np.float32)
+    for start in range(0, len(rows), BLOCK):
+        found[start : start + BLOCK] = rows[start : start + BLOCK].astype(np.float64) @ weights
+    return found
 
 
 def _unpack(file: BinaryIO, form: str) -> tuple[int, ...]:
@@ -163,46 +176,55 @@ def _expand(file: BinaryIO, codes: U8, rows: int) -> F32:
     return found
 
 
-def _tables(arguments: _Arguments, d: _Dictionary, rows: F32) -> Tables:
+def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) -> Tables:
     size = 1 << max(4, int(2 * len(d.start)).bit_length())
-    slots, slot_hash = np.full(size, -1, np.int32), np.zeros(size, np.uint32)
-    kernels.fill_slots(d.text, d.start, d.stop, slots, slot_hash)
-    present, row_of = np.zeros(1, np.uint64), np.zeros(1, np.int32)
-    if d.pruned is not None and len(d.pruned):
+    slots = np.zeros((size, 2), np.uint64)
+    kernels.fill_slots(d.text, d.start, d.stop, slots)
+    some = d.pruned is not None and len(d.pruned) > 0
+    present, row_of = np.full(1, 0 if d.pruned is not None else 2**64 - 1, np.uint64), np.zeros(1, np.int32)
+    if d.pruned is not None and some:
         bits = np.zeros((arguments.bucket + 64) // 64 * 64, np.bool_)
         row_of = np.zeros(arguments.bucket + 1, np.int32)
         bits[d.pruned[:, 0]] = True
         row_of[d.pruned[:, 0]] = d.pruned[:, 1]
         present = np.packbits(bits, bitorder="little").view(np.uint64)
-    tables = Tables(
+    bucket = max(arguments.bucket, 1)
+    shift = 31 + (bucket - 1).bit_length()
+    sizes = Sizes(
         minn=arguments.minn,
         maxn=arguments.maxn,
         bucket=arguments.bucket,
+        reciprocal=np.uint64((1 << shift) // bucket),
+        shift=np.uint64(shift),
         word_ngrams=arguments.word_ngrams,
         words=d.words,
+        present_mask=-1 if some else 0,
+        pruned=some,
+    )
+    tables = Tables(
+        sizes=sizes,
         slots=slots,
-        slot_hash=slot_hash,
         text=d.text,
         start=d.start,
         stop=d.stop,
         sub_start=np.zeros(d.words + 1, np.int64),
         sub_ids=np.zeros(0, np.int32),
-        pruned=0 if d.pruned is None else 1 if len(d.pruned) else 2,
         present=present,
         row_of=row_of,
-        rows=np.ascontiguousarray(rows, np.float32),
+        rows=rows,
+        projected=projected,
     )
-    return _with_subwords(tables)
+    return _with_features(tables)
 
 
-def _with_subwords(tables: Tables) -> Tables:
+def _with_features(tables: Tables) -> Tables:
     longest = int((tables.stop - tables.start).max(initial=0)) + 2
     marked = np.empty(longest, np.uint32)
-    ids = np.empty((longest + 1) * max(tables.maxn, 1) + 1, np.int32)
-    sub_start = np.zeros(tables.words + 1, np.int64)
-    kernels.count_subwords(tables, marked, ids, sub_start)
+    ids = np.empty(kernels.most_features(tables.sizes, longest), np.int32)
+    sub_start = np.zeros(tables.sizes.words + 1, np.int64)
+    kernels.count_features(tables, marked, ids, sub_start)
     sub_ids = np.empty(int(sub_start[-1]), np.int32)
-    kernels.fill_subwords(tables, marked, ids, sub_start, sub_ids)
+    kernels.fill_features(tables, marked, ids, sub_start, sub_ids)
     return tables._replace(sub_start=sub_start, sub_ids=sub_ids)
 
 

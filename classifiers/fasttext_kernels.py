@@ -14,6 +14,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 U8 = npt.NDArray[np.uint8]
@@ -24,38 +27,52 @@ I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 
 njit = cast(Callable[[F], F], numba.njit(cache=True, nogil=True, error_model="numpy"))
+# Called per word: passing a dozen arrays to a function costs more than what it does.
+inlined = cast(Callable[[F], F], numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True))
 
+LONG = (
+    3000  # features; up to here projected rows are within 4e-7 of the package (2026-11, 16 to 100 dimensions)
+)
 HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4  # fastText's loss_name
-WAITING = 1024  # features collected before their rows are added
 MARGIN = np.float32(1e-3)  # closer leaves of the tree are compared in fastText's own order
 FLOOR = np.float32(math.log(1e-5))  # fastText leaves out labels below this
 
 _BASIS = np.uint32(2166136261)  # 32-bit FNV-1a
 _PRIME = np.uint32(16777619)
 _EOS_HASH = np.uint32(3617362777)  # of "</s>"
+_EOS_HEAD = np.uint64(int.from_bytes(b"</s>", "little"))
+_LABEL_HASH = np.uint32(713211737)  # of "__label__"
 _MIX = np.uint64(116049371)
-EOS = np.frombuffer(b"</s>", np.uint8)
+
+
+class Sizes(NamedTuple):
+    """The numbers of a model."""
+
+    minn: int
+    maxn: int
+    bucket: int
+    reciprocal: np.uint64  # 2**shift // bucket, below 2**32
+    shift: np.uint64
+    word_ngrams: int
+    words: int  # entries before this one are words, the others labels
+    present_mask: int  # 0 where `present` is one word for all buckets, else -1
+    pruned: bool  # some buckets have a row: see `row_of`
 
 
 class Tables(NamedTuple):
     """A model as arrays. `rows` is the input matrix, the rest says which rows a word means."""
 
-    minn: int
-    maxn: int
-    bucket: int
-    word_ngrams: int
-    words: int  # entries before this one are words, the others labels
-    slots: I32  # open addressing by hash, a power of two long, -1 where free
-    slot_hash: U32
+    sizes: Sizes
+    slots: U64  # open addressing by hash, a power of two long, see `fill_slots`
     text: U8  # holds the bytes of entry i from start[i] to stop[i]
     start: I64
     stop: I64
     sub_start: I64  # (words + 1,) features of each word: itself and its character n-grams
     sub_ids: I32
-    pruned: int  # 0: every bucket has a row; 1: those in `present`; 2: none
-    present: U64  # bit per bucket
+    present: U64  # a bit per bucket that has a row where some were pruned, else one word for all
     row_of: I32  # bucket to position behind the words
     rows: F32  # (rows, dimensions)
+    projected: F32  # (rows, labels): rows times the output layer, where labels are few; else empty
 
 
 class Output(NamedTuple):
@@ -70,13 +87,13 @@ class Output(NamedTuple):
     sigmoid: F32  # table of 513 values
 
 
-@njit
+@inlined
 def sign_extended(byte: int) -> np.uint32:
     """fastText hashes signed characters: bytes from 0x80 fill the upper 24 bits."""
     return np.uint32(byte | 0xFFFFFF00) if byte >= 0x80 else np.uint32(byte)
 
 
-@njit
+@inlined
 def fnv(data: U8, start: int, stop: int) -> np.uint32:
     h = _BASIS
     for i in range(start, stop):
@@ -107,85 +124,181 @@ def parse_entries(data: U8, entries: int) -> tuple[I64, I64, I64, U8, int]:
     return starts, stops, counts, types, at
 
 
+@intrinsic
+def load64(typing: Any, data: Any, index: Any) -> Any:
+    """Read eight bytes at any position as a little-endian number; the caller keeps inside the array."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        return builder.load(
+            builder.bitcast(place, context.get_value_type(types.uint64).as_pointer()), align=1
+        )
+
+    return types.uint64(data, types.int64), build
+
+
+@intrinsic
+def prefetch(typing: Any, rows: Any, row: Any) -> Any:
+    """Ask for the cache line where `rows[row]` begins; changes no result."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [builder.mul(arguments[1], builder.extract_value(array.shape, 1))])
+        number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(
+            function, [builder.bitcast(place, pointer), *(ir.Constant(number, x) for x in (0, 3, 1))]
+        )
+        return context.get_dummy_value()
+
+    return types.void(rows, types.int64), build
+
+
+@inlined
+def packed(data: U8, start: int, stop: int) -> np.uint64:
+    """Return the first eight bytes as a number; words hold no zero byte, so shorter ones are told apart."""
+    if start + 8 <= len(data):
+        found = load64(data, start)
+        return (
+            found
+            if stop - start >= 8
+            else found & ((np.uint64(1) << np.uint64(8 * (stop - start))) - np.uint64(1))
+        )
+    found = np.uint64(0)
+    for i in range(start, stop):
+        found |= np.uint64(data[i]) << np.uint64(8 * (i - start))
+    return found
+
+
 @njit
-def fill_slots(text: U8, start: I64, stop: I64, slots: I32, slot_hash: U32) -> None:
-    """Enter every word into the open-addressing table."""
+def fill_slots(text: U8, start: I64, stop: I64, slots: U64) -> None:
+    """Enter every word into the open-addressing table, (slots, 2): hash and entry + 1, first bytes."""
     mask = len(slots) - 1
     for i in range(len(start)):
         h = fnv(text, start[i], stop[i])
         slot = np.int64(h) & mask
-        while slots[slot] >= 0:
+        while slots[slot, 0]:
             slot = (slot + 1) & mask
-        slots[slot], slot_hash[slot] = i, h
+        slots[slot, 0] = (np.uint64(h) << np.uint64(32)) | np.uint64(i + 1)
+        slots[slot, 1] = packed(text, start[i], stop[i])
 
 
-@njit
-def find(t: Tables, data: U8, start: int, stop: int, h: np.uint32) -> int:
-    """Return the entry with these bytes, or -1."""
-    mask = len(t.slots) - 1
+@inlined
+def find(
+    slots: U64,
+    text: U8,
+    start: I64,
+    stop: I64,
+    data: U8,
+    first: int,
+    last: int,
+    h: np.uint32,
+    head: np.uint64,
+) -> np.int64:
+    """Return the entry whose bytes are `data[first:last]`, or -1; `head` is their first eight."""
+    mask = len(slots) - 1
     slot = np.int64(h) & mask
-    while t.slots[slot] >= 0:
-        entry = t.slots[slot]
-        if t.slot_hash[slot] == h:
-            first = t.start[entry]
-            if t.stop[entry] - first == stop - start:
-                same = True
-                for i in range(stop - start):
-                    if t.text[first + i] != data[start + i]:
-                        same = False
-                        break
-                if same:
+    while slots[slot, 0]:
+        if slots[slot, 0] >> np.uint64(32) == np.uint64(h) and slots[slot, 1] == head:
+            entry = np.int64(slots[slot, 0] & np.uint64(0xFFFFFFFF)) - 1
+            if last - first < 8:
+                return entry
+            i = 8
+            length = last - first
+            if stop[entry] - start[entry] == length:
+                while i < length and text[start[entry] + i] == data[first + i]:
+                    i += 1
+                if i == length:
                     return entry
         slot = (slot + 1) & mask
-    return -1
+    return np.int64(-1)
 
 
-@njit
-def bucket_row(t: Tables, bucket: int) -> int:
-    """Return the row of an n-gram's bucket, or -1 if it was pruned."""
-    if t.pruned == 0:
-        return t.words + bucket
-    if t.pruned == 2 or not (t.present[bucket >> 6] >> np.uint64(bucket & 63)) & np.uint64(1):
-        return -1
-    return t.words + t.row_of[bucket]
+@inlined
+def bucket_of(z: Sizes, h: np.uint32) -> np.int64:
+    """Return `h % bucket` without a division: the quotient by reciprocal is right or one too low."""
+    bucket = np.uint64(z.bucket)
+    rest = np.uint64(h) - ((np.uint64(h) * z.reciprocal) >> z.shift) * bucket
+    return np.int64(min(rest, rest - bucket))  # below zero wraps around to a large number
 
 
-@njit
-def add_rows(rows: F32, ids: I32, count: int, hidden: F32) -> None:
-    """Add the rows of features to the hidden layer, in order."""
-    for i in range(count):
-        row = rows[ids[i]]
-        for d in range(len(hidden)):
-            hidden[d] += row[d]
+@inlined
+def bucket_kept(z: Sizes, present: U64, bucket: np.int64) -> np.int64:
+    """Return 1 where the bucket has a row, else 0; without a branch, since no one can predict it."""
+    word = present[(bucket >> 6) & z.present_mask]
+    return np.int64((word >> np.uint64(bucket & 63)) & np.uint64(1))
 
 
-@njit
-def push_subwords(t: Tables, marked: U32, length: int, ids: I32, n: int, hidden: F32) -> tuple[int, int]:
-    """Collect the character n-grams of `<word>`; return (features waiting, features flushed)."""
-    flushed = 0
+@inlined
+def to_rows(z: Sizes, row_of: I32, ids: I32, start: int, stop: int) -> None:
+    """Turn buckets into rows, in place."""
+    for i in range(start, stop):
+        ids[i] = z.words + (row_of[ids[i]] if z.pruned else ids[i])
+
+
+@inlined
+def push_subwords(z: Sizes, present: U64, row_of: I32, marked: U32, length: int, ids: I32, n: int) -> int:
+    """Append the character n-grams of `<word>` to the features; return their new number."""
+    first = n
+    plain = True
+    for i in range(length):
+        plain &= marked[i] < 0x80
+    if plain:
+        n = push_plain_subwords(z, present, marked, length, ids, n)
+        to_rows(z, row_of, ids, first, n)
+        return n
     for i in range(length):
         if marked[i] & 0xC0 == 0x80:
             continue
-        if n + t.maxn > len(ids):
-            add_rows(t.rows, ids, n, hidden)
-            flushed, n = flushed + n, 0
         h, j, k = _BASIS, i, 1
-        while j < length and k <= t.maxn:
+        while j < length and k <= z.maxn:
             h = np.uint32(np.uint32(h ^ marked[j]) * _PRIME)
             j += 1
             while j < length and marked[j] & 0xC0 == 0x80:
                 h = np.uint32(np.uint32(h ^ marked[j]) * _PRIME)
                 j += 1
-            if k >= t.minn and not (k == 1 and (i == 0 or j == length)):
-                row = bucket_row(t, np.int64(h) % t.bucket)
-                if row >= 0:
-                    ids[n] = row
-                    n += 1
+            if k >= z.minn and not (k == 1 and (i == 0 or j == length)):
+                bucket = bucket_of(z, h)
+                ids[n] = bucket
+                n += bucket_kept(z, present, bucket)
             k += 1
-    return n, flushed
+    to_rows(z, row_of, ids, first, n)
+    return n
 
 
-@njit
+@inlined
+def push_plain_subwords(z: Sizes, present: U64, marked: U32, length: int, ids: I32, n: int) -> int:
+    """Append the buckets of the n-grams of an ASCII word, where every byte is a character."""
+    for i in range(length):
+        h = _BASIS
+        most = min(z.maxn, length - i)
+        for k in range(1, most + 1):
+            h = np.uint32(np.uint32(h ^ marked[i + k - 1]) * _PRIME)
+            if k >= z.minn and not (k == 1 and (i == 0 or i + 1 == length)):
+                bucket = bucket_of(z, h)
+                ids[n] = bucket
+                n += bucket_kept(z, present, bucket)
+    return n
+
+
+@inlined
+def push_word_ngrams(z: Sizes, present: U64, row_of: I32, hashes: I32, count: int, ids: I32, n: int) -> int:
+    """Append the word n-grams of a document to the features; return their new number."""
+    first = n
+    for i in range(count):
+        h = np.uint64(np.int64(hashes[i]))
+        for j in range(i + 1, min(count, i + z.word_ngrams)):
+            h = h * _MIX + np.uint64(np.int64(hashes[j]))
+            bucket = np.int64(h % np.uint64(z.bucket))
+            ids[n] = bucket
+            n += bucket_kept(z, present, bucket)
+    to_rows(z, row_of, ids, first, n)
+    return n
+
+
+@inlined
 def mark(data: U8, start: int, stop: int, marked: U32) -> int:
     """Write `<word>` as sign-extended characters; return its length."""
     marked[0] = 60
@@ -196,114 +309,131 @@ def mark(data: U8, start: int, stop: int, marked: U32) -> int:
 
 
 @njit
-def count_subwords(t: Tables, marked: U32, ids: I32, sub_start: I64) -> None:
-    """Fill in `sub_start`: how many features the words have, summed up."""
-    for word in range(t.words):
-        sub_start[word + 1] = sub_start[word] + word_subwords(t, word, ids, marked)
+def word_features(t: Tables, word: int, ids: I32, marked: U32) -> int:
+    """Write the features of a dictionary word to `ids`; return their number."""
+    ids[0] = word
+    start, stop = t.start[word], t.stop[word]
+    if t.sizes.maxn <= 0 or (stop - start == 4 and fnv(t.text, start, stop) == _EOS_HASH):
+        return 1
+    length = mark(t.text, start, stop, marked)
+    return push_subwords(t.sizes, t.present, t.row_of, marked, length, ids, 1)
 
 
 @njit
-def fill_subwords(t: Tables, marked: U32, ids: I32, sub_start: I64, sub_ids: I32) -> None:
+def count_features(t: Tables, marked: U32, ids: I32, sub_start: I64) -> None:
+    """Fill in `sub_start`: how many features the words have, summed up."""
+    for word in range(t.sizes.words):
+        sub_start[word + 1] = sub_start[word] + word_features(t, word, ids, marked)
+
+
+@njit
+def fill_features(t: Tables, marked: U32, ids: I32, sub_start: I64, sub_ids: I32) -> None:
     """Fill in `sub_ids`: the features of every word."""
-    for word in range(t.words):
-        n = word_subwords(t, word, ids, marked)
+    for word in range(t.sizes.words):
+        n = word_features(t, word, ids, marked)
         sub_ids[sub_start[word] : sub_start[word] + n] = ids[:n]
 
 
-@njit
-def word_subwords(t: Tables, word: int, ids: I32, marked: U32) -> int:
-    """Return how many features a dictionary word has; they are in `ids`, which must be long enough."""
-    ids[0] = word
-    start, stop = t.start[word], t.stop[word]
-    if t.maxn <= 0 or (stop - start == 4 and fnv(t.text, start, stop) == _EOS_HASH):
-        return 1
-    length = mark(t.text, start, stop, marked)
-    n, _ = push_subwords(t, marked, length, ids, 1, np.empty(0, np.float32))
-    return n
-
-
-@njit
+@inlined
 def is_label(data: U8, start: int, stop: int) -> bool:
     """Tell whether a token starts with `__label__`."""
     if stop - start < 9 or data[start] != 95 or data[start + 1] != 95:
         return False
-    return fnv(data, start, start + 9) == np.uint32(713211737)
+    return bool(fnv(data, start, start + 9) == _LABEL_HASH)
 
 
-@njit
-def push_word(
-    t: Tables, data: U8, start: int, stop: int, entry: int, ids: I32, n: int, hidden: F32, marked: U32
-) -> tuple[int, int]:
-    """Collect the features of one token; return (features waiting, features flushed)."""
-    if entry < 0:
-        length = mark(data, start, stop, marked)
-        return push_subwords(t, marked, length, ids, n, hidden)
-    flushed = 0
-    for i in range(t.sub_start[entry], t.sub_start[entry + 1]):
-        if n == len(ids):
-            add_rows(t.rows, ids, n, hidden)
-            flushed, n = flushed + n, 0
-        ids[n] = t.sub_ids[i]
-        n += 1
-    return n, flushed
+@inlined
+def tokenise(data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32) -> int:
+    """Write the hash of every token and where it lies after `at`; return their number.
 
-
-@njit
-def push_word_ngrams(t: Tables, hashes: I32, count: int, ids: I32, n: int, hidden: F32) -> tuple[int, int]:
-    """Collect the word n-grams of a document; return (features waiting, features flushed)."""
-    flushed = 0
-    for i in range(count):
-        h = np.uint64(np.int64(hashes[i]))
-        for j in range(i + 1, min(count, i + t.word_ngrams)):
-            h = h * _MIX + np.uint64(np.int64(hashes[j]))
-            row = bucket_row(t, np.int64(h % np.uint64(t.bucket)))
-            if row >= 0:
-                if n == len(ids):
-                    add_rows(t.rows, ids, n, hidden)
-                    flushed, n = flushed + n, 0
-                ids[n] = row
-                n += 1
-    return n, flushed
-
-
-@njit
-def hide(t: Tables, data: U8, start: int, stop: int, hashes: I32, marked: U32, ids: I32, hidden: F32) -> int:
-    """Compute the hidden layer of one document; return its number of features."""
-    hidden[:] = np.float32(0)
-    n = total = tokens = 0
-    at = start
-    while True:
-        while at < stop and (data[at] <= 32 or data[at] == 127):
+    Asks for the slots already: looking them up right away would wait for each.
+    """
+    begin, tokens, mask = at, 0, len(slots) - 1
+    while at < stop:
+        if data[at] <= 32 or data[at] == 127:
             at += 1
-        first, h = at, _BASIS
+            continue
+        h, first = _BASIS, at
         while at < stop and data[at] > 32 and data[at] != 127:
             h = np.uint32(np.uint32(h ^ sign_extended(data[at])) * _PRIME)
             at += 1
-        ends = first == at  # the end of the line is the word </s>, and so is a token with that text
-        if ends:
-            h = _EOS_HASH
-            entry = find(t, EOS, 0, 4, h)
-        else:
-            entry = find(t, data, first, at, h)
-            ends = h == _EOS_HASH and at - first == 4
-        if entry < t.words and (entry >= 0 or ends or not is_label(data, first, at)):
-            if entry >= 0 or (not ends and t.maxn > 0):
-                n, flushed = push_word(t, data, first, at, entry, ids, n, hidden, marked)
-                total += flushed
-            hashes[tokens] = np.int32(h)
-            tokens += 1
+        prefetch(slots, np.int64(h) & mask)
+        hashes[tokens], spans[2 * tokens], spans[2 * tokens + 1] = np.int32(h), first - begin, at - begin
+        tokens += 1
+    hashes[tokens] = np.int32(_EOS_HASH)
+    return tokens
+
+
+@njit
+def features(
+    t: Tables, data: U8, begin: int, stop: int, hashes: I32, spans: I32, marked: U32, ids: I32
+) -> int:
+    """Write the rows of one document's features to `ids`, in fastText's order; return their number.
+
+    Arrays are taken out of the tuple here, once per document: every access counts references.
+    """
+    z, slots, text, starts, stops = t.sizes, t.slots, t.text, t.start, t.stop
+    sub_start, sub_ids, present, row_of = t.sub_start, t.sub_ids, t.present, t.row_of
+    tokens = tokenise(data, begin, stop, slots, hashes, spans)
+    n = words = 0
+    for i in range(tokens + 1):
+        first, last, h = begin + spans[2 * i], begin + spans[2 * i + 1], np.uint32(hashes[i])
+        head = packed(data, first, last) if i < tokens else _EOS_HEAD
+        entry = find(slots, text, starts, stops, data, first, last if i < tokens else first + 4, h, head)
+        ends = head == _EOS_HEAD  # the end of the line is the word </s>, and so is a token with that text
+        if entry >= z.words or (entry < 0 and not ends and is_label(data, first, last)):
+            continue
+        if entry >= 0 and z.maxn <= 0:
+            ids[n] = entry
+            n += 1
+        elif entry >= 0:
+            for k in range(sub_start[entry], sub_start[entry + 1]):
+                ids[n] = sub_ids[k]
+                n += 1
+        elif not ends and z.maxn > 0:
+            length = mark(data, first, last, marked)
+            n = push_subwords(z, present, row_of, marked, length, ids, n)
+        hashes[words] = np.int32(h)
+        words += 1
         if ends:
             break
-    if t.word_ngrams > 1 and t.bucket > 0 and t.pruned < 2:
-        n, flushed = push_word_ngrams(t, hashes, tokens, ids, n, hidden)
-        total += flushed
-    add_rows(t.rows, ids, n, hidden)
-    total += n
-    if total:
-        share = np.float32(1.0 / total)
+    if z.word_ngrams > 1 and z.bucket > 0:
+        n = push_word_ngrams(z, present, row_of, hashes, words, ids, n)
+    return n
+
+
+@njit
+def average(rows: F32, ids: I32, count: int, hidden: F32) -> None:
+    """Set the hidden layer to the mean of rows, summed up in order."""
+    hidden[:] = np.float32(0)
+    for i in range(count):
+        row = rows[ids[i]]
         for d in range(len(hidden)):
-            hidden[d] *= share
-    return total
+            hidden[d] += row[d]
+    share = np.float32(1.0 / max(count, 1))
+    for d in range(len(hidden)):
+        hidden[d] *= share
+
+
+@njit
+def average_logits(projected: F32, ids: I32, count: int, out: F32) -> None:
+    """Set the outputs to the mean of projected rows; sums are float64, two outputs at a time in registers."""
+    for k in range(0, len(out), 2):
+        last = min(k + 1, len(out) - 1)
+        a, b = 0.0, 0.0
+        for i in range(count):
+            row = ids[i]
+            a += projected[row, k]
+            b += projected[row, last]
+        out[k], out[last] = np.float32(a / count), np.float32(b / count)
+
+
+@njit
+def most_features(z: Sizes, longest: int) -> int:
+    """Return a bound on the features of a text of `longest` bytes."""
+    tokens = longest // 2 + 2
+    lengths = max(0, z.maxn - max(z.minn, 1) + 1)
+    return tokens * (1 + 2 * lengths + z.word_ngrams) + longest * lengths
 
 
 @njit
@@ -338,9 +468,16 @@ def linear(o: Output, hidden: F32, out: F32) -> None:
 
 
 @njit
-def probabilities(o: Output, hidden: F32, out: F32) -> None:
-    """Compute the probability of every label, without a tree."""
-    linear(o, hidden, out)
+def probabilities(o: Output, rows: F32, projected: F32, ids: I32, count: int, hidden: F32, out: F32) -> None:
+    """Compute the probability of every label, without a tree.
+
+    Long documents take the long way: there fastText's own rounding errors add up and must be repeated.
+    """
+    if len(projected) and count <= LONG:
+        average_logits(projected, ids, count, out)
+    else:
+        average(rows, ids, count, hidden)
+        linear(o, hidden, out)
     if o.loss == SOFTMAX:
         z, largest = np.float32(0), out.max()
         for i in range(len(out)):
@@ -444,46 +581,68 @@ def clipped(score: np.float32) -> np.float32:
 
 @njit
 def best_labels(
-    t: Tables, o: Output, data: U8, offsets: I64, max_chars: int, longest: int, label: I32, score: F32
+    t: Tables,
+    o: Output,
+    data: U8,
+    offsets: I64,
+    max_chars: int,
+    longest: int,
+    label: I32,
+    score: F32,
 ) -> None:
     """Fill in the best label of each document and its score; -1 and 0 for a document without features."""
-    hashes, marked = np.empty(longest // 2 + 2, np.int32), np.empty(longest + 2, np.uint32)
-    ids, hidden = np.empty(WAITING + t.maxn, np.int32), np.empty(t.rows.shape[1], np.float32)
-    out = np.empty(o.labels, np.float32)
+    hashes, spans = np.empty(longest // 2 + 2, np.int32), np.zeros(longest + 4, np.int32)
+    marked = np.empty(longest + 2, np.uint32)
+    ids = np.empty(most_features(t.sizes, longest), np.int32)
+    rows, projected, out = t.rows, t.projected, np.empty(o.labels, np.float32)
+    hidden = np.empty(rows.shape[1], np.float32)
     nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
     for i in range(len(label)):
         stop = cut(data, offsets[i], offsets[i + 1], max_chars)
         label[i], score[i] = -1, np.float32(0)
-        if not hide(t, data, offsets[i], stop, hashes, marked, ids, hidden):
+        count = features(t, data, offsets[i], stop, hashes, spans, marked, ids)
+        if count == 0:
             continue
         if o.loss == HIERARCHICAL:
+            average(rows, ids, count, hidden)
             best, value, close = best_leaf(o, hidden, nodes, scores, False)
             if close:
                 best, value, close = best_leaf(o, hidden, nodes, scores, True)
         else:
-            probabilities(o, hidden, out)
+            probabilities(o, rows, projected, ids, count, hidden, out)
             best, value = best_probability(out)
         label[i], score[i] = best, clipped(value)
 
 
 @njit
 def label_scores(
-    t: Tables, o: Output, data: U8, offsets: I64, max_chars: int, longest: int, wanted: I64, found: F32
+    t: Tables,
+    o: Output,
+    data: U8,
+    offsets: I64,
+    max_chars: int,
+    longest: int,
+    wanted: I64,
+    found: F32,
 ) -> None:
     """Fill in the scores of the wanted labels, (documents, wanted)."""
-    hashes, marked = np.empty(longest // 2 + 2, np.int32), np.empty(longest + 2, np.uint32)
-    ids, hidden = np.empty(WAITING + t.maxn, np.int32), np.empty(t.rows.shape[1], np.float32)
-    out = np.empty(o.labels, np.float32)
+    hashes, spans = np.empty(longest // 2 + 2, np.int32), np.zeros(longest + 4, np.int32)
+    marked = np.empty(longest + 2, np.uint32)
+    ids = np.empty(most_features(t.sizes, longest), np.int32)
+    rows, projected, out = t.rows, t.projected, np.empty(o.labels, np.float32)
+    hidden = np.empty(rows.shape[1], np.float32)
     nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
     for i in range(len(found)):
         stop = cut(data, offsets[i], offsets[i + 1], max_chars)
         found[i] = np.float32(0)
-        if not hide(t, data, offsets[i], stop, hashes, marked, ids, hidden):
+        count = features(t, data, offsets[i], stop, hashes, spans, marked, ids)
+        if count == 0:
             continue
         if o.loss == HIERARCHICAL:
+            average(rows, ids, count, hidden)
             leaf_scores(o, hidden, out, nodes, scores)
         else:
-            probabilities(o, hidden, out)
+            probabilities(o, rows, projected, ids, count, hidden, out)
             for k in range(o.labels):
                 out[k] = std_log(np.float64(out[k]))
         for k in range(len(wanted)):
