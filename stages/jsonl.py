@@ -61,8 +61,11 @@ def cut_lines(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Lines]:
             continue
         data = b"".join([*pending, chunk[:cut]])
         pending = [chunk[cut + 1 :]]
-        yield offset, data.split(b"\n")
-        offset += len(data) + 1
+        size = len(data) + 1
+        lines = data.split(b"\n")
+        del data  # a huge line is held once while it is worked on
+        yield offset, lines
+        offset += size
     rest = b"".join(pending)
     if rest:
         yield offset, [rest]
