@@ -87,3 +87,12 @@ def order_key(
     measured = [(c != c, 0.0 if c != c else c) for c in criteria]
     texts = [(text is None, (text or "").encode()) for text in (id, url, within)]
     return (priority, measured, h1, h2 >> 48, texts, row)
+
+
+def shingle_set(text: str, width: int) -> set[str]:
+    """Return the character shingles of a text; a shorter text is one shingle."""
+    return {text[i : i + width] for i in range(len(text) - width + 1)} or {text}
+
+
+def jaccard(a: set[str], b: set[str]) -> float:
+    return len(a & b) / len(a | b)
