@@ -51,6 +51,23 @@ def test_periodic_texts_and_long_windows_are_told_apart() -> None:
     assert result.tolist() == (left == right).astype(float).tolist()
 
 
+@pytest.mark.parametrize("cap", [500, 3000, 19_000])
+def test_beyond_the_cap_a_sample_gives_the_similarity_within_its_error(cap: int) -> None:
+    rng = np.random.default_rng(cap)
+    long = rng.integers(97, 123, 20_000).astype(np.uint8).tobytes().decode()
+    texts = [long, long[:12_000], long[:15_000] + long[:5_000][::-1], long[:400], long, "z" * 30_000]
+    arrays = buffers(pa.array(texts))
+    left, right = np.triu_indices(len(texts))
+    exact = jaccard.exact_pairs(*arrays, left, right, 8)
+    sets = [shingle_set(text, 8, False) for text in texts]
+    assert exact.tolist() == [true_jaccard(sets[u], sets[v]) for u, v in zip(left, right, strict=True)]
+    sampled = jaccard.exact_pairs(*arrays, left, right, 8, max_shingles=cap)
+    assert np.abs(sampled - exact).max() < 5 / np.sqrt(2 * cap)
+    same = [texts[u] == texts[v] for u, v in zip(left, right, strict=True)]
+    assert (sampled[same] == 1.0).all()
+    assert jaccard.exact_pairs(*arrays, left, right, 8, max_shingles=19_993).tolist() == exact.tolist()
+
+
 def test_slices_and_read_only_arrays_give_the_same_similarities() -> None:
     array = pa.array(["other", "abcd", "abce", "abcd"], pa.large_string())
     data, offsets = buffers(array.slice(1))

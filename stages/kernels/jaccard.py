@@ -2,8 +2,10 @@
 
 Exact similarity compares sets of 64-bit shingle hashes (a polynomial over scrambled characters, or over
 XXH64 of words, scrambled again); two different shingles of a pair of texts of n shingles collide with
-probability about n^2 / 2^64. Work is linear in the bytes of the pairs; memory is about 60 bytes per byte
-of the longest text.
+probability about n^2 / 2^64. Work is linear in the bytes of the pairs; memory is 24 bytes per byte of the
+longest text and at most 64 bytes per shingle of the cap. Where a text has more distinct shingles than the
+cap, both sets of the pair are thinned to the hashes whose upper 24 bits are 0 modulo the least power of two
+that makes them fit: the value is then a sample's, with a standard deviation below 1 / sqrt(2 * cap).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from stages.kernels.words import next_word
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+MAX_SHINGLES = 1_000_000
 CHANCE = 1.0 / 256.0  # that two different slots agree in their byte
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -68,7 +71,13 @@ def estimate_pairs(slots: U8, left: npt.ArrayLike, right: npt.ArrayLike) -> F32:
 
 
 def exact_pairs(
-    data: U8, offsets: I64, left: npt.ArrayLike, right: npt.ArrayLike, width: int, words: bool = False
+    data: U8,
+    offsets: I64,
+    left: npt.ArrayLike,
+    right: npt.ArrayLike,
+    width: int,
+    words: bool = False,
+    max_shingles: int = MAX_SHINGLES,
 ) -> F64:
     """Return the Jaccard similarity of the sets of shingles of each pair of documents.
 
@@ -78,6 +87,7 @@ def exact_pairs(
     left, right : (pairs,) indices of documents, in any order.
     width : code points (or words, as `str.split` finds them) in a shingle. A shorter text is one shingle.
     words : whether shingles are made of words.
+    max_shingles : the cap on distinct shingles of a text beyond which both texts of a pair are sampled.
 
     Returns
     -------
@@ -94,14 +104,14 @@ def exact_pairs(
     check_offsets(data, offsets)
     places = read_only(offsets, np.int64)
     u, v = _pairs(left, right, len(places) - 1)
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width}.")
+    if width < 1 or max_shingles < 1:
+        raise ValueError(f"width and max_shingles must be at least 1, got {width} and {max_shingles}.")
     out = np.empty(len(u), np.float64)
     if len(u):
         hub, other = _by_degree(u, v, len(places) - 1)
         order = np.lexsort((other, hub)).astype(np.int64, copy=False)
         visit = (read_only(order, np.int64), read_only(hub, np.int64), read_only(other, np.int64))
-        _exact_each(read_only(data, np.uint8), places, *visit, width, bool(words), out)
+        _exact_each(read_only(data, np.uint8), places, *visit, width, bool(words), max_shingles, out)
     return out
 
 
@@ -221,29 +231,79 @@ def _holds(table, mask, h):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _exact_each(data, offsets, order, hub, other, width, words, out):  # type: ignore[no-untyped-def]
+def _sampled(h, stride):  # type: ignore[no-untyped-def]
+    """Tell whether h belongs to the sample of one in `stride`, a power of two up to 2^24."""
+    return ((h >> np.uint64(40)) & np.uint64(stride - 1)) == 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _thin(hashes, count, stride):  # type: ignore[no-untyped-def]
+    """Move the sampled ones to the front; return how many."""
+    kept = 0
+    for i in range(count):
+        h = hashes[i]
+        hashes[kept] = h
+        kept += _sampled(h, stride)
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _distinct(hashes, count, stride, cap, table):  # type: ignore[no-untyped-def]
+    """Move the distinct sampled hashes to the front and into the table.
+
+    Starts from a sample of one in `stride` and doubles that whenever more than `cap` are found.
+
+    Returns
+    -------
+    (how many, stride, mask of the table).
+    """
+    mask, kept = _clear(table, min(count, cap + 1)), 0
+    for i in range(count):
+        h = hashes[i]
+        if stride > 1 and not _sampled(h, stride):
+            continue
+        if _insert(table, mask, h):
+            hashes[kept] = h
+            kept += 1
+            while kept > cap and stride < 1 << 24:
+                stride *= 2
+                kept = _thin(hashes, kept, stride)
+                mask = _clear(table, min(count, cap + 1))
+                for j in range(kept):
+                    _insert(table, mask, hashes[j])
+    return kept, stride, mask
+
+
+@numba.njit(cache=True, nogil=True)
+def _exact_each(data, offsets, order, hub, other, width, words, cap, out):  # type: ignore[no-untyped-def]
     longest = 0
     for e in range(len(hub)):
         for d in (hub[e], other[e]):
             longest = max(longest, offsets[d + 1] - offsets[d])
-    symbols, hashes = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)
     size = 8
-    while size < 2 * longest:
+    while size < 2 * min(longest, cap + 1):
         size *= 2
-    mine, theirs = np.empty(size, np.uint64), np.empty(size, np.uint64)
-    held, distinct, mask = -1, 0, np.uint64(0)
+    symbols, kept = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)
+    hashes, mine, theirs = (
+        np.empty(longest + 1, np.uint64),
+        np.empty(size, np.uint64),
+        np.empty(size, np.uint64),
+    )
+    held, num_mine, stride, mask = -1, 0, 1, np.uint64(0)
     for e in order:
         a, b = hub[e], other[e]
         if a != held:
-            count = _hashes(data, offsets[a], offsets[a + 1], width, words, symbols, hashes)
-            held, distinct, mask = a, 0, _clear(mine, count)
-            for i in range(count):
-                distinct += _insert(mine, mask, hashes[i])
+            count = _hashes(data, offsets[a], offsets[a + 1], width, words, symbols, kept)
+            num_mine, stride, mask = _distinct(kept, count, 1, cap, mine)
+            held = a
         count = _hashes(data, offsets[b], offsets[b + 1], width, words, symbols, hashes)
-        seen, shared, fresh = _clear(theirs, count), 0, 0
-        for i in range(count):
-            if _insert(theirs, seen, hashes[i]):
-                fresh += 1
-                shared += _holds(mine, mask, hashes[i])
-        union = distinct + fresh - shared
-        out[e] = shared / union if union else 1.0
+        num_theirs, common, _ = _distinct(hashes, count, stride, cap, theirs)
+        union, shared = num_theirs, 0
+        for i in range(num_theirs):
+            shared += _holds(mine, mask, hashes[i])
+        if common == stride:
+            union += num_mine
+        else:
+            for i in range(num_mine):
+                union += _sampled(kept[i], common)
+        out[e] = shared / (union - shared) if union else 1.0
