@@ -106,6 +106,14 @@ class RunFolder:
         """Names of the datasets, in the recipe's order."""
         return list(self.recipe.get("datasets") or {})
 
+    def licence(self, dataset: str) -> str | None:
+        """Return a dataset's licence: as the recipe states it, else as its preset does."""
+        from stages.presets import PRESETS
+
+        entry = self.recipe["datasets"].get(dataset) or {}
+        known = PRESETS.get(entry.get("preset") or "")
+        return entry.get("licence") or (known.licence if known else None)
+
     @functools.cached_property
     def stages(self) -> list[StageInfo]:
         """The stages in order, beginning with `read`."""
