@@ -147,16 +147,26 @@ class Judge:
         return np.minimum(left, right) * np.int64(len(self.doc)) + np.maximum(left, right)
 
     def similarity(self, left: I64, right: I64) -> tuple[F64, npt.NDArray[np.uint8]]:
-        """Return the best known similarity of each pair and its kind, (pairs,)."""
+        """Return the similarity that decides about each pair and its kind, (pairs,).
+
+        A verified one counts only where the estimate is near the threshold: what other runs verified
+        besides must not change a verdict.
+        """
         left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
         value = estimate_pairs(self._slots, left, right).astype(np.float64)
         kind = np.full(len(left), ESTIMATED, np.uint8)
         known, at = self._known(left, right)
+        known &= self._is_close(value, left, right)
         value[known] = self._values[at[known]]
         same = (self._h1[left] == self._h1[right]) & (self._h2[left] == self._h2[right])
         value[same] = 1.0
         kind[known | same] = EXACT
         return value, kind
+
+    def _is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
+        """Tell which estimates do not settle their pair, (pairs,) bool."""
+        close: BoolArray = np.abs(value - self.stage.threshold) < self._margin
+        return close & ~(self._long[left] | self._long[right])
 
     def _known(self, left: I64, right: I64) -> tuple[BoolArray, I64]:
         if not len(self._pairs):
@@ -171,10 +181,7 @@ class Judge:
             return np.full(len(left), YES, np.uint8)
         value, kind = self.similarity(left, right)
         answer = np.where(value >= self.stage.threshold, YES, NO).astype(np.uint8)
-        if self._margin:
-            close = np.abs(value - self.stage.threshold) < self._margin
-            long = self._long[left] | self._long[right]
-            answer[(kind == ESTIMATED) & close & ~long] = UNKNOWN
+        answer[(kind == ESTIMATED) & self._is_close(value, left, right)] = UNKNOWN
         return answer
 
 

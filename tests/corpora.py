@@ -63,7 +63,9 @@ def corpus(seed: int, documents: int, datasets: tuple[str, ...] = ("a", "b", "c"
     return made
 
 
-def write(folder: Path, documents: list[Document], files: int, formats: tuple[str, ...] = ("parquet",)) -> dict[str, str]:
+def write(
+    folder: Path, documents: list[Document], files: int, formats: tuple[str, ...] = ("parquet",)
+) -> dict[str, str]:
     """Write each dataset's documents, in order, cut into files; return dataset -> folder."""
     found: dict[str, str] = {}
     for dataset in sorted({d["dataset"] for d in documents}):

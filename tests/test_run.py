@@ -60,7 +60,9 @@ def hashes(texts: list[str]) -> list[tuple[int, int]]:
     return list(zip(h1.tolist(), h2.tolist(), strict=True))
 
 
-def expected(documents: list[dict[str, Any]], within: dict[int, tuple[str, int]], stages: list[dict[str, Any]]) -> dict[int, tuple[str | None, int | None]]:
+def expected(
+    documents: list[dict[str, Any]], within: dict[int, tuple[str, int]], stages: list[dict[str, Any]]
+) -> dict[int, tuple[str | None, int | None]]:
     """Return (stage, representative) per document; documents are numbered as in the list."""
     options = {s["use"]: s for s in stages}
     fate: dict[int, tuple[str | None, int | None]] = {}
@@ -134,8 +136,12 @@ OPTIONS: list[dict[str, Any]] = [
 def test_a_run_decides_as_the_oracle_does(tmp_path: Path, options: dict[str, Any], seed: int) -> None:
     documents = corpora.corpus(seed, 250)
     paths = corpora.write(tmp_path / "in", documents, 3, ("parquet", "jsonl", "jsonl.gz"))
-    stages = [{**s, **{k: v for k, v in options.items() if s["use"] == "near_dedup" or k != "further_tries"}}
-              if s["use"] in ("exact_dedup", "near_dedup") else s for s in STAGES]
+    stages = [
+        {**s, **{k: v for k, v in options.items() if s["use"] == "near_dedup" or k != "further_tries"}}
+        if s["use"] in ("exact_dedup", "near_dedup")
+        else s
+        for s in STAGES
+    ]
     ledger = run(tmp_path / "run", paths, stages).to_pylist()
     place = {row["id"]: row for row in ledger if row["id"] is not None}
     within = {n: (Path(place[d["id"]]["path"]).name, place[d["id"]]["row"]) for n, d in enumerate(documents)}
@@ -193,7 +199,9 @@ def test_another_threshold_hashes_nothing_again_and_equals_a_new_run(tmp_path: P
     facts = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts" / "minhash").rglob("*.arrow")}
     other = [{**s, "jaccard_threshold": 0.5} if s is NEAR else s for s in STAGES]
     again = run(tmp_path / "run", paths, other)
-    assert facts == {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts" / "minhash").rglob("*.arrow")}
+    assert facts == {
+        p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts" / "minhash").rglob("*.arrow")
+    }
     assert again.equals(run(tmp_path / "new", paths, other))
 
 
@@ -236,7 +244,12 @@ def test_a_changed_file_stops_the_run_until_it_is_refreshed(tmp_path: Path) -> N
 def test_sampled_mixes_hit_their_targets_and_say_what_is_missing(tmp_path: Path) -> None:
     documents = corpora.corpus(9, 600)
     paths = corpora.write(tmp_path / "in", documents, 1)
-    wish = {"mode": "sample", "target_tokens": 6000, "weights": {"a": 1, "b": 3}, "max_epochs": {"a": 1, "b": 2}}
+    wish = {
+        "mode": "sample",
+        "target_tokens": 6000,
+        "weights": {"a": 1, "b": 3},
+        "max_epochs": {"a": 1, "b": 2},
+    }
     ledger = run(tmp_path / "run", paths, mix=wish).to_pylist()
     tokens = Counter[str]()
     for row in ledger:
