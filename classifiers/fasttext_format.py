@@ -13,8 +13,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from classifiers import fasttext_kernels as kernels
-from classifiers.fasttext_kernels import F32, I32, I64, U8, Output, Sizes, Tables
+from classifiers import fasttext_features
+from classifiers.fasttext_features import F32, I32, I64, U8, Sizes, Tables
+from classifiers.fasttext_kernels import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, Output
 
 MAGIC = 793712314
 SUPERVISED = 3
@@ -71,7 +72,7 @@ def read(path: str) -> Loaded:
     if norms is not None:
         rows *= norms[:, None]
     output = _output(arguments, dictionary, weights, scale)
-    few = output.loss != kernels.HIERARCHICAL and output.labels <= min(FEW_LABELS, arguments.dim // 2)
+    few = output.loss != HIERARCHICAL and output.labels <= min(FEW_LABELS, arguments.dim // 2)
     projected = _project(rows, output) if few else np.empty((0, output.labels), np.float32)
     return Loaded(dictionary.labels, _tables(arguments, dictionary, rows, projected), output)
 
@@ -111,7 +112,7 @@ def _read_arguments(file: BinaryIO) -> _Arguments:
     file.read(8)  # sampling threshold
     if model != SUPERVISED:
         raise Unsupported("it holds word vectors, no classifier")
-    if loss not in (kernels.HIERARCHICAL, kernels.NEGATIVE, kernels.SOFTMAX, kernels.ONE_VS_ALL):
+    if loss not in (HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL):
         raise Unsupported(f"its loss has number {loss}")
     if version == 11:
         maxn = 0  # supervised models of that version have no character n-grams
@@ -136,7 +137,7 @@ def _read_entries(file: BinaryIO, size: int) -> tuple[I64, I64, I64, U8, U8]:
     while True:  # entries have no length field: read on until all are there
         file.seek(begin)
         data = np.frombuffer(file.read(guess), np.uint8)
-        start, stop, counts, types, end = kernels.parse_entries(data, size)
+        start, stop, counts, types, end = fasttext_features.parse_entries(data, size)
         if end >= 0:
             break
         if len(data) < guess:
@@ -179,7 +180,7 @@ def _expand(file: BinaryIO, codes: U8, rows: int) -> F32:
 def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) -> Tables:
     size = 1 << max(4, int(2 * len(d.start)).bit_length())
     slots = np.zeros((size, 2), np.uint64)
-    kernels.fill_slots(d.text, d.start, d.stop, slots)
+    fasttext_features.fill_slots(d.text, d.start, d.stop, slots)
     some = d.pruned is not None and len(d.pruned) > 0
     present, row_of = np.full(1, 0 if d.pruned is not None else 2**64 - 1, np.uint64), np.zeros(1, np.int32)
     if d.pruned is not None and some:
@@ -220,16 +221,16 @@ def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) ->
 def _with_features(tables: Tables) -> Tables:
     longest = int((tables.stop - tables.start).max(initial=0)) + 2
     marked = np.empty(longest, np.uint32)
-    ids = np.empty(kernels.most_features(tables.sizes, longest), np.int32)
+    ids = np.empty(fasttext_features.most_features(tables.sizes, longest), np.int32)
     sub_start = np.zeros(tables.sizes.words + 1, np.int64)
-    kernels.count_features(tables, marked, ids, sub_start)
+    fasttext_features.count_features(tables, marked, ids, sub_start)
     sub_ids = np.empty(int(sub_start[-1]), np.int32)
-    kernels.fill_features(tables, marked, ids, sub_start, sub_ids)
+    fasttext_features.fill_features(tables, marked, ids, sub_start, sub_ids)
     return tables._replace(sub_start=sub_start, sub_ids=sub_ids)
 
 
 def _output(arguments: _Arguments, d: _Dictionary, weights: F32, scale: F32 | None) -> Output:
-    left, right = _tree(d.counts) if arguments.loss == kernels.HIERARCHICAL else (_none(), _none())
+    left, right = _tree(d.counts) if arguments.loss == HIERARCHICAL else (_none(), _none())
     grid = np.arange(513, dtype=np.float32) * np.float32(16) / np.float32(512) - np.float32(8)
     return Output(
         loss=arguments.loss,

@@ -12,6 +12,7 @@ Known models (others: 10,000 characters, the tokenizer's longest input up to 1,0
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,17 +50,17 @@ def digest_of_model(name: str) -> str:
     if os.path.isdir(name):
         return file_digest(name)
     try:
-        from huggingface_hub import HfApi, constants, try_to_load_from_cache
+        hub: Any = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise _missing("huggingface_hub", error) from error
-    cached = try_to_load_from_cache(name, "config.json")
+    cached = hub.try_to_load_from_cache(name, "config.json")
     if isinstance(cached, str):  # …/snapshots/COMMIT/config.json
         return f"{name}@{os.path.basename(os.path.dirname(cached))}"
-    if constants.HF_HUB_OFFLINE:
+    if hub.constants.HF_HUB_OFFLINE:
         raise RecipeError(
             f"model hf:{name} is neither a folder nor in the hub's cache, and HF_HUB_OFFLINE is set."
         )
-    return f"{name}@{HfApi().model_info(name).sha}"
+    return f"{name}@{hub.HfApi().model_info(name).sha}"
 
 
 class HuggingFaceClassifier:
@@ -142,7 +143,7 @@ def _positive(labels: tuple[str, ...], wanted: str, name: str) -> int:
             return lower.index(word)
     if wanted:
         raise RecipeError(
-            f"model hf:{name} has no label {wanted!r}; its labels are {', '.join(labels)}. Correct positive_label."
+            f"model hf:{name} has no label {wanted!r}; its labels are {', '.join(labels)}. Correct it."
         )
     return 0
 
@@ -158,7 +159,7 @@ def batches(lengths: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _load_model(name: str, config: Any) -> Any:
-    """Load a sequence classifier, or the layout of the DeBERTa quality classifier: backbone, dropout, linear."""
+    """Load a sequence classifier, or the DeBERTa quality classifier's layout: backbone, dropout, linear."""
     from transformers import AutoModelForSequenceClassification
 
     if getattr(config, "base_model", None) and getattr(config, "fc_dropout", None) is not None:
@@ -169,10 +170,11 @@ def _load_model(name: str, config: Any) -> Any:
 def _backbone_with_head(name: str, config: Any) -> Any:
     """Return `fc(dropout(backbone(x).last_hidden_state))` at the first token, with the weights at `name`."""
     import torch
-    from huggingface_hub import PyTorchModelHubMixin
     from transformers import AutoConfig, AutoModel
 
-    class Backbone(torch.nn.Module, PyTorchModelHubMixin):  # type: ignore[misc]  # torch has no types here
+    mixin: Any = importlib.import_module("huggingface_hub").PyTorchModelHubMixin
+
+    class Backbone(torch.nn.Module, mixin):  # type: ignore[misc]  # torch has no types here
         def __init__(self, config: dict[str, Any]) -> None:
             super().__init__()
             base = config["base_model"]

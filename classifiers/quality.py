@@ -75,7 +75,7 @@ def load(settings: Settings) -> Classifier:
         return NemoClassifier(name)
     from classifiers.hf_model import HuggingFaceClassifier
 
-    return HuggingFaceClassifier(name, max_chars=settings.max_chars)
+    return HuggingFaceClassifier(name, max_chars=settings.max_chars, positive_label=settings.positive_label)
 
 
 def digest_of(spec: str) -> str:
