@@ -62,11 +62,22 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
     try:
         with corruption(path):
             parquet = pq.ParquetFile(file, buffer_size=BUFFER, page_checksum_verification=True)
+            _check_footer(parquet)
         with parquet:
             yield parquet
     finally:
         if not isinstance(file, str):
             file.close()
+
+
+def _check_footer(file: pq.ParquetFile) -> None:
+    """Raise ArrowInvalid where the footer contradicts itself, UnicodeDecodeError where names are damaged."""
+    list(file.schema_arrow.names)  # decodes them
+    rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    if min(rows, default=0) < 0 or sum(rows) != file.metadata.num_rows:
+        raise pa.ArrowInvalid(
+            f"the footer names {file.metadata.num_rows} rows, its row groups hold {sum(rows)}"
+        )
 
 
 def _remote(path: str) -> BinaryIO:
@@ -81,7 +92,7 @@ def corruption(path: str) -> Iterator[None]:
     """Turn Arrow's complaints about bytes into Corrupt, and failures of the storage into ShardError."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise unreachable(path, error) from error
         raise Corrupt(" ".join(str(error).split())) from error
@@ -101,7 +112,7 @@ def unreachable(path: str, error: OSError) -> ShardError:
 def layout(dataset: Dataset, path: str) -> Layout:
     """Return rows and row groups from the footer, and what is wrong with the mapped columns."""
     try:
-        with opened(path) as file:
+        with opened(path) as file, corruption(path):
             groups = [_group_size(file, i, dataset) for i in range(file.num_row_groups)]
             problem = check_columns(dataset, file.schema_arrow)
             return Layout(file.metadata.num_rows, groups, problem)
@@ -283,7 +294,7 @@ def _group(
     leaves: list[str],
 ) -> Iterator[_Span]:
     """Yield a row group's batches up to row `last`; what follows a corrupt page is one span, unreadable."""
-    rows = _batch_rows(request, file.metadata.row_group(number), leaves)
+    rows = _batch_rows(request, file.metadata.row_group(number))
     if not leaves:
         for first in range(start, min(stop, last + 1), rows):
             end = min(first + rows, stop)
@@ -305,9 +316,10 @@ def _group(
         yield _Span(at, stop, None, f"row group {number} is corrupt: {error}")
 
 
-def _batch_rows(request: Request, group: pq.RowGroupMetaData, leaves: list[str]) -> int:
-    size = _bytes_of(group, leaves)
-    average = max(1, size // max(1, group.num_rows))
+def _batch_rows(request: Request, group: pq.RowGroupMetaData) -> int:
+    """Return rows per batch by the size of all columns: where a corrupt page is met, every reader loses the
+    same rows, whatever columns it asks for."""
+    average = max(1, group.total_byte_size // max(1, group.num_rows))
     return int(max(1, min(BATCH_ROWS, request.batch_bytes // average)))
 
 
