@@ -189,21 +189,15 @@ def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) ->
         bits[d.pruned[:, 0]] = True
         row_of[d.pruned[:, 0]] = d.pruned[:, 1]
         present = np.packbits(bits, bitorder="little").view(np.uint64)
-    bucket = max(arguments.bucket, 1)
-    shift = 31 + (bucket - 1).bit_length()
-    sizes = Sizes(
-        minn=arguments.minn,
-        maxn=arguments.maxn,
-        bucket=arguments.bucket,
-        reciprocal=np.uint64((1 << shift) // bucket),
-        shift=np.uint64(shift),
-        word_ngrams=arguments.word_ngrams,
-        words=d.words,
-        present_mask=-1 if some else 0,
-        pruned=some,
-    )
     tables = Tables(
-        sizes=sizes,
+        sizes=sizes(
+            minn=arguments.minn,
+            maxn=arguments.maxn,
+            bucket=arguments.bucket,
+            word_ngrams=arguments.word_ngrams,
+            words=d.words,
+            kept=None if d.pruned is None else len(d.pruned),
+        ),
         slots=slots,
         text=d.text,
         start=d.start,
@@ -216,6 +210,22 @@ def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) ->
         projected=projected,
     )
     return _with_features(tables)
+
+
+def sizes(*, minn: int, maxn: int, bucket: int, word_ngrams: int, words: int, kept: int | None) -> Sizes:
+    """Return the numbers of a model; `kept` is how many buckets have a row, None where all have."""
+    shift = 31 + (max(bucket, 1) - 1).bit_length()
+    return Sizes(
+        minn=minn,
+        maxn=maxn,
+        bucket=bucket,
+        reciprocal=np.uint64((1 << shift) // max(bucket, 1)),
+        shift=np.uint64(shift),
+        word_ngrams=word_ngrams,
+        words=words,
+        present_mask=-1 if kept else 0,
+        pruned=bool(kept),
+    )
 
 
 def _with_features(tables: Tables) -> Tables:

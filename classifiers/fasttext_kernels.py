@@ -143,8 +143,9 @@ def branch(o: Output, hidden: F32, node: int) -> tuple[np.float32, np.float32]:
     total = np.float32(0)
     for d in range(len(hidden)):
         total += o.weights[d, column] * hidden[d]
-    f = np.float32(1.0 / (1.0 + math.exp(-np.float64(total * o.scale[column]))))
-    return std_log(1.0 - np.float64(f)), std_log(np.float64(f))
+    power = np.float32(math.exp(-np.float64(total * o.scale[column])))
+    f = np.float32(1.0 / np.float64(np.float32(power + np.float32(1))))
+    return std_log(np.float64(np.float32(1.0 - np.float64(f)))), std_log(np.float64(f))
 
 
 @njit

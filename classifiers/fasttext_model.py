@@ -63,8 +63,12 @@ def _load(path: str, changed: int, size: int) -> FastTextModel:
     try:
         return NativeModel(fasttext_format.read(path))
     except fasttext_format.Unsupported as error:
+        try:
+            model = PackageModel(path)
+        except ValueError:
+            raise not_a_model(path, str(error)) from error
         log.warning("model read by the fasttext package path=%s reason=%s", path, error)
-        return PackageModel(path)
+        return model
 
 
 def card(path: str) -> dict[str, str]:
@@ -122,11 +126,10 @@ class PackageModel:
     def __init__(self, path: str) -> None:
         import fasttext
 
-        try:
-            self._model: Any = fasttext.load_model(path).f
-            self.labels = tuple(_labels_of(self._model))
-        except ValueError as error:
-            raise not_a_model(path, str(error)) from error
+        self._model: Any = fasttext.load_model(path).f
+        if "sup" not in str(self._model.getArgs().model):
+            raise ValueError("it holds word vectors")
+        self.labels = tuple(_labels_of(self._model))
         self._index = {name: i for i, name in enumerate(self.labels)}
 
     def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:

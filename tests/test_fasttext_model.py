@@ -1,0 +1,244 @@
+"""winnow's own inference answers as the fasttext package does, for every kind of supervised model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fasttext
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classifiers import fasttext_features, fasttext_format, fasttext_model, models
+from cluster.errors import RecipeError
+
+ALPHABETS = ("abcdefghij", "klmnopqrst", "àéîõüßçñ", "абвгдежз", "漢字仮名交文", "🙂🙃🚀x")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "softmax": {"loss": "softmax", "wordNgrams": 2},
+    "softmax-wide": {"loss": "softmax", "dim": 24, "wordNgrams": 3, "labels": 2},  # rows are projected
+    "tree": {"loss": "hs", "minn": 2, "maxn": 4},
+    "tree-words": {"loss": "hs", "wordNgrams": 3},
+    "ova": {"loss": "ova", "minn": 1, "maxn": 3, "wordNgrams": 2},
+    "negative": {"loss": "ns", "neg": 3},
+    "plain": {"loss": "softmax", "bucket": 0},
+    "quantised": {"loss": "softmax", "wordNgrams": 2, "quantise": {"qnorm": True}},
+    "pruned": {"loss": "hs", "minn": 2, "maxn": 4, "quantise": {"qnorm": True, "cutoff": 400}},
+    "pruned-plain": {"loss": "softmax", "wordNgrams": 2, "quantise": {"qnorm": False, "cutoff": 300}},
+    "pruned-to-words": {"loss": "softmax", "quantise": {"qnorm": True, "cutoff": 260}},
+    "quantised-output": {"loss": "softmax", "labels": 300, "quantise": {"qout": True, "qnorm": True}},
+}
+
+
+def sentences(count: int, labels: int, seed: int = 3) -> list[str]:
+    """Return labelled lines; each label prefers one alphabet."""
+    rng = random.Random(seed)
+    words = [["".join(rng.choices(a, k=rng.randint(1, 9))) for _ in range(80)] for a in ALPHABETS]
+    lines = []
+    for i in range(count):
+        label = i % labels if i < labels else int(labels * rng.random() ** 2)
+        mine = words[label % len(words)]
+        picked = [
+            rng.choice(mine if rng.random() < 0.7 else rng.choice(words)) for _ in range(rng.randint(1, 25))
+        ]
+        lines.append(f"__label__l{label} {' '.join(picked)}")
+    return lines
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("models")
+
+    def build(variant: str) -> Path:
+        path = folder / f"{variant}.bin"
+        if not path.exists():
+            options = dict(VARIANTS[variant])
+            labels, quantise = options.pop("labels", 9), options.pop("quantise", None)
+            text = folder / f"{variant}.txt"
+            text.write_text("\n".join(sentences(900, labels)) + "\n", encoding="utf-8")
+            base = {
+                "dim": 8,
+                "epoch": 8,
+                "lr": 0.5,
+                "minn": 0,
+                "maxn": 0,
+                "bucket": 1500,
+                "thread": 1,
+                "verbose": 0,
+            }
+            model = fasttext.train_supervised(str(text), **{**base, **options})
+            if quantise:
+                model.quantize(input=str(text), thread=1, **quantise)
+            model.save_model(str(path))
+        return path
+
+    return build
+
+
+def array(texts: list[str]) -> pa.Array:
+    return pa.array(texts, pa.large_string())
+
+
+TEXTS = [line.split(" ", 1)[1] for line in sentences(120, 9, seed=8)] + [
+    "",
+    " ",
+    "\n",
+    "never seen words at all",
+    "two\nlines\r\nand\ttabs\x0b\x0c\x00\x01x\x7fy",
+    "a </s> b c d",
+    "__label__l1 abc",
+    "__label__unknown abc",
+    "__label__ __label_",
+    "x" * 5000,
+    "é" * 300 + " " + "漢" * 300,
+    " ".join(["abc def"] * 4000),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_labels_and_scores_are_those_of_the_package(variant: str, make: Callable[[str], Path]) -> None:
+    path = str(make(variant))
+    own, package = fasttext_model.load(path), fasttext_model.PackageModel(path)
+    assert isinstance(own, fasttext_model.NativeModel)
+    assert own.labels == package.labels
+    label, score = own.best(array(TEXTS))
+    expected_label, expected_score = package.best(array(TEXTS))
+    np.testing.assert_array_equal(label, expected_label)
+    np.testing.assert_allclose(score, expected_score, rtol=0, atol=1e-6)
+    every = range(len(own.labels))
+    found, expected = own.scores(array(TEXTS), every), package.scores(array(TEXTS), every)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["tree", "pruned", "ova", "softmax-wide"])
+@given(text=st.text(max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_judged_as_by_the_package(variant: str, make: Callable[[str], Path], text: str) -> None:
+    path = str(make(variant))
+    own, package = fasttext_model.load(path), fasttext_model.PackageModel(path)
+    label, score = own.best(array([text]))
+    expected_label, expected_score = package.best(array([text]))
+    assert label.tolist() == expected_label.tolist()
+    assert abs(float(score[0]) - float(expected_score[0])) <= 1e-6
+
+
+def test_the_package_itself_is_asked_through_its_public_predict(make: Callable[[str], Path]) -> None:
+    path = str(make("tree"))
+    public = fasttext.load_model(path)
+    own = fasttext_model.load(path)
+    label, score = own.best(array(TEXTS))
+    for i, text in enumerate(TEXTS):
+        names, values = public.predict([fasttext_model.clean(text)])
+        assert own.labels[label[i]] == names[0][0]
+        assert abs(score[i] - min(float(values[0][0]), 1.0)) <= 1e-6
+
+
+def test_a_text_is_cut_after_max_chars_characters(make: Callable[[str], Path]) -> None:
+    own = fasttext_model.load(str(make("tree")))
+    texts = ["漢字 abc àéî" * 30, "abcdef" * 50, "short"]
+    for limit in (1, 7, 100):
+        cut = own.best(array([text[:limit] for text in texts]))
+        np.testing.assert_array_equal(own.best(array(texts), limit)[0], cut[0])
+        np.testing.assert_array_equal(own.best(array(texts), limit)[1], cut[1])
+
+
+def test_slices_and_empty_arrays_are_read_where_they_lie(make: Callable[[str], Path]) -> None:
+    own = fasttext_model.load(str(make("softmax")))
+    whole = own.best(array(TEXTS))
+    part = own.best(array(TEXTS).slice(7, 20))
+    np.testing.assert_array_equal(part[0], whole[0][7:27])
+    np.testing.assert_array_equal(part[1], whole[1][7:27])
+    assert own.best(array([]))[0].shape == (0,)
+    assert own.scores(array([]), [0, 1]).shape == (0, 2)
+
+
+def test_equal_scores_are_decided_as_by_the_package(tmp_path: Path) -> None:
+    text = tmp_path / "ties.txt"
+    text.write_text("\n".join(f"__label__l{i} same words" for i in range(8)) + "\n")
+    for loss in ("softmax", "hs", "ova"):
+        model = fasttext.train_supervised(
+            str(text), loss=loss, dim=4, epoch=1, lr=0.0, bucket=10, thread=1, verbose=0, minCount=1
+        )
+        path = str(tmp_path / f"{loss}.bin")
+        model.save_model(path)
+        own, package = fasttext_model.load(path), fasttext_model.PackageModel(path)
+        assert (
+            own.best(array(["same words", "same"]))[0].tolist()
+            == package.best(array(["same words", "same"]))[0].tolist()
+        )
+
+
+def test_documents_beyond_the_short_way_keep_their_scores(make: Callable[[str], Path]) -> None:
+    path = str(make("softmax-wide"))
+    words = [line.split(" ", 1)[1] for line in sentences(3000, 2, seed=5)]
+    texts = [" ".join(words[:n]) for n in (60, 90, 120, 1000, 3000)]  # from about 1,500 to 100,000 features
+    own, package = fasttext_model.load(path), fasttext_model.PackageModel(path)
+    found, expected = own.scores(array(texts), [0, 1], 10**6), package.scores(array(texts), [0, 1], 10**6)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_model_is_loaded_once_until_its_file_changes(make: Callable[[str], Path]) -> None:
+    path = make("plain")
+    first = fasttext_model.load(str(path))
+    assert fasttext_model.load(str(path)) is first
+    path.write_bytes(path.read_bytes() + b" ")
+    assert fasttext_model.load(str(path)) is not first
+
+
+def test_what_the_reader_does_not_know_is_left_to_the_package(
+    make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: str) -> fasttext_format.Loaded:
+        raise fasttext_format.Unsupported("a new kind")
+
+    path = make("quantised")
+    expected = fasttext_model.load(str(path)).best(array(TEXTS))
+    monkeypatch.setattr(fasttext_format, "read", refuse)
+    path.write_bytes(path.read_bytes() + b" ")  # another stamp, so that it is loaded again
+    again = fasttext_model.load(str(path))
+    assert isinstance(again, fasttext_model.PackageModel)
+    assert "a new kind" in caplog.text
+    np.testing.assert_array_equal(again.best(array(TEXTS))[0], expected[0])
+
+
+def test_a_file_that_is_no_classifier_is_refused_with_its_path(tmp_path: Path) -> None:
+    for name, content in (("empty.bin", b""), ("text.bin", b"not a model at all" * 50)):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(RecipeError, match=name):
+            fasttext_model.load(str(path))
+
+
+def test_word_vectors_are_refused(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("some words here\n" * 40)
+    model = fasttext.train_unsupervised(str(text), dim=4, bucket=100, thread=1, verbose=0, minCount=1)
+    model.save_model(str(tmp_path / "vectors.bin"))
+    with pytest.raises(RecipeError, match="word vectors"):
+        fasttext_model.load(str(tmp_path / "vectors.bin"))
+
+
+@given(h=st.integers(0, 2**32 - 1), bucket=st.integers(1, 2**31 - 1))
+@settings(max_examples=300, deadline=None)
+def test_a_bucket_is_the_remainder_of_the_hash(h: int, bucket: int) -> None:
+    sizes = fasttext_format.sizes(minn=0, maxn=0, bucket=bucket, word_ngrams=1, words=0, kept=None)
+    assert fasttext_features.bucket_of(sizes, np.uint32(h)) == h % bucket
+
+
+def test_the_published_model_answers_as_by_the_package() -> None:
+    try:
+        path = models.resolve("fasttext:lid.176.ftz")
+    except RecipeError:
+        pytest.skip("lid.176.ftz is not on this machine")
+    own, package = fasttext_model.load(path), fasttext_model.PackageModel(path)
+    texts = array(
+        [*TEXTS, "This is plainly English.", "Das ist Deutsch.", "これは日本語です。", "Ceci est français."]
+    )
+    label, score = own.best(texts)
+    expected_label, expected_score = package.best(texts)
+    np.testing.assert_array_equal(label, expected_label)
+    np.testing.assert_allclose(score, expected_score, rtol=0, atol=1e-6)
