@@ -92,9 +92,9 @@ def check(run: RunFolder, name: str, tally: DatasetTally) -> None:
     )
     if not (tally.rows.documents == rows == tally.kept.documents + dropped):
         raise LedgerError(
-            f"the funnel of {name} does not close: {rows:,} rows in the manifest, {tally.rows.documents:,} in "
-            f"the ledger, {tally.kept.documents:,} kept + {dropped:,} dropped. Delete the ledger folder and run "
-            "again."
+            f"the funnel of {name} does not close: {rows:,} rows in the manifest, "
+            f"{tally.rows.documents:,} in the ledger, {tally.kept.documents:,} kept + {dropped:,} dropped. "
+            "Delete the ledger folder and run again."
         )
     written = (run.mix_manifest.get("datasets") or {}).get(name) or {}
     for what, mine in (("documents", tally.mix.documents), ("tokens", tally.mix.tokens)):

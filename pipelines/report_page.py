@@ -20,6 +20,7 @@ from pipelines.report_text import visible
 
 COLOURS = 8  # classes c0 … c7 of the style sheet
 HEAT = 9  # classes h0 … h9
+NOTHING = "n/a"
 
 
 def render(report: dict[str, Any]) -> str:
@@ -37,14 +38,16 @@ def render(report: dict[str, Any]) -> str:
         share_curve=_share_curve,
         similarity_chart=_similarity_chart,
         bar=_bar,
+        two_bars=_two_bars,
+        has_memory=any(s.get("peak_memory_bytes") for s in (report["timings"] or {}).get("stages", [])),
         heat=_heat,
     )
     template = environment.get_template("report_template.html")
     return template.render(
         r=report,
         policy=policy,
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
+        style=Markup(style),
+        script=Markup(script),
         findings=findings(report),
     )
 
@@ -55,8 +58,8 @@ def findings(report: dict[str, Any]) -> list[str]:
     rows, kept = total["rows"], total["kept"]
     found = [
         f"{kept['documents']:,} of {rows['documents']:,} documents survive "
-        f"({_percent(kept['documents'], rows['documents'])}; {_percent(kept['tokens'], rows['tokens'])} of the "
-        f"tokens). Tokens are {report['tokens_are']}."
+        f"({_percent(kept['documents'], rows['documents'])}), with {_percent(kept['tokens'], rows['tokens'])} "
+        f"of the tokens. Tokens are {report['tokens_are']}."
     ]
     drops = [(s["stage"], r, a["documents"]) for s in total["stages"] for r, a in s["dropped"].items()]
     if drops:
@@ -104,9 +107,9 @@ def _environment() -> jinja2.Environment:
         finalize=_finalize,
     )
     environment.filters.update(
-        n=lambda v: "–" if v is None else f"{v:,}",
+        n=lambda v: NOTHING if v is None else f"{v:,}",
         short=_short,
-        num=lambda v: "–" if v is None else number(float(v)),
+        num=lambda v: NOTHING if v is None else number(float(v)),
         size=_size,
         seconds=_seconds,
     )
@@ -150,6 +153,11 @@ def _bar(value: float, whole: float, kind: str, title: str) -> Markup:
     return report_charts.bar([Part(kind, value, title)], whole, title)
 
 
+def _two_bars(kept: float, dropped: float, whole: float) -> Markup:
+    parts = [Part("kept", kept, f"kept: {kept:,}"), Part("lost", dropped, f"dropped: {dropped:,}")]
+    return report_charts.bar(parts, whole, "; ".join(p.title for p in parts))
+
+
 def _score_chart(entry: dict[str, Any]) -> Markup:
     markers = [
         (entry[key], f"{key} {number(entry[key])}")
@@ -191,7 +199,7 @@ def _heat(share: float) -> str:
 
 def _percent(part: float, whole: float) -> str:
     if not whole:
-        return "–"
+        return NOTHING
     share = 100 * part / whole
     if part and share < 0.05:
         return "< 0.1 %"
@@ -201,7 +209,7 @@ def _percent(part: float, whole: float) -> str:
 def _short(value: float | None) -> str:
     """Return a large number with its unit: 12.3 M."""
     if value is None:
-        return "–"
+        return NOTHING
     for limit, unit in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e4, " k")):
         if abs(value) >= limit:
             return f"{value / (1e3 if unit == ' k' else limit):.1f}{unit}"
@@ -210,7 +218,7 @@ def _short(value: float | None) -> str:
 
 def _size(value: float | None) -> str:
     if value is None:
-        return "–"
+        return NOTHING
     for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if value >= limit:
             return f"{value / limit:.1f} {unit}"
@@ -219,7 +227,7 @@ def _size(value: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     if value is None:
-        return "–"
+        return NOTHING
     if value < 60:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
