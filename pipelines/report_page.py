@@ -58,15 +58,14 @@ def findings(report: dict[str, Any]) -> list[str]:
     rows, kept = total["rows"], total["kept"]
     found = [
         f"{kept['documents']:,} of {rows['documents']:,} documents survive "
-        f"({_percent(kept['documents'], rows['documents'])}), with {_percent(kept['tokens'], rows['tokens'])} "
-        f"of the tokens. Tokens are {report['tokens_are']}."
+        f"({_percent(kept['documents'], rows['documents'])}), with "
+        f"{_percent(kept['tokens'], rows['tokens'])} of the tokens. Tokens are {report['tokens_are']}."
     ]
     drops = [(s["stage"], r, a["documents"]) for s in total["stages"] for r, a in s["dropped"].items()]
     if drops:
         stage, reason, documents = max(drops, key=lambda d: d[2])
         found.append(
-            f"Most documents go at {stage} ({reason}): {documents:,}, "
-            f"{_percent(documents, rows['documents'])} of all."
+            f"Most documents go at {stage} ({reason}): {documents:,}, {_percent(documents, rows['documents'])} of all."
         )
     found += _overlap_finding(report)
     mix = report["mix"]
@@ -74,8 +73,7 @@ def findings(report: dict[str, Any]) -> list[str]:
     for name, entry in mix["datasets"].items():
         if entry["shortfall_tokens"]:
             found.append(
-                f"{name} falls {entry['shortfall_tokens']:,} tokens short of its target of "
-                f"{entry['target_tokens']:,}."
+                f"{name} falls {entry['shortfall_tokens']:,} tokens short of its target of {entry['target_tokens']:,}."
             )
     if report["quarantine"]["problems"]:
         found.append(f"{report['quarantine']['problems']:,} problems of unreadable input were set aside.")
@@ -160,9 +158,7 @@ def _two_bars(kept: float, dropped: float, whole: float) -> Markup:
 
 def _score_chart(entry: dict[str, Any]) -> Markup:
     markers = [
-        (entry[key], f"{key} {number(entry[key])}")
-        for key in ("min_score", "max_score")
-        if entry[key] is not None
+        (entry[key], f"{key} {number(entry[key])}") for key in ("min_score", "max_score") if entry[key] is not None
     ]
     whole = all(e == int(e) for e in entry["edges"]) and len(entry["edges"]) > 2
     layers = [Series("kept", "kept", entry["kept"]), Series("lost", "dropped", entry["dropped"])]
@@ -172,11 +168,7 @@ def _score_chart(entry: dict[str, Any]) -> Markup:
 
 def _share_curve(entry: dict[str, Any]) -> Markup:
     points = [(t["threshold"], t["share"]) for t in entry["thresholds"]]
-    markers = (
-        []
-        if entry["min_score"] is None
-        else [(entry["min_score"], f"min_score {number(entry['min_score'])}")]
-    )
+    markers = [] if entry["min_score"] is None else [(entry["min_score"], f"min_score {number(entry['min_score'])}")]
     return report_charts.curve(points, markers, f"share kept at other thresholds of stage {entry['stage']}")
 
 
