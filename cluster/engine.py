@@ -84,9 +84,7 @@ class DaskEngine:
             raise
         return [results[i] for i in range(len(tasks))]
 
-    def _submit(
-        self, function: Callable[[T], R], index: int, task: T, position: dict[str, int], pending: Any
-    ) -> None:
+    def _submit(self, function: Callable[[T], R], index: int, task: T, position: dict[str, int], pending: Any) -> None:
         future = self._client.submit(function, task, pure=False)
         position[future.key] = index
         pending.add(future)

@@ -109,9 +109,7 @@ def _read(hop: Exchange, receive: Receive, sources: int, destination: int) -> No
     batches: list[pa.RecordBatch] = []
     for index in range(sources):
         reader = open_arrow(storage.join(hop.folder, hop._map_name(index)))
-        batches.extend(
-            reader.get_batch(i) for i in range(destination, reader.num_record_batches, hop.destinations)
-        )
+        batches.extend(reader.get_batch(i) for i in range(destination, reader.num_record_batches, hop.destinations))
     result = receive(destination, pa.Table.from_batches(batches, schema=hop.schema))
     if result is not None:
         write_arrow(storage.join(hop.folder, _out_name(destination)), result)

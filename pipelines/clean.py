@@ -42,9 +42,7 @@ def _live(run: Run) -> set[str]:
         if isinstance(stage, DedupStage):
             live.add(run.decisions(index).folder)
     near = storage.join(run.root, "facts", "near_dedup")
-    return live | {
-        storage.join(near, name) for name in storage.names(near)
-    }  # verified pairs serve any threshold
+    return live | {storage.join(near, name) for name in storage.names(near)}  # verified pairs serve any threshold
 
 
 def _stale(run: Run, live: set[str]) -> list[str]:

@@ -101,9 +101,7 @@ def fetch(package: Package, cache: Path) -> Path | None:
         return None
     actual = hashlib.sha256(found[0].read_bytes()).hexdigest()
     if actual != package.sha256:
-        raise ValueError(
-            f"{found[0]} has SHA-256 {actual}, expected {package.sha256}. Delete the file and try again."
-        )
+        raise ValueError(f"{found[0]} has SHA-256 {actual}, expected {package.sha256}. Delete the file and try again.")
     return found[0]
 
 

@@ -39,9 +39,7 @@ def export(run_dir: str, stage: str, out: str) -> int:
             writer.write_table(table)
             rows += table.num_rows
         if writer is None:
-            raise RecipeError(
-                f"stage {stage} applies to no document of {run_dir}, so there are no facts to export."
-            )
+            raise RecipeError(f"stage {stage} applies to no document of {run_dir}, so there are no facts to export.")
         writer.close()
     return rows
 

@@ -105,9 +105,7 @@ def parts(run: Run, output: Output, text_bytes: Sequence[int]) -> list[Part]:
     return found
 
 
-def materialize(
-    engine: Engine, job: Job, text_bytes: Sequence[int], exchange_root: str
-) -> dict[str, list[MixFile]]:
+def materialize(engine: Engine, job: Job, text_bytes: Sequence[int], exchange_root: str) -> dict[str, list[MixFile]]:
     """Write the mix; return the files of each dataset."""
     _start_over_if_other(job)
     todo = parts(job.run, job.output, text_bytes)
@@ -267,9 +265,7 @@ def documents(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.T
         _check(found.view, here, batch.table)
         mine = facts.take(pa.array(at))
         table = _assemble(job, schema, batch.table, mine)
-        keys = _keys(
-            job, h1[here], found.view.doc_ids[here], held[here], array(mine, "num_tokens"), number[here]
-        )
+        keys = _keys(job, h1[here], found.view.doc_ids[here], held[here], array(mine, "num_tokens"), number[here])
         yield _repeat(job, table, keys, number[here], h1[here])
 
 
@@ -335,10 +331,8 @@ def _assemble(job: Job, schema: pa.Schema, read: pa.Table, facts: pa.Table) -> p
         source = f"column:{name}"
         if source not in read.schema.names:
             source = f"column:{name.removeprefix('input_')}"
-        column = (
-            own.get(name) if name in own else read.column(source if source in read.schema.names else "text")
-        )
-        columns.append(column.cast(kind))
+        column = own[name] if name in own else read.column(source if source in read.schema.names else "text")
+        columns.append(column if column.type == kind else conform(whole(column), kind))
     return pa.table(columns, schema=schema)
 
 

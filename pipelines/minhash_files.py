@@ -85,10 +85,9 @@ def _write_one(stage: MinHash, dataset: Dataset, found: Found, out: str, number:
         storage.commit(storage.join(out, name)) as file,
         pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
-        for batch in read_piece(
-            dataset, Piece(shard=shard, start=0, stop=layout.rows), ["text", "id"], path=staging
-        ):
-            writer.write_table(_signatures(stage, schema, batch.table, batch.status))
+        columns = ["text", "id", f"column:{dataset.columns.text}"]
+        for batch in read_piece(dataset, Piece(shard=shard, start=0, stop=layout.rows), columns, path=staging):
+            writer.write_table(_signatures(stage, schema, batch))
     if staging:
         storage.remove(staging)
     return layout.rows

@@ -77,9 +77,7 @@ class Recipe:
 
     def to_data(self) -> dict[str, Any]:
         """Return the recipe as plain data, every default written out."""
-        sections = {
-            name: getattr(self, name).model_dump(mode="json") for name in ("mix", "output", "cluster")
-        }
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in ("mix", "output", "cluster")}
         return {
             "name": self.name,
             "seed": self.seed,
@@ -94,9 +92,7 @@ class Recipe:
     def to_yaml(self) -> str:
         """Return the recipe as YAML that loads to an equal recipe."""
         head = f"# winnow recipe, data format {DATA_FORMAT}, digest {self.digest()}\n"
-        return head + str(
-            yaml.dump(self.to_data(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-        )
+        return head + str(yaml.dump(self.to_data(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that address all that can change the result (not `cluster`)."""
@@ -144,9 +140,7 @@ def load_data(data: Mapping[str, Any], source: str) -> Recipe:
 def builtin_names() -> list[str]:
     """Return the names of the recipes that come with winnow."""
     folder = resources.files("pipelines") / "recipes"
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def _read(source: str) -> tuple[str, str]:
@@ -240,9 +234,7 @@ def _place(entries: list[Any], part: str, override: str) -> int:
         if len(found) == 1:
             return found[0]
         if found:
-            raise RecipeError(
-                f"--set {override}: {part} is used {len(found)} times; name it by position or `name`."
-            )
+            raise RecipeError(f"--set {override}: {part} is used {len(found)} times; name it by position or `name`.")
     names = [str(e.get("name") or e.get("use")) for e in entries if isinstance(e, dict)]
     raise RecipeError(f"--set {override}: no stage is called {part!r}; there are {', '.join(names)}.")
 
@@ -292,9 +284,7 @@ def _check_stages(sections: Sections, stages: tuple[Stage, ...], problems: Probl
     for i, stage in enumerate(stages):
         path: Path = ("stages", i)
         if stage.name in seen:
-            problems.add(
-                path, f"is called {stage.name} like stages[{seen[stage.name]}]. Give one of them a name."
-            )
+            problems.add(path, f"is called {stage.name} like stages[{seen[stage.name]}]. Give one of them a name.")
         seen[stage.name] = i
         for key in ("datasets", "protect"):
             for name in getattr(stage, key, ()):
@@ -314,9 +304,7 @@ def _check_near_dedup(stage: Stage, slots: dict[str, int], path: Path, problems:
     width = slots[wanted] if wanted else list(slots.values())[-1]
     bands, rows = getattr(stage, "bands", None), getattr(stage, "rows_per_band", None)
     if bands and rows and bands * rows > width:
-        problems.add(
-            (*path, "bands"), f"x rows_per_band is {bands * rows}, more than num_permutations ({width})."
-        )
+        problems.add((*path, "bands"), f"x rows_per_band is {bands * rows}, more than num_permutations ({width}).")
 
 
 def schema() -> dict[str, Any]:

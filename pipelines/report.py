@@ -86,10 +86,7 @@ def count(run: RunFolder) -> Tally:
 def check(run: RunFolder, name: str, tally: DatasetTally) -> None:
     """Raise LedgerError unless rows in = kept + dropped, and the mix is what the ledger says."""
     dropped = sum((a.documents for a in tally.dropped.values()), 0)
-    rows = (
-        pc.sum(run.manifest.filter(pc.equal(run.manifest.column("dataset"), name)).column("rows")).as_py()
-        or 0
-    )
+    rows = pc.sum(run.manifest.filter(pc.equal(run.manifest.column("dataset"), name)).column("rows")).as_py() or 0
     if not (tally.rows.documents == rows == tally.kept.documents + dropped):
         raise LedgerError(
             f"the funnel of {name} does not close: {rows:,} rows in the manifest, "
@@ -108,9 +105,7 @@ def check(run: RunFolder, name: str, tally: DatasetTally) -> None:
 def tokens_are(run: RunFolder) -> str:
     """Say whether tokens were counted or estimated."""
     counted = (run.recipe.get("mix") or {}).get("tokenizer")
-    return str(
-        run.mix_manifest.get("tokens_are") or ("counted" if counted else "estimated as UTF-8 bytes / 4")
-    )
+    return str(run.mix_manifest.get("tokens_are") or ("counted" if counted else "estimated as UTF-8 bytes / 4"))
 
 
 def funnel(run: RunFolder, dataset: str | None, tally: DatasetTally) -> dict[str, Any]:
@@ -211,9 +206,7 @@ def _overlap(run: RunFolder, tally: Tally) -> dict[str, Any]:
         "datasets": names,
         "all": matrix(None),
         "stages": {stage: matrix(stage) for stage in _in_order(run, tally.dedup)},
-        "shared_groups": [
-            {"datasets": list(pair), "groups": number} for pair, number in sorted(tally.shared.items())
-        ],
+        "shared_groups": [{"datasets": list(pair), "groups": number} for pair, number in sorted(tally.shared.items())],
     }
 
 
@@ -231,6 +224,7 @@ def _similarities(stage: str, tally: Tally) -> dict[str, Any]:
         "dropped": mine.similarity.tolist(),
         "kinds": dict(sorted(mine.kinds.items())),
         "without_similarity": mine.unknown,
+        "below_one": mine.below_one,
         "below_threshold": mine.below,
     }
 

@@ -8,6 +8,7 @@ so text keeps its size. Guarantees: every label is escaped; every mark has a tit
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,9 +90,7 @@ def histogram(
             if height:
                 title = f"{where}: {layer.counts[i]:,} {layer.name}"
                 y -= height
-                marks.append(
-                    _rect(layer.kind, 100 * (a - low) / span, y, 100 * (b - a) / span, height, title)
-                )
+                marks.append(_rect(layer.kind, 100 * (a - low) / span, y, 100 * (b - a) / span, height, title))
     for position, text in markers:
         marks.append(_marker(100 * (position - low) / span, text))
     marks += _ticks(edges, low, span, whole_numbers)
@@ -141,9 +140,7 @@ def _rect(kind: str, x: float, y: float, width: float, height: float, title: str
 
 
 def _grid(top: str) -> list[str]:
-    lines = [
-        f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (0.5, HEIGHT / 2, HEIGHT - 0.5)
-    ]
+    lines = [f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (0.5, HEIGHT / 2, HEIGHT - 0.5)]
     return [*lines, f'<text class="tick" x="2" y="12">{_text(top)}</text>']
 
 
@@ -158,14 +155,21 @@ def _marker(x: float, label: str) -> str:
 
 
 def _ticks(edges: Sequence[float], low: float, span: float, whole_numbers: bool) -> list[str]:
-    """Return about five labels below the axis, at edges; below the middle of the bin for whole numbers."""
-    places = [(e + (0.5 if whole_numbers else 0.0), e) for e in (edges[:-1] if whole_numbers else edges)]
-    step = max(1, -(-(len(places) - 1) // 5))
+    """Return about five labels below the axis; below the middle of the bin for whole numbers."""
+    step = _step(span)
+    first = math.ceil(low / step - 1e-9)
+    values = [round((first + i) * step, 10) for i in range(int((low + span) / step + 1e-9) - first + 1)]
+    if whole_numbers:
+        values = [v for v in values if v == int(v) and v < edges[-1]]
     ticks = []
-    for at, value in places[::step]:
-        x = 100 * (at - low) / span
+    for value in values:
+        x = 100 * (value + (0.5 if whole_numbers else 0.0) - low) / span
         anchor = "start" if x < 3 else "end" if x > 97 else "middle"
-        ticks.append(
-            f'<text class="tick" x="{x:.2f}%" y="{HEIGHT + 16}" text-anchor="{anchor}">{number(value)}</text>'
-        )
+        ticks.append(f'<text class="tick" x="{x:.2f}%" y="{HEIGHT + 16}" text-anchor="{anchor}">{number(value)}</text>')
     return ticks
+
+
+def _step(span: float) -> float:
+    """Return 1, 2 or 5 times a power of ten that divides the span into four to ten."""
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    return max(power * factor for factor in (1, 2, 5) if power * factor <= span / 4 * (1 + 1e-9))

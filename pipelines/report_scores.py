@@ -25,9 +25,7 @@ from stages.base import array
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 BINS = 40
-NEAR = (
-    0.01  # of the range of scores: a document this near to a threshold may fall on the other side elsewhere
-)
+NEAR = 0.01  # of the range of scores: a document this near to a threshold may fall on the other side elsewhere
 LANGUAGES = 25  # shown by name, the rest in one line
 UNNAMED = "(not recorded)"
 FACTS, SIDE = "facts", "ledger and mix"
@@ -156,9 +154,7 @@ class _Scores:
             "unscored": self.unscored,
             "near_threshold": self.near,
             "near_margin": NEAR * float(self.edges[-1] - self.edges[0]),
-            "thresholds": [
-                {"threshold": t, "documents": n, "share": n / judged if judged else 0.0} for t, n in sweep
-            ],
+            "thresholds": [{"threshold": t, "documents": n, "share": n / judged if judged else 0.0} for t, n in sweep],
         }
 
 
@@ -253,9 +249,7 @@ def _from_files(run: RunFolder) -> Iterator[Judged]:
                     yield _judged(stage, dataset, table, score, "language", False)
 
 
-def _judged(
-    stage: StageInfo, dataset: str, table: pa.Table, value: str, language: str | None, dropped: bool
-) -> Judged:
+def _judged(stage: StageInfo, dataset: str, table: pa.Table, value: str, language: str | None, dropped: bool) -> Judged:
     languages = None
     if stage.use == "language_id":
         languages = _strings(table, language) if language else pa.nulls(table.num_rows, pa.string())

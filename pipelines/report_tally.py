@@ -105,6 +105,7 @@ class DedupTally:
     similarity: I64 = field(default_factory=lambda: np.zeros(SIMILARITY_BINS, np.int64))
     kinds: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unknown: int = 0  # dropped without a similarity
+    below_one: int = 0  # similar, but not equal
     below: int = 0  # below the threshold, as an estimate may be
     thresholds: set[float] = field(default_factory=set)
     nearest: Smallest = field(default_factory=lambda: Smallest(PAIRS // 2))
@@ -117,12 +118,8 @@ class Tally:
 
     datasets: dict[str, DatasetTally] = field(default_factory=lambda: defaultdict(DatasetTally))
     dedup: dict[str, DedupTally] = field(default_factory=lambda: defaultdict(DedupTally))
-    samples: dict[tuple[str, str], Smallest] = field(
-        default_factory=lambda: defaultdict(lambda: Smallest(SAMPLES))
-    )
-    groups: I64 = field(
-        default_factory=lambda: np.zeros((len(GROUP_SIZES), 2), np.int64)
-    )  # groups, documents
+    samples: dict[tuple[str, str], Smallest] = field(default_factory=lambda: defaultdict(lambda: Smallest(SAMPLES)))
+    groups: I64 = field(default_factory=lambda: np.zeros((len(GROUP_SIZES), 2), np.int64))  # groups, documents
     largest: Smallest = field(default_factory=lambda: Smallest(LARGEST))
     shared: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # groups with both
 
@@ -158,6 +155,7 @@ class Tally:
         at = np.minimum((similarity[known] * SIMILARITY_BINS).astype(np.int64), SIMILARITY_BINS - 1)
         mine.similarity += np.bincount(at, minlength=SIMILARITY_BINS)
         mine.unknown += int((~known).sum())
+        mine.below_one += int((similarity < 1).sum())
         mine.below += int((similarity < threshold.astype(np.float32)).sum())
         mine.thresholds.update(np.unique(threshold[~np.isnan(threshold)]).tolist())
         for entry in pc.value_counts(lost.column("similarity_kind")).to_pylist():

@@ -15,9 +15,7 @@ DIFF_WORDS = 1500  # of each text: SequenceMatcher is quadratic at worst
 CONTEXT = 12  # equal words shown on either side of a difference
 _WORDS = re.compile(r"\S+\s*|\s+")
 _PICTURES = {c: 0x2400 + c for c in range(32) if c not in (9, 10)} | {127: 0x2421}  # U+2400: control pictures
-_UNSHOWN = dict.fromkeys(
-    (*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\N{REPLACEMENT CHARACTER}"
-)
+_UNSHOWN = dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\N{REPLACEMENT CHARACTER}")
 _BIDI = {c: f"[U+{c:04X}]" for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 _TABLE: dict[int, Any] = {**_PICTURES, **_UNSHOWN, **_BIDI, 0x2028: "\n", 0x2029: "\n"}
 

@@ -122,9 +122,7 @@ class RunFolder:
             rest = {k: v for k, v in entry.items() if k not in ("use", "name", "datasets")}
             name = str(entry.get("name") or entry["use"])
             found.append(
-                StageInfo(
-                    name=name, use=entry["use"], datasets=tuple(entry.get("datasets") or ()), parameters=rest
-                )
+                StageInfo(name=name, use=entry["use"], datasets=tuple(entry.get("datasets") or ()), parameters=rest)
             )
         return found
 
@@ -189,9 +187,7 @@ class RunFolder:
 
     def _check_dataset(self, dataset: str | None) -> None:
         if dataset is not None and dataset not in self.datasets:
-            raise RecipeError(
-                f"no dataset is called {dataset!r} in {self.root}; there are {', '.join(self.datasets)}."
-            )
+            raise RecipeError(f"no dataset is called {dataset!r} in {self.root}; there are {', '.join(self.datasets)}.")
 
     def rows(self, doc_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         """Return the ledger rows of these documents by doc_id; ids the ledger does not hold are left out.
@@ -321,9 +317,7 @@ def _from_input(job: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
     where = staged(job, shard)
     wanted = np.array(rows, np.int64)
     found: dict[int, Document] = {}
-    for batch in read_piece(
-        job.dataset(shard.dataset), piece, ["text", "id", "url"], path=where, rows=wanted
-    ):
+    for batch in read_piece(job.dataset(shard.dataset), piece, ["text", "id", "url"], path=where, rows=wanted):
         for row, values in zip(batch.rows.tolist(), batch.table.to_pylist(), strict=True):
             doc = (ordinal << 32) + row
             found[doc] = Document(doc_id=doc, **values)

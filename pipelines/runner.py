@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from cluster import local, storage
 from cluster.engine import Engine
@@ -31,7 +31,7 @@ from stages.freeze import freeze
 from stages.ledger import Tally
 from stages.mixing import Mix, Portion, portions
 from stages.read import Read
-from stages.run import Run
+from stages.run import Run, View
 from stages.tokens import CountTokens
 
 OWN_COLUMNS = {"text", "id", "url"}
@@ -185,13 +185,9 @@ def run(
     """
     job = build(recipe, run_dir, sample)
     out = output or output_of(recipe)
-    job = dataclasses.replace(
-        job, extra_columns=tuple(sorted({*job.extra_columns, *out.columns} - OWN_COLUMNS))
-    )
+    job = dataclasses.replace(job, extra_columns=tuple(sorted({*job.extra_columns, *out.columns} - OWN_COLUMNS)))
     if until is not None and until not in [s.name for s in job.stages]:
-        raise RecipeError(
-            f"no stage is called {until!r}; there are {', '.join(s.name for s in recipe.stages)}."
-        )
+        raise RecipeError(f"no stage is called {until!r}; there are {', '.join(s.name for s in recipe.stages)}.")
     with _only_one(job.root):
         _write_lock(recipe, job.root, sample)
         engine = Watched(local.start(cluster_of(recipe, workers)), progress or silent())
@@ -385,6 +381,33 @@ def reopen(run_dir: str) -> tuple[Recipe, Run]:
     options = json.loads(storage.read_bytes(storage.join(root, "facts", "options.json")))
     job = build(recipe, root, options["sample"])
     return recipe, dataclasses.replace(job, manifest_digest=frozen.digest)
+
+
+def sample_of(run_dir: str) -> float | None:
+    """Return the `--sample` a run folder was made with."""
+    path = storage.join(run_dir, "facts", "options.json")
+    if not storage.exists(path):
+        return None
+    return cast("float | None", json.loads(storage.read_bytes(path))["sample"])
+
+
+def limit_of(run_dir: str) -> int | None:
+    """Return the `--limit` a run folder was made with."""
+    path = storage.join(run_dir, "facts", "inputs.json")
+    return cast("int | None", json.loads(storage.read_bytes(path))["limit"]) if storage.exists(path) else None
+
+
+def stage_counts(run_dir: str, name: str) -> dict[str, int]:
+    """Return how many documents a stage judged and dropped."""
+    _, job = reopen(run_dir)
+    index = job.index(name)
+    judged = dropped = 0
+    for bundle in job.manifest.bundles:
+        if job.stages[index].applies_to(bundle.dataset):
+            view = View(job, bundle)
+            judged += int(view.live(index).sum())
+            dropped += int(view.decided(index)[1].dropped.sum())
+    return {"judged": judged, "dropped": dropped}
 
 
 @contextlib.contextmanager

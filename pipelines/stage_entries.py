@@ -7,7 +7,6 @@ silent conversion; every problem is noted with its key path.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import types
 import typing
@@ -98,14 +97,12 @@ def _nearby(cls: type[Stage], key: str, value: object) -> str:
     return ""
 
 
-@functools.cache
 def parameter_types(cls: type[Stage]) -> dict[str, Any]:
     """Return the type of every parameter, in the order of the dataclass, `name` and `datasets` first."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
-@functools.cache
 def _adapter(cls: type[Stage], key: str) -> TypeAdapter[Any]:
     return TypeAdapter(parameter_types(cls)[key])
 
@@ -148,7 +145,5 @@ def stage_schemas(names: Mapping[str, str]) -> list[dict[str, Any]]:
                     schema[word] = f.metadata[bound]
             default = json.loads(json.dumps(f.default if f.default is not dataclasses.MISSING else None))
             properties[f.name] = {**schema, "description": f.metadata.get("help", ""), "default": default}
-        found.append(
-            {"type": "object", "properties": properties, "required": ["use"], "additionalProperties": False}
-        )
+        found.append({"type": "object", "properties": properties, "required": ["use"], "additionalProperties": False})
     return found

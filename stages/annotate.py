@@ -155,8 +155,7 @@ def _check_status(batch: Batch, path: str) -> None:
 def quarantine(root: str, name: str, problems: list[Problem]) -> None:
     """Write down what could not be read: path, row or byte offset, error."""
     lines = [
-        json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error})
-        for p in problems
+        json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error}) for p in problems
     ]
     storage.write_bytes(storage.join(root, "quarantine", f"{name}.jsonl"), ("\n".join(lines) + "\n").encode())
 
@@ -179,9 +178,7 @@ def _pass(run: Run, tracks: list[_Track], offset: int, batch: Batch) -> int:
     return count
 
 
-def _annotate(
-    run: Run, track: _Track, batch: Batch, need: BoolArray
-) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+def _annotate(run: Run, track: _Track, batch: Batch, need: BoolArray) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Return new facts and the batch rows they are for."""
     where = np.flatnonzero(need)
     if track.index == 0:

@@ -127,9 +127,7 @@ def choose(found: Sequence[Found], count: int, seed: int) -> list[Found]:
 # --- sampling --------------------------------------------------------------------------------------------
 
 
-def _sample(
-    dataset: Dataset, chosen: list[Found], rows: int, seed: int, report: DatasetCheck
-) -> Iterator[Batch]:
+def _sample(dataset: Dataset, chosen: list[Found], rows: int, seed: int, report: DatasetCheck) -> Iterator[Batch]:
     """Yield batches of about `rows` rows of every shard; note columns and problems on the way."""
     rng = random.Random(seed)
     known_rows = known_bytes = 0
@@ -205,9 +203,7 @@ def _line_samples(file: Found, rows: int, rng: random.Random) -> Iterator[jsonl.
                 yield from _first(iter([(offset + len(lines[0]) + 1, lines[1:])]), rows // 2)
 
 
-def _whole_lines(
-    stream: staging.Stream, file: Found, rows: int, report: DatasetCheck
-) -> Iterator[jsonl.Lines]:
+def _whole_lines(stream: staging.Stream, file: Found, rows: int, report: DatasetCheck) -> Iterator[jsonl.Lines]:
     for block in _first(stream.lines(), rows):
         if stream.error is None:  # else it is the line that was cut
             yield block
@@ -253,9 +249,7 @@ def _note_columns(dataset: Dataset, file: Found, schema: pa.Schema, report: Data
         missing = sorted(set(report.columns) - set(seen))
         changed = [n for n in seen if report.columns.get(n, seen[n]) != seen[n]]
         if missing:
-            report.warnings.append(
-                f"{file.within} lacks columns that other shards have: {', '.join(missing)}."
-            )
+            report.warnings.append(f"{file.within} lacks columns that other shards have: {', '.join(missing)}.")
         report.warnings.extend(
             f"{file.within}: column {n!r} is {seen[n]}, elsewhere {report.columns[n]}." for n in changed
         )
@@ -318,9 +312,7 @@ def _lengths(batches: list[Batch], status: np.ndarray[Any, np.dtype[np.uint8]], 
 def _ids(batches: list[Batch], report: DatasetCheck) -> None:
     if not any(column.role == "id" for column in report.mapped):
         return
-    ids = pa.chunked_array(
-        [c for batch in batches for c in batch.table.column("id").chunks], pa.large_string()
-    )
+    ids = pa.chunked_array([c for batch in batches for c in batch.table.column("id").chunks], pa.large_string())
     report.ids_null = ids.null_count
     report.ids_sampled = len(ids) - ids.null_count
     report.ids_repeated = report.ids_sampled - len(pc.unique(ids.drop_null()))

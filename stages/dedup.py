@@ -195,9 +195,7 @@ def _write_group(run: Run, index: int, group: int, table: pa.Table) -> None:
                 pa.array(row[first:last].astype(np.uint32)),
                 *(part.column(n) for n in DECISIONS.names[1:]),
             ]
-            run.decisions(index).write(
-                bundle, run.reading(bundle.dataset), pa.table(columns, schema=DECISIONS)
-            )
+            run.decisions(index).write(bundle, run.reading(bundle.dataset), pa.table(columns, schema=DECISIONS))
 
 
 def complete(run: Run, index: int) -> bool:

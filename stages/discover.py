@@ -102,9 +102,7 @@ def _matches(dataset: Dataset, path: str) -> list[_Match]:
     try:
         found = list(_local(path) if storage.is_local(path) else _remote(path))
     except ImportError as error:
-        raise RecipeError(
-            f"dataset {dataset.name}: {path} needs a package that is not installed ({error})."
-        ) from error
+        raise RecipeError(f"dataset {dataset.name}: {path} needs a package that is not installed ({error}).") from error
     explicit = len(found) == 1 and not _is_wild(path) and found[0].path.endswith(path.rsplit("/", 1)[-1])
     visible = found if explicit else [match for match in found if not _hidden(match)]
     usable = [match for match in visible if shard_format(match.path, _loose(dataset, match, explicit, path))]
@@ -140,13 +138,9 @@ def _local(path: str) -> Iterator[_Match]:
     """Yield the files that a local path stands for."""
     plain = storage.local_path(path)
     if os.path.exists(plain):  # a name that holds a bracket is no pattern
-        found, root = (
-            ([plain], os.path.dirname(plain)) if os.path.isfile(plain) else (list(_walk(plain)), plain)
-        )
+        found, root = ([plain], os.path.dirname(plain)) if os.path.isfile(plain) else (list(_walk(plain)), plain)
     elif _is_wild(plain):
-        found = [
-            f for hit in glob.glob(plain, recursive=True) for f in ([hit] if os.path.isfile(hit) else [])
-        ]
+        found = [f for hit in glob.glob(plain, recursive=True) for f in ([hit] if os.path.isfile(hit) else [])]
         root = _fixed(plain)
     else:
         return
@@ -198,8 +192,7 @@ def _name_within(dataset: Dataset, matches: list[_Match]) -> list[Found]:
         above = _above([m.root for m in matches])
         names = {m.path: m.path[len(above) :].strip("/") for m in matches}
     found = [
-        Found(path=m.path, within=names[m.path], bytes=m.bytes, format=str(_format(dataset, m.path)))
-        for m in matches
+        Found(path=m.path, within=names[m.path], bytes=m.bytes, format=str(_format(dataset, m.path))) for m in matches
     ]
     return sorted(found, key=lambda f: (f.within, f.path))
 
@@ -264,8 +257,5 @@ def stat_token(path: str) -> str:
         return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
     fs, inner = storage.filesystem(path)
     info = fs.info(inner)
-    marks = [
-        info.get(key)
-        for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
-    ]
+    marks = [info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")]
     return "-".join([str(info.get("size")), *(str(mark) for mark in marks if mark is not None)])

@@ -58,9 +58,7 @@ class NormalisedHash(ShardStage):
 class ExactDedup(DedupStage):
     """Reads content hashes / Writes representatives / Drops copies of a better-placed document."""
 
-    normalise: str = param(
-        "none", "what to even out before texts are compared", fact=True, choices=NORMALISATIONS
-    )
+    normalise: str = param("none", "what to even out before texts are compared", fact=True, choices=NORMALISATIONS)
 
     use: ClassVar[str] = "exact_dedup"
     summary: ClassVar[str] = "drop documents whose text is a copy of another's"

@@ -150,9 +150,7 @@ def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
         layout = count_and_layout(dataset, file.path)
     if layout.problem:
         _report(run, dataset, file, layout)
-    return Inspected(
-        dataset=dataset.name, found=file, fingerprint=mark, token=stat_token(file.path), layout=layout
-    )
+    return Inspected(dataset=dataset.name, found=file, fingerprint=mark, token=stat_token(file.path), layout=layout)
 
 
 def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:

@@ -52,9 +52,7 @@ class LanguageId(ShardStage):
 
     def validate(self) -> None:
         if not self.model.startswith(SPEC) or self.model == SPEC:
-            raise self.error(
-                "model", self.model, "fasttext:NAME or fasttext:PATH", "For instance fasttext:lid.176.ftz"
-            )
+            raise self.error("model", self.model, "fasttext:NAME or fasttext:PATH", "For instance fasttext:lid.176.ftz")
         for code in self.languages:
             self._tag("languages", code)
         self.scores_by_language()
@@ -75,9 +73,7 @@ class LanguageId(ShardStage):
             except ValueError:
                 value = float("nan")
             if not 0 <= value <= 1:
-                raise self.error(
-                    "thresholds", pair, "LANGUAGE:SCORE with a score in [0, 1]", "For instance en:0.65"
-                )
+                raise self.error("thresholds", pair, "LANGUAGE:SCORE with a score in [0, 1]", "For instance en:0.65")
             found[self._tag("thresholds", code)] = value
         return found
 

@@ -258,7 +258,7 @@ def _lookup(keys: I64, values: I64, wanted: I64) -> I64:
 
 
 def group_columns(run: Run, position: int, found: Outcome) -> tuple[pa.Array, pa.Array]:
-    """Return group_size and group_datasets of a bundle's rows: null where dropped, alone where nothing was lost to it."""
+    """Return group_size and group_datasets of a bundle's rows, null where dropped; 1 where nothing was lost to it."""
     groups = lineage.groups_of(run, run.manifest.group_at(position))
     doc = found.view.doc_ids
     at = _lookup(array(groups, "doc").astype(np.int64), np.arange(groups.num_rows, dtype=np.int64), doc)

@@ -56,9 +56,7 @@ def trace(engine: Engine, run: Run) -> None:
     groups = len(run.manifest.groups)
     sources: list[tuple[int, str | None]] = [(g, None) for g in range(groups)]
     for turn in range(rounds):
-        hop = Exchange(
-            folder=_folder(run, f"chase-{turn}"), destinations=groups, schema=MESSAGES, route="destination"
-        )
+        hop = Exchange(folder=_folder(run, f"chase-{turn}"), destinations=groups, schema=MESSAGES, route="destination")
         out = hop.run(engine, sources, partial(_emit, run), partial(_follow, run))
         sources = [(g, path) for g, path in enumerate(out) if path]
     chases = [_folder(run, f"chase-{turn}") for turn in range(rounds)]
@@ -152,7 +150,7 @@ def _count_groups(run: Run, chases: list[str], group: int) -> None:
     doc, survivor = doc[survivor >= 0], survivor[survivor >= 0]
     names = [d.name for d in run.datasets]
     order = np.argsort(survivor, kind="stable")
-    winners, starts, sizes = np.unique(survivor[order], return_index=True, return_counts=True)
+    winners, sizes = np.unique(survivor[order], return_counts=True)
     counts = np.zeros((len(winners), len(names)), np.int64)
     which = np.repeat(np.arange(len(winners)), sizes)
     np.add.at(counts, (which, _dataset_numbers(run, names, doc[order])), 1)

@@ -195,11 +195,7 @@ def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
 def write(root: str, manifest: Manifest) -> None:
     """Commit bundles first, the manifest last: a manifest that exists is complete."""
     number = {s.ordinal: i for i, s in enumerate(manifest.shards)}
-    rows = [
-        (b.number, b.dataset, number[p.shard.ordinal], p.start, p.stop)
-        for b in manifest.bundles
-        for p in b.pieces
-    ]
+    rows = [(b.number, b.dataset, number[p.shard.ordinal], p.start, p.stop) for b in manifest.bundles for p in b.pieces]
     storage.write_bytes(_bundles_path(root), json.dumps(rows).encode())
     table = pa.Table.from_pylist(
         [{name: getattr(s, name) for name in MANIFEST_SCHEMA.names} for s in manifest.shards],
@@ -225,9 +221,7 @@ def read(root: str) -> Manifest | None:
         table = pq.read_table(file)
     shards = tuple(Shard(**row) for row in table.to_pylist())
     if not storage.exists(_bundles_path(root)):
-        raise LedgerError(
-            f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder."
-        )
+        raise LedgerError(f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder.")
     pieces: dict[tuple[int, str], list[Piece]] = {}
     for number, dataset, position, start, stop in json.loads(storage.read_bytes(_bundles_path(root))):
         piece = Piece(shard=shards[position], start=start, stop=stop)
@@ -249,6 +243,4 @@ def check_limits(shards: Sequence[Shard]) -> None:
     """Refuse what doc_id cannot address."""
     for shard in shards:
         if shard.rows >= MAX_ROWS or shard.ordinal >= MAX_ORDINAL:
-            raise LedgerError(
-                f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed."
-            )
+            raise LedgerError(f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed.")

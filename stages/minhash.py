@@ -35,9 +35,7 @@ class MinHash(ShardStage):
     hash_seed: int | None = param(None, "Murmur seed (parameters: explicit)", fact=True, ge=0)
     a: tuple[int, ...] = param((), "multipliers (parameters: explicit)", fact=True)
     b: tuple[int, ...] = param((), "addends (parameters: explicit)", fact=True)
-    shingles: str = param(
-        "characters", "what a shingle is made of", fact=True, choices=("characters", "words")
-    )
+    shingles: str = param("characters", "what a shingle is made of", fact=True, choices=("characters", "words"))
     normalise: str = param("none", "what to even out before hashing", fact=True, choices=NORMALISATIONS)
     max_shingles: int = param(
         MAX_SHINGLES, "longer texts are sampled down to about this many shingles", fact=True, ge=1

@@ -95,9 +95,7 @@ def _total(mix: Mix, survivors: Mapping[str, tuple[int, int]], weights: Mapping[
     if mix.target_tokens is not None:
         return mix.target_tokens
     if mix.weights is None or not mix.weights:
-        return (
-            math.inf if not survivors else sum(t * mix.epochs_allowed(n) for n, (_, t) in survivors.items())
-        )
+        return math.inf if not survivors else sum(t * mix.epochs_allowed(n) for n, (_, t) in survivors.items())
     whole = sum(weights.values())
     limits = [t * mix.epochs_allowed(n) * whole / weights[n] for n, (_, t) in survivors.items() if weights[n]]
     return min(limits, default=0.0)

@@ -142,9 +142,7 @@ def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
         for path in buckets:
             if path:
                 table = read_arrow(path)
-                centre, doc = _stars(
-                    array(table, "key").astype(np.uint64), array(table, "doc").astype(np.int64)
-                )
+                centre, doc = _stars(array(table, "key").astype(np.uint64), array(table, "doc").astype(np.int64))
                 left.append(centre)
                 right.append(doc)
         docs = np.unique(np.concatenate(right))

@@ -43,9 +43,7 @@ class NearDedup(DedupStage):
         choices=("representative", "component"),
     )
     further_tries: int = param(3, "kept bucket members tried after the first one", ge=0)
-    max_component: int | None = param(
-        None, "stop if more documents than this are connected", ge=2, guard=True
-    )
+    max_component: int | None = param(None, "stop if more documents than this are connected", ge=2, guard=True)
     signatures: str = param("", "name of the minhash stage to use (default: the nearest one before)")
 
     use: ClassVar[str] = "near_dedup"
@@ -58,9 +56,7 @@ class NearDedup(DedupStage):
 
     def validate(self) -> None:
         if self.jaccard_threshold is None and self.verify != "none":
-            raise self.error(
-                "jaccard_threshold", None, "a number in [0, 1] unless verify is none", "Try 0.8."
-            )
+            raise self.error("jaccard_threshold", None, "a number in [0, 1] unless verify is none", "Try 0.8.")
         if (self.bands is None) != (self.rows_per_band is None):
             raise self.error("bands and rows_per_band", (self.bands, self.rows_per_band), "given together")
         if self.bands is None and self.jaccard_threshold is None:

@@ -108,9 +108,7 @@ def _buckets(table: pa.Table, doc: I64) -> tuple[I64, I64]:
     """Return bucket starts (buckets + 1,) and members as positions in `doc` (members,)."""
     bucket = array(table, "bucket")
     starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
-    return np.r_[starts, len(bucket)].astype(np.int64), np.searchsorted(
-        doc, array(table, "doc").astype(np.int64)
-    )
+    return np.r_[starts, len(bucket)].astype(np.int64), np.searchsorted(doc, array(table, "doc").astype(np.int64))
 
 
 class Judge:
@@ -193,9 +191,7 @@ def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int)
         schema=WANTED,
         route="destination",
     )
-    opened = [
-        (d, path) for d in range(destinations) if storage.exists(path := _open_path(run, index, turn, d))
-    ]
+    opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(run, index, turn, d))]
     lists = wanted.run(engine, opened, partial(_emit_wanted, run), _receive_wanted)
     texts = Exchange(
         folder=run.exchange_folder(index, f"texts-{turn}"),
@@ -204,9 +200,7 @@ def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int)
         route="destination",
     )
     sources = [(group, path) for group, path in enumerate(lists) if path]
-    return texts.run(
-        engine, sources, partial(_emit_texts, run, index), partial(_receive_texts, run, index, turn)
-    )
+    return texts.run(engine, sources, partial(_emit_texts, run, index), partial(_receive_texts, run, index, turn))
 
 
 def _emit_wanted(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
@@ -247,9 +241,7 @@ def _receive_texts(run: Run, index: int, turn: int, d: int, table: pa.Table) -> 
     table = table.combine_chunks()
     doc = array(table, "doc").astype(np.int64)
     order = np.argsort(doc)
-    left, right = (
-        order[np.searchsorted(doc[order], array(pairs, s).astype(np.int64))] for s in ("left", "right")
-    )
+    left, right = (order[np.searchsorted(doc[order], array(pairs, s).astype(np.int64))] for s in ("left", "right"))
     how = minhash_stage(run, index)
     data, offsets = buffers(whole(table.column("text")))
     value = exact_pairs(data, offsets, left, right, how.shingle_width, words=how.shingles == "words")

@@ -75,9 +75,7 @@ def _check_footer(file: pq.ParquetFile) -> None:
     list(file.schema_arrow.names)  # decodes them
     rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     if min(rows, default=0) < 0 or sum(rows) != file.metadata.num_rows:
-        raise pa.ArrowInvalid(
-            f"the footer names {file.metadata.num_rows} rows, its row groups hold {sum(rows)}"
-        )
+        raise pa.ArrowInvalid(f"the footer names {file.metadata.num_rows} rows, its row groups hold {sum(rows)}")
 
 
 def _remote(path: str) -> BinaryIO:
@@ -101,8 +99,7 @@ def corruption(path: str) -> Iterator[None]:
 def unreachable(path: str, error: OSError) -> ShardError:
     """Build the error of a file that cannot be opened or read now, though it may be whole."""
     return ShardError(
-        f"{path} cannot be read: {error.strerror or error}. Check that it is there and that every "
-        "worker may read it."
+        f"{path} cannot be read: {error.strerror or error}. Check that it is there and that every worker may read it."
     )
 
 
@@ -157,9 +154,7 @@ def missing(role: str, path: str, names: Sequence[str], dataset: str) -> str:
     shown = ", ".join(names[:40]) + (" …" if len(names) > 40 else "")
     remedy = f"set datasets.{dataset}.columns.{role} in the recipe" if role in ("text", "id", "url") else ""
     remedy = remedy or "name one of these where the recipe names it"
-    wanted = f"column {path!r}" + (
-        f" (mapped to {role})" if role != path and not role.startswith(COLUMN) else ""
-    )
+    wanted = f"column {path!r}" + (f" (mapped to {role})" if role != path and not role.startswith(COLUMN) else "")
     return f"{wanted} does not exist; the file has {shown or 'no columns'}; {remedy}"
 
 

@@ -43,7 +43,9 @@ class Quality(ShardStage):
     min_score: float | None = param(None, "drop documents with a lower score")
     max_score: float | None = param(None, "drop documents with a higher score")
     keep_labels: tuple[str, ...] = param((), "keep only documents with one of these labels")
-    positive_label: str = param("", "fastText label whose probability is the score", fact=True)
+    positive_label: str = param(
+        "", "label whose probability is the score (default: the one named hq, high …)", fact=True
+    )
     max_chars: int | None = param(None, "judge a longer text by its first characters", fact=True, ge=1)
 
     def validate(self) -> None:
@@ -71,9 +73,7 @@ class Quality(ShardStage):
             return self.schema.empty_table()
         if self._column:
             return self._from_column(documents.column(self.model))
-        settings = quality.Settings(
-            spec=self.model, positive_label=self.positive_label, max_chars=self.max_chars
-        )
+        settings = quality.Settings(spec=self.model, positive_label=self.positive_label, max_chars=self.max_chars)
         model = quality.load(settings)
         scores = model.score(documents.column("text").combine_chunks())
         value = pa.array(scores.value, pa.float64(), from_pandas=True)  # NaN becomes null

@@ -22,7 +22,7 @@ from stages.read import Read
 from stages.shard import Bundle, Dataset, Shard
 from stages.sidecar import Sidecars, expand
 
-COMPRESSED = (".gz", ".zst")  # not seekable: staged once as Parquet
+COMPRESSED = (".gz", ".zst", ".zstd")  # not seekable: staged once as Parquet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +68,7 @@ class Run:
         return Sidecars(storage.join(self.root, "decisions", stage.name, self.decision_digest(index)))
 
     def exchange_folder(self, index: int, hop: str) -> str:
-        return storage.join(
-            self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop
-        )
+        return storage.join(self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop)
 
     def decision_digest(self, index: int) -> str:
         """Digest of all that an exchange stage's verdicts depend on.
@@ -123,9 +121,7 @@ class View:
         """Return a stage's facts for these bundle rows. Raises LedgerError if one is not covered."""
         stage = self.run.stages[index]
         table = self.read if index == 0 else self.run.facts(stage).read(self.bundle, self.reading, columns)
-        return expand(
-            table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}"
-        )
+        return expand(table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}")
 
     def live(self, index: int) -> BoolArray:
         """Return which rows are alive before stage `index`, (rows,) bool."""

@@ -88,7 +88,6 @@ class Bundle:
     def doc_ids(self) -> npt.NDArray[np.int64]:
         """Return the doc_id of every row, shape (rows,)."""
         parts = [
-            (np.int64(p.shard.ordinal) << ROW_BITS) + np.arange(p.start, p.stop, dtype=np.int64)
-            for p in self.pieces
+            (np.int64(p.shard.ordinal) << ROW_BITS) + np.arange(p.start, p.stop, dtype=np.int64) for p in self.pieces
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)

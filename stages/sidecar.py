@@ -61,9 +61,7 @@ class Sidecars:
         """Return all parts as one table sorted by `row`. Raises LedgerError when it does not fit."""
         paths = self.parts(bundle, reading)
         if not paths:
-            raise LedgerError(
-                f"sidecar {self.path(bundle, reading)} is missing; `winnow run` again makes it."
-            )
+            raise LedgerError(f"sidecar {self.path(bundle, reading)} is missing; `winnow run` again makes it.")
         tables = [self._open(path, bundle, columns) for path in paths]
         if len(tables) == 1:
             return tables[0]
@@ -78,13 +76,9 @@ class Sidecars:
         except (pa.ArrowInvalid, OSError) as error:
             raise LedgerError(f"sidecar {path} cannot be read ({error}); delete it and run again.") from error
         if metadata.get(_FORMAT) != str(DATA_FORMAT).encode():
-            raise LedgerError(
-                f"sidecar {path} has format {metadata.get(_FORMAT)!r}, this winnow reads {DATA_FORMAT}."
-            )
+            raise LedgerError(f"sidecar {path} has format {metadata.get(_FORMAT)!r}, this winnow reads {DATA_FORMAT}.")
         if int(metadata.get(_ROWS, b"-1")) != bundle.rows:
-            raise LedgerError(
-                f"sidecar {path} is for {metadata.get(_ROWS)!r} rows, the manifest says {bundle.rows}."
-            )
+            raise LedgerError(f"sidecar {path} is for {metadata.get(_ROWS)!r} rows, the manifest says {bundle.rows}.")
         return table if columns is None else table.select(["row", *columns])
 
 
@@ -106,9 +100,7 @@ def _metadata(bundle: Bundle) -> dict[bytes, bytes]:
     return {_FORMAT: str(DATA_FORMAT).encode(), _ROWS: str(bundle.rows).encode()}
 
 
-def expand(
-    rows: npt.NDArray[np.uint32], values: pa.Table, wanted: npt.NDArray[np.int64], what: str
-) -> pa.Table:
+def expand(rows: npt.NDArray[np.uint32], values: pa.Table, wanted: npt.NDArray[np.int64], what: str) -> pa.Table:
     """Return `values` for the `wanted` bundle rows. Raises LedgerError if one is not covered."""
     position = np.searchsorted(rows, wanted)
     if len(wanted) and (position[-1] >= len(rows) or not np.array_equal(rows[position], wanted)):

@@ -74,11 +74,7 @@ class Stream:
                         return
                     data = b""
                     if member.eof:
-                        data = (
-                            member.unused_data.lstrip(b"\0")
-                            if self.kind == "jsonl.gz"
-                            else member.unused_data
-                        )
+                        data = member.unused_data.lstrip(b"\0") if self.kind == "jsonl.gz" else member.unused_data
                         member = None
             if member is not None:
                 self._fault = "the compressed file is truncated"
@@ -105,9 +101,7 @@ def _batches(request: Request, stream: Stream) -> Iterator[Batch]:
         if row >= stop:
             return
     if stop < EVERY_LINE:
-        yield from parquet.lost(
-            request, row, stop, jsonl.empty(request), stream.error or "the file is shorter"
-        )
+        yield from parquet.lost(request, row, stop, jsonl.empty(request), stream.error or "the file is shorter")
 
 
 def read_stream(request: Request) -> Iterator[Batch]:
@@ -117,9 +111,7 @@ def read_stream(request: Request) -> Iterator[Batch]:
 
 
 def _whole(dataset: Dataset, path: str, columns: tuple[str, ...]) -> Request:
-    shard = Shard(
-        ordinal=0, dataset=dataset.name, path=path, within="", rows=EVERY_LINE, bytes=0, fingerprint=""
-    )
+    shard = Shard(ordinal=0, dataset=dataset.name, path=path, within="", rows=EVERY_LINE, bytes=0, fingerprint="")
     piece = Piece(shard=shard, start=0, stop=EVERY_LINE)
     return Request(dataset, piece, path, columns, CHUNK_BYTES, None)
 
@@ -172,9 +164,7 @@ def stage_compressed(
     return Layout(rows, groups, _problem(dataset, stream, rows))
 
 
-def _write_groups(
-    writer: pq.ParquetWriter, schema: pa.Schema, batches: Iterator[Batch]
-) -> list[tuple[int, int]]:
+def _write_groups(writer: pq.ParquetWriter, schema: pa.Schema, batches: Iterator[Batch]) -> list[tuple[int, int]]:
     groups: list[tuple[int, int]] = []
     parts: list[pa.Table] = []
     size = 0
@@ -224,9 +214,7 @@ def staged_columns(path: str) -> list[str]:
 
 def read_staged(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches from its staged copy; see `reading.read_piece`."""
-    stored = {
-        name: f"{COLUMN}{RAW}{name[len(COLUMN) :]}" for name in request.columns if name.startswith(COLUMN)
-    }
+    stored = {name: f"{COLUMN}{RAW}{name[len(COLUMN) :]}" for name in request.columns if name.startswith(COLUMN)}
     own = [COLUMN + name for name, _ in OWN]
     plain = [name for name in request.columns if not name.startswith(COLUMN)]
     dataset = replace(request.dataset, columns=Columns(text="text", id="id", url="url"))
@@ -244,16 +232,13 @@ def _from_stage(request: Request, batch: Batch, stored: dict[str, str]) -> Batch
             "Remove it and run again: it is made anew."
         )
     columns = [
-        from_json(parse_json(batch.table.column(stored[name])))
-        if name in stored
-        else batch.table.column(name)
+        from_json(parse_json(batch.table.column(stored[name]))) if name in stored else batch.table.column(name)
         for name in request.columns
     ]
     rows = batch.rows
     at = np.flatnonzero(errors.is_valid().to_numpy())
     problems = tuple(
-        Problem(request.piece.shard.path, int(rows[i]), offsets[int(i)].as_py(), errors[int(i)].as_py())
-        for i in at
+        Problem(request.piece.shard.path, int(rows[i]), offsets[int(i)].as_py(), errors[int(i)].as_py()) for i in at
     )
     table = pa.table(columns, names=list(request.columns))
     found = np.asarray(status.to_numpy()).astype(np.uint8)

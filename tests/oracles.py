@@ -24,9 +24,7 @@ def representatives(
     A document is dropped iff a kept and eligible one before it, among the first 1 + further_tries of
     such in a bucket they share, is similar to it.
     """
-    mine: list[set[int]] = [
-        {b for b, members in enumerate(buckets) if m in members} for m in range(len(dataset))
-    ]
+    mine: list[set[int]] = [{b for b, members in enumerate(buckets) if m in members} for m in range(len(dataset))]
     seats: list[list[int]] = [[] for _ in buckets]
     lost_to: list[int | None] = []
     for m in range(len(dataset)):
@@ -69,9 +67,7 @@ def component_survivors(
         group = [m for m in range(len(dataset)) if component[m] == name]
         best = next((m for m in group if eligible[m]), None)
         for m in group:
-            saved = (
-                m == best or protected[m] or (keep_all and best is not None and dataset[m] == dataset[best])
-            )
+            saved = m == best or protected[m] or (keep_all and best is not None and dataset[m] == dataset[best])
             if best is not None and not saved:
                 lost_to[m] = best
     return lost_to

@@ -126,9 +126,7 @@ def test_null_texts_and_id_faults_are_counted(tmp_path: Path) -> None:
     assert len(report.warnings) == 3
 
 
-def test_a_long_file_of_lines_is_sampled_in_two_places(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_file_of_lines_is_sampled_in_two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "PARSE_BYTES", 2000)
     lines(tmp_path, "a.jsonl", documents(500))
     report = check(tmp_path, sample_rows=20)

@@ -117,9 +117,7 @@ def test_the_fingerprint_sees_every_byte_of_a_small_file(tmp_path: Path) -> None
     assert fingerprint(str(path), 1000) != first
 
 
-def test_the_fingerprint_of_a_large_file_sees_ends_and_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_fingerprint_of_a_large_file_sees_ends_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discover, "WHOLE_BYTES", 1000)
     monkeypatch.setattr(discover, "SAMPLE_BYTES", 10)
     path = tmp_path / "x"
@@ -140,9 +138,7 @@ def test_the_stat_token_changes_when_a_file_is_written_again(root: str, tmp_path
 
 
 def test_presets_know_their_files_and_unknown_names_are_errors() -> None:
-    assert PRESETS["dclm"].expects(
-        "global-shard_01_of_10/local-shard_0_of_10/shard_00000000_processed.jsonl.zst"
-    )
+    assert PRESETS["dclm"].expects("global-shard_01_of_10/local-shard_0_of_10/shard_00000000_processed.jsonl.zst")
     assert PRESETS["fineweb-edu"].expects("data/CC-MAIN-2020-05/train-00000-of-00002.parquet")
     assert PRESETS["dolma"].expects("cc_en_head-0000.json.gz")
     assert PRESETS["zyda1"].expects("data/zyda_no_starcoder/zyda_c4-en/train-00000-of-00001.parquet")

@@ -42,9 +42,7 @@ def sentences(count: int, labels: int, seed: int = 3) -> list[str]:
     for i in range(count):
         label = i % labels if i < labels else int(labels * rng.random() ** 2)
         mine = words[label % len(words)]
-        picked = [
-            rng.choice(mine if rng.random() < 0.7 else rng.choice(words)) for _ in range(rng.randint(1, 25))
-        ]
+        picked = [rng.choice(mine if rng.random() < 0.7 else rng.choice(words)) for _ in range(rng.randint(1, 25))]
         lines.append(f"__label__l{label} {' '.join(picked)}")
     return lines
 
@@ -235,9 +233,7 @@ def test_the_published_model_answers_as_by_the_package() -> None:
     except RecipeError:
         pytest.skip("lid.176.ftz is not on this machine")
     own, package = fasttext_model.load(path), fasttext_model.PackageModel(path)
-    texts = array(
-        [*TEXTS, "This is plainly English.", "Das ist Deutsch.", "これは日本語です。", "Ceci est français."]
-    )
+    texts = array([*TEXTS, "This is plainly English.", "Das ist Deutsch.", "これは日本語です。", "Ceci est français."])
     label, score = own.best(texts)
     expected_label, expected_score = package.best(texts)
     np.testing.assert_array_equal(label, expected_label)

@@ -13,9 +13,7 @@ from stages.kernels.hashing import buffers
 from stages.kernels.minhash import nemo_parameters, signatures, slots8
 
 PIECES = st.sampled_from(["a", "b", "é", "日", "🙂", " ", "\n", "\u3000", "word ", "zwei ", "\u00a0"])
-TEXTS = st.lists(
-    st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=40).map("".join)), min_size=1, max_size=6
-)
+TEXTS = st.lists(st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=40).map("".join)), min_size=1, max_size=6)
 
 
 def shingle_set(text: str, width: int, words: bool) -> set[object]:
@@ -32,9 +30,7 @@ def true_jaccard(a: set[object], b: set[object]) -> float:
 @pytest.mark.parametrize("words", [False, True])
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, st.integers(1, 9), st.data())
-def test_exact_similarity_equals_python_sets(
-    words: bool, texts: list[str], width: int, data: st.DataObject
-) -> None:
+def test_exact_similarity_equals_python_sets(words: bool, texts: list[str], width: int, data: st.DataObject) -> None:
     index = st.integers(0, len(texts) - 1)
     pairs = data.draw(st.lists(st.tuples(index, index), max_size=20))
     left, right = [u for u, _ in pairs], [v for _, v in pairs]

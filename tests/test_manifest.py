@@ -33,10 +33,7 @@ groups = st.lists(st.tuples(st.integers(1, 90_000), st.integers(1, 60 << 20)), m
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("ab"), groups), max_size=8))
 def test_bundles_hold_every_row_once_and_stay_small(files: list[tuple[str, list[tuple[int, int]]]]) -> None:
-    cuts = [
-        Cut(shard=shard(i, sum(r for r, _ in g), d), row_groups=tuple(g))
-        for i, (d, g) in enumerate(sorted(files))
-    ]
+    cuts = [Cut(shard=shard(i, sum(r for r, _ in g), d), row_groups=tuple(g)) for i, (d, g) in enumerate(sorted(files))]
     bundles = bundle(cuts, 0)
     docs = np.concatenate([b.doc_ids() for b in bundles]) if bundles else np.empty(0, np.int64)
     assert len(docs) == len(np.unique(docs)) == sum(c.shard.rows for c in cuts)
@@ -47,13 +44,8 @@ def test_bundles_hold_every_row_once_and_stay_small(files: list[tuple[str, list[
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("ab"), groups), min_size=1, max_size=8), st.data())
-def test_a_document_is_found_where_it_lies(
-    files: list[tuple[str, list[tuple[int, int]]]], data: st.DataObject
-) -> None:
-    cuts = [
-        Cut(shard=shard(i, sum(r for r, _ in g), d), row_groups=tuple(g))
-        for i, (d, g) in enumerate(sorted(files))
-    ]
+def test_a_document_is_found_where_it_lies(files: list[tuple[str, list[tuple[int, int]]]], data: st.DataObject) -> None:
+    cuts = [Cut(shard=shard(i, sum(r for r, _ in g), d), row_groups=tuple(g)) for i, (d, g) in enumerate(sorted(files))]
     whole = Manifest(tuple(c.shard for c in cuts), tuple(bundle(cuts, 0)))
     docs = [b.doc_ids() for b in whole.bundles]
     position = data.draw(st.integers(0, len(docs) - 1))

@@ -108,9 +108,7 @@ def slow_words(text: str, family: Parameters, width: int) -> list[int]:
 def families(bits: int) -> st.SearchStrategy[Parameters]:
     number = st.integers(0, (1 << bits) - 1)
     lists = st.lists(st.tuples(number, number), min_size=1, max_size=19)
-    return st.builds(
-        lambda seed, ab: explicit(seed, [a for a, _ in ab], [b for _, b in ab], bits), number, lists
-    )
+    return st.builds(lambda seed, ab: explicit(seed, [a for a, _ in ab], [b for _, b in ab], bits), number, lists)
 
 
 def computed(texts: list[str], family: Parameters, width: int, **options: Any) -> list[list[int]]:
@@ -233,9 +231,7 @@ def test_no_rows_give_no_signatures_and_empty_texts_give_zeros() -> None:
 @pytest.mark.parametrize("cap", [1, 10, 100, 250])
 def test_long_texts_are_sampled_by_the_stated_rule(bits: int, cap: int) -> None:
     family = nemo_parameters(5, 3, bits)
-    texts = [
-        "".join(chr(97 + (i * i * 7 + i * k) % 23) for i in range(n)) for k, n in enumerate((90, 300, 999))
-    ]
+    texts = ["".join(chr(97 + (i * i * 7 + i * k) % 23) for i in range(n)) for k, n in enumerate((90, 300, 999))]
     texts.append("é" + texts[2])
     for text, row in zip(texts, computed(texts, family, 5, max_shingles=cap), strict=True):
         windows, m = shingles(text, 5), 1

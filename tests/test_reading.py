@@ -95,9 +95,7 @@ def source(root: str | Path, kind: str, documents: list[Any], *, extra: tuple[st
     return raw(root, kind, pack(lines_of(documents), kind), extra=extra)
 
 
-def raw(
-    root: str | Path, kind: str, data: bytes, *, extra: tuple[str, ...] = (), stage: bool = True
-) -> Source:
+def raw(root: str | Path, kind: str, data: bytes, *, extra: tuple[str, ...] = (), stage: bool = True) -> Source:
     path = f"{root}/docs.{kind}"
     with fsspec.open(path, "wb") as file:
         file.write(data)
@@ -190,9 +188,7 @@ def test_pieces_in_any_cut_give_the_whole(tmp_path: Path, texts: list[str | None
         made = source(tmp_path, kind, documents)
         made.staged = made.staged if staged else None
         batches = [
-            b
-            for start, stop in itertools.pairwise(edges)
-            for b in made.read(start=start, stop=stop, batch_bytes=size)
+            b for start, stop in itertools.pairwise(edges) for b in made.read(start=start, stop=stop, batch_bytes=size)
         ]
         rows, status, numbers = together(batches)
         assert numbers == list(range(len(texts)))
@@ -209,16 +205,12 @@ def test_wanted_rows_are_those_of_the_whole(tmp_path: Path, data: Any) -> None:
     for kind in FORMATS:
         made = source(tmp_path, kind, documents)
         made.staged = made.staged if staged else None
-        rows, _, numbers = together(
-            made.read(rows=wanted, batch_bytes=data.draw(st.sampled_from([1, 1 << 20])))
-        )
+        rows, _, numbers = together(made.read(rows=wanted, batch_bytes=data.draw(st.sampled_from([1, 1 << 20]))))
         assert numbers == wanted.tolist()
         assert [r["id"] for r in rows] == [str(i) for i in wanted]
 
 
-def test_rows_far_apart_are_reached_through_the_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_far_apart_are_reached_through_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonl, "BLOCK", 64)
     documents = [{"text": f"document {i}", "id": str(i), "meta": {}} for i in range(500)]
     made = source(tmp_path, "jsonl", documents)
@@ -445,11 +437,7 @@ def test_every_bad_line_has_its_reason_and_its_byte_offset(tmp_path: Path, kind:
     batches = made.read()
     assert statuses(batches) == [reason for _, reason in BAD_LINES]
     found = {p.row: p for b in batches for p in b.problems}
-    bad = [
-        i
-        for i, (_, reason) in enumerate(BAD_LINES)
-        if reason in ("invalid_json", "invalid_utf8", "wrong_type")
-    ]
+    bad = [i for i, (_, reason) in enumerate(BAD_LINES) if reason in ("invalid_json", "invalid_utf8", "wrong_type")]
     assert sorted(found) == bad
     for row in bad:
         assert found[row].byte_offset == sum(len(line) + 1 for line in lines[:row])

@@ -199,9 +199,7 @@ def test_another_threshold_hashes_nothing_again_and_equals_a_new_run(tmp_path: P
     facts = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts" / "minhash").rglob("*.arrow")}
     other = [{**s, "jaccard_threshold": 0.5} if s is NEAR else s for s in STAGES]
     again = run(tmp_path / "run", paths, other)
-    assert facts == {
-        p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts" / "minhash").rglob("*.arrow")
-    }
+    assert facts == {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts" / "minhash").rglob("*.arrow")}
     assert again.equals(run(tmp_path / "new", paths, other))
 
 

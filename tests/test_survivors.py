@@ -19,9 +19,7 @@ I64 = npt.NDArray[np.int64]
 @st.composite
 def situations(draw: st.DrawFn) -> dict[str, Any]:
     n = draw(st.integers(1, 12))
-    buckets = (
-        draw(st.lists(st.sets(st.integers(0, n - 1), min_size=2, max_size=n), max_size=6)) if n > 1 else []
-    )
+    buckets = draw(st.lists(st.sets(st.integers(0, n - 1), min_size=2, max_size=n), max_size=6)) if n > 1 else []
     dataset = sorted(draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
     return {
         "buckets": [sorted(b) for b in buckets],
@@ -47,8 +45,7 @@ class Judge:
 
     def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
         pairs = [
-            tuple(sorted((int(self.position[a]), int(self.position[b]))))
-            for a, b in zip(left, right, strict=True)
+            tuple(sorted((int(self.position[a]), int(self.position[b])))) for a, b in zip(left, right, strict=True)
         ]
         self.asked += pairs  # type: ignore[arg-type]
         return np.array([2 if p in self.late else p in self.similar for p in pairs], np.uint8)
@@ -112,9 +109,7 @@ def test_exact_groups_are_those_of_the_oracle(s: dict[str, Any], contents: list[
     rank = np.empty(n, np.int64)
     rank[number] = np.arange(n)
     back = [np.array(s[key])[rank] for key in ("dataset", "protected", "eligible")]
-    lost = exact_groups(
-        h[rank], h[rank] // 2, rank, back[0].astype(np.int32), back[1], back[2], s["keep_all"]
-    )[number]
+    lost = exact_groups(h[rank], h[rank] // 2, rank, back[0].astype(np.int32), back[1], back[2], s["keep_all"])[number]
     groups = [[m for m in range(n) if contents[m] == c] for c in range(4)]
     expected = oracles.representatives(
         groups, s["dataset"], s["protected"], s["eligible"], s["keep_all"], 0, lambda a, b: True

@@ -48,14 +48,11 @@ class Parameters:
         if self.bits not in (32, 64):
             raise RecipeError(f"hash bits must be 32 or 64, got {self.bits}. cuDF offers no others.")
         if not 1 <= len(self.a) == len(self.b):
-            raise RecipeError(
-                f"a and b must have one number per permutation, got {len(self.a)} and {len(self.b)}."
-            )
+            raise RecipeError(f"a and b must have one number per permutation, got {len(self.a)} and {len(self.b)}.")
         worst = [v for v in (self.seed, *self.a, *self.b) if not 0 <= v < 1 << self.bits]
         if worst:
             raise RecipeError(
-                f"seed, a and b must be in [0, 2^{self.bits}), got {worst[0]}. "
-                "Set hash_bits: 64 for larger ones."
+                f"seed, a and b must be in [0, 2^{self.bits}), got {worst[0]}. Set hash_bits: 64 for larger ones."
             )
 
     @property
@@ -108,9 +105,7 @@ def zyda2_seeds(num_permutations: int, seed: int = 10) -> U32:
     return np.random.RandomState(seed).randint(0, 1_000_000, num_permutations).astype(np.uint32)
 
 
-def signatures(
-    data: U8, offsets: I64, params: Parameters, width: int = 24, max_shingles: int = 0
-) -> Signatures:
+def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_shingles: int = 0) -> Signatures:
     """Return signatures of character shingles.
 
     Parameters
@@ -144,9 +139,7 @@ def signatures_words(data: U8, offsets: I64, params: Parameters, num_words: int 
     return _run(kernel, data, offsets, params, _checked(num_words))
 
 
-def signatures_by_seeds(
-    data: U8, offsets: I64, seeds: npt.ArrayLike, width: int = 25, max_shingles: int = 0
-) -> U32:
+def signatures_by_seeds(data: U8, offsets: I64, seeds: npt.ArrayLike, width: int = 25, max_shingles: int = 0) -> U32:
     """Return signatures whose slot p is the least MurmurHash3_x86_32 of a shingle under seeds[p].
 
     This is what cuDF computed before 24.12. Arguments and result are those of `signatures`, with (k,) uint32
@@ -173,9 +166,7 @@ def _frozen(data: U8, offsets: I64) -> U8:
 
 def _checked(width: int) -> int:
     if not 1 <= width <= 10_000:
-        raise RecipeError(
-            f"shingle_width must be in [1, 10000], got {width}. Usual: 24 characters or 5 words."
-        )
+        raise RecipeError(f"shingle_width must be in [1, 10000], got {width}. Usual: 24 characters or 5 words.")
     return int(width)
 
 

@@ -8,6 +8,7 @@ order of arrival, the partitioning or the clock. Smaller is better.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-Strings = Sequence[str | None] | pa.Array | pa.ChunkedArray
+Strings: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
 
 MAX_PRIORITY = (1 << 16) - 1
 _SIGN = np.uint64(1 << 63)
@@ -86,19 +87,19 @@ def sort_order(words: Words) -> I64:
     """
     order = np.argsort(words[:, 0]).astype(np.int64, copy=False)
     first = words[order, 0]
-    tied = _in_runs(first[1:] == first[:-1])
+    tied = _in_runs(first[1:] == first[:-1], len(order))
     rows = order[tied]
     keys = [rows, *(words[rows, i] for i in reversed(range(words.shape[1])))]
     order[tied] = rows[np.lexsort(keys)]
     return order
 
 
-def _in_runs(equals_next: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Mark the elements of a sorted array that equal a neighbour, given which equal the next one."""
-    marked = np.zeros(len(equals_next) + 1, np.bool_)
+def _in_runs(equals_next: npt.NDArray[np.bool_], n: int) -> npt.NDArray[np.bool_]:
+    """Mark the n elements of a sorted array that equal a neighbour, given which equal the next one."""
+    marked = np.zeros(n, np.bool_)
     marked[:-1] = equals_next
     marked[1:] |= equals_next
-    return marked[: len(equals_next) + 1]
+    return marked
 
 
 def tie_ranks(h1: U64, h2: U64, id: Strings, url: Strings, within: Strings, row: I64) -> U32:
@@ -124,7 +125,7 @@ def tie_ranks(h1: U64, h2: U64, id: Strings, url: Strings, within: Strings, row:
     ranks = np.zeros(len(h1), np.uint32)
     order = sort_order(np.column_stack([h1, h2]))
     same = (h1[order][1:] == h1[order][:-1]) & (h2[order][1:] == h2[order][:-1])
-    crowded = _in_runs(same)[: len(order)]
+    crowded = _in_runs(same, len(order))
     rows = order[crowded]
     if len(rows) == 0:
         return ranks
@@ -156,4 +157,5 @@ def _rank_in_groups(table: pa.Table) -> U32:
         fresh[1:] |= pc.or_(differs, pc.xor(null_now, null_before)).to_numpy(zero_copy_only=False)
     count = np.cumsum(fresh)
     opening = count[np.flatnonzero(starts)]
-    return (count - opening[np.cumsum(starts) - 1]).astype(np.uint32)
+    ranks: U32 = (count - opening[np.cumsum(starts) - 1]).astype(np.uint32)
+    return ranks

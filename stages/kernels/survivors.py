@@ -157,11 +157,7 @@ def exact_groups(
     before it; it names the first. Ineligible ones before the first eligible one stay: a later filter drops them.
     """
     order = np.lexsort([rank, h2, h1])
-    first = (
-        np.r_[True, (h1[order][1:] != h1[order][:-1]) | (h2[order][1:] != h2[order][:-1])]
-        if len(order)
-        else order
-    )
+    first = np.r_[True, (h1[order][1:] != h1[order][:-1]) | (h2[order][1:] != h2[order][:-1])] if len(order) else order
     lost_to = np.full(len(h1), -1, np.int64)
     _first_eligible(
         order.astype(np.int64), first.astype(np.bool_), dataset, protected, eligible, bool(keep_all), lost_to
@@ -330,9 +326,7 @@ def _judge(
 
 
 @numba.njit(cache=True, nogil=True)
-def _pass(
-    order, of_start, of_bucket, seat_start, dataset, protected, eligible, keep_all, tries, keys, values
-):  # type: ignore[no-untyped-def]
+def _pass(order, of_start, of_bucket, seat_start, dataset, protected, eligible, keep_all, tries, keys, values):  # type: ignore[no-untyped-def]
     n = len(order)
     place = np.empty(n, np.int64)
     for i in range(n):

@@ -1,0 +1,155 @@
+"""Commands that need no recipe: dedup, minhash, models, classifier."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from pipelines.cli import BadUsage, JsonLog, Quiet, Workers, app, display, say
+
+models_app = typer.Typer(help="List and fetch model files.", no_args_is_help=True)
+classifier_app = typer.Typer(help="Train, evaluate and apply quality classifiers.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(classifier_app, name="classifier")
+
+Files = Annotated[list[str], typer.Argument(metavar="PATH...", help="files, folders or globs")]
+TextColumn = Annotated[str, typer.Option(help="column of the text")]
+IdColumn = Annotated[str, typer.Option(help="column of the id")]
+
+
+@app.command()
+def dedup(
+    paths: Files,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
+    jaccard_threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="similarity of duplicates")] = 0.8,
+    shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
+    text_column: TextColumn = "text",
+    id_column: IdColumn = "id",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Remove near duplicates from one dataset: the longer text stays, every input column is kept."""
+    from pipelines.dedup import dedup as run
+
+    found = run(
+        paths,
+        out,
+        jaccard_threshold=jaccard_threshold,
+        shingle_width=shingle_width,
+        text_column=text_column,
+        id_column=id_column,
+        workers=workers,
+        progress=display(quiet, json_log),
+    )
+    say(f"{found['rows']:,} documents in, {found['kept']:,} kept, {found['dropped']:,} dropped: {out}")
+
+
+@app.command()
+def minhash(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="file, folder or glob")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
+    shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
+    num_permutations: Annotated[int, typer.Option(min=1, help="slots of a signature")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="seed of NeMo's parameters")] = 0,
+    hash_seed: Annotated[Optional[int], typer.Option(min=0, help="Murmur seed, with --a and --b")] = None,  # noqa: UP045
+    hash_bits: Annotated[int, typer.Option(help="32 or 64")] = 32,
+    a: Annotated[str, typer.Option(help="multipliers, comma-separated")] = "",
+    b: Annotated[str, typer.Option(help="addends, comma-separated")] = "",
+    text_column: TextColumn = "text",
+    id_column: IdColumn = "id",
+) -> None:
+    """Write MinHash signatures (the bits of cuDF) for other tools."""
+    from pipelines.minhash_files import write
+
+    total = write(
+        path,
+        out,
+        shingle_width=shingle_width,
+        num_permutations=num_permutations,
+        seed=seed,
+        hash_seed=hash_seed,
+        hash_bits=hash_bits,
+        a=_numbers("--a", a),
+        b=_numbers("--b", b),
+        text_column=text_column,
+        id_column=id_column,
+    )
+    say(f"{total:,} signatures written to {out}")
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise BadUsage(f"{flag} must be whole numbers separated by commas, got {text!r}.") from None
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List published models and those in the models folder."""
+    from classifiers.models import list_models
+
+    for model in list_models():
+        where = model.path or "not fetched"
+        say(f"{model.name}  {model.bytes:,} bytes  {model.licence or 'licence unknown'}  {where}")
+
+
+@models_app.command("fetch")
+def models_fetch(name: Annotated[str, typer.Argument(help="published model")] = "lid.176.ftz") -> None:
+    """Fetch a published model, check its digest and state its licence."""
+    from classifiers.models import PUBLISHED, fetch
+
+    path = fetch(name)
+    model = PUBLISHED[name]
+    say(f"{path}  sha256 {model.sha256}  licence {model.licence}  {model.source}")
+
+
+@classifier_app.command("train")
+def classifier_train(
+    positive: Annotated[list[str], typer.Option(help="files of texts to keep")],
+    negative: Annotated[list[str], typer.Option(help="files of texts to drop")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="MODEL.bin", help="model to write")],
+    column: TextColumn = "text",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Train a fastText quality classifier (DCLM's way); writes the model and its card."""
+    from classifiers.train import train
+
+    trained = train(positive, negative, out, column=column, seed=seed)
+    say(f"{trained.path}: {trained.counts.trained} trained, {trained.counts.held_out} held out")
+    if trained.evaluation:
+        at = trained.evaluation.at
+        say(
+            f"held out: AUC {trained.evaluation.auc:.3f}, at {at.threshold:g} precision {at.precision:.3f}, recall {at.recall:.3f}"
+        )
+    say(f"card: {trained.card}")
+
+
+@classifier_app.command("evaluate")
+def classifier_evaluate(
+    model: Annotated[str, typer.Argument(help="model file, or a spec such as hf:PATH")],
+    positive: Annotated[list[str], typer.Option(help="files of texts to keep")],
+    negative: Annotated[list[str], typer.Option(help="files of texts to drop")],
+    column: TextColumn = "text",
+    threshold: Annotated[float, typer.Option(help="score from which a text is kept")] = 0.5,
+) -> None:
+    """Measure a classifier on labelled files: precision, recall, F1, AUC, calibration, thresholds."""
+    from classifiers.train import evaluate
+    from pipelines.cli import say_json
+
+    say_json(evaluate(model, positive, negative, column=column, threshold=threshold).as_dict())
+
+
+@classifier_app.command("score")
+def classifier_score(
+    model: Annotated[str, typer.Argument(help="model file, or a spec such as hf:PATH")],
+    paths: Files,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.parquet", help="Parquet file to write")],
+    column: TextColumn = "text",
+) -> None:
+    """Score the texts of files; writes path, row, score and label."""
+    from pipelines.score import score_files
+
+    say(f"{score_files(model, paths, out, column):,} texts scored: {out}")
