@@ -62,9 +62,10 @@ def order_words(priority: int, criteria: Sequence[F64], h1: U64, h2: U64, tie: U
 
 def _content_words(priority: int, h1: U64, h2: U64, tie: U32) -> tuple[U64, U64]:
     h1, h2 = h1.astype(np.uint64, copy=False), h2.astype(np.uint64, copy=False)
-    first = np.uint64(priority << 48) | (h1 >> np.uint64(16))
-    second = ((h1 & np.uint64(0xFFFF)) << np.uint64(48)) | ((h2 >> np.uint64(48)) << np.uint64(32))
-    return first, second | tie.astype(np.uint64)
+    first: U64 = np.uint64(priority << 48) | (h1 >> np.uint64(16))
+    second: U64 = ((h1 & np.uint64(0xFFFF)) << np.uint64(48)) | ((h2 >> np.uint64(48)) << np.uint64(32))
+    second |= tie.astype(np.uint64)
+    return first, second
 
 
 def monotone_word(values: F64) -> U64:
