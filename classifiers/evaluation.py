@@ -129,9 +129,7 @@ def calibration(score: F64, truth: Any) -> list[CalibrationBin]:
         if count:
             mean, share = float(score[members].mean()), float(truth[members].mean())
             found.append(
-                CalibrationBin(
-                    low=i / BINS, high=(i + 1) / BINS, documents=count, mean_score=mean, positive=share
-                )
+                CalibrationBin(low=i / BINS, high=(i + 1) / BINS, documents=count, mean_score=mean, positive=share)
             )
     return found
 
@@ -159,9 +157,7 @@ def plot(evaluation: Evaluation, title: str) -> str:
     )
     for place, (name, colour) in enumerate(curves):
         values = [(row.threshold, getattr(row, name)) for row in rows]
-        points = " ".join(
-            f"{left + t * width:.1f},{top + (1 - v) * height:.1f}" for t, v in values if not np.isnan(v)
-        )
+        points = " ".join(f"{left + t * width:.1f},{top + (1 - v) * height:.1f}" for t, v in values if not np.isnan(v))
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         y = top + 20 + 18 * place
         lines.append(f'<text x="{left + width + 12}" y="{y}" fill="{colour}">{name.replace("_", " ")}</text>')

@@ -113,9 +113,7 @@ def load64(typing: Any, data: Any, index: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
         place = builder.gep(array.data, [arguments[1]])
-        return builder.load(
-            builder.bitcast(place, context.get_value_type(types.uint64).as_pointer()), align=1
-        )
+        return builder.load(builder.bitcast(place, context.get_value_type(types.uint64).as_pointer()), align=1)
 
     return types.uint64(data, types.int64), build
 
@@ -130,9 +128,7 @@ def prefetch(typing: Any, rows: Any, row: Any) -> Any:
         number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(
-            function, [builder.bitcast(place, pointer), *(ir.Constant(number, x) for x in (0, 3, 1))]
-        )
+        builder.call(function, [builder.bitcast(place, pointer), *(ir.Constant(number, x) for x in (0, 3, 1))])
         return context.get_dummy_value()
 
     return types.void(rows, types.int64), build
@@ -143,11 +139,7 @@ def packed(data: U8, start: int, stop: int) -> np.uint64:
     """Return the first eight bytes as a number; words hold no zero byte, so shorter ones are told apart."""
     if start + 8 <= len(data):
         found = load64(data, start)
-        return (
-            found
-            if stop - start >= 8
-            else found & ((np.uint64(1) << np.uint64(8 * (stop - start))) - np.uint64(1))
-        )
+        return found if stop - start >= 8 else found & ((np.uint64(1) << np.uint64(8 * (stop - start))) - np.uint64(1))
     found = np.uint64(0)
     for i in range(start, stop):
         found |= np.uint64(data[i]) << np.uint64(8 * (i - start))
@@ -347,9 +339,7 @@ def tokenise(data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32) 
 
 
 @njit
-def features(
-    t: Tables, data: U8, begin: int, stop: int, hashes: I32, spans: I32, marked: U32, ids: I32
-) -> int:
+def features(t: Tables, data: U8, begin: int, stop: int, hashes: I32, spans: I32, marked: U32, ids: I32) -> int:
     """Write the rows of one document's features to `ids`, in fastText's order; return their number.
 
     Arrays are taken out of the tuple here, once per document: every access counts references.

@@ -118,9 +118,7 @@ def probabilities(o: Output, rows: F32, projected: F32, ids: I32, count: int, hi
         elif x > 8:
             out[i] = np.float32(1)
         else:
-            out[i] = o.sigmoid[
-                np.int64((x + np.float32(8)) * np.float32(512) / np.float32(8) / np.float32(2))
-            ]
+            out[i] = o.sigmoid[np.int64((x + np.float32(8)) * np.float32(512) / np.float32(8) / np.float32(2))]
 
 
 @njit
@@ -170,13 +168,9 @@ def best_leaf(o: Output, hidden: F32, nodes: I32, scores: F32, exact: bool) -> t
             continue
         left, right = branch(o, hidden, node)
         first = exact or left > right  # the last one pushed is visited first
-        nodes[depth], scores[depth] = (
-            (o.right[node], score + right) if first else (o.left[node], score + left)
-        )
+        nodes[depth], scores[depth] = (o.right[node], score + right) if first else (o.left[node], score + left)
         depth += 1
-        nodes[depth], scores[depth] = (
-            (o.left[node], score + left) if first else (o.right[node], score + right)
-        )
+        nodes[depth], scores[depth] = (o.left[node], score + left) if first else (o.right[node], score + right)
         depth += 1
     return best, top, second > top - MARGIN
 

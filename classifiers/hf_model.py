@@ -57,18 +57,14 @@ def digest_of_model(name: str) -> str:
     if isinstance(cached, str):  # …/snapshots/COMMIT/config.json
         return f"{name}@{os.path.basename(os.path.dirname(cached))}"
     if hub.constants.HF_HUB_OFFLINE:
-        raise RecipeError(
-            f"model hf:{name} is neither a folder nor in the hub's cache, and HF_HUB_OFFLINE is set."
-        )
+        raise RecipeError(f"model hf:{name} is neither a folder nor in the hub's cache, and HF_HUB_OFFLINE is set.")
     return f"{name}@{hub.HfApi().model_info(name).sha}"
 
 
 class HuggingFaceClassifier:
     """A sequence classifier (score: probability of the positive label) or regressor (score: its output)."""
 
-    def __init__(
-        self, name: str, *, max_chars: int | None = None, positive_label: str = "", device: str = ""
-    ) -> None:
+    def __init__(self, name: str, *, max_chars: int | None = None, positive_label: str = "", device: str = "") -> None:
         try:
             import torch
             from transformers import AutoConfig, AutoTokenizer
@@ -84,9 +80,7 @@ class HuggingFaceClassifier:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
             self._model: Any = _load_model(name, config).eval().to(self.device, self._dtype())
         except OSError as error:
-            raise RecipeError(
-                f"model hf:{name} cannot be loaded: {error}. Give a model folder or a hub id."
-            ) from error
+            raise RecipeError(f"model hf:{name} cannot be loaded: {error}. Give a model folder or a hub id.") from error
         self.max_tokens = min(limits.max_tokens, int(self._tokenizer.model_max_length))
         self.labels, self._regression = _labels(config)
         self._positive = 0 if self._regression else _positive(self.labels, positive_label, name)
@@ -109,9 +103,7 @@ class HuggingFaceClassifier:
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         with self._torch.inference_mode():
             out = self._model(**batch)
-        values: F64 = (
-            (out if self._torch.is_tensor(out) else out.logits).float().cpu().numpy().astype(np.float64)
-        )
+        values: F64 = (out if self._torch.is_tensor(out) else out.logits).float().cpu().numpy().astype(np.float64)
         return values.reshape(len(ids), -1)
 
     def _judged(self, logits: F64) -> Scores:
@@ -142,9 +134,7 @@ def _positive(labels: tuple[str, ...], wanted: str, name: str) -> int:
         if word in lower:
             return lower.index(word)
     if wanted:
-        raise RecipeError(
-            f"model hf:{name} has no label {wanted!r}; its labels are {', '.join(labels)}. Correct it."
-        )
+        raise RecipeError(f"model hf:{name} has no label {wanted!r}; its labels are {', '.join(labels)}. Correct it.")
     return 0
 
 

@@ -104,9 +104,7 @@ def _json_lines(path: str, column: str) -> Iterator[TextBatch]:
             try:
                 row = orjson.loads(line) if line.strip() else {}
             except orjson.JSONDecodeError as error:
-                raise ShardError(
-                    f"{path}, line {number} is not JSON ({error}). Repair or remove it."
-                ) from error
+                raise ShardError(f"{path}, line {number} is not JSON ({error}). Repair or remove it.") from error
             if not isinstance(row, dict):
                 raise ShardError(f"{path}, line {number} must be a JSON object, got {type(row).__name__}.")
             seen |= column in row
@@ -137,6 +135,4 @@ def _batch(path: str, start: int, values: list[object]) -> TextBatch:
 
 
 def _no_column(path: str, column: str, names: list[str]) -> RecipeError:
-    return RecipeError(
-        f"{path} has no column {column!r}; it has {', '.join(names[:20])}. Name the text column."
-    )
+    return RecipeError(f"{path} has no column {column!r}; it has {', '.join(names[:20])}. Name the text column.")

@@ -25,7 +25,7 @@ PREFIX = "__label__"
 # ISO 639-1 and the ISO 639-3 code of the same language.
 _ISO = """
 aa aar,ab abk,ae ave,af afr,ak aka,am amh,an arg,ar ara,as asm,av ava,ay aym,az aze,ba bak,be bel,
-bg bul,bi bis,bm bam,bn ben,bo bod,br bre,bs bos,ca cat,ce che,ch cha,co cos,cr cre,cs ces,cu chu,
+bg bul,bh bih,bi bis,bm bam,bn ben,bo bod,br bre,bs bos,ca cat,ce che,ch cha,co cos,cr cre,cs ces,cu chu,
 cv chv,cy cym,da dan,de deu,dv div,dz dzo,ee ewe,el ell,en eng,eo epo,es spa,et est,eu eus,fa fas,
 ff ful,fi fin,fj fij,fo fao,fr fra,fy fry,ga gle,gd gla,gl glg,gn grn,gu guj,gv glv,ha hau,he heb,
 hi hin,ho hmo,hr hrv,ht hat,hu hun,hy hye,hz her,ia ina,id ind,ie ile,ig ibo,ii iii,ik ipk,io ido,
@@ -49,9 +49,7 @@ _WIKIPEDIA = {"als": "gsw", "iw": "he", "in": "id", "ji": "yi", "jw": "jv", "mo"
 
 
 def _pairs(table: str) -> dict[str, str]:
-    return {
-        long: short for short, long in (pair.split() for pair in table.replace("\n", "").split(",") if pair)
-    }
+    return {long: short for short, long in (pair.split() for pair in table.replace("\n", "").split(",") if pair)}
 
 
 TO_ISO1 = {**_pairs(_MEMBERS), **_pairs(_ISO)}
@@ -82,9 +80,7 @@ def check_code(code: str) -> str:
     """Return the tag a user means by `code`; raise RecipeError when it is not a language code."""
     tag = normalise(code)
     if not _TAG.fullmatch(tag) or (len(tag.split("-")[0]) == 2 and tag.split("-")[0] not in ISO1):
-        raise RecipeError(
-            f"language must be an ISO 639-1 or 639-3 code such as en, ceb or zh-Hant, got {code!r}."
-        )
+        raise RecipeError(f"language must be an ISO 639-1 or 639-3 code such as en, ceb or zh-Hant, got {code!r}.")
     return tag
 
 
@@ -118,9 +114,7 @@ class LanguageIdentifier:
         index, score = self._model.best(texts, self.max_chars)
         letters = pc.match_substring_regex(texts, r"\pL").to_numpy(zero_copy_only=False)
         known = letters & (index >= 0)
-        return Languages(
-            np.where(known, index, np.int32(len(self.tags) - 1)), np.where(known, score, np.float32(0))
-        )
+        return Languages(np.where(known, index, np.int32(len(self.tags) - 1)), np.where(known, score, np.float32(0)))
 
     def names(self, found: Languages) -> pa.Array:
         """Return the tags by name, (texts,) string."""

@@ -25,8 +25,7 @@ def markdown(card: dict[str, Any]) -> str:
 def _data(card: dict[str, Any]) -> list[str]:
     counts = card["counts"]
     rows = [
-        (label, counts["texts"][label], counts["trained"][label], counts["held_out"][label])
-        for label in card["data"]
+        (label, counts["texts"][label], counts["trained"][label], counts["held_out"][label]) for label in card["data"]
     ]
     lines = _table("Data", ("label", "texts", "trained on", "held out"), rows)
     lines += [
@@ -35,9 +34,7 @@ def _data(card: dict[str, Any]) -> list[str]:
     ]
     lines += ["left out. Held out by content hash, so copies of a text are never on both sides.", ""]
     lines += [
-        f"- {label}: `{path}` {digest}"
-        for label, files in card["data"].items()
-        for path, digest in files.items()
+        f"- {label}: `{path}` {digest}" for label, files in card["data"].items() for path, digest in files.items()
     ]
     return lines
 

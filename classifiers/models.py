@@ -102,9 +102,7 @@ def _missing(spec: str, name: str) -> RecipeError:
 
 
 def _copied(url: str) -> str:
-    target = (
-        models_folder() / "copies" / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rsplit("/", 1)[-1]
-    )
+    target = models_folder() / "copies" / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rsplit("/", 1)[-1]
     if not target.exists():
         try:
             storage.write_bytes(str(target), storage.read_bytes(url))

@@ -47,8 +47,7 @@ def split_spec(spec: str) -> tuple[str, str]:
     kind, _, name = spec.partition(":")
     if kind not in KINDS or not name:
         raise RecipeError(
-            "model must be column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME, "
-            f"got {spec!r}."
+            f"model must be column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME, got {spec!r}."
         )
     return kind, name
 
@@ -106,9 +105,7 @@ def _outside(spec: str, name: str) -> Classifier:
         ) from error
     made = factory()
     if not isinstance(made, Classifier):
-        raise RecipeError(
-            f"model {spec!r} made a {type(made).__name__} without labels, score(texts) and card()."
-        )
+        raise RecipeError(f"model {spec!r} made a {type(made).__name__} without labels, score(texts) and card().")
     return made
 
 

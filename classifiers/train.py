@@ -52,9 +52,7 @@ class Parameters:
 
     def __post_init__(self) -> None:
         if not 0 <= self.holdout < 1:
-            raise RecipeError(
-                f"holdout must be in [0, 1), got {self.holdout}: the share of texts kept for testing."
-            )
+            raise RecipeError(f"holdout must be in [0, 1), got {self.holdout}: the share of texts kept for testing.")
         for name in ("dimensions", "word_ngrams", "min_count", "max_chars"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -83,9 +81,7 @@ class Trained:
     card: str  # path of the model card
 
 
-def train(
-    positive: Paths, negative: Paths, out: str | Path, *, column: str = "text", **parameters: Any
-) -> Trained:
+def train(positive: Paths, negative: Paths, out: str | Path, *, column: str = "text", **parameters: Any) -> Trained:
     """Train a classifier that tells positive from negative texts; write it and its card.
 
     Parameters
@@ -181,9 +177,7 @@ def _unique(path: Path, counts: Counts) -> dict[str, tuple[str, str]]:
     return {key: value for key, value in found.items() if key not in conflicting}
 
 
-def _write(
-    train: IO[str], test: IO[str], key: str, label: str, line: str, chosen: Parameters, counts: Counts
-) -> None:
+def _write(train: IO[str], test: IO[str], key: str, label: str, line: str, chosen: Parameters, counts: Counts) -> None:
     held_out = int(key[8:24], 16) < chosen.holdout * 2**64  # by content alone: the same for every seed
     (counts.held_out if held_out else counts.trained)[label] += 1
     if not held_out:

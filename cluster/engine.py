@@ -80,7 +80,7 @@ class DaskEngine:
                 for index, task in _take(queue, 1):
                     self._submit(function, index, task, position, pending)
         except BaseException:
-            self._client.cancel([f for f in pending.futures], force=True)
+            self._client.cancel(list(pending.futures), force=True)
             raise
         return [results[i] for i in range(len(tasks))]
 

@@ -77,8 +77,10 @@ def start(options: ClusterOptions) -> Engine:
 
 def _local(options: ClusterOptions) -> Engine:
     import dask
-    from distributed import Client, LocalCluster
+    import distributed
 
+    make_cluster: Any = distributed.LocalCluster
+    make_client: Any = distributed.Client
     processes, threads = size(options)
     limit: Any = options.memory_limit or int(available_memory() * 0.9 / processes)
     quiet = {
@@ -88,7 +90,7 @@ def _local(options: ClusterOptions) -> Engine:
         "distributed.admin.log-format": "%(name)s %(levelname)s %(message)s",
     }
     with dask.config.set(quiet):
-        cluster = LocalCluster(
+        cluster: Any = make_cluster(
             n_workers=processes,
             threads_per_worker=threads,
             processes=True,
@@ -97,7 +99,7 @@ def _local(options: ClusterOptions) -> Engine:
             dashboard_address=options.dashboard,
             silence_logs=logging.ERROR,
         )
-    client = Client(cluster)
+    client: Any = make_client(cluster)
 
     def close() -> None:
         client.close()

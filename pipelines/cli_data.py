@@ -122,7 +122,8 @@ def classifier_train(
     if trained.evaluation:
         at = trained.evaluation.at
         say(
-            f"held out: AUC {trained.evaluation.auc:.3f}, at {at.threshold:g} precision {at.precision:.3f}, recall {at.recall:.3f}"
+            f"held out: AUC {trained.evaluation.auc:.3f}, "
+            f"at {at.threshold:g} precision {at.precision:.3f}, recall {at.recall:.3f}"
         )
     say(f"card: {trained.card}")
 

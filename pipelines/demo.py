@@ -124,6 +124,14 @@ def table_of(written: dict[str, list[Row]]) -> Table:
     return table
 
 
+def train_classifier(out: Path) -> None:
+    """Train the demo's quality classifier on the labelled pages."""
+    from classifiers.train import train
+
+    labelled = out / "labelled"
+    train([labelled / "positive.jsonl"], [labelled / "negative.jsonl"], out / "quality.bin", seed=10)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the data and train the classifier; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description=(__doc__ or "").split("\n")[0])

@@ -182,11 +182,12 @@ def _write_part(job: Job, part: Part) -> dict[str, int]:
     if storage.exists(_record(job, part.dataset, part.number)):
         return {"documents": 0, "bytes": 0}
     schema = schema_of(job, part.dataset)
-    with _writer(job, part.dataset, "part", part.number, schema) as main:
-        with _writer(job, part.dataset, "holdout", part.number, schema) as held:
-            for position in part.positions:
-                for table, keys in _in_order(job, schema, position):
-                    _write_rows(job, main, held, table, keys)
+    main = _writer(job, part.dataset, "part", part.number, schema)
+    held = _writer(job, part.dataset, "holdout", part.number, schema)
+    with main, held:
+        for position in part.positions:
+            for table, keys in _in_order(job, schema, position):
+                _write_rows(main, held, table, keys)
     return _finish(job, part.dataset, part.number, main.files + held.files)
 
 
@@ -219,7 +220,7 @@ def _writer(job: Job, dataset: str, kind: str, number: int, schema: pa.Schema) -
     )
 
 
-def _write_rows(job: Job, main: PartWriter, held: PartWriter, table: pa.Table, keys: pa.Table) -> None:
+def _write_rows(main: PartWriter, held: PartWriter, table: pa.Table, keys: pa.Table) -> None:
     """Write documents to the mix or to the held-out files; count every copy's tokens."""
     out = array(keys, "held").astype(np.bool_)
     first, tokens = array(keys, "first").astype(np.bool_), array(keys, "tokens").astype(np.int64)
@@ -396,9 +397,9 @@ def _sorted(job: Job, dataset: str, schema: pa.Schema, number: int, table: pa.Ta
     order = np.lexsort([array(table, "first"), array(table, "doc"), array(table, "key")])
     keys = table.select(KEYS.names)
     texts = table.select(table.schema.names[len(KEYS) :]).rename_columns(schema.names)
-    with _writer(job, dataset, "part", number, schema) as main:
-        with _writer(job, dataset, "holdout", number, schema) as held:
-            for start in range(0, len(order), 4096):
-                chosen = pa.array(order[start : start + 4096])
-                _write_rows(job, main, held, texts.take(chosen), keys.take(chosen))
+    main, held = (_writer(job, dataset, kind, number, schema) for kind in ("part", "holdout"))
+    with main, held:
+        for start in range(0, len(order), 4096):
+            chosen = pa.array(order[start : start + 4096])
+            _write_rows(main, held, texts.take(chosen), keys.take(chosen))
     _finish(job, dataset, number, main.files + held.files)

@@ -184,7 +184,8 @@ class _JsonLines:
     def __init__(self, out: _Hashing, schema: pa.Schema) -> None:
         import zstandard
 
-        self._writer = zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False)
+        sink: Any = out
+        self._writer: Any = zstandard.ZstdCompressor(level=3).stream_writer(sink, closefd=False)
 
     def write(self, table: pa.Table) -> None:
         import orjson

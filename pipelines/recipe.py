@@ -149,7 +149,8 @@ def _read(source: str) -> tuple[str, str]:
             path = resources.files("pipelines") / "recipes" / f"{source}.yaml"
             return path.read_text(encoding="utf-8"), f"{source}.yaml"
         raise RecipeError(
-            f"there is no recipe file {source}. Give a path, or one of the built-in recipes: {', '.join(builtin_names())}."
+            f"there is no recipe file {source}. Give a path, or one of the built-in recipes: "
+            f"{', '.join(builtin_names())}."
         )
     try:
         return storage.read_bytes(source).decode(), os.path.basename(source)

@@ -179,7 +179,7 @@ def _extend(
     homeless = [Cut(shard=s) for s in kept if s.ordinal not in housed]
     first = 1 + max((b.number for b in (old.bundles if old else ())), default=-1)
     bundles = [*stays, *manifest.bundle([*homeless, *cuts], first)]
-    return Manifest(tuple([*shards, *(cut.shard for cut in cuts)]), tuple(bundles))
+    return Manifest((*shards, *(cut.shard for cut in cuts)), tuple(bundles))
 
 
 def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterator[Cut]:

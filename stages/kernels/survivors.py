@@ -254,7 +254,7 @@ def _known(keys, values, key):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _judge(
+def _judge(  # type: ignore[no-untyped-def]
     doc,
     n,
     place,
@@ -263,7 +263,6 @@ def _judge(
     seat_start,
     seats,
     filled,
-    sure,
     lost,
     status,
     dataset,
@@ -274,7 +273,7 @@ def _judge(
     asked_left,
     asked_right,
     asked,
-):  # type: ignore[no-untyped-def]
+):
     """Return (best certain winner or -1, whether something earlier than it is open, pairs asked so far)."""
     best = -1
     for i in range(of_start[doc], of_start[doc + 1]):
@@ -319,9 +318,9 @@ def _judge(
                 break
             if answer == UNKNOWN:
                 waiting = True  # go on, but only ask certain holders: their texts come in the same pass
-        if lost[bucket] and kept < tries:
-            if best < 0 or filled[bucket] == 0 or place[seats[base + filled[bucket] - 1]] < place[best]:
-                open_ = True
+        last = seats[base + filled[bucket] - 1] if filled[bucket] else -1
+        if lost[bucket] and kept < tries and (best < 0 or last < 0 or place[last] < place[best]):
+            open_ = True
     return best, open_, asked
 
 
@@ -354,7 +353,6 @@ def _pass(order, of_start, of_bucket, seat_start, dataset, protected, eligible, 
                 seat_start,
                 seats,
                 filled,
-                sure,
                 lost,
                 status,
                 dataset,
