@@ -161,3 +161,55 @@ def test_a_chain_is_settled_in_few_rounds() -> None:
     result = resolve(start, member, np.arange(n), np.zeros(n, np.int32), no, yes, False, 3, near)
     assert result.lost_to.tolist() == [-1 if i % 2 == 0 else i - 1 for i in range(n)]
     assert len(asked) <= 3
+
+
+@settings(deadline=None, max_examples=100)
+@given(situations(), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("kernel", [resolve, component_survivors], ids=["representative", "component"])
+def test_survivors_do_not_depend_on_the_order_of_buckets_and_members(kernel: Any, s: dict[str, Any], rng: Any) -> None:
+    shuffled = [rng.sample(bucket, len(bucket)) for bucket in s["buckets"]]
+    rng.shuffle(shuffled)
+    assert decide(kernel, {**s, "buckets": shuffled}) == decide(kernel, s)
+
+
+def crowd(seed: int) -> dict[str, Any]:
+    """A hundred documents in buckets of very different sizes, more than seats and spare candidates."""
+    rng = np.random.default_rng(seed)
+    n = 100
+    sizes = np.minimum(rng.zipf(1.6, 40) + 1, n)
+    pairs = [(a, b) for b in range(n) for a in range(b)]
+    similar, late = (rng.random(len(pairs)) < share for share in rng.choice([0.05, 0.3, 0.7, 1.0], 2))
+    return {
+        "buckets": [rng.choice(n, size, replace=False).tolist() for size in sizes],
+        "dataset": sorted(rng.integers(0, 3, n).tolist()),
+        "protected": (rng.random(n) < 0.05).tolist(),
+        "eligible": (rng.random(n) < 0.8).tolist(),
+        "keep_all": bool(seed % 2),
+        "further_tries": seed % 4,
+        "similar": {p for p, yes in zip(pairs, similar, strict=True) if yes},
+        "late": {p for p, yes in zip(pairs, late, strict=True) if yes},
+        "numbering": rng.permutation(n).tolist(),
+    }
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_crowded_buckets_are_settled_as_the_oracle_does(seed: int) -> None:
+    s = crowd(seed)
+    options = [s[k] for k in ("buckets", "dataset", "protected", "eligible", "keep_all", "further_tries")]
+    known = similar_of(s)
+    assert decide(resolve, {**s, "late": set(s["late"])}) == oracles.representatives(*options, known)
+    assert decide(component_survivors, s) == oracles.component_survivors(*options, known)
+
+
+@pytest.mark.parametrize(("answer", "each", "calls"), [(1, 1, 2), (0, 4, 6)], ids=["copies", "strangers"])
+def test_a_component_of_one_bucket_costs_a_few_answers_each(answer: int, each: int, calls: int) -> None:
+    asked = []
+
+    def same(left: I64, right: I64) -> npt.NDArray[np.uint8]:
+        asked.append(len(left))
+        return np.full(len(left), answer, np.uint8)
+
+    result = component_survivors(*one_bucket(20_000), same)
+    assert (result.lost_to[1:] == (0 if answer else -1)).all()
+    assert sum(asked) <= 20_000 * each
+    assert len(asked) <= calls
