@@ -1,4 +1,4 @@
-"""The funnel of a run as a table for the terminal."""
+"""The funnel of a run as a table for the terminal: one column per dataset, one line per stage."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ from rich.table import Table
 
 from pipelines.recipe import Recipe
 
+Tally = Mapping[str, Any]
 
-def funnel_table(recipe: Recipe, tallies: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return rows, dropped per stage, kept, tokens and epochs of each dataset, and their sum."""
-    stages = [
-        "read",
-        *(s.name for s in recipe.stages if any(s.name in t["dropped"] for t in tallies.values())),
-    ]
+
+def funnel_table(recipe: Recipe, tallies: Mapping[str, Tally]) -> Table:
+    """Return rows, documents dropped per stage, kept, tokens and epochs of each dataset, and their sum."""
+    columns = dict(tallies) | ({"all": _sum(tallies)} if len(tallies) > 1 else {})
     table = Table(title=f"{recipe.name}: documents")
-    table.add_column("dataset")
-    for name in ("rows", *stages, "kept", "kept %", "tokens", "epochs"):
+    table.add_column("")
+    for name in columns:
         table.add_column(name, justify="right")
-    for name, tally in tallies.items():
-        table.add_row(*_row(name, tally, stages, f"{tally['epochs']:.3g}"))
-    if len(tallies) > 1:
-        table.add_section()
-        table.add_row(*_row("all", _sum(tallies), stages, ""))
+    table.add_row("rows", *(f"{t['rows']:,}" for t in columns.values()))
+    for stage in ["read", *(s.name for s in recipe.stages)]:
+        if any(stage in t["dropped"] for t in columns.values()):
+            lost = (t["dropped"].get(stage, 0) for t in columns.values())
+            table.add_row(f"- {stage}", *(f"{n:,}" if n else "" for n in lost))
+    table.add_section()
+    table.add_row("kept", *(f"{t['kept']:,}" for t in columns.values()))
+    table.add_row("", *(f"{t['kept'] / t['rows']:.1%}" if t["rows"] else "" for t in columns.values()))
+    table.add_row("tokens", *(f"{t['tokens']:,}" for t in columns.values()))
+    table.add_row("epochs", *("" if t["epochs"] is None else f"{t['epochs']:.3g}" for t in columns.values()))
     return table
 
 
-def _row(name: str, tally: Mapping[str, Any], stages: list[str], epochs: str) -> list[str]:
-    share = f"{tally['kept'] / tally['rows']:.1%}" if tally["rows"] else ""
-    dropped = [f"-{tally['dropped'][s]:,}" if tally["dropped"].get(s) else "" for s in stages]
-    return [name, f"{tally['rows']:,}", *dropped, f"{tally['kept']:,}", share, f"{tally['tokens']:,}", epochs]
-
-
-def _sum(tallies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    total: dict[str, Any] = {"rows": 0, "kept": 0, "tokens": 0, "dropped": {}}
+def _sum(tallies: Mapping[str, Tally]) -> Tally:
+    total: dict[str, Any] = {"rows": 0, "kept": 0, "tokens": 0, "epochs": None, "dropped": {}}
     for tally in tallies.values():
         for key in ("rows", "kept", "tokens"):
             total[key] += tally[key]

@@ -1,0 +1,186 @@
+"""Languages get normalised codes; the stage keeps the wanted ones and can change its mind without text."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import fasttext
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifiers import language
+from classifiers.language import LanguageIdentifier, normalise
+from cluster.errors import RecipeError
+from stages.language_id import LanguageId
+
+SAMPLES = {
+    "__label__eng_Latn": "the quick brown fox jumps over the lazy dog and runs away",
+    "__label__deu_Latn": "der schnelle braune fuchs springt und läuft über den hund",
+    "__label__srp_Cyrl": "брза смеђа лисица скаче преко лењог пса и бежи",
+    "__label__srp_Latn": "brza smeđa lisica skače preko lenjog psa i beži",
+    "__label__ceb_Latn": "ang dali nga tabunon nga milo miambak ibabaw sa tapolan nga iro",
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("language")
+    lines = [f"{label} {text}" for label, text in SAMPLES.items()] * 40
+    (folder / "train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    trained = fasttext.train_supervised(
+        str(folder / "train.txt"), dim=8, minn=1, maxn=3, bucket=2000, lr=0.5, epoch=20, thread=1, verbose=0
+    )
+    trained.save_model(str(folder / "model.bin"))
+    return f"fasttext:{folder / 'model.bin'}"
+
+
+def documents(*texts: str) -> pa.Table:
+    return pa.table({"text": pa.array(texts, pa.large_string())})
+
+
+@pytest.mark.parametrize(
+    ("label", "tag"),
+    [
+        ("__label__en", "en"),
+        ("__label__eng_Latn", "en-Latn"),
+        ("zho_Hant", "zh-Hant"),
+        ("cmn_Hani", "zh-Hani"),
+        ("arb_Arab", "ar-Arab"),
+        ("ceb", "ceb"),
+        ("als", "gsw"),
+        ("als_Latn", "sq-Latn"),
+        ("iw", "he"),
+        ("no", "no"),
+        ("nob_Latn", "nb-Latn"),
+        ("EN", "en"),
+        ("zh-hans", "zh-Hans"),
+        ("__label__whatever", "whatever"),
+    ],
+)
+def test_codes_are_iso_639_1_where_one_exists_and_scripts_are_kept(label: str, tag: str) -> None:
+    assert normalise(label) == tag
+
+
+@given(st.sampled_from(sorted(language.TO_ISO1)))
+def test_normalising_twice_changes_nothing(code: str) -> None:
+    assert normalise(normalise(code)) == normalise(code)
+    assert normalise(normalise(f"{code}_Latn")) == normalise(f"{code}_Latn")
+
+
+def test_every_two_letter_code_has_one_three_letter_code() -> None:
+    assert len(language.ISO1) == 185  # 183 of ISO 639-1, and bh and sh, which it withdrew
+    assert all(len(short) == 2 and len(long) == 3 for long, short in language.TO_ISO1.items())
+
+
+def test_the_language_is_found_and_spelled_as_a_tag(model: str) -> None:
+    identifier = LanguageIdentifier(model)
+    found = identifier.identify(pa.array(SAMPLES.values(), pa.large_string()))
+    assert identifier.names(found).to_pylist() == ["en-Latn", "de-Latn", "sr-Cyrl", "sr-Latn", "ceb-Latn"]
+    assert (found.score > 0.5).all()
+    assert (found.score <= 1).all()
+
+
+@pytest.mark.parametrize("text", ["", "   ", "12 34,5", "?!…", "\n\n", "🙂"])
+def test_a_text_without_a_letter_is_undetermined(model: str, text: str) -> None:
+    facts = LanguageId(model=model).annotate(documents(text))
+    assert facts.to_pylist() == [{"language": "und", "language_score": 0.0}]
+
+
+def test_newlines_and_control_characters_count_as_spaces(model: str) -> None:
+    text = SAMPLES["__label__deu_Latn"]
+    stage = LanguageId(model=model)
+    plain = stage.annotate(documents(text)).to_pylist()
+    for mark in ("\n", "\r\n", "\t", "\x00", "\x07", "\x7f"):
+        assert stage.annotate(documents(text.replace(" ", mark))).to_pylist() == plain
+
+
+def test_a_long_document_is_judged_by_its_beginning(model: str) -> None:
+    english, german = SAMPLES["__label__eng_Latn"], SAMPLES["__label__deu_Latn"]
+    stage = LanguageId(model=model, max_chars=len(english))
+    text = english + german * 20
+    assert stage.annotate(documents(text)).to_pylist() == stage.annotate(documents(english)).to_pylist()
+
+
+def facts(*rows: tuple[str, float]) -> pa.Table:
+    names, scores = zip(*rows, strict=True)
+    return pa.table([pa.array(names), pa.array(scores, pa.float32())], schema=LanguageId.schema)
+
+
+def test_decisions_name_the_reason_the_score_and_the_threshold() -> None:
+    stage = LanguageId(languages=("en", "deu"), min_score=0.5)
+    found = stage.decide(facts(("en", 0.9), ("en", 0.25), ("fr", 0.99), ("de-Latn", 0.5), ("und", 0.0)))
+    assert [found.reasons[i] if i >= 0 else None for i in found.reason] == [
+        None,
+        "low_language_score",
+        "language",
+        None,
+        "language",
+    ]
+    np.testing.assert_allclose(found.value, [0.9, 0.25, 0.99, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_array_equal(found.threshold, 0.5)
+
+
+def test_a_language_has_its_own_threshold() -> None:
+    stage = LanguageId(min_score=0.2, thresholds=("en:0.65", "zh-Hant:0.9"))
+    found = stage.decide(facts(("en", 0.6), ("en", 0.7), ("fr", 0.3), ("zh-Hant", 0.8), ("zh-Hans", 0.8)))
+    assert found.dropped.tolist() == [True, False, False, True, False]
+
+
+def test_thresholds_may_be_written_as_a_mapping() -> None:
+    given_mapping: Any = {"fr": 0.4, "en": 0.65}
+    stage = LanguageId(thresholds=given_mapping)
+    assert stage.thresholds == ("en:0.65", "fr:0.4")
+    assert hash(stage) == hash(LanguageId(thresholds=("en:0.65", "fr:0.4")))
+
+
+def test_a_language_means_all_its_scripts_and_a_script_only_itself() -> None:
+    rows = facts(("sr-Cyrl", 1.0), ("sr-Latn", 1.0), ("hr-Latn", 1.0))
+    assert LanguageId(languages=("sr",)).decide(rows).dropped.tolist() == [False, False, True]
+    assert LanguageId(languages=("srp_Cyrl",)).decide(rows).dropped.tolist() == [False, True, True]
+
+
+def test_thresholds_change_no_fact_but_model_and_cut_do(model: str) -> None:
+    base = LanguageId(model=model)
+    assert LanguageId(model=model, languages=("en",), min_score=0.9).fact_digest() == base.fact_digest()
+    assert LanguageId(model=model, max_chars=50).fact_digest() != base.fact_digest()
+    assert LanguageId(model=model, min_score=0.9).digest() != base.digest()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"min_score": 65}, r"min_score must be in \[0, 1\.0\]|min_score must be in"),
+        ({"languages": ("english",)}, "languages must be an ISO 639"),
+        ({"languages": ("xx",)}, "languages must be an ISO 639"),
+        ({"thresholds": ("en=0.5",)}, "LANGUAGE:SCORE"),
+        ({"thresholds": ("en:5",)}, "LANGUAGE:SCORE"),
+        ({"model": "lid.176.ftz"}, "fasttext:NAME"),
+        ({"max_chars": 0}, "max_chars"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_with_its_value(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        LanguageId(**parameters)
+
+
+def test_no_document_gives_an_empty_table_of_the_schema() -> None:
+    stage = LanguageId(model="fasttext:not-even-there.bin")
+    assert stage.annotate(documents()).schema == LanguageId.schema
+    assert stage.decide(LanguageId.schema.empty_table()).reason.shape == (0,)
+
+
+def test_a_stage_is_small_when_pickled_even_after_use(model: str) -> None:
+    stage = LanguageId(model=model)
+    stage.annotate(documents("some text"))
+    assert len(pickle.dumps(stage)) < 2000
+
+
+def test_the_card_says_what_model_it_was(model: str) -> None:
+    card = LanguageIdentifier(model).card()
+    assert len(card["digest"]) == 64
+    assert Path(card["source"]).name == "model.bin"
