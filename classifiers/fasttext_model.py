@@ -86,7 +86,7 @@ class NativeModel:
     def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
         from classifiers import fasttext_kernels
 
-        data, offsets = _buffers(texts)
+        data, offsets = text_buffers(texts)
         label, score = np.empty(len(texts), np.int32), np.empty(len(texts), np.float32)
         tables, output = self._loaded.tables, self._loaded.output
         longest = _longest(offsets, max_chars)
@@ -96,7 +96,7 @@ class NativeModel:
     def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
         from classifiers import fasttext_kernels
 
-        data, offsets = _buffers(texts)
+        data, offsets = text_buffers(texts)
         wanted = np.array(labels, np.int64)
         found = np.empty((len(texts), len(wanted)), np.float32)
         tables, output = self._loaded.tables, self._loaded.output
@@ -105,7 +105,7 @@ class NativeModel:
         return found
 
 
-def _buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def text_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Return the bytes and the offsets, (texts + 1,), of a large_string array without nulls."""
     texts = texts.cast(pa.large_string())
     _, offsets, data = texts.buffers()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers import fasttext_model, models
+from classifiers import fasttext_model, models, segments
 from cluster.errors import RecipeError
 
 UNDETERMINED = "und"  # ISO 639-2 for "undetermined"
@@ -119,6 +119,29 @@ class LanguageIdentifier:
     def names(self, found: Languages) -> pa.Array:
         """Return the tags by name, (texts,) string."""
         return pa.array(self.tags, pa.string()).take(pa.array(found.index))
+
+    def shares(self, texts: pa.Array, segment_chars: int) -> pa.Array:
+        """Return how much of each text is in which language, by parts of about `segment_chars` characters.
+
+        Returns
+        -------
+        (texts,) list<struct<language, share>>, largest share first, shares of characters add up to 1; empty
+        for a text without a character.
+        """
+        parts, firsts = segments.cut(texts, segment_chars)
+        found = self.identify(parts)
+        characters = pc.utf8_length(parts).to_numpy().astype(np.float64)
+        text = np.repeat(np.arange(len(texts)), np.diff(firsts))
+        tags, code = np.unique(np.array(self.tags, object)[found.index].astype(str), return_inverse=True)
+        keys, place = np.unique(text * max(len(tags), 1) + code, return_inverse=True)
+        amount = np.bincount(place, characters, len(keys))
+        owner, tag = np.divmod(keys, max(len(tags), 1))
+        share = amount / np.bincount(text, characters, len(texts))[owner]
+        order = np.lexsort((tag, -share, owner))
+        values = pa.StructArray.from_arrays(
+            [pa.array(tags[tag[order]], pa.string()), pa.array(share[order], pa.float32())], ["language", "share"]
+        )
+        return pa.ListArray.from_arrays(pa.array(np.searchsorted(owner, np.arange(len(texts) + 1)), pa.int32()), values)
 
     def card(self) -> dict[str, str]:
         """Return digest, licence and source of the model."""

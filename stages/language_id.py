@@ -18,7 +18,8 @@ from classifiers.fasttext_model import MAX_CHARS
 from cluster.errors import RecipeError
 from stages.base import Decisions, ShardStage, param
 
-REASONS = ("language", "low_language_score")
+REASONS = ("language", "low_language_score", "mixed_language")
+SHARES = pa.list_(pa.struct([("language", pa.string()), ("share", pa.float32())]))
 SPEC = "fasttext:"
 
 
@@ -27,8 +28,9 @@ class LanguageId(ShardStage):
     """Label each document with its language.
 
     Reads: text. Writes: language (ISO 639-1 or 639-3 code, `-Script` where the model names one; `und` for
-    a text without a letter), language_score. Drops: `language` where it is none of `languages`,
-    `low_language_score` where the score is below the language's threshold or `min_score`.
+    a text without a letter), language_score, language_shares (null without `segment_chars`). Drops: `language`
+    where it is none of `languages`, `low_language_score` where the score is below the language's threshold or
+    `min_score`, `mixed_language` where less than `min_share` of the characters is in the wanted languages.
 
     Short texts are judged like long ones; raise `min_score` to drop the uncertain. Texts longer than
     `max_chars` characters are judged by their beginning. Newlines and control characters count as spaces.
@@ -36,13 +38,18 @@ class LanguageId(ShardStage):
 
     use: ClassVar[str] = "language_id"
     summary: ClassVar[str] = "Identify the language; keep the wanted ones"
-    schema: ClassVar[pa.Schema] = pa.schema([("language", pa.string()), ("language_score", pa.float32())])
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [("language", pa.string()), ("language_score", pa.float32()), ("language_shares", SHARES)]
+    )
 
     languages: tuple[str, ...] = param((), "keep these languages (ISO 639-1 or 639-3; default: all)")
     min_score: float = param(0.0, "drop documents whose language is less certain", ge=0.0, le=1.0)
     thresholds: tuple[str, ...] = param((), "min_score of single languages, for instance en:0.65")
     model: str = param("fasttext:lid.176.ftz", "fasttext:NAME or fasttext:PATH", fact=True, metavar="SPEC")
     max_chars: int = param(MAX_CHARS, "judge a longer text by its first characters", fact=True, ge=1)
+
+    segment_chars: int = param(0, "also judge parts of so many characters (0: do not)", fact=True, ge=0)
+    min_share: float = param(0.0, "share of the text that must be in the wanted languages", ge=0.0, le=1.0)
 
     def __post_init__(self) -> None:
         if isinstance(self.thresholds, Mapping):
@@ -55,6 +62,8 @@ class LanguageId(ShardStage):
             raise self.error("model", self.model, "fasttext:NAME or fasttext:PATH", "For instance fasttext:lid.176.ftz")
         for code in self.languages:
             self._tag("languages", code)
+        if self.min_share and not (self.segment_chars and self.languages):
+            raise self.error("min_share", self.min_share, "0 without segment_chars and languages", "Set both.")
         self.scores_by_language()
 
     def _tag(self, key: str, code: str) -> str:
@@ -84,8 +93,10 @@ class LanguageId(ShardStage):
         if not documents.num_rows:
             return self.schema.empty_table()
         identifier = language.LanguageIdentifier(self.model, self.max_chars)
-        found = identifier.identify(documents.column("text").combine_chunks())
-        return pa.table([identifier.names(found), pa.array(found.score)], schema=self.schema)
+        texts = documents.column("text").combine_chunks()
+        found = identifier.identify(texts)
+        shares = identifier.shares(texts, self.segment_chars) if self.segment_chars else pa.nulls(len(texts), SHARES)
+        return pa.table([identifier.names(found), pa.array(found.score), shares], schema=self.schema)
 
     def decide(self, facts: pa.Table) -> Decisions:
         rows = facts.num_rows
@@ -95,8 +106,22 @@ class LanguageId(ShardStage):
         score = facts.column("language_score").to_numpy().astype(np.float64)
         limit = threshold[index] if rows else np.empty(0)
         reason = np.where(score < limit, 1, -1)
+        if self.min_share:
+            share = self._share_allowed(facts.column("language_shares").combine_chunks())
+            mixed = (share < self.min_share) & (reason < 0)
+            reason[mixed], score, limit = 2, np.where(mixed, share, score), np.where(mixed, self.min_share, limit)
         reason[~allowed[index]] = 0
         return Decisions(reason.astype(np.int16), REASONS, score, limit)
+
+    def _share_allowed(self, shares: pa.ListArray) -> npt.NDArray[np.float64]:
+        """Return the share of each document that is in the wanted languages, (rows,)."""
+        parts = shares.flatten()
+        owner = shares.value_parent_indices().to_numpy()
+        names = parts.field("language").dictionary_encode()
+        allowed, _ = self._rules(tuple(names.dictionary.to_pylist()))
+        weight = parts.field("share").to_numpy().astype(np.float64) * allowed[names.indices.to_numpy()]
+        found: npt.NDArray[np.float64] = np.bincount(owner, weight, len(shares)).astype(np.float64)
+        return found
 
     def _rules(self, tags: tuple[str, ...]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
         """Return whether each tag is allowed and its threshold, (tags,) each."""

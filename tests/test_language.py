@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers import language
+from classifiers import language, segments
 from classifiers.language import LanguageIdentifier, normalise
 from cluster.errors import RecipeError
 from stages.language_id import LanguageId
@@ -88,7 +89,7 @@ def test_the_language_is_found_and_spelled_as_a_tag(model: str) -> None:
 @pytest.mark.parametrize("text", ["", "   ", "12 34,5", "?!…", "\n\n", "🙂"])
 def test_a_text_without_a_letter_is_undetermined(model: str, text: str) -> None:
     facts = LanguageId(model=model).annotate(documents(text))
-    assert facts.to_pylist() == [{"language": "und", "language_score": 0.0}]
+    assert facts.to_pylist() == [{"language": "und", "language_score": 0.0, "language_shares": None}]
 
 
 def test_newlines_and_control_characters_count_as_spaces(model: str) -> None:
@@ -108,7 +109,8 @@ def test_a_long_document_is_judged_by_its_beginning(model: str) -> None:
 
 def facts(*rows: tuple[str, float]) -> pa.Table:
     names, scores = zip(*rows, strict=True)
-    return pa.table([pa.array(names), pa.array(scores, pa.float32())], schema=LanguageId.schema)
+    shares = pa.nulls(len(rows), LanguageId.schema.field("language_shares").type)
+    return pa.table([pa.array(names), pa.array(scores, pa.float32()), shares], schema=LanguageId.schema)
 
 
 def test_decisions_name_the_reason_the_score_and_the_threshold() -> None:
@@ -184,3 +186,36 @@ def test_the_card_says_what_model_it_was(model: str) -> None:
     card = LanguageIdentifier(model).card()
     assert len(card["digest"]) == 64
     assert Path(card["source"]).name == "model.bin"
+
+
+def test_shares_say_how_much_of_a_document_is_in_which_language(model: str) -> None:
+    english, german = SAMPLES["__label__eng_Latn"], SAMPLES["__label__deu_Latn"]
+    stage = LanguageId(model=model, segment_chars=40)
+    found = stage.annotate(documents("\n".join([english, german, german, german]), english, "", german)).column(2)
+    shares = [{s["language"]: s["share"] for s in row} for row in found.to_pylist()]
+    assert list(shares[0]) == ["de-Latn", "en-Latn"]
+    assert shares[0]["de-Latn"] == pytest.approx(0.75, abs=0.02)
+    assert shares[1:] == [{"en-Latn": 1.0}, {}, {"de-Latn": 1.0}]
+
+
+def test_a_mixed_document_is_dropped_by_its_share(model: str) -> None:
+    english, german = SAMPLES["__label__eng_Latn"], SAMPLES["__label__deu_Latn"]
+    stage = LanguageId(model=model, segment_chars=40, min_share=0.9, languages=("en", "de"))
+    table = stage.annotate(documents("\n".join([english, german, german]), german))
+    assert not stage.decide(table).dropped.any()
+    found = LanguageId(model=model, segment_chars=40, min_share=0.9, languages=("de",)).decide(table)
+    assert [found.reasons[i] if i >= 0 else None for i in found.reason] == ["mixed_language", None]
+    assert found.value[0] == pytest.approx(2 / 3, abs=0.03)
+    assert found.threshold[0] == 0.9
+    with pytest.raises(RecipeError, match="min_share"):
+        LanguageId(min_share=0.5)
+
+
+@given(texts=st.lists(st.text(max_size=50), max_size=6), length=st.integers(1, 20), skip=st.integers(0, 2))
+def test_parts_are_the_document_end_to_end(texts: list[str], length: int, skip: int) -> None:
+    array = pa.array(texts, pa.large_string()).slice(skip)
+    parts, firsts = segments.cut(array, length)
+    parts.validate(full=True)
+    values = parts.to_pylist()
+    assert ["".join(values[a:b]) for a, b in pairwise(firsts)] == texts[skip:]
+    assert all(len(value.encode()) <= 4 * length + 4 and value for value in values)
