@@ -40,7 +40,7 @@ KEPT = ""  # stands where a stage's name would, for documents that live
 SAMPLES = 4  # per stage and reason, and of the kept ones of each dataset
 PAIRS = 8  # per deduplication stage, half of them those nearest the threshold
 LARGEST = 10  # groups shown
-SIMILARITY_BINS = 50  # over [0, 1]
+SIMILARITY_BINS = 200  # over [0, 1]
 GROUP_SIZES = (1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 1_001, 10_001, 100_001, 1_000_001)  # lower ends
 
 
