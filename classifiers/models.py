@@ -113,11 +113,12 @@ def _copied(url: str) -> str:
 
 def file_digest(path: str) -> str:
     """Return the sha256 of a file, or of all files of a folder with their names; read once per change."""
-    return _file_digest(path, *_stamp(path))
+    return _file_digest(path, *stamp(path))
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    files = _files(path)
+def stamp(path: str) -> tuple[int, int]:
+    """Return what shows without reading that a file or folder changed: bytes, last change; zeros if missing."""
+    files = _files(path) if os.path.exists(path) else []
     return sum(f.stat().st_size for f in files), max((f.stat().st_mtime_ns for f in files), default=0)
 
 

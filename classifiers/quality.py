@@ -52,9 +52,8 @@ def split_spec(spec: str) -> tuple[str, str]:
     return kind, name
 
 
-@functools.lru_cache(maxsize=4)
 def load(settings: Settings) -> Classifier:
-    """Return the classifier of a spec, loaded once per process.
+    """Return the classifier of a spec, loaded once per process as long as its files stay the same.
 
     Raises
     ------
@@ -63,6 +62,13 @@ def load(settings: Settings) -> Classifier:
     BackendError
         when an extra is missing.
     """
+    kind, name = split_spec(settings.spec)
+    path = models.resolve(settings.spec) if kind == "fasttext" else name
+    return _load(settings, models.stamp(path) if kind in ("fasttext", "hf") else (0, 0))
+
+
+@functools.lru_cache(maxsize=4)
+def _load(settings: Settings, stamp: tuple[int, int]) -> Classifier:
     kind, name = split_spec(settings.spec)
     if kind == "fasttext":
         return FastTextQuality(settings)

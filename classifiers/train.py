@@ -198,7 +198,7 @@ def _check(counts: Counts, positive: Paths, negative: Paths) -> None:
 def _by_amount(chosen: Parameters, tokens: int) -> Parameters:
     """Fill in what depends on the amount of text: little text is seen more often and needs fewer buckets."""
     epoch = max(5, min(50, math.ceil(TOKENS_WANTED / max(tokens, 1))))
-    bucket = min(MOST_BUCKETS, max(10_000, 2 * tokens * (chosen.word_ngrams - 1)))
+    bucket = min(MOST_BUCKETS, max(10_000, tokens // 2 * (chosen.word_ngrams - 1)))
     return dataclasses.replace(chosen, epoch=chosen.epoch or epoch, bucket=chosen.bucket or bucket)
 
 

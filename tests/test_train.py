@@ -111,6 +111,15 @@ def test_a_text_on_both_sides_is_left_out_and_counted(data: tuple[Path, Path], t
     assert sum(found.trained.values()) + sum(found.held_out.values()) == 300 - 7
 
 
+def test_training_again_under_the_same_name_is_measured_anew(data: tuple[Path, Path], tmp_path: Path) -> None:
+    first = train(*data, tmp_path / "q.bin", **SMALL)
+    swapped = train(data[1], data[0], tmp_path / "q.bin", **SMALL)
+    assert first.evaluation is not None
+    assert swapped.evaluation is not None
+    assert swapped.evaluation.auc > 0.99
+    assert evaluate(tmp_path / "q.bin", *data).auc < 0.01
+
+
 def test_without_holdout_everything_trains(data: tuple[Path, Path], tmp_path: Path) -> None:
     trained = train(*data, tmp_path / "q.bin", holdout=0.0, **SMALL)
     assert trained.evaluation is None
