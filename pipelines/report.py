@@ -38,7 +38,7 @@ def write(run_dir: str) -> str:
 
     run = open_run(run_dir)
     report = build(run)
-    text = json.dumps(report, indent=1, ensure_ascii=False)
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     storage.write_bytes(run.path("report.json"), (text + "\n").encode("utf-8", "replace"))
     path = run.path("report.html")
     storage.write_bytes(path, report_page.render(report).encode("utf-8", "replace"))

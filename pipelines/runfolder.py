@@ -190,7 +190,7 @@ class RunFolder:
             raise RecipeError(f"no dataset is called {dataset!r} in {self.root}; there are {', '.join(self.datasets)}.")
 
     def rows(self, doc_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-        """Return the ledger rows of these documents by doc_id; ids the ledger does not hold are left out.
+        """Return the ledger rows of these documents by doc_id, NaN as None; unknown ids are left out.
 
         Memory: one row group of one ledger file.
         """
@@ -216,7 +216,8 @@ class RunFolder:
                 end = start + reader.metadata.row_group(group).num_rows
                 mine = rows[(rows >= start) & (rows < end)] - start
                 if len(mine):
-                    yield from reader.read_row_group(group).take(pa.array(mine)).to_pylist()
+                    for row in reader.read_row_group(group).take(pa.array(mine)).to_pylist():
+                        yield {name: None if value != value else value for name, value in row.items()}
                 start = end
 
     def mix_files(self, dataset: str) -> list[str]:
