@@ -18,7 +18,7 @@ from cluster import storage
 from cluster.errors import LedgerError
 from pipelines import report_scores
 from pipelines.report_samples import pairs, samples
-from pipelines.report_tally import COLUMNS, GROUP_SIZES, SIMILARITY_BINS, Amount, DatasetTally, Tally
+from pipelines.report_tally import COLUMNS, GROUP_SIZES, SIMILARITIES, Amount, DatasetTally, Tally
 from pipelines.runfolder import RunFolder, open_run
 from stages.base import DATA_FORMAT, digest
 
@@ -220,7 +220,7 @@ def _similarities(stage: str, tally: Tally) -> dict[str, Any]:
     return {
         "stage": stage,
         "thresholds": sorted(mine.thresholds),
-        "edges": [i / SIMILARITY_BINS for i in range(SIMILARITY_BINS + 1)],
+        "edges": SIMILARITIES.tolist(),
         "dropped": mine.similarity.tolist(),
         "kinds": dict(sorted(mine.kinds.items())),
         "without_similarity": mine.unknown,

@@ -40,7 +40,8 @@ KEPT = ""  # stands where a stage's name would, for documents that live
 SAMPLES = 4  # per stage and reason, and of the kept ones of each dataset
 PAIRS = 8  # per deduplication stage, half of them those nearest the threshold
 LARGEST = 10  # groups shown
-SIMILARITY_BINS = 200  # over [0, 1]
+SIMILARITY_BINS = 200
+SIMILARITIES = np.arange(SIMILARITY_BINS + 1) / SIMILARITY_BINS  # edges of the bins
 GROUP_SIZES = (1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 1_001, 10_001, 100_001, 1_000_001)  # lower ends
 
 
@@ -152,7 +153,8 @@ class Tally:
         similarity = _floats(lost, "similarity")
         threshold = _floats(lost, "threshold")
         known = ~np.isnan(similarity)
-        at = np.minimum((similarity[known] * SIMILARITY_BINS).astype(np.int64), SIMILARITY_BINS - 1)
+        at = np.searchsorted(SIMILARITIES, similarity[known], side="right") - 1
+        at = np.clip(at, 0, SIMILARITY_BINS - 1)
         mine.similarity += np.bincount(at, minlength=SIMILARITY_BINS)
         mine.unknown += int((~known).sum())
         mine.below_one += int((similarity < 1).sum())
