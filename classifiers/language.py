@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers import fasttext_model, models, segments
+from classifiers import fasttext_model, models
 from cluster.errors import RecipeError
 
 UNDETERMINED = "und"  # ISO 639-2 for "undetermined"
@@ -128,6 +128,8 @@ class LanguageIdentifier:
         (texts,) list<struct<language, share>>, largest share first, shares of characters add up to 1; empty
         for a text without a character.
         """
+        from classifiers import segments  # compiled by numba
+
         parts, firsts = segments.cut(texts, segment_chars)
         found = self.identify(parts)
         characters = pc.utf8_length(parts).to_numpy().astype(np.float64)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stages.kernels.hashing import buffers
+from stages.kernels.heuristic_facts import FACTS
 
 U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
@@ -27,32 +28,6 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher,
 TERMINAL = ".!?\"'"  # what a line of prose ends with (C4, FineWeb)
 BULLETS = "\u2022\u2023\u25b6\u25c0\u25e6\u25a0\u25a1\u25aa\u25ab\u2013-*"
 SHORT_LINE = 30  # characters, FineWeb
-TOP = (2, 3, 4)
-REPEATED = (5, 6, 7, 8, 9, 10)
-
-FACTS = (
-    "num_words",
-    "mean_word_length",
-    "hash_ratio",
-    "ellipsis_ratio",
-    "bullet_lines",
-    "ellipsis_lines",
-    "alpha_words",
-    "stop_words",
-    "duplicate_lines",
-    "duplicate_line_chars",
-    "duplicate_paragraphs",
-    "duplicate_paragraph_chars",
-    *(f"top_{n}gram" for n in TOP),
-    *(f"duplicate_{n}grams" for n in REPEATED),
-    "line_punctuation",
-    "short_lines",
-    "line_duplicate_chars",
-    "newlines_per_word",
-    "curly_brackets",
-    "lorem_ipsum",
-    "sentences",
-)
 COUNT = len(FACTS)
 
 _PRIME = np.uint64(0x9E3779B185EBCA87)
