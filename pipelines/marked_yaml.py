@@ -1,6 +1,6 @@
 """YAML that remembers the line of every key, so that an error can say where.
 
-Guarantees: scalars follow YAML 1.2 (`no` is a word and 1e-3 a number), a key given twice is an error, and
+Guarantees: scalars follow YAML 1.2 (`no` is a word and 1e-3 a number), a key given twice is an error, keys and
 dates stay text. Values are plain dict, list, str, int, float, bool and None.
 """
 
@@ -63,6 +63,26 @@ _Loader.add_constructor(_TAG + "int", _construct_int)
 _Loader.add_constructor(_TAG + "float", _construct_float)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes without aliases, and quotes every text that the loader would take for something else."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own)
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+            *_Loader.yaml_implicit_resolvers.get(first, []),
+        ]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def dump(data: dict[str, Any]) -> str:
+    """Return plain data as YAML text that `parse` reads back as the same data."""
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+
+
 def parse(text: str, source: str) -> Marked:
     """Parse one YAML document. Raises RecipeError that names the line."""
     lines: dict[Path, int] = {}
@@ -97,6 +117,10 @@ def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], source: str, open
         seen: dict[str, int] = {}
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError(f"{source}, line {line}: a key must be a word, got a list or a mapping.")
+            if key.tag != _TAG + "merge":
+                key.tag = _TAG + "str"  # a dataset called 2024 or true is called just that
             if name in seen:
                 where = f"{source}, line {line}"
                 raise RecipeError(f"{where}: {name} is given twice (first in line {seen[name]}). Remove one.")

@@ -28,6 +28,7 @@ PLAIN = {
     "int_type": "a whole number",
     "list_type": "a list, such as [a, b]",
     "model_type": "a mapping (key: value)",
+    "string_pattern_mismatch": "made of letters, digits, _ and -",
     "string_type": "text",
     "tuple_type": "a list, such as [a, b]",
 }
@@ -61,6 +62,11 @@ class Problems:
         listed = f"Known: {', '.join(names)}." if names else ""
         bad = str(path[-1])
         self.add(path, f"is not a {kind}.{did_you_mean(bad, names)} {listed}".rstrip())
+
+    def choice(self, path: Path, value: object, known: Iterable[str]) -> None:
+        """Note a value that is none of the known ones."""
+        names = [str(name) for name in known]
+        self.add(path, f"must be one of {', '.join(names)}, got {shown(value)}.{did_you_mean(str(value), names)}")
 
     def add_validation(self, error: ValidationError, model: type[BaseModel], root: Path = ()) -> None:
         """Note every problem that pydantic found, in winnow's words."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from cluster import storage
 from cluster.errors import RecipeError
-from pipelines.marked_yaml import Marked, Path, parse, scalar
-from pipelines.problems import Problems
+from pipelines import cross_checks
+from pipelines.marked_yaml import Marked, dump, parse
+from pipelines.overrides import apply
+from pipelines.problems import Problems, did_you_mean
 from pipelines.sections import (
     NAME,
     ClusterSection,
@@ -40,7 +41,7 @@ from stages.shard import Columns, Dataset
 class Sections(Section):
     """Every key a recipe may have at its top."""
 
-    name: str = Field("mix", description="name of the mix", pattern=NAME.pattern)
+    name: str = Field("mix", description="name of the mix", pattern=f"^{NAME.pattern}$")
     seed: int = Field(0, ge=0, description="seed of sampling, holdout and shuffle")
     datasets: dict[str, DatasetSection] = Field(min_length=1, description="the sources, by name")
     on_error: Literal["stop", "quarantine"] = Field(
@@ -81,7 +82,7 @@ class Recipe:
         return {
             "name": self.name,
             "seed": self.seed,
-            "datasets": {name: section.model_dump(mode="json") for name, section in self.datasets.items()},
+            "datasets": {name: _dataset_data(section) for name, section in self.datasets.items()},
             "on_error": self.on_error,
             "priority": list(self.priority),
             "prefer": list(self.prefer),
@@ -92,19 +93,12 @@ class Recipe:
     def to_yaml(self) -> str:
         """Return the recipe as YAML that loads to an equal recipe."""
         head = f"# winnow recipe, data format {DATA_FORMAT}, digest {self.digest()}\n"
-        return head + str(yaml.dump(self.to_data(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+        return head + dump(self.to_data())
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that address all that can change the result (not `cluster`)."""
         data = {key: value for key, value in self.to_data().items() if key != "cluster"}
         return digest("recipe", data)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes without aliases."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
 
 
 def _resolve(name: str, section: DatasetSection) -> Dataset:
@@ -119,6 +113,13 @@ def _resolve(name: str, section: DatasetSection) -> Dataset:
         licence=section.licence or (known.licence if known else None),
         role=section.role,
     )
+
+
+def _dataset_data(section: DatasetSection) -> dict[str, Any]:
+    """Return a dataset's section with what its preset gives written out."""
+    resolved = _resolve("", section)
+    given = {"columns": asdict(resolved.columns), "licence": resolved.licence, "format": resolved.format}
+    return {**section.model_dump(mode="json"), **given}
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -148,12 +149,15 @@ def _read(source: str) -> tuple[str, str]:
         if source in builtin_names():
             path = resources.files("pipelines") / "recipes" / f"{source}.yaml"
             return path.read_text(encoding="utf-8"), f"{source}.yaml"
+        names = builtin_names()
         raise RecipeError(
-            f"there is no recipe file {source}. Give a path, or one of the built-in recipes: "
-            f"{', '.join(builtin_names())}."
+            f"there is no recipe file {source}.{did_you_mean(source, names)} Give a path, or the name of a "
+            f"built-in recipe: {', '.join(names)}."
         )
     try:
         return storage.read_bytes(source).decode(), os.path.basename(source)
+    except OSError as error:
+        raise RecipeError(f"the recipe {source} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{source} is not UTF-8 text. Save it as UTF-8.") from None
 
@@ -163,7 +167,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
         raise RecipeError(f"{document.source} must be a mapping with the key datasets. See `winnow schema`.")
     problems = Problems(document)
     for override in overrides:
-        _override(document.value, override, problems)
+        apply(document.value, override, problems)
     problems.stop()
     try:
         sections = Sections.model_validate(document.value)
@@ -175,7 +179,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
     built = [build_stage(entry, ("stages", i), problems) for i, entry in enumerate(sections.stages)]
     problems.stop()
     stages = tuple(stage for stage in built if stage is not None)
-    _cross_check(sections, stages, problems)
+    cross_checks.check(sections.datasets, sections.priority, stages, sections.mix, problems)
     problems.stop()
     return Recipe(
         name=sections.name,
@@ -197,115 +201,6 @@ def _note_stage_problems(data: Mapping[str, Any], problems: Problems) -> None:
     if isinstance(entries, list):
         for i, entry in enumerate(entries):
             build_stage(entry, ("stages", i), problems)
-
-
-def _override(data: dict[str, Any], override: str, problems: Problems) -> None:
-    """Put the value of a `--set a.b=c` in its place."""
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"--set must be KEY=VALUE, such as mix.target_tokens=1B, got {override!r}.")
-    path: Path = ()
-    at: Any = data
-    parts = key.strip().split(".")
-    for n, part in enumerate(parts):
-        last = n == len(parts) - 1
-        if isinstance(at, list):
-            index = _place(at, part, override)
-            path = (*path, index)
-            if last:
-                raise RecipeError(f"--set {override}: {key} is a whole stage; name one of its parameters.")
-            at = at[index]
-        elif last:
-            path = (*path, part)
-            at[part] = scalar(text, f"--set {key}")
-        else:
-            path = (*path, part)
-            at = at.setdefault(part, {})
-            if not isinstance(at, dict | list):
-                raise RecipeError(f"--set {override}: {'.'.join(parts[: n + 1])} has no keys below it.")
-    problems.set_by = {**problems.set_by, path: override}
-
-
-def _place(entries: list[Any], part: str, override: str) -> int:
-    """Return which stage a part of a `--set` key names: by position, by name, or by use."""
-    if part.isdigit() and int(part) < len(entries):
-        return int(part)
-    for key in ("name", "use"):
-        found = [i for i, entry in enumerate(entries) if isinstance(entry, dict) and entry.get(key) == part]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise RecipeError(f"--set {override}: {part} is used {len(found)} times; name it by position or `name`.")
-    names = [str(e.get("name") or e.get("use")) for e in entries if isinstance(e, dict)]
-    raise RecipeError(f"--set {override}: no stage is called {part!r}; there are {', '.join(names)}.")
-
-
-def _cross_check(sections: Sections, stages: tuple[Stage, ...], problems: Problems) -> None:
-    """Note what does not fit together."""
-    _check_datasets(sections, problems)
-    _check_stages(sections, stages, problems)
-    mixable = [name for name, d in sections.datasets.items() if d.role != "reference"]
-    if not mixable:
-        problems.add(("datasets",), "must hold at least one dataset that is not a reference.")
-    epochs = sections.mix.max_epochs
-    for key, names in (
-        ("weights", sections.mix.weights),
-        ("max_epochs", epochs if isinstance(epochs, dict) else {}),
-    ):
-        for name in names:
-            if name not in mixable:
-                problems.unknown(("mix", key, name), "dataset that is mixed", mixable)
-    if sections.mix.weights and not sum(sections.mix.weights.values()):
-        problems.add(("mix", "weights"), "must not all be 0.")
-
-
-def _check_datasets(sections: Sections, problems: Problems) -> None:
-    names = list(sections.datasets)
-    for name, section in sections.datasets.items():
-        if not NAME.fullmatch(name):
-            problems.add(("datasets", name), "must be made of letters, digits, _ and -.")
-        if section.preset and section.preset not in PRESETS:
-            problems.unknown(("datasets", name, "preset", section.preset), "known preset", sorted(PRESETS))
-    for i, name in enumerate(sections.priority or ()):
-        if name not in names:
-            problems.unknown(("priority", i, name), "dataset of this recipe", names)
-    if sections.priority is not None and sorted(set(sections.priority) & set(names)) != sorted(names):
-        missing = ", ".join(n for n in names if n not in sections.priority)
-        problems.add(("priority",), f"must name every dataset once; missing: {missing}.")
-    if sections.priority is not None and len(set(sections.priority)) != len(sections.priority):
-        problems.add(("priority",), "must name every dataset once; one is named twice.")
-    for i, rule in enumerate(sections.prefer):
-        if rule not in ("longest", "shortest"):
-            problems.add(("prefer", i), f"must be longest or shortest, got {rule}.")
-
-
-def _check_stages(sections: Sections, stages: tuple[Stage, ...], problems: Problems) -> None:
-    seen: dict[str, int] = {}
-    slots: dict[str, int] = {}
-    for i, stage in enumerate(stages):
-        path: Path = ("stages", i)
-        if stage.name in seen:
-            problems.add(path, f"is called {stage.name} like stages[{seen[stage.name]}]. Give one of them a name.")
-        seen[stage.name] = i
-        for key in ("datasets", "protect"):
-            for name in getattr(stage, key, ()):
-                if name not in sections.datasets:
-                    problems.unknown((*path, key, name), "dataset of this recipe", sections.datasets)
-        if stage.use == "minhash":
-            slots[stage.name] = int(getattr(stage, "num_permutations", 0))
-        if stage.use == "near_dedup":
-            _check_near_dedup(stage, slots, path, problems)
-
-
-def _check_near_dedup(stage: Stage, slots: dict[str, int], path: Path, problems: Problems) -> None:
-    wanted = getattr(stage, "signatures", "")
-    if not slots or (wanted and wanted not in slots):
-        problems.add(path, "needs a minhash stage before it. Add `- use: minhash`.")
-        return
-    width = slots[wanted] if wanted else list(slots.values())[-1]
-    bands, rows = getattr(stage, "bands", None), getattr(stage, "rows_per_band", None)
-    if bands and rows and bands * rows > width:
-        problems.add((*path, "bands"), f"x rows_per_band is {bands * rows}, more than num_permutations ({width}).")
 
 
 def schema() -> dict[str, Any]:

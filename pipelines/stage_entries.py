@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from pipelines.sections import NAME
 from stages.base import Stage
 from stages.registry import STAGES, stage_class
 
-RESERVED = ("read",)  # the runner's own first stage
+RESERVED = ("read", "count_tokens", "lineage", "mix")  # names the run folder needs itself
 
 
 def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:
@@ -54,15 +55,21 @@ def _checked(cls: type[Stage], entry: Mapping[str, Any], path: Path, problems: P
         if key not in hints:
             problems.unknown((*path, str(key)), f"parameter of {cls.use}", hints)
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            problems.add((*path, key), f"must be a finite number, got {value}.")
+            continue
         try:
             values[key] = _adapter(cls, key).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             problems.add((*path, key), _type_problem(error, hints[key], value))
     for f in dataclasses.fields(cls):
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and f.name not in entry:
+        if _required(f) and f.name not in entry:
             problems.add((*path, f.name), f"is missing ({f.metadata.get('help', 'required')}).")
     return values
+
+
+def _required(f: dataclasses.Field[Any]) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 
 
 def _type_problem(error: ValidationError, hint: Any, value: object) -> str:
@@ -143,7 +150,9 @@ def stage_schemas(names: Mapping[str, str]) -> list[dict[str, Any]]:
             for bound, word in (("ge", "minimum"), ("le", "maximum")):
                 if f.metadata.get(bound) is not None:
                     schema[word] = f.metadata[bound]
-            default = json.loads(json.dumps(f.default if f.default is not dataclasses.MISSING else None))
-            properties[f.name] = {**schema, "description": f.metadata.get("help", ""), "default": default}
-        found.append({"type": "object", "properties": properties, "required": ["use"], "additionalProperties": False})
+            properties[f.name] = {**schema, "description": f.metadata.get("help", "")}
+            if f.default is not dataclasses.MISSING:
+                properties[f.name]["default"] = json.loads(json.dumps(f.default))
+        required = ["use", *(f.name for f in dataclasses.fields(cls) if _required(f))]
+        found.append({"type": "object", "properties": properties, "required": required, "additionalProperties": False})
     return found
