@@ -61,15 +61,8 @@ def _mix(mix: MixSection, mixable: Iterable[str], problems: Problems) -> None:
         for name in given if isinstance(given, Mapping) else ():
             if name not in names:
                 problems.unknown(("mix", key, name), "dataset that is mixed", names)
-    if mix.weights:
-        missing = [name for name in names if name not in mix.weights]
-        if missing:
-            problems.add(
-                ("mix", "weights"),
-                f"must name every dataset; missing: {', '.join(missing)}. A weight of 0 leaves a dataset out.",
-            )
-        if not sum(mix.weights.values()):
-            problems.add(("mix", "weights"), "must not all be 0.")
+    if mix.weights and not sum(mix.weights.values()):
+        problems.add(("mix", "weights"), "must not all be 0.")
     if mix.mode != "sample" and mix.target_tokens is not None:
         problems.add(
             ("mix", "target_tokens"),
