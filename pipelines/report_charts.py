@@ -103,7 +103,7 @@ def curve(points: Sequence[tuple[float, float]], markers: Sequence[tuple[float, 
     span = (high - low) or 1.0
     places = [(100 * (x - low) / span, HEIGHT * (1 - y)) for x, y in points]
     line = " ".join(f"{x:.2f},{y:.2f}" for x, y in places)
-    marks = _grid("100 %")
+    marks = _grid("100 %", right=True)
     marks.append(
         f'<svg width="100%" height="{HEIGHT}" viewBox="0 0 100 {HEIGHT}" preserveAspectRatio="none">'
         f'<polyline class="line" points="{line}" vector-effect="non-scaling-stroke"/></svg>'
@@ -139,9 +139,11 @@ def _rect(kind: str, x: float, y: float, width: float, height: float, title: str
     )
 
 
-def _grid(top: str) -> list[str]:
+def _grid(top: str, *, right: bool = False) -> list[str]:
+    """Return lines at the top, the middle and the bottom, and what the top stands for, on the side that has room."""
     lines = [f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>' for y in (0.5, HEIGHT / 2, HEIGHT - 0.5)]
-    return [*lines, f'<text class="tick" x="2" y="12">{_text(top)}</text>']
+    place = 'x="100%" dx="-3" text-anchor="end"' if right else 'x="2"'
+    return [*lines, f'<text class="tick" {place} y="13">{_text(top)}</text>']
 
 
 def _marker(x: float, label: str) -> str:

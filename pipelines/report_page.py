@@ -160,10 +160,9 @@ def _score_chart(entry: dict[str, Any]) -> Markup:
     markers = [
         (entry[key], f"{key} {number(entry[key])}") for key in ("min_score", "max_score") if entry[key] is not None
     ]
-    whole = all(e == int(e) for e in entry["edges"]) and len(entry["edges"]) > 2
     layers = [Series("kept", "kept", entry["kept"]), Series("lost", "dropped", entry["dropped"])]
     label = f"scores of stage {entry['stage']}"
-    return report_charts.histogram(entry["edges"], layers, markers, label, whole_numbers=whole)
+    return report_charts.histogram(entry["edges"], layers, markers, label, whole_numbers=entry["whole_numbers"])
 
 
 def _share_curve(entry: dict[str, Any]) -> Markup:

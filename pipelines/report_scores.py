@@ -115,6 +115,10 @@ class _Scores:
         value = self.stage.parameters.get("min_score")
         return None if value is None else float(value)
 
+    @property
+    def whole_numbers(self) -> bool:
+        return bool((self.edges == np.floor(self.edges)).all()) and len(self.edges) > 2
+
     def add(self, group: Judged) -> None:
         known = np.isfinite(group.values)
         self.unscored += int((~known).sum())
@@ -143,6 +147,7 @@ class _Scores:
             "model": self.stage.parameters.get("model"),
             "min_score": self.minimum,
             "max_score": self.stage.parameters.get("max_score"),
+            "whole_numbers": self.whole_numbers,
             "edges": [float(e) for e in self.edges],
             "kept": kept.tolist(),
             "dropped": dropped.tolist(),
@@ -152,7 +157,7 @@ class _Scores:
             },
             "judged": judged,
             "unscored": self.unscored,
-            "near_threshold": self.near,
+            "near_threshold": None if self.minimum is None or self.whole_numbers else self.near,
             "near_margin": NEAR * float(self.edges[-1] - self.edges[0]),
             "thresholds": [{"threshold": t, "documents": n, "share": n / judged if judged else 0.0} for t, n in sweep],
         }
