@@ -72,7 +72,7 @@ def read(path: str) -> Loaded:
     if norms is not None:
         rows *= norms[:, None]
     output = _output(arguments, dictionary, weights, scale)
-    few = output.loss != HIERARCHICAL and output.labels <= min(FEW_LABELS, arguments.dim // 2)
+    few = output.loss == SOFTMAX and output.labels <= min(FEW_LABELS, arguments.dim // 2)
     projected = _project(rows, output) if few else np.empty((0, output.labels), np.float32)
     return Loaded(dictionary.labels, _tables(arguments, dictionary, rows, projected), output)
 
@@ -80,7 +80,8 @@ def read(path: str) -> Loaded:
 def _project(rows: F32, output: Output) -> F32:
     """Multiply the input rows with the output layer once, since the mean of products is the product's mean.
 
-    A document then costs a few bytes per feature instead of a row of `dim` floats.
+    A document then costs a few bytes per feature instead of a row of `dim` floats. Only for softmax: the
+    steps of the other losses' table would turn a difference in the last bit into one of 0.008.
     """
     weights = output.weights.astype(np.float64) * output.scale
     found = np.empty((len(rows), output.labels), np.float32)

@@ -18,6 +18,7 @@ import numpy as np
 from classifiers.fasttext_features import F32, I32, I64, U8, Tables, features, most_features, njit
 
 LONG = 3000  # features; up to here projected rows stay within 4e-7 of the package (2026-11, 16 dimensions)
+CLEAR = 0.99  # a probability that hardly moves with its logit
 HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4  # fastText's loss_name
 MARGIN = np.float32(1e-3)  # closer leaves of the tree are compared in fastText's own order
 FLOOR = np.float32(math.log(1e-5))  # fastText leaves out labels below this
@@ -93,32 +94,47 @@ def linear(o: Output, hidden: F32, out: F32) -> None:
 
 
 @njit
-def probabilities(o: Output, rows: F32, projected: F32, ids: I32, count: int, hidden: F32, out: F32) -> None:
-    """Compute the probability of every label, without a tree.
+def softmax(out: F32) -> None:
+    """Turn outputs into probabilities, in place."""
+    z, largest = np.float32(0), out.max()
+    for i in range(len(out)):
+        out[i] = np.float32(math.exp(np.float64(out[i] - largest)))
+        z += out[i]
+    for i in range(len(out)):
+        out[i] /= z
 
-    Long documents take the long way: there fastText's own rounding errors add up and must be repeated.
-    """
-    if len(projected) and count <= LONG:
-        average_logits(projected, ids, count, out)
-    else:
-        average(rows, ids, count, hidden)
-        linear(o, hidden, out)
-    if o.loss == SOFTMAX:
-        z, largest = np.float32(0), out.max()
-        for i in range(len(out)):
-            out[i] = np.float32(math.exp(np.float64(out[i] - largest)))
-            z += out[i]
-        for i in range(len(out)):
-            out[i] /= z
-        return
-    for i in range(len(out)):  # fastText looks the logistic function up in a table of 512 steps over [-8, 8]
+
+@njit
+def logistic(table: F32, out: F32) -> None:
+    """Turn outputs into probabilities by fastText's table of 512 steps over [-8, 8], in place."""
+    for i in range(len(out)):
         x = out[i]
         if x < -8:
             out[i] = np.float32(0)
         elif x > 8:
             out[i] = np.float32(1)
         else:
-            out[i] = o.sigmoid[np.int64((x + np.float32(8)) * np.float32(512) / np.float32(8) / np.float32(2))]
+            out[i] = table[np.int64((x + np.float32(8)) * np.float32(512) / np.float32(8) / np.float32(2))]
+
+
+@njit
+def probabilities(o: Output, rows: F32, projected: F32, ids: I32, count: int, hidden: F32, out: F32) -> None:
+    """Compute the probability of every label, without a tree.
+
+    Long documents that are not clear take the long way: fastText's own rounding errors add up with the
+    features, and they must be repeated to be within 1e-6 of it.
+    """
+    if len(projected):
+        average_logits(projected, ids, count, out)
+        softmax(out)
+        if count <= LONG or out.max() > CLEAR:
+            return
+    average(rows, ids, count, hidden)
+    linear(o, hidden, out)
+    if o.loss == SOFTMAX:
+        softmax(out)
+    else:
+        logistic(o.sigmoid, out)
 
 
 @njit
