@@ -120,7 +120,8 @@ def _difference(comparison: dict[str, Any]) -> list[RenderableType]:
     table.add_column("what it lost to", ratio=1, overflow="fold")
     table.add_row(*(_spans(difference[side]) for side in ("left", "right")))
     words = f"{difference['same_words']:,} of {difference['left_words']:,} and {difference['right_words']:,} words"
-    return [_heading(f"difference ({words} in common)"), table]
+    spacing = f", {difference['spacing']:,} with other white space" if difference["spacing"] else ""
+    return [_heading(f"difference ({words} in common{spacing})"), table]
 
 
 def _spans(spans: list[list[str]]) -> Text:

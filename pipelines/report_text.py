@@ -41,6 +41,7 @@ class Difference:
     left: list[tuple[str, str]]
     right: list[tuple[str, str]]
     same_words: int
+    spacing: int  # equal words that other white space follows
     left_words: int
     right_words: int
     complete: bool  # whether every word was compared
@@ -50,6 +51,7 @@ class Difference:
             "left": [list(span) for span in self.left],
             "right": [list(span) for span in self.right],
             "same_words": self.same_words,
+            "spacing": self.spacing,
             "left_words": self.left_words,
             "right_words": self.right_words,
             "complete": self.complete,
@@ -66,11 +68,12 @@ def word_diff(left: str, right: str, context: int = CONTEXT) -> Difference:
     short_a, short_b = a[:DIFF_WORDS], b[:DIFF_WORDS]
     keys_a, keys_b = [w.rstrip() for w in short_a], [w.rstrip() for w in short_b]
     spans: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
-    same = 0
+    same = spacing = 0
     operations = SequenceMatcher(None, keys_a, keys_b, autojunk=False).get_opcodes()
     for number, (kind, a0, a1, b0, b1) in enumerate(operations):
         if kind == "equal":
             same += a1 - a0
+            spacing += sum(x != y for x, y in zip(short_a[a0:a1], short_b[b0:b1], strict=True))
             edges = (number > 0, number < len(operations) - 1)
             spans[0].extend(_same(short_a[a0:a1], context, *edges))
             spans[1].extend(_same(short_b[b0:b1], context, *edges))
@@ -79,7 +82,7 @@ def word_diff(left: str, right: str, context: int = CONTEXT) -> Difference:
             if words:
                 spans[side].append(("other", "".join(words)))
     complete = len(a) <= DIFF_WORDS and len(b) <= DIFF_WORDS
-    return Difference(*spans, same, len(a), len(b), complete)
+    return Difference(*spans, same, spacing, len(a), len(b), complete)
 
 
 def _same(words: list[str], context: int, before: bool, after: bool) -> list[tuple[str, str]]:

@@ -288,6 +288,12 @@ def test_word_differences_lose_no_word_and_mark_only_what_differs(left: str, rig
     assert word_diff(left, left).same_words == difference.left_words
 
 
+def test_texts_that_differ_in_white_space_only_are_told_apart() -> None:
+    difference = word_diff("one  two\nthree", "one two three")
+    assert (difference.same_words, difference.spacing) == (3, 2)
+    assert word_diff("one two", "one two").spacing == 0
+
+
 def _sides(difference: Any) -> tuple[Any, Any]:
     return difference.left, difference.right
 
