@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -53,7 +53,7 @@ def minhash(
     shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
     num_permutations: Annotated[int, typer.Option(min=1, help="slots of a signature")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="seed of NeMo's parameters")] = 0,
-    hash_seed: Annotated[Optional[int], typer.Option(min=0, help="Murmur seed, with --a and --b")] = None,  # noqa: UP045
+    hash_seed: Annotated[int | None, typer.Option(min=0, help="Murmur seed, with --a and --b")] = None,
     hash_bits: Annotated[int, typer.Option(help="32 or 64")] = 32,
     a: Annotated[str, typer.Option(help="multipliers, comma-separated")] = "",
     b: Annotated[str, typer.Option(help="addends, comma-separated")] = "",

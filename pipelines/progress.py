@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
 SECONDS = 10.0  # between lines of a log
@@ -28,7 +29,7 @@ class Progress(Protocol):
     def stage(
         self, name: str, documents: int | None = None, bytes: int | None = None
     ) -> contextlib.AbstractContextManager[Advance]:
-        """Open a stage; totals where they are known."""
+        """Open a stage; give totals where they are known."""
 
 
 class Silent:
@@ -72,16 +73,32 @@ class Lines:
 
     def _write(self, event: str, name: str, seen: dict[str, int], total: int | None, seconds: float) -> None:
         if self._json:
-            record = {
-                "event": event,
-                "stage": name,
-                **seen,
-                "total_documents": total,
-                "seconds": round(seconds, 3),
-            }
-            print(json.dumps(record), file=self._out, flush=True)
+            print(json.dumps(_record(event, name, seen, total, seconds)), file=self._out, flush=True)
         elif event != "start":
             print(f"{name}: {_words(seen, total, seconds)}", file=self._out, flush=True)
+
+
+def _record(event: str, name: str, seen: dict[str, int], total: int | None, seconds: float) -> dict[str, Any]:
+    """Return one line of the JSON log: when, what, counts, rates, seconds left (null where not known)."""
+    left = _seconds_left(seen["documents"], total, seconds)
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": event,
+        "stage": name,
+        **seen,
+        "total_documents": total,
+        "seconds": round(seconds, 3),
+        "documents_per_second": round(seen["documents"] / seconds, 1) if seconds else None,
+        "bytes_per_second": round(seen["bytes"] / seconds, 1) if seconds else None,
+        "eta_seconds": None if left is None else round(left, 1),
+    }
+
+
+def _seconds_left(documents: int, total: int | None, seconds: float) -> float | None:
+    """Return how long the rest takes at the pace so far; None where the total or the pace is not known."""
+    if not total or not documents:
+        return None
+    return seconds * max(0, total - documents) / documents
 
 
 def _words(seen: dict[str, int], total: int | None, seconds: float) -> str:
@@ -90,12 +107,15 @@ def _words(seen: dict[str, int], total: int | None, seconds: float) -> str:
     if seen["documents"]:
         of = f" of {total:,}" if total else ""
         parts.append(f"{seen['documents']:,}{of} documents")
+    elif seen["tasks"]:
+        parts.append(f"{seen['tasks']:,} tasks")
     if seconds > 0.05 and seen["documents"]:
         parts.append(f"{seen['documents'] / seconds:,.0f} documents/s")
     if seconds > 0.05 and seen["bytes"]:
         parts.append(f"{seen['bytes'] / seconds / 1e6:,.1f} MB/s")
-    if total and 0 < seen["documents"] < total:
-        parts.append(f"{seconds * (total - seen['documents']) / seen['documents']:,.0f} s left")
+    left = _seconds_left(seen["documents"], total, seconds)
+    if left:
+        parts.append(f"{left:,.0f} s left")
     return ", ".join(parts)
 
 
@@ -124,6 +144,7 @@ class Bars:
             task = bars.add_task(name, total=documents, words="")
 
             def advance(documents: int = 0, bytes: int = 0) -> None:
+                seen["tasks"] += 1
                 seen["documents"] += documents
                 seen["bytes"] += bytes
                 words = _words(seen, None, time.perf_counter() - begin)

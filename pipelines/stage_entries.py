@@ -99,7 +99,7 @@ def _nearby(cls: type[Stage], key: str, value: object) -> str:
     if metadata.get("choices"):
         return did_you_mean(str(value), [str(choice) for choice in metadata["choices"]])
     share = metadata.get("ge") == 0 and metadata.get("le") == 1
-    if share and isinstance(value, int | float) and 1 < value <= 100:
+    if share and isinstance(value, int | float) and 10 <= value <= 100:
         return f" Did you mean {value / 100:g}?"
     return ""
 
