@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.errors import LedgerError
+from cluster.errors import LedgerError, WinnowError
 from pipelines import report_scores
 from pipelines.report_samples import pairs, samples
 from pipelines.report_tally import COLUMNS, GROUP_SIZES, SIMILARITIES, Amount, DatasetTally, Tally
-from pipelines.runfolder import RunFolder, open_run
+from pipelines.runfolder import RunFolder, StageInfo, open_run
 from stages.base import DATA_FORMAT, digest
 
 TOTAL = "all datasets"
@@ -49,13 +49,14 @@ def build(run: RunFolder) -> dict[str, Any]:
     """Return the report of a run folder as JSON-able values."""
     tally = count(run)
     scores, languages, source = report_scores.read(run)
+    digests = _stage_digests(run)
     return {
         "format": DATA_FORMAT,
         "name": run.recipe.get("name", ""),
         "tokens_are": tokens_are(run),
         "digests": _digests(run),
         "recipe": storage.read_bytes(run.path("recipe.lock.yaml")).decode(),
-        "stages": [_stage(stage) for stage in run.stages],
+        "stages": [_stage(stage, digests.get(stage.name)) for stage in run.stages],
         "datasets": [_dataset(run, name) for name in run.datasets],
         "funnel": {name: funnel(run, name, tally.datasets[name]) for name in run.datasets},
         "total": funnel(run, None, _sum(tally, run.datasets)),
@@ -166,10 +167,19 @@ def _digests(run: RunFolder) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def _stage(stage: Any) -> dict[str, Any]:
+def _stage_digests(run: RunFolder) -> dict[str, str]:
+    """Return the digest of every stage's parameters and model; nothing where a model is gone."""
+    try:
+        return {stage.name: stage.digest() for stage in run.job.stages}
+    except (WinnowError, OSError):
+        return {}
+
+
+def _stage(stage: StageInfo, digest: str | None) -> dict[str, Any]:
     return {
         "name": stage.name,
         "use": stage.use,
+        "digest": digest,
         "datasets": list(stage.datasets),
         "parameters": stage.parameters,
     }

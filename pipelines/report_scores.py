@@ -8,7 +8,7 @@ so. Memory: the facts of one bundle.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,19 +49,22 @@ def read(run: RunFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]], st
     if not stages:
         return [], [], FACTS
     try:
-        return *_count(stages, lambda: _from_facts(run)), FACTS
+        return *_count(stages, _scores_stored(run), _from_facts(run)), FACTS
     except (WinnowError, OSError):
-        return *_count(stages, lambda: _from_files(run)), SIDE
+        scores = ((g.stage.name, g.values) for g in _from_files(run) if g.languages is None)
+        return *_count(stages, scores, _from_files(run)), SIDE
 
 
-def _count(stages: list[StageInfo], judged: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Go through the documents twice: first for the range of the scores, then to count."""
+def _count(
+    stages: list[StageInfo], values: Iterable[tuple[str, F64]], judged: Iterable[Judged]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Go through the scores for their range (values: stage and scores), then through the documents to count."""
     ranges = _Ranges()
-    for group in judged():
-        ranges.add(group)
+    for name, some in values:
+        ranges.add(name, some)
     scores = {s.name: _Scores(s, ranges.edges(s.name)) for s in stages if s.use == "quality"}
     languages = {s.name: _Languages(s) for s in stages if s.use == "language_id"}
-    for group in judged():
+    for group in judged:
         if group.languages is None:
             scores[group.stage.name].add(group)
         else:
@@ -77,10 +80,9 @@ class _Ranges:
     high: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: -np.inf))
     fractions: set[str] = field(default_factory=set)
 
-    def add(self, group: Judged) -> None:
-        values = group.values[np.isfinite(group.values)]
-        if group.languages is None and len(values):
-            name = group.stage.name
+    def add(self, name: str, scores: F64) -> None:
+        values = scores[np.isfinite(scores)]
+        if len(values):
             self.low[name] = min(self.low[name], float(values.min()))
             self.high[name] = max(self.high[name], float(values.max()))
             if (values != np.floor(values)).any():
@@ -209,6 +211,16 @@ class _Languages:
             "dropped": sum((self.dropped[n] for n in names), Amount()).to_json(),
             "datasets": dict(sorted(datasets.items())),
         }
+
+
+def _scores_stored(run: RunFolder) -> Iterator[tuple[str, F64]]:
+    """Yield every stored score with its stage, judged now or by an earlier recipe: enough for their range."""
+    job = run.job
+    for bundle in job.manifest.bundles:
+        for stage in job.stages:
+            if stage.use == "quality" and stage.applies_to(bundle.dataset):
+                table = job.facts(stage).read(bundle, job.reading(bundle.dataset), ["quality_score"])
+                yield stage.name, _floats(table, "quality_score")
 
 
 def _from_facts(run: RunFolder) -> Iterator[Judged]:

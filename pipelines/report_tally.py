@@ -75,6 +75,9 @@ class Smallest:
 
     def add(self, keys: npt.NDArray[np.float64], docs: I64) -> None:
         """Offer documents, arrays of shape (rows,)."""
+        if len(self.entries) == self.size:  # most batches hold nothing smaller
+            better = np.flatnonzero(keys <= self.entries[-1][0])
+            keys, docs = keys[better], docs[better]
         if len(keys) > self.size:
             best = np.lexsort((docs, keys))[: self.size]
             keys, docs = keys[best], docs[best]
@@ -207,7 +210,7 @@ def _groups(table: pa.Table, names: list[str]) -> Iterator[tuple[tuple[str | Non
             encoded = encoded.chunk(0)
         dictionaries.append(encoded.dictionary.to_pylist())
         code = code * max(1, len(dictionaries[-1])) + np.asarray(encoded.indices.to_numpy())
-    for value in np.unique(code):
+    for value in np.flatnonzero(np.bincount(code)):
         rest, values = int(value), []
         for dictionary in reversed(dictionaries):
             rest, at = divmod(rest, len(dictionary))
