@@ -45,8 +45,7 @@ class Sizes(NamedTuple):
     minn: int
     maxn: int
     bucket: int
-    reciprocal: np.uint64  # 2**shift // bucket, below 2**32
-    shift: np.uint64
+    reciprocal: np.uint64  # 2**64 // bucket
     word_ngrams: int
     words: int  # entries before this one are words, the others labels
     present_mask: int  # 0 where `present` is one word for all buckets, else -1
@@ -190,11 +189,23 @@ def find(
     return np.int64(-1)
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def high_product(typing: Any, x: Any, y: Any) -> Any:
+    """Return the upper 64 bits of the product of two uint64."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), build
+
+
 @inlined
-def bucket_of(z: Sizes, h: np.uint32) -> np.int64:
+def bucket_of(z: Sizes, h: np.uint64) -> np.int64:
     """Return `h % bucket` without a division: the quotient by reciprocal is right or one too low."""
     bucket = np.uint64(z.bucket)
-    rest = np.uint64(h) - ((np.uint64(h) * z.reciprocal) >> z.shift) * bucket
+    rest = h - high_product(h, z.reciprocal) * bucket
     return np.int64(min(rest, rest - bucket))  # below zero wraps around to a large number
 
 
@@ -234,7 +245,7 @@ def push_subwords(z: Sizes, present: U64, row_of: I32, marked: U32, length: int,
                 h = np.uint32(np.uint32(h ^ marked[j]) * _PRIME)
                 j += 1
             if k >= z.minn and not (k == 1 and (i == 0 or j == length)):
-                bucket = bucket_of(z, h)
+                bucket = bucket_of(z, np.uint64(h))
                 ids[n] = bucket
                 n += bucket_kept(z, present, bucket)
             k += 1
@@ -251,7 +262,7 @@ def push_plain_subwords(z: Sizes, present: U64, marked: U32, length: int, ids: I
         for k in range(1, most + 1):
             h = np.uint32(np.uint32(h ^ marked[i + k - 1]) * _PRIME)
             if k >= z.minn and not (k == 1 and (i == 0 or i + 1 == length)):
-                bucket = bucket_of(z, h)
+                bucket = bucket_of(z, np.uint64(h))
                 ids[n] = bucket
                 n += bucket_kept(z, present, bucket)
     return n
@@ -265,7 +276,7 @@ def push_word_ngrams(z: Sizes, present: U64, row_of: I32, hashes: I32, count: in
         h = np.uint64(np.int64(hashes[i]))
         for j in range(i + 1, min(count, i + z.word_ngrams)):
             h = h * _MIX + np.uint64(np.int64(hashes[j]))
-            bucket = np.int64(h % np.uint64(z.bucket))
+            bucket = bucket_of(z, h)
             ids[n] = bucket
             n += bucket_kept(z, present, bucket)
     to_rows(z, row_of, ids, first, n)

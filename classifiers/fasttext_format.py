@@ -215,13 +215,11 @@ def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) ->
 
 def sizes(*, minn: int, maxn: int, bucket: int, word_ngrams: int, words: int, kept: int | None) -> Sizes:
     """Return the numbers of a model; `kept` is how many buckets have a row, None where all have."""
-    shift = 31 + (max(bucket, 1) - 1).bit_length()
     return Sizes(
         minn=minn,
         maxn=maxn,
         bucket=bucket,
-        reciprocal=np.uint64((1 << shift) // max(bucket, 1)),
-        shift=np.uint64(shift),
+        reciprocal=np.uint64(min((1 << 64) // max(bucket, 1), (1 << 64) - 1)),
         word_ngrams=word_ngrams,
         words=words,
         present_mask=-1 if kept else 0,

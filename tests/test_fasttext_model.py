@@ -220,11 +220,11 @@ def test_word_vectors_are_refused(tmp_path: Path) -> None:
         fasttext_model.load(str(tmp_path / "vectors.bin"))
 
 
-@given(h=st.integers(0, 2**32 - 1), bucket=st.integers(1, 2**31 - 1))
+@given(h=st.integers(0, 2**64 - 1), bucket=st.integers(1, 2**31 - 1))
 @settings(max_examples=300, deadline=None)
 def test_a_bucket_is_the_remainder_of_the_hash(h: int, bucket: int) -> None:
     sizes = fasttext_format.sizes(minn=0, maxn=0, bucket=bucket, word_ngrams=1, words=0, kept=None)
-    assert fasttext_features.bucket_of(sizes, np.uint32(h)) == h % bucket
+    assert fasttext_features.bucket_of(sizes, np.uint64(h)) == h % bucket
 
 
 def test_the_published_model_answers_as_by_the_package() -> None:
