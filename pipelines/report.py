@@ -287,6 +287,7 @@ def mix(run: RunFolder, tally: Tally) -> dict[str, Any]:
     wish = run.recipe.get("mix") or {}
     total = sum(tally.datasets[name].mix.tokens for name in run.datasets)
     weights = {name: float(w) for name, w in (wish.get("weights") or {}).items()}
+    allowed = wish.get("max_epochs", 1.0)
     datasets = {}
     for name in run.datasets:
         written = (run.mix_manifest.get("datasets") or {}).get(name) or {}
@@ -298,6 +299,7 @@ def mix(run: RunFolder, tally: Tally) -> dict[str, Any]:
             "weight_share": weights.get(name, 0.0) / sum(weights.values()) if sum(weights.values()) else None,
             "available": mine.kept.to_json(),
             **{k: written.get(k) for k in ("epochs", "target_tokens", "shortfall_tokens", "rows", "bytes")},
+            "max_epochs": allowed.get(name, 1.0) if isinstance(allowed, dict) else allowed,
             "holdout_documents": written.get("holdout_documents"),
             "files": len(written.get("files") or []),
         }

@@ -113,7 +113,7 @@ def curve(points: Sequence[tuple[float, float]], markers: Sequence[tuple[float, 
         marks.append(f'<circle class="dot" cx="{x:.2f}%" cy="{y:.2f}" r="4">{_title(title)}</circle>')
     for position, text in markers:
         if low <= position <= high:
-            marks.append(_marker(100 * (position - low) / span, text))
+            marks.append(_marker(100 * (position - low) / span, text, HEIGHT - 8))
     marks += _ticks([x for x, _ in points], low, span, False)
     return _svg("plot", HEIGHT + AXIS, label, marks)
 
@@ -146,12 +146,12 @@ def _grid(top: str, *, right: bool = False) -> list[str]:
     return [*lines, f'<text class="tick" {place} y="13">{_text(top)}</text>']
 
 
-def _marker(x: float, label: str) -> str:
+def _marker(x: float, label: str, y: int = 26) -> str:
     """Return a dashed line with its label on the side that has room."""
     anchor, shift = ("end", -5) if x > 55 else ("start", 5)
     return (
         f'<line class="mark" x1="{x:.2f}%" x2="{x:.2f}%" y1="0" y2="{HEIGHT}"/>'
-        f'<text class="marklabel" x="{x:.2f}%" dx="{shift}" y="26" text-anchor="{anchor}">'
+        f'<text class="marklabel" x="{x:.2f}%" dx="{shift}" y="{y}" text-anchor="{anchor}">'
         f"{_text(label)}</text>"
     )
 

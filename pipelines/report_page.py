@@ -72,8 +72,10 @@ def findings(report: dict[str, Any]) -> list[str]:
     found.append(f"The mix holds {mix['tokens']:,} tokens in {mix['documents']:,} documents.")
     for name, entry in mix["datasets"].items():
         if entry["shortfall_tokens"]:
+            capped = entry["epochs"] is not None and entry["epochs"] >= entry["max_epochs"]
             found.append(
-                f"{name} falls {entry['shortfall_tokens']:,} tokens short of its target of {entry['target_tokens']:,}."
+                f"{name} falls {entry['shortfall_tokens']:,} tokens short of its target of {entry['target_tokens']:,}: "
+                + (f"max_epochs allows {entry['max_epochs']:g}." if capped else "an error of sampling documents.")
             )
     if report["quarantine"]["problems"]:
         found.append(f"{report['quarantine']['problems']:,} problems of unreadable input were set aside.")
@@ -107,6 +109,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         n=lambda v: NOTHING if v is None else f"{v:,}",
         short=_short,
+        plain=_plain,
         num=lambda v: NOTHING if v is None else number(float(v)),
         size=_size,
         seconds=_seconds,
@@ -186,6 +189,13 @@ def _similarity_chart(entry: dict[str, Any]) -> Markup:
 def _heat(share: float) -> str:
     """Return the class of a cell: none, then darker with the share."""
     return "" if share <= 0 else f"h{min(HEAT, int(share * (HEAT + 1) * 2))}"
+
+
+def _plain(value: object) -> str:
+    """Return a recipe value as one would write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _percent(part: float, whole: float) -> str:

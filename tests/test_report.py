@@ -114,6 +114,7 @@ def test_the_mix_is_set_against_its_targets(run: Path, found: dict[str, Any]) ->
         mine = [r for r in rows if r["dataset"] == name]
         assert entry["tokens"] == sum(r["copies"] * r["num_tokens"] for r in mine)
         assert entry["shortfall_tokens"] == max(0, entry["target_tokens"] - entry["tokens"])
+        assert entry["max_epochs"] == {"a": 1, "b": 2, "c": 1}[name]
         assert entry["weight_share"] == {"a": 1, "b": 3, "c": 1}[name] / 5
         assert entry["available"] == amount([r for r in mine if r["kept"]])
     assert sum(e["share"] for e in found["mix"]["datasets"].values()) == pytest.approx(1)
@@ -361,7 +362,7 @@ def _minimal_report(text: str) -> dict[str, Any]:
     difference = word_diff(text, text + " x").to_json()
     pair = {"stage": text, "dropped": card, "kept": card, "similarity": 0.5, "similarity_kind": text, "threshold": 0.5}
     mix = {**one, "copies": 1, "share": 1.0, "weight_share": None, "available": one, "epochs": 1.0, "files": 1}
-    mix |= {"target_tokens": 1, "shortfall_tokens": 1, "rows": 1, "bytes": 1, "holdout_documents": 0}
+    mix |= {"target_tokens": 1, "shortfall_tokens": 1, "rows": 1, "bytes": 1, "holdout_documents": 0, "max_epochs": 1}
     matrix = {"documents": [[1]], "tokens": [[1]]}
     return {
         "name": text,
