@@ -137,29 +137,27 @@ def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
 def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
     """Join buckets that share documents; return (documents, size of the largest component)."""
     if not storage.exists(labels):
-        left: list[I64] = [np.empty(0, np.int64)]
-        right: list[I64] = [np.empty(0, np.int64)]
-        for path in buckets:
-            if path:
-                table = read_arrow(path)
-                centre, doc = _stars(array(table, "key").astype(np.uint64), array(table, "doc").astype(np.int64))
-                left.append(centre)
-                right.append(doc)
-        docs = np.unique(np.concatenate(right))
-        first, second = (np.searchsorted(docs, np.concatenate(side)) for side in (left, right))
-        root = components(first, second, len(docs))
-        write_arrow(labels, pa.table([pa.array(docs), pa.array(docs[root])], schema=LABELS))
+        tables = [read_arrow(path) for path in buckets if path]
+        keys = np.concatenate([np.empty(0, np.uint64), *(array(t, "key") for t in tables)])
+        encoded = pa.array(
+            np.concatenate([np.empty(0, np.int64), *(array(t, "doc") for t in tables)])
+        ).dictionary_encode()
+        docs, code = encoded.dictionary.to_numpy(), encoded.indices.to_numpy().astype(np.int64)
+        root = docs[components(_centres(keys, code), code, len(docs))]
+        order = np.argsort(docs)
+        write_arrow(labels, pa.table([pa.array(docs[order]), pa.array(root[order])], schema=LABELS))
     found = array(read_arrow(labels), "label")
     if not len(found):
         return 0, 0
     return len(found), int(np.unique(found, return_counts=True)[1].max())
 
 
-def _stars(key: U64, doc: I64) -> tuple[I64, I64]:
-    """Return edges from the first member of each bucket (sorted by key) to every member."""
+def _centres(key: U64, code: I64) -> I64:
+    """Return the first member of each member's bucket; `key` holds the members of a bucket side by side."""
+    if not len(key):
+        return code
     starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-    sizes = np.diff(np.r_[starts, len(key)])
-    return np.repeat(doc[starts], sizes), doc
+    return np.repeat(code[starts], np.diff(np.r_[starts, len(key)]))
 
 
 def component_keys(labels: str, doc: I64) -> tuple[U64, npt.NDArray[np.bool_]]:
@@ -174,17 +172,20 @@ def component_keys(labels: str, doc: I64) -> tuple[U64, npt.NDArray[np.bool_]]:
 
 def _emit_members(labels: str, source: str) -> Iterable[pa.Table]:
     table = read_arrow(source)
-    doc = array(table, "doc").astype(np.int64, copy=False)
-    key, _ = component_keys(labels, doc)
+    bucket, doc = array(table, "key"), array(table, "doc").astype(np.int64, copy=False)
+    starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])  # a bucket lies in one component
+    key, _ = component_keys(labels, doc[starts])
+    key = np.repeat(key, np.diff(np.r_[starts, len(bucket)]))
     yield pa.table([pa.array(key), table.column("key"), table.column("doc")], schema=MEMBERS)
 
 
 def _receive_members(_: int, table: pa.Table) -> pa.Table | None:
-    bucket, doc = array(table, "bucket"), array(table, "doc")
-    if not len(doc):
+    """Put the members of a bucket side by side; they came that way, but from several bands' files."""
+    bucket = array(table, "bucket")
+    if not len(bucket):
         return None
-    order = np.lexsort([doc, bucket])
-    return table.combine_chunks().take(pa.array(order))
+    order = np.argsort(bucket, kind="stable")
+    return pa.table([pa.array(array(table, name)[order]) for name in MEMBERS.names], schema=MEMBERS)
 
 
 def document_schema(run: Run, index: int) -> pa.Schema:

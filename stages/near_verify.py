@@ -15,19 +15,22 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster import storage
 from cluster.engine import Engine
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.annotate import read_rows
 from stages.base import BoolArray, array, digest, whole
-from stages.dedup import ESTIMATED, EXACT, survivor_order, verdicts
+from stages.dedup import ESTIMATED, EXACT, VERDICTS, survivor_order, verdicts
+from stages.kernels.answers import Result
+from stages.kernels.component_survivors import component_survivors
 from stages.kernels.hashing import buffers
 from stages.kernels.jaccard import estimate_pairs, exact_pairs, standard_error
 from stages.kernels.normalise import normalise
-from stages.kernels.survivors import component_survivors, resolve
+from stages.kernels.survivors import resolve
 from stages.near_buckets import Groups, component_keys
-from stages.near_dedup import minhash_stage, near_stage
+from stages.near_dedup import NearDedup, minhash_stage, near_stage
 from stages.run import Run
 
 I64 = npt.NDArray[np.int64]
@@ -67,6 +70,14 @@ def _open_path(run: Run, index: int, turn: int, destination: int) -> str:
     return _path(run, index, f"open-{turn}", f"{destination}.arrow")
 
 
+def _settled_path(run: Run, index: int, turn: int, destination: int) -> str:
+    return _path(run, index, f"settled-{turn}", f"{destination}.arrow")
+
+
+def _left_path(run: Run, index: int, turn: int, destination: int) -> str:
+    return _path(run, index, f"left-{turn}", f"{destination}.arrow")
+
+
 def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]], turn: int, d: int) -> int:
     """Decide destination `d` or write down the pairs it has to know; return how many those are."""
     members, documents = groups.members[d], groups.documents[d]
@@ -74,14 +85,37 @@ def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]]
         return 0
     if storage.exists(_open_path(run, index, turn, d)):
         return int(read_arrow(_open_path(run, index, turn, d)).num_rows)
+    settled = [read_arrow(_settled_path(run, index, t, d)) for t in range(turn)]
     if members is None or documents is None:
-        write_arrow(_verdicts_path(run, index, d), verdicts(*(np.empty(0, np.int64) for _ in range(4))))
+        write_arrow(_verdicts_path(run, index, d), VERDICTS.empty_table())
         return 0
-    judge = Judge(run, index, read_arrow(documents), [paths[d] for paths in known])
-    stage = near_stage(run, index)
-    start, member = _buckets(read_arrow(members), judge.doc)
+    table, buckets = read_arrow(documents), read_arrow(members)
+    if turn:
+        table, buckets = _still_open(table, buckets, read_arrow(_left_path(run, index, turn - 1, d)))
+    judge = Judge(run, index, table, [paths[d] for paths in known])
+    result = _decide(run, near_stage(run, index), judge, buckets)
+    now = _verdicts(judge, result)
+    if not len(result.unknown_left):
+        write_arrow(_verdicts_path(run, index, d), pa.concat_tables([*settled, now]))
+        return 0
+    write_arrow(_settled_path(run, index, turn, d), now)
+    left = pa.table([pa.array(judge.doc[result.open_group])], names=["doc"])
+    write_arrow(_left_path(run, index, turn, d), left)
+    pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
+    write_arrow(_open_path(run, index, turn, d), pa.table(pairs, schema=PAIRS))
+    return len(result.unknown_left)
+
+
+def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return the candidates and bucket members of the groups that are not settled."""
+    wanted = whole(left.column("doc"))
+    return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))  # type: ignore[return-value]
+
+
+def _decide(run: Run, stage: NearDedup, judge: Judge, buckets: pa.Table) -> Result:
+    start, member = _buckets(buckets, judge.doc)
     decide = resolve if stage.mode == "representative" else component_survivors
-    result = decide(
+    return decide(
         start,
         member,
         survivor_order(run, judge.table),
@@ -92,23 +126,22 @@ def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]]
         stage.further_tries,
         judge,
     )
-    if len(result.unknown_left):
-        doc = judge.doc
-        pairs = [pa.array(doc[result.unknown_left]), pa.array(doc[result.unknown_right])]
-        write_arrow(_open_path(run, index, turn, d), pa.table(pairs, schema=PAIRS))
-        return len(result.unknown_left)
-    lost = np.flatnonzero(result.lost_to >= 0)
+
+
+def _verdicts(judge: Judge, result: Result) -> pa.Table:
+    """Return the documents that settled groups lose."""
+    lost = np.flatnonzero((result.lost_to >= 0) & ~result.open_group)
     winner = result.lost_to[lost]
     similarity, kind = judge.similarity(winner, lost)
-    write_arrow(_verdicts_path(run, index, d), verdicts(judge.doc[lost], judge.doc[winner], similarity, kind))
-    return 0
+    return verdicts(judge.doc[lost], judge.doc[winner], similarity, kind)
 
 
 def _buckets(table: pa.Table, doc: I64) -> tuple[I64, I64]:
     """Return bucket starts (buckets + 1,) and members as positions in `doc` (members,)."""
     bucket = array(table, "bucket")
     starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
-    return np.r_[starts, len(bucket)].astype(np.int64), np.searchsorted(doc, array(table, "doc").astype(np.int64))
+    member = pc.index_in(whole(table.column("doc")), pa.array(doc)).to_numpy().astype(np.int64)
+    return np.r_[starts, len(bucket)].astype(np.int64), member
 
 
 class Judge:
