@@ -170,7 +170,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
         apply(document.value, override, problems)
     problems.stop()
     try:
-        sections = Sections.model_validate(document.value)
+        sections = Sections.model_validate_json(json.dumps(document.value, default=str), strict=True)
     except ValidationError as error:
         problems.add_validation(error, Sections)
         _note_stage_problems(document.value, problems)

@@ -19,6 +19,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from stages.presets import PRESETS
+
 COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 SIZES = {"": 1, **{f"{p}B": 1000**i for i, p in enumerate(("", *"KMGTP"))}}
 SIZES |= {f"{p}IB": 1024**i for i, p in enumerate("KMGTP", start=1)}
@@ -59,6 +61,8 @@ def _one_or_more(value: object) -> object:
     parts = value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(part, str) for part in parts):
         raise ValueError("must be text or a list of texts (in quotes where they look like a number)")
+    if not parts or not all(parts):
+        raise ValueError("must be a list with at least one entry, and none empty")
     return tuple(parts)
 
 
@@ -84,16 +88,19 @@ def _epochs(value: object) -> float | dict[str, float]:
     return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)  # type: ignore[arg-type]
 
 
-def _text_or_number(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": pattern}]})
+def _text_or_number(pattern: str, null: bool = False) -> WithJsonSchema:
+    kinds = [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": pattern}]
+    return WithJsonSchema({"anyOf": [*kinds, {"type": "null"}] if null else kinds})
 
 
 _NUMBER = r"^\s*[0-9]+(\.[0-9]+)?\s*"
 Count = Annotated[int, PlainValidator(parse_count), _text_or_number(_NUMBER + "[kKmMbBgGtT]?$")]
 Bytes = Annotated[int, PlainValidator(parse_bytes), _text_or_number(_NUMBER + "([kKmMgGtTpP]?[iI]?[bB])?$")]
-Workers = Annotated[int | None, PlainValidator(_workers), _text_or_number("^auto$")]
+Workers = Annotated[int | None, PlainValidator(_workers), _text_or_number("^auto$", null=True)]
 Memory = Annotated[
-    str | None, PlainValidator(_memory), _text_or_number("^auto$|" + _NUMBER + "([kKmMgGtTpP]?[iI]?[bB])?$")
+    str | None,
+    PlainValidator(_memory),
+    _text_or_number("^auto$|" + _NUMBER + "([kKmMgGtTpP]?[iI]?[bB])?$", null=True),
 ]
 Epochs = Annotated[
     float | dict[str, float],
@@ -129,10 +136,12 @@ class ColumnsSection(Section):
 class DatasetSection(Section):
     """One named source of documents."""
 
-    paths: Annotated[Texts, Field(min_length=1)] = Field(
-        description="file, folder, glob or URL, or a list of them; relative to the current directory"
+    paths: Texts = Field(description="file, folder, glob or URL, or a list of them; relative to the current directory")
+    preset: str | None = Field(
+        None,
+        description="a known schema: gives columns and licence",
+        json_schema_extra={"enum": [None, *sorted(PRESETS)]},
     )
-    preset: str | None = Field(None, description="a known schema: gives columns, format and licence")
     format: Literal["auto", "parquet", "jsonl"] | None = Field(
         None, description="auto (default) goes by the file name; jsonl may be .gz or .zst"
     )

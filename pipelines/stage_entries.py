@@ -7,6 +7,7 @@ silent conversion; every problem is noted with its key path.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -32,18 +33,18 @@ def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:
         problems.add(path, f"must be a mapping with the key use, got {shown(entry)}.")
         return None
     use = entry.get("use")
-    if use not in STAGES:
+    if not isinstance(use, str) or use not in STAGES:
         got = f"got {shown(use)}.{did_you_mean(str(use), STAGES)}" if "use" in entry else "but is missing."
         problems.add((*path, "use"), f"must be one of {', '.join(STAGES)}, {got}")
         return None
     before = len(problems.sentences)
-    values = _checked(stage_class(str(use)), entry, path, problems)
+    values = _checked(stage_class(use), entry, path, problems)
     if values.get("name") and not (NAME.fullmatch(values["name"]) and values["name"] not in RESERVED):
         right = f"letters, digits, _ and -, and not {' or '.join(RESERVED)}"
         problems.add((*path, "name"), f"must be made of {right}, got {shown(values['name'])}.")
     if len(problems.sentences) > before:
         return None
-    return _construct(stage_class(str(use)), values, path, problems)
+    return _construct(stage_class(use), values, path, problems)
 
 
 def _checked(cls: type[Stage], entry: Mapping[str, Any], path: Path, problems: Problems) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def _checked(cls: type[Stage], entry: Mapping[str, Any], path: Path, problems: P
             problems.add((*path, key), f"must be a finite number, got {value}.")
             continue
         try:
-            values[key] = _adapter(cls, key).validate_json(json.dumps(value, default=str), strict=True)
+            values[key] = _adapter(cls.use, key).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             problems.add((*path, key), _type_problem(error, hints[key], value))
     for f in dataclasses.fields(cls):
@@ -110,8 +111,9 @@ def parameter_types(cls: type[Stage]) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
-def _adapter(cls: type[Stage], key: str) -> TypeAdapter[Any]:
-    return TypeAdapter(parameter_types(cls)[key])
+@functools.cache
+def _adapter(use: str, key: str) -> TypeAdapter[Any]:
+    return TypeAdapter(parameter_types(stage_class(use))[key])
 
 
 def type_name(hint: Any) -> str:
@@ -144,7 +146,7 @@ def stage_schemas(names: Mapping[str, str]) -> list[dict[str, Any]]:
         cls = stage_class(use)
         properties: dict[str, Any] = {"use": {"const": use, "description": cls.summary}}
         for f in dataclasses.fields(cls):
-            schema = _adapter(cls, f.name).json_schema()
+            schema = _adapter(use, f.name).json_schema()
             if f.metadata.get("choices"):
                 schema = {"enum": list(f.metadata["choices"])}
             for bound, word in (("ge", "minimum"), ("le", "maximum")):
