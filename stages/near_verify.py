@@ -109,7 +109,7 @@ def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]]
 def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Return the candidates and bucket members of the groups that are not settled."""
     wanted = whole(left.column("doc"))
-    return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))  # type: ignore[return-value]
+    return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))
 
 
 def _decide(run: Run, stage: NearDedup, judge: Judge, buckets: pa.Table) -> Result:
@@ -165,12 +165,13 @@ class Judge:
     def _load(self, paths: list[str]) -> tuple[I64, F64]:
         """Read verified pairs as sorted keys (position of left * documents + position of right)."""
         keys, values = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
+        candidates = pa.array(self.doc)
         for path in paths:
             pairs = read_arrow(path)
-            left = np.searchsorted(self.doc, array(pairs, "left").astype(np.int64))
-            right = np.searchsorted(self.doc, array(pairs, "right").astype(np.int64))
-            keys.append(self._key(left, right))
-            values.append(array(pairs, "similarity").astype(np.float64))
+            left, right = (pc.index_in(whole(pairs.column(side)), candidates) for side in PAIRS.names)
+            here = pc.and_(left.is_valid(), right.is_valid())  # others belong to groups that are settled
+            keys.append(self._key(*(side.filter(here).to_numpy().astype(np.int64) for side in (left, right))))
+            values.append(whole(pairs.column("similarity")).filter(here).to_numpy())
         joined, position = np.unique(np.concatenate(keys), return_index=True)
         return joined, np.concatenate(values)[position]
 
