@@ -23,6 +23,7 @@ test: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	-$(BIN)/winnow models fetch # tests that need the language model skip without it
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 test-gpu: $(DEV)
@@ -34,7 +35,7 @@ bench: $(DEV)
 clean:
 	rm -rf $(VENV) demo-data demo-run build dist *.egg-info bench-out
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find $(CODE) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard $(CODE) tests benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and \

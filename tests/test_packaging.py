@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
 import json
@@ -23,12 +24,30 @@ from pipelines import cli, runner
 from pipelines.recipe import Sections, builtin_names, load, load_data
 from pipelines.runfolder import open_run
 from pipelines.sections import DatasetSection, MixSection, OutputSection
+from stages import ledger
 from stages.base import DATA_FORMAT
 from stages.registry import STAGES, stage_class
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP = ("pipelines", "stages", "classifiers", "cluster")
+MIX_COLUMNS = ("text", "id", "doc_id", "source", "url", "language", "language_score", "quality_score", "num_tokens")
 HEAVY = ("numba", "dask", "distributed", "pandas", "torch", "scipy", "fasttext", "ray", "jinja2", "pyarrow.dataset")
+# Import names whose distribution is called otherwise, or comes with another one.
+DISTRIBUTIONS = {
+    "cudf": "cudf-cu13",
+    "cugraph": "cugraph-cu13",
+    "cuml": "cuml-cu13",
+    "cupy": "cudf-cu13",
+    "dask_cudf": "dask-cudf-cu13",
+    "distributed": "dask",
+    "fasttext": "fasttext-community",
+    "llvmlite": "numba",
+    "markupsafe": "jinja2",
+    "pylibcudf": "cudf-cu13",
+    "rmm": "cudf-cu13",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 # Where this code was written is nobody's business; the words are split so that this file does not hold them.
 PLACES = ("/wor" + "k/", "pypi" + ".org", "pythonhosted" + ".org")
 
@@ -71,6 +90,27 @@ def test_every_data_file_is_packaged() -> None:
     packaged = {p for package, globs in patterns.items() for g in globs for p in (ROOT / package).glob(g)}
     data = {p for p in tracked() if p.relative_to(ROOT).parts[0] in TOP and p.suffix != ".py"}
     assert data <= packaged
+
+
+def imported() -> set[str]:
+    """Top-level names that the code imports, at the top of a module or later."""
+    found: set[str] = set()
+    for path in (p for top in TOP for p in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).split(".")[0])
+    return found - set(sys.stdlib_module_names) - set(TOP) - {"__future__"}
+
+
+def test_what_the_code_imports_is_declared() -> None:
+    extras = project()["project"]["optional-dependencies"].values()
+    requirements = [*project()["project"]["dependencies"], *(r for extra in extras for r in extra)]
+    declared = {re.split(r"[\[<>=~!; ]", r)[0].lower() for r in requirements}
+    for name in sorted(imported()):
+        known = DISTRIBUTIONS.get(name, name.replace("_", "-"))
+        assert known in declared, f"{name} is imported, but {known} is not in pyproject.toml"
 
 
 def test_no_other_distribution_provides_our_top_level_packages() -> None:
@@ -164,6 +204,14 @@ def test_every_command_is_in_the_readme() -> None:
 def test_every_stage_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in STAGES if f"`{name}`" not in text] == []
+
+
+def test_the_readme_explains_every_column_of_the_ledger_and_the_mix() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = text.split("| column | type | meaning |")[1].split("\n\n")[0]
+    shown = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert shown == ledger.SCHEMA.names
+    assert [name for name in MIX_COLUMNS if name not in text.split("RUN/mix/manifest.json")[0]] == []
 
 
 def test_files_that_the_readme_names_exist() -> None:
