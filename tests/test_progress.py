@@ -1,0 +1,117 @@
+"""Progress: what is shown, how often, and that it can be read by people and machines."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipelines import progress
+
+
+class Clock:
+    """A clock that goes on when told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def run(display: Any, clock: Clock, tasks: int, seconds: float, total: int | None = 1000) -> None:
+    """Finish tasks of 10 documents and 2 MB each, one every few seconds."""
+    with display.stage("annotate", documents=total, bytes=None) as advance:
+        for _ in range(tasks):
+            clock.now += seconds
+            advance(documents=10, bytes=2_000_000)
+
+
+def test_a_log_has_a_line_at_most_every_ten_seconds_and_one_at_the_end(clock: Clock) -> None:
+    out = io.StringIO()
+    run(progress.Lines(out), clock, tasks=100, seconds=0.5)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 50 // 10 + 1
+    assert lines[0] == "annotate: 10.0 s, 200 of 1,000 documents, 20 documents/s, 4.0 MB/s, 40 s left"
+    assert lines[-1] == "annotate: 50.0 s, 1,000 of 1,000 documents, 20 documents/s, 4.0 MB/s"
+
+
+def test_a_stage_without_a_known_total_promises_no_end(clock: Clock) -> None:
+    out = io.StringIO()
+    run(progress.Lines(out), clock, tasks=3, seconds=11, total=None)
+    assert "left" not in out.getvalue()
+    assert "10 documents" in out.getvalue()
+
+
+def test_a_stage_that_counts_no_documents_tells_its_tasks(clock: Clock) -> None:
+    out = io.StringIO()
+    with progress.Lines(out).stage("near_dedup") as advance:
+        clock.now += 4
+        advance()
+        advance()
+    assert out.getvalue() == "near_dedup: 4.0 s, 2 tasks\n"
+
+
+def test_every_line_of_a_json_log_is_an_object_with_time_counts_and_rates(clock: Clock) -> None:
+    out = io.StringIO()
+    run(progress.Lines(out, as_json=True), clock, tasks=10, seconds=5)
+    records = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [r["event"] for r in records] == ["start", *["progress"] * 5, "done"]
+    for record in records:
+        assert datetime.fromisoformat(record["time"]).tzinfo is not None
+        assert (record["stage"], record["total_documents"]) == ("annotate", 1000)
+    assert records[1]["documents"] == 20
+    assert records[1]["documents_per_second"] == 2.0
+    assert records[1]["bytes_per_second"] == 400_000.0
+    assert records[1]["eta_seconds"] == 490.0
+    assert records[0]["documents_per_second"] is None
+    assert records[-1] | {"time": ""} == {
+        "time": "",
+        "event": "done",
+        "stage": "annotate",
+        "tasks": 10,
+        "documents": 100,
+        "bytes": 20_000_000,
+        "total_documents": 1000,
+        "seconds": 50.0,
+        "documents_per_second": 2.0,
+        "bytes_per_second": 400_000.0,
+        "eta_seconds": 450.0,
+    }
+
+
+def test_a_stage_that_fails_is_not_called_done(clock: Clock) -> None:
+    out = io.StringIO()
+    with pytest.raises(RuntimeError), progress.Lines(out, as_json=True).stage("annotate"):
+        raise RuntimeError
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["start"]
+
+
+def test_a_terminal_shows_a_bar_and_keeps_one_line_per_stage(clock: Clock) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120, color_system=None)
+    run(progress.Bars(console), clock, tasks=100, seconds=0.5)
+    assert "━" in out.getvalue()
+    last = out.getvalue().splitlines()[-1]
+    assert "1,000 of 1,000 documents, 20 documents/s, 4.0 MB/s" in last
+
+
+def test_silence_shows_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    run(progress.silent(), clock, tasks=3, seconds=20)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_display_follows_flags_and_terminal(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    assert isinstance(progress.choose(quiet=True), progress.Silent)
+    assert isinstance(progress.choose(json_log=True), progress.Lines)
+    assert isinstance(progress.choose(), progress.Bars if terminal else progress.Lines)
