@@ -1,0 +1,44 @@
+"""Drive winnow's kernels on texts that lie in Arrow buffers, as a shard's do after it was read.
+
+Deduplication is not here: that benchmark runs the command `winnow dedup`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import protocol
+import pyarrow as pa
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+
+def sketch(texts: Any, options: argparse.Namespace) -> int:
+    from stages.minhash import MinHash
+
+    stage = MinHash(shingles=options.shingles, shingle_width=options.width, num_permutations=128)
+    return len(stage.signatures(texts))
+
+
+def judge(texts: Any) -> int:
+    from stages.heuristics import Heuristics
+
+    stage = Heuristics(presets=("gopher", "fineweb"))
+    return int((stage.decide(stage.annotate(pa.table({"text": texts}))).reason < 0).sum())
+
+
+if __name__ == "__main__":
+    given = protocol.arguments()
+    arrow = lambda texts: pa.array(texts, pa.large_string())  # noqa: E731
+    if given.task == "signatures":
+        protocol.measure(given, lambda texts: sketch(texts, given), arrow)
+    elif given.task == "filters":
+        protocol.measure(given, judge, arrow)
+    else:
+        from classifiers.language import LanguageIdentifier
+
+        identifier = LanguageIdentifier(given.model)
+        protocol.measure(given, lambda texts: len(identifier.identify(texts).index), arrow)
