@@ -1,4 +1,4 @@
-"""Workers on this machine: sized from the cores and memory that are really available.
+"""Where work runs, by kind, and workers on this machine, sized from the cores and memory really available.
 
 Threads inside few processes: the kernels release the GIL, and processes cost memory.
 """
@@ -7,15 +7,40 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.engine import DaskEngine, Engine, InlineEngine
-from cluster.errors import RecipeError
+from cluster.engine import Engine, InlineEngine
+from cluster.errors import BackendError, RecipeError
 
 THREADS_PER_WORKER = 8
-KINDS = ("local", "inline")
+KINDS = ("local", "inline", "local-cuda", "scheduler", "slurm", "ray")
+TASK_TIMEOUT = 6 * 3600.0
+
+QUIET = {  # Dask's settings for workers that winnow starts
+    "distributed.worker.memory.spill": False,  # tasks return counts; there is nothing to spill
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": 0.9,
+    "distributed.admin.log-format": "%(name)s %(levelname)s %(message)s",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmOptions:
+    """What one job of Slurm asks for: a node, or a part of it, with its worker processes."""
+
+    jobs: int = 1
+    cores: int = 1
+    memory: str = "4GB"
+    walltime: str = "24:00:00"
+    partition: str | None = None
+    account: str | None = None
+    gpus: int = 0
+    interface: str | None = None  # network interface such as ib0
+    local_directory: str | None = None  # scratch folder on the nodes
+    prologue: tuple[str, ...] = ()  # shell lines before the workers start, such as `module load python`
+    directives: tuple[str, ...] = ()  # further #SBATCH lines, such as --qos=long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +52,11 @@ class ClusterOptions:
     threads_per_worker: int | None = None
     memory_limit: str | None = None  # per worker, such as "4GB"; None: an equal share of what is free
     dashboard: str | None = None  # address such as "127.0.0.1:8787"; None: no dashboard
+    address: str | None = None  # of a running scheduler, such as "tcp://10.0.0.1:8786"
+    scheduler_file: str | None = None
+    task_timeout: float | None = TASK_TIMEOUT  # seconds after which a task is taken to hang; None: never
+    wait: float = 300.0  # seconds to wait for workers
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
 
 
 def available_cores() -> int:
@@ -57,39 +87,58 @@ def available_memory() -> int:
     return free if limit == "max" else max(0, min(free, int(limit) - int(used)))
 
 
-def size(options: ClusterOptions) -> tuple[int, int]:
-    """Return (worker processes, threads in each)."""
-    cores = available_cores()
+def size(options: ClusterOptions, cores: int | None = None) -> tuple[int, int]:
+    """Return (worker processes, threads in each) for a machine of so many cores (default: this one)."""
+    cores = cores or available_cores()
     if options.workers is None:
         threads = options.threads_per_worker or min(cores, THREADS_PER_WORKER)
         return max(1, cores // threads), threads
     return options.workers, options.threads_per_worker or 1
 
 
-def start(options: ClusterOptions) -> Engine:
-    """Start the engine that `options` asks for."""
+def start(options: ClusterOptions, run_dir: str | None = None) -> Engine:
+    """Start the engine that `options` asks for.
+
+    Parameters
+    ----------
+    run_dir : run folder, which every worker must see; checked where workers run on other machines.
+
+    Raises
+    ------
+    RecipeError
+        The options name no kind there is, or lack what their kind needs.
+    BackendError
+        The cluster cannot be reached, has no workers, or its workers differ from this process.
+    """
     if options.kind == "inline":
         return InlineEngine()
-    if options.kind != "local":
-        raise RecipeError(f"cluster.kind must be one of {', '.join(KINDS)}, got {options.kind!r}.")
-    return _local(options)
+    if options.kind == "local":
+        return _local(options)
+    if options.kind == "local-cuda":
+        return _local_cuda(options)
+    if options.kind == "scheduler":
+        from cluster import scheduler
+
+        return scheduler.connect(options, run_dir)
+    if options.kind == "slurm":
+        from cluster import slurm
+
+        return slurm.start(options, run_dir)
+    if options.kind == "ray":
+        from cluster import on_ray
+
+        return on_ray.start(options, run_dir)
+    raise RecipeError(f"cluster.kind must be one of {', '.join(KINDS)}, got {options.kind!r}.")
 
 
 def _local(options: ClusterOptions) -> Engine:
     import dask
     import distributed
 
-    make_cluster: Any = distributed.LocalCluster
-    make_client: Any = distributed.Client
     processes, threads = size(options)
     limit: Any = options.memory_limit or int(available_memory() * 0.9 / processes)
-    quiet = {
-        "distributed.worker.memory.spill": False,  # tasks return counts; there is nothing to spill
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.pause": 0.9,
-        "distributed.admin.log-format": "%(name)s %(levelname)s %(message)s",
-    }
-    with dask.config.set(quiet):
+    make_cluster: Any = distributed.LocalCluster
+    with dask.config.set(QUIET):
         cluster: Any = make_cluster(
             n_workers=processes,
             threads_per_worker=threads,
@@ -99,10 +148,43 @@ def _local(options: ClusterOptions) -> Engine:
             dashboard_address=options.dashboard,
             silence_logs=logging.ERROR,
         )
+    return own(cluster, options, "on this machine")
+
+
+def _local_cuda(options: ClusterOptions) -> Engine:
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        raise BackendError(
+            f"cluster.kind local-cuda needs dask-cuda, which cannot be imported here ({error}). "
+            "Install winnow[gpu-cu13], or use kind local."
+        ) from None
+    import dask
+
+    with dask.config.set(QUIET):
+        cluster: Any = LocalCUDACluster(
+            n_workers=options.workers,
+            threads_per_worker=options.threads_per_worker or 1,
+            memory_limit=options.memory_limit or "auto",
+            host="127.0.0.1",
+            dashboard_address=options.dashboard,
+            silence_logs=logging.ERROR,
+        )
+    return own(cluster, options, "on this machine's GPUs")
+
+
+def own(cluster: Any, options: ClusterOptions, where: str) -> Engine:
+    """Return the engine on a Dask cluster object that this process started and will close."""
+    import distributed
+
+    from cluster.dask_engine import DaskEngine, Patience
+
+    make_client: Any = distributed.Client
     client: Any = make_client(cluster)
 
     def close() -> None:
         client.close()
         cluster.close()
 
-    return DaskEngine(client, close, processes * threads)
+    patience = Patience(task=options.task_timeout, workers=options.wait)
+    return DaskEngine(client, close, where=where, patience=patience)

@@ -8,6 +8,7 @@ commands to `app` when it is imported.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from typing import Annotated, Any
@@ -37,6 +38,18 @@ Overrides = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="worker processes (default: the recipe's, else by cores)")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")]
+ClusterKind = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="KIND", help="local, inline, local-cuda, scheduler, slurm or ray"),
+]
+SchedulerFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="file that a running Dask scheduler wrote (implies --cluster scheduler)"),
+]
+SchedulerAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="address of a running Dask scheduler (implies --cluster scheduler)"),
+]
 JsonLog = Annotated[bool, typer.Option("--json-log", help="progress as JSON lines on standard error")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -63,6 +76,14 @@ def locked_recipe(run_dir: str, overrides: list[str] | None = None) -> Any:
     if not storage.exists(lock):
         raise BadUsage(f"{run_dir} is not a run folder: it has no recipe.lock.yaml. Make one with `winnow run`.")
     return load_recipe(lock, overrides)
+
+
+def cluster_overrides(kind: str | None, file: str | None, address: str | None) -> list[str]:
+    """Return the flags that say where work runs as `--set` overrides of the recipe's cluster section."""
+    found = [f"cluster.scheduler_file={json.dumps(file)}"] if file else []
+    found += [f"cluster.address={json.dumps(address)}"] if address else []
+    kind = kind or ("scheduler" if found else None)
+    return [f"cluster.kind={kind}", *found] if kind else []
 
 
 def display(quiet: bool, json_log: bool) -> Any:

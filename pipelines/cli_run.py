@@ -11,13 +11,17 @@ from cluster.errors import BackendError
 from pipelines.cli import (
     AsJson,
     BadUsage,
+    ClusterKind,
     JsonLog,
     Overrides,
     Quiet,
     RecipeArgument,
     RunArgument,
+    SchedulerAddress,
+    SchedulerFile,
     Workers,
     app,
+    cluster_overrides,
     display,
     load_recipe,
     locked_recipe,
@@ -48,6 +52,9 @@ def run(
         typer.Option(min=0.0, max=1.0, help="only this share of the documents, by content hash"),
     ] = None,
     workers: Workers = None,
+    cluster: ClusterKind = None,
+    scheduler_file: SchedulerFile = None,
+    scheduler_address: SchedulerAddress = None,
     backend: Annotated[Backend | None, typer.Option(help="what computes (default: the recipe's)")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="take changed input files in instead of stopping")] = False,
     quiet: Quiet = False,
@@ -58,7 +65,9 @@ def run(
         raise BadUsage("--sample must be above 0 and at most 1, got 0.")
     if backend is Backend.gpu:
         raise BackendError("backend gpu: this version computes on CPUs only. Give --backend cpu, or leave it out.")
-    parsed = load_recipe(recipe, [*(overrides or []), *([f"cluster.backend={backend}"] if backend else [])])
+    where = cluster_overrides(cluster, scheduler_file, scheduler_address)
+    computes = [f"cluster.backend={backend}"] if backend else []
+    parsed = load_recipe(recipe, [*(overrides or []), *where, *computes])
 
     from pipelines import runner
 

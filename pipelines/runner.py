@@ -153,6 +153,11 @@ def cluster_of(recipe: Recipe, workers: int | None = None) -> local.ClusterOptio
         threads_per_worker=section.threads_per_worker,
         memory_limit=section.memory_limit,
         dashboard=section.dashboard,
+        address=section.address,
+        scheduler_file=section.scheduler_file,
+        task_timeout=section.task_timeout,
+        wait=section.wait,
+        slurm=local.SlurmOptions(**dict(section.slurm)),
     )
 
 
@@ -190,7 +195,7 @@ def run(
         raise RecipeError(f"no stage is called {until!r}; there are {', '.join(s.name for s in recipe.stages)}.")
     with _only_one(job.root):
         _write_lock(recipe, job.root, sample)
-        engine = Watched(local.start(cluster_of(recipe, workers)), progress or silent())
+        engine = Watched(local.start(cluster_of(recipe, workers), job.root), progress or silent())
         try:
             return _run(engine, recipe, job, limit, refresh, until, out, with_report)
         finally:

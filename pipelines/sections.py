@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -79,6 +80,11 @@ def _memory(value: object) -> str | None:
         return None
     parse_bytes(value)
     return str(value)
+
+
+def _size(value: str) -> str:
+    parse_bytes(value)
+    return value
 
 
 def _epochs(value: object) -> float | dict[str, float]:
@@ -176,14 +182,39 @@ class OutputSection(Section):
     repeat: bool = Field(False, description="write a document with copies > 1 that many times")
 
 
+class SlurmSection(Section):
+    """What one Slurm job asks for (cluster.kind slurm, and `winnow slurm-script`)."""
+
+    jobs: int = Field(1, ge=1, description="jobs, or nodes of the script's one job")
+    cores: int = Field(1, ge=1, description="cores of each")
+    memory: Annotated[str, AfterValidator(_size)] = Field("4GB", description="memory of each, such as 64GB")
+    walltime: str = Field("24:00:00", description="time limit", pattern=r"^([0-9]+-)?[0-9]{1,3}(:[0-9]{2}){0,2}$")
+    partition: str | None = Field(None, description="partition (queue)")
+    account: str | None = Field(None, description="account to charge")
+    gpus: int = Field(0, ge=0, description="GPUs of each")
+    interface: str | None = Field(None, description="network interface, such as ib0")
+    local_directory: str | None = Field(None, description="scratch folder on the nodes")
+    prologue: tuple[str, ...] = Field((), description="shell lines before the workers start")
+    directives: tuple[str, ...] = Field((), description="further #SBATCH options, such as --qos=long")
+
+
 class ClusterSection(Section):
     """Where the work runs; changes nothing about the result."""
 
-    kind: Literal["local", "inline"] = Field(
-        "local", description="local: Dask workers on this machine; inline: everything in one process"
+    kind: Literal["local", "inline", "local-cuda", "scheduler", "slurm", "ray"] = Field(
+        "local",
+        description="local: Dask workers on this machine; inline: everything in one process; local-cuda: one worker "
+        "for each GPU; scheduler: a running Dask cluster; slurm: workers as Slurm jobs; ray: workers on a Ray cluster",
     )
     workers: Workers = Field(None, description="worker processes, or auto (sized from cores and memory)")
     threads_per_worker: Workers = Field(None, description="threads in each worker, or auto")
     memory_limit: Memory = Field(None, description="memory of each worker, such as 4GB, or auto")
     dashboard: str | None = Field(None, description="address of Dask's dashboard, such as 127.0.0.1:8787")
+    address: str | None = Field(None, description="kind scheduler: its address, such as tcp://10.0.0.1:8786")
+    scheduler_file: str | None = Field(None, description="kind scheduler: the file it wrote with --scheduler-file")
+    task_timeout: float | None = Field(
+        21600.0, gt=0, description="seconds after which a task is taken to hang and run elsewhere; null: never"
+    )
+    wait: float = Field(300.0, gt=0, description="seconds to wait for workers")
+    slurm: SlurmSection = Field(SlurmSection(), description="kind slurm: what a job asks for")
     backend: Literal["auto", "cpu"] = Field("auto", description="what computes")

@@ -1,0 +1,42 @@
+"""Which winnow code this process runs: a digest of every source file.
+
+Guarantees: the digest is taken once, early in a process, so a worker that outlives a change of the files on
+disk is still told apart; names of folders, byte code and data play no part.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+
+PACKAGES = ("cluster", "classifiers", "stages", "pipelines")
+
+
+def package_folder(name: str) -> Path:
+    """Return where one of winnow's packages lies. Raises ModuleNotFoundError."""
+    spec = importlib.util.find_spec(name)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise ModuleNotFoundError(f"No package named {name!r}", name=name)
+    return Path(places[0])
+
+
+@functools.cache
+def code_files() -> dict[str, str]:
+    """Return a digest per source file, by path such as stages/base.py."""
+    found = {}
+    for name in PACKAGES:
+        folder = package_folder(name)
+        for path in sorted(folder.rglob("*.py")):
+            key = f"{name}/{path.relative_to(folder).as_posix()}"
+            found[key] = hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()
+    return found
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return 16 hexadecimal digits that stand for all of winnow's source code in this process."""
+    lines = "\n".join(f"{path} {mark}" for path, mark in sorted(code_files().items()))
+    return hashlib.blake2b(lines.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,30 @@
+"""What every worker of a running cluster is told when a run begins or the worker joins: one plugin per concern."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from distributed import WorkerPlugin
+
+
+class WorkingFolder(WorkerPlugin):
+    """Relative paths of a recipe mean the same on every worker: they start in the client's folder.
+
+    A worker that does not see that folder stays where it is; preflight tells if that matters.
+    """
+
+    name = "winnow-working-folder"
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._before: str | None = None
+
+    def setup(self, worker: Any) -> None:
+        if os.path.isdir(self._folder):
+            self._before = os.getcwd()
+            os.chdir(self._folder)
+
+    def teardown(self, worker: Any) -> None:
+        if self._before is not None and os.path.isdir(self._before):
+            os.chdir(self._before)

@@ -1,0 +1,160 @@
+"""Slurm: workers as jobs of a queue (dask-jobqueue), or one batch script that starts everything.
+
+Guarantees: the script needs nothing but bash, srun and this Python; scheduler and workers end with the run,
+and the same script submitted again goes on where the run stopped.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+from cluster.engine import Engine
+from cluster.errors import BackendError, RecipeError
+from cluster.local import QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions
+
+
+def start(options: ClusterOptions, run_dir: str | None) -> Engine:
+    """Ask Slurm for jobs with workers and return the engine on them; the jobs end with the run."""
+    import dask
+    import distributed
+
+    from cluster import scheduler
+
+    with dask.config.set(QUIET):
+        cluster = job_cluster(options)
+        client: Any = distributed.Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
+    cluster.scale(jobs=options.slurm.jobs)
+
+    def close() -> None:
+        client.close()
+        cluster.close()
+
+    return scheduler.attach(client, close, options, run_dir, f"Slurm, {options.slurm.jobs} jobs")
+
+
+def job_cluster(options: ClusterOptions) -> Any:
+    """Return dask-jobqueue's cluster without jobs yet. Raises BackendError where it is not installed."""
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise BackendError(
+            "cluster.kind slurm needs dask-jobqueue: pip install 'winnow[slurm]'. Without it, `winnow slurm-script` "
+            "prints a batch script that needs no package."
+        ) from None
+    asked = options.slurm
+    processes, _ = split(options)
+    return SLURMCluster(
+        cores=asked.cores,
+        memory=asked.memory,
+        processes=processes,
+        walltime=asked.walltime,
+        queue=asked.partition,
+        account=asked.account,
+        interface=asked.interface,
+        local_directory=asked.local_directory,
+        python=sys.executable,
+        job_name="winnow",
+        job_script_prologue=list(asked.prologue),
+        job_extra_directives=[*_gpus(asked), *asked.directives],
+        worker_extra_args=["--no-dashboard"],
+        scheduler_options={"dashboard_address": options.dashboard, "dashboard": options.dashboard is not None},
+    )
+
+
+def split(options: ClusterOptions) -> tuple[int, int]:
+    """Return (worker processes, threads in each) of one job; with GPUs one process for each."""
+    cores = options.slurm.cores
+    if options.slurm.gpus:
+        return options.slurm.gpus, options.threads_per_worker or 1
+    processes = options.workers or max(1, cores // (options.threads_per_worker or THREADS_PER_WORKER))
+    return processes, options.threads_per_worker or max(1, cores // processes)
+
+
+def _gpus(asked: SlurmOptions) -> list[str]:
+    return [f"--gres=gpu:{asked.gpus}"] if asked.gpus else []
+
+
+def script(options: ClusterOptions, command: list[str], run_dir: str, name: str) -> str:
+    """Return a batch script that starts scheduler and workers on a job's nodes, and runs `command` there.
+
+    Parameters
+    ----------
+    command : what to run on the first node; `--scheduler-file FILE` is added to it.
+    run_dir : run folder on storage that every node sees; logs and the scheduler file go there.
+    name : name of the job.
+
+    Raises
+    ------
+    RecipeError
+        Lines that Slurm would read otherwise than they are meant.
+    """
+    asked = options.slurm
+    lines = [
+        "#!/bin/bash",
+        *(f"#SBATCH {line}" for line in _directives(asked, run_dir, name)),
+        "",
+        "# Starts a Dask scheduler and workers on the job's nodes and runs winnow on them. Submit it again to go on",
+        "# where it stopped; Slurm does so by itself after a node failure (--requeue).",
+        "set -euo pipefail",
+        *asked.prologue,
+        "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False",
+        f"RUN={shlex.quote(run_dir)}",
+        f"PYTHON={shlex.quote(sys.executable)}",
+        'FILE="$RUN/scheduler-${SLURM_JOB_ID}.json"',
+        'mkdir -p "$RUN"',
+        'trap \'kill "${workers:-}" "${scheduler:-}" 2>/dev/null || true; rm -f "$FILE"\' EXIT',
+        "",
+        f'"$PYTHON" -m distributed.cli.dask_scheduler --scheduler-file "$FILE" --port 0{_interface(asked)} '
+        "--no-dashboard &",
+        "scheduler=$!",
+        f"{_workers(options)} &",
+        "workers=$!",
+        "",
+        f'{shlex.join(command)} --scheduler-file "$FILE"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _directives(asked: SlurmOptions, run_dir: str, name: str) -> list[str]:
+    """Return the #SBATCH options. Raises RecipeError for a line break, which would start a line of its own."""
+    found = [
+        f"--job-name={name}",
+        f"--nodes={asked.jobs}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={asked.cores}",
+        f"--mem={asked.memory.upper().removesuffix('B').strip()}",
+        f"--time={asked.walltime}",
+        f"--output={run_dir}/slurm-%j.log",
+        "--open-mode=append",
+        "--requeue",
+    ]
+    found += [f"--partition={asked.partition}"] if asked.partition else []
+    found += [f"--account={asked.account}"] if asked.account else []
+    found += [*_gpus(asked), *asked.directives]
+    for line in found:
+        if "\n" in line or (" " in line and line not in asked.directives):
+            raise RecipeError(
+                f"{line!r} cannot stand in a batch script: Slurm ends an option at a blank. "
+                "Use a --run-dir, partition and account without blanks or line breaks."
+            )
+    return found
+
+
+def _workers(options: ClusterOptions) -> str:
+    """Return the command that starts the workers of every node."""
+    processes, threads = split(options)
+    asked = options.slurm
+    scratch = shlex.quote(asked.local_directory) if asked.local_directory else '"${SLURM_TMPDIR:-${TMPDIR:-/tmp}}"'
+    module = ["dask_cuda.cli", "worker"] if asked.gpus else ["distributed.cli.dask_worker"]
+    count = "" if asked.gpus else f" --nworkers {processes}"
+    limit = f" --memory-limit {options.memory_limit}" if options.memory_limit else ""
+    return (
+        f'srun --kill-on-bad-exit=0 "$PYTHON" -m {" ".join(module)} --scheduler-file "$FILE"{count} '
+        f"--nthreads {threads}{limit}{_interface(asked)} --local-directory {scratch} --no-dashboard"
+    )
+
+
+def _interface(asked: SlurmOptions) -> str:
+    return f" --interface {shlex.quote(asked.interface)}" if asked.interface else ""
