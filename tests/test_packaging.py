@@ -26,6 +26,7 @@ from pipelines.runfolder import open_run
 from pipelines.sections import DatasetSection, MixSection, OutputSection
 from stages import ledger
 from stages.base import DATA_FORMAT
+from stages.manifest import MANIFEST_SCHEMA
 from stages.registry import STAGES, stage_class
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,6 +213,12 @@ def test_the_readme_explains_every_column_of_the_ledger_and_the_mix() -> None:
     shown = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert shown == ledger.SCHEMA.names
     assert [name for name in MIX_COLUMNS if name not in text.split("RUN/mix/manifest.json")[0]] == []
+
+
+def test_the_data_format_is_described_column_by_column() -> None:
+    text = (ROOT / "docs/data-format.md").read_text()
+    assert text.startswith(f"# Data format {DATA_FORMAT}\n")
+    assert [name for name in MANIFEST_SCHEMA.names if f"`{name}`" not in text] == []
 
 
 def test_files_that_the_readme_names_exist() -> None:
