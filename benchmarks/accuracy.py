@@ -46,6 +46,8 @@ def benchmark(
         try:
             _, kept_ids = deduplicated(tool, folder, work, environments)
         except (Unavailable, Failed) as error:
+            if not tool.environment:
+                raise
             result["missing"][tool.key] = str(error)
             continue
         kept = np.zeros(len(texts), np.bool_)

@@ -27,7 +27,7 @@ def permuted(number: int) -> dict[int, int]:
     return lower | upper
 
 
-def build(texts: list[str], out: Path, megabytes: int) -> int:
+def build(texts: list[str], out: Path, megabytes: float) -> int:
     """Write about so many megabytes of text below `out`; return the documents written."""
     out.mkdir(parents=True, exist_ok=True)
     size = written = copy = 0
@@ -35,7 +35,7 @@ def build(texts: list[str], out: Path, megabytes: int) -> int:
         table = permuted(copy)
         rows = [(text.translate(table), f"{copy}-{number}") for number, text in enumerate(texts)]
         random.Random(copy).shuffle(rows)
-        kept, size = _until(rows, size, megabytes * 1_000_000)
+        kept, size = _until(rows, size, int(megabytes * 1_000_000))
         columns = {"text": [text for text, _ in kept], "id": [name for _, name in kept]}
         pq.write_table(pa.table(columns), out / f"copy-{copy:03d}.parquet", compression="zstd", row_group_size=5000)
         written += len(kept)

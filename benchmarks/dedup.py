@@ -44,6 +44,8 @@ def benchmark(
                 try:
                     done, ids = deduplicated(tool, folder, work, environments)
                 except (Unavailable, Failed) as error:
+                    if not tool.environment:
+                        raise
                     missing[tool.key] = str(error)
                     break
                 if number >= 0:

@@ -34,7 +34,9 @@ PEERS = {
     "datasketch": Peer(requirements=("datasketch==2.0.0", "pyarrow"), distribution="datasketch"),
     "rensa": Peer(requirements=("rensa==0.5.0", "pyarrow"), distribution="rensa"),
     "daft": Peer(requirements=("daft==0.7.26", "pyarrow"), distribution="daft"),
-    "fasttext": Peer(requirements=("fasttext-community==0.11.9", "numpy", "pyarrow"), distribution="fasttext-community"),
+    "fasttext": Peer(
+        requirements=("fasttext-community==0.11.9", "numpy", "pyarrow"), distribution="fasttext-community"
+    ),
 }
 
 

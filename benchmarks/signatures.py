@@ -27,19 +27,19 @@ def benchmark(corpus: Path, work: Path, environments: Environments, only: list[s
             try:
                 timings.setdefault(tool.key, []).append(_measured(tool, corpus, work, environments, tool.cap))
             except (Unavailable, Failed) as error:
+                if not tool.environment:
+                    raise
                 missing[tool.key] = str(error)
-    rows = [_row(tool, timings[tool.key]) for tool in tools if tool.key not in missing]
-    for tool, row in zip([tool for tool in tools if tool.key not in missing], rows, strict=True):
-        if tool.cap and row["megabytes"] >= tool.cap:
-            half = _row(tool, [_measured(tool, corpus, work, environments, tool.cap / 2)])
-            row["rate_of_half"] = half["cpu_rate"]["median"]
+    rows = [row(tool, timings[tool.key]) for tool in tools if tool.key not in missing]
+    for tool, found in zip([tool for tool in tools if tool.key not in missing], rows, strict=True):
+        if tool.cap and found["megabytes"] >= tool.cap:
+            half = row(tool, [_measured(tool, corpus, work, environments, tool.cap / 2)])
+            found["cpu_rate_of_half"] = half["cpu_rate"]["median"]
     _compare(rows)
     return {"rows": rows, "missing": missing}
 
 
-def _measured(
-    tool: Tool, corpus: Path, work: Path, environments: Environments, megabytes: float
-) -> dict[str, Any]:
+def _measured(tool: Tool, corpus: Path, work: Path, environments: Environments, megabytes: float) -> dict[str, Any]:
     arguments = ["--input", str(corpus), "--megabytes", str(megabytes)]
     arguments += ["--repetitions", str(1 if tool.cap else SAMPLES)]
     log = work / f"{tool.key}.log"
@@ -53,7 +53,8 @@ def last_line(log: Path) -> dict[str, Any]:
     return found
 
 
-def _row(tool: Tool, timings: list[dict[str, Any]]) -> dict[str, Any]:
+def row(tool: Tool, timings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of a tool from what its driver printed: MB/s by wall and by processor time."""
     size = timings[0]["bytes"] / 1e6
     wall = [size / seconds for timing in timings for seconds in timing["seconds"]]
     cpu = [size / seconds for timing in timings for seconds in timing["cpu_seconds"]]

@@ -218,6 +218,29 @@ DEDUP = (
     ),
 )
 
+FILTERS = (
+    Tool(key="winnow", label="winnow", settings="Gopher, FineWeb; every fact", driver="run_winnow.py"),
+    Tool(
+        key="datatrove",
+        label="datatrove",
+        settings="Gopher, FineWeb; to the first broken rule",
+        driver="run_datatrove.py",
+        environment="datatrove",
+        cap=2,
+    ),
+)
+
+LANGUAGE = (
+    Tool(key="winnow", label="winnow", settings="lid.176.ftz", driver="run_winnow.py"),
+    Tool(
+        key="fasttext",
+        label="fasttext",
+        settings="lid.176.ftz, one call per text",
+        driver="run_fasttext.py",
+        environment="fasttext",
+    ),
+)
+
 
 def chosen(tools: tuple[Tool, ...], only: list[str]) -> list[Tool]:
     """Return the tools whose environment or key is in `only`; winnow and bare always, all when it is empty."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh64_intdigest
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -59,7 +60,7 @@ def shingle_set(text: str, kind: str, width: int) -> U64:
     if kind == "characters":
         symbols = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
     else:
-        symbols = np.array([hash(word) & 0xFFFFFFFFFFFFFFFF for word in text.split()], np.uint64)
+        symbols = np.array([xxh64_intdigest(word.encode()) for word in text.split()], np.uint64)
     symbols = (symbols ^ (symbols >> np.uint64(33)) ^ _BASE) * _MIX
     symbols ^= symbols >> np.uint64(29)
     count = max(len(symbols) - width + 1, 1)

@@ -16,11 +16,12 @@ NUM_PERM, THRESHOLD = 128, 0.8
 
 def sketches(texts: Iterable[str], options: argparse.Namespace) -> Iterator[Any]:
     """Yield one MinHash per text; the package wants shingles as bytes."""
-    for text in texts:
-        found = protocol.shingles(text, options.shingles, options.width)
-        if found and isinstance(found[0], str):
-            found = [shingle.encode() for shingle in found]
-        yield from MinHash.generator([found], num_perm=NUM_PERM)
+    yield from MinHash.generator((_shingles(text, options) for text in texts), num_perm=NUM_PERM)
+
+
+def _shingles(text: str, options: argparse.Namespace) -> list[bytes]:
+    found = protocol.shingles(text, options.shingles, options.width)
+    return [shingle.encode() for shingle in found] if options.shingles == "words" else found
 
 
 def dedup(options: argparse.Namespace) -> None:

@@ -1,0 +1,104 @@
+"""`python -m benchmarks [signatures|dedup|accuracy|filters|language]`: without a name, all of them on small sizes.
+
+Writes results.json and results.md below --out. Peers are installed into environments of their own on first use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import accuracy, dedup, inputs, machine, scoring, signatures, tables
+from benchmarks.environments import PEERS, Environments
+
+TASKS = ("signatures", "dedup", "accuracy", "filters", "language")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line; sizes are small so that a whole pass takes minutes."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    made.add_argument("task", nargs="*", help=f"any of {', '.join(TASKS)}; all by default")
+    made.add_argument(
+        "--data", type=Path, help="folder of Parquet files with a column text (default: installed packages)"
+    )
+    made.add_argument("--corpus", type=Path, help="folder of Parquet files with text and id, used as it is for dedup")
+    made.add_argument("--megabytes", type=float, default=100, help="text of the deduplication benchmark")
+    made.add_argument("--signature-megabytes", type=float, default=20, help="text of the signature benchmark")
+    made.add_argument("--caps", type=float, default=0.5, help="scales the text that slow tools get in dedup")
+    made.add_argument("--documents", type=int, default=10_000, help="documents of the accuracy benchmark")
+    made.add_argument("--rounds", type=int, default=2, help="how often each tool has its turn")
+    made.add_argument("--only", action="append", default=[], metavar="NAME", help="only this peer or row; repeatable")
+    made.add_argument("--env", action="append", default=[], metavar="NAME=PATH", help="use this environment of a peer")
+    made.add_argument("--out", type=Path, default=Path("bench-out"))
+    return made
+
+
+def given_environments(pairs: list[str]) -> dict[str, Path]:
+    """Return the environments of --env; exit with a message when one is not known."""
+    found = {}
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if name not in PEERS or not (Path(path) / "bin" / "python").exists():
+            raise SystemExit(f"--env takes NAME=FOLDER with NAME one of {', '.join(PEERS)}, got {pair!r}")
+        found[name] = Path(path).absolute()
+    return found
+
+
+def command(arguments: list[str]) -> str:
+    """Return the command line as others may repeat it: --env and its value say only where packages lie."""
+    shown = [a for i, a in enumerate(arguments) if a != "--env" and arguments[i - 1 : i] != ["--env"]]
+    return shlex.join(["python", "-m", "benchmarks", *shown])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmarks asked for, write results.json and results.md, print the tables."""
+    options = parser().parse_args(arguments)
+    wrong = set(options.task) - set(TASKS)
+    if wrong:
+        raise SystemExit(f"no benchmark {', '.join(sorted(wrong))}; there are {', '.join(TASKS)}")
+    start = time.perf_counter()
+    environments = Environments(options.out / "envs", given_environments(options.env))
+    results: dict[str, Any] = {
+        "machine": machine.describe(),
+        "settings": {
+            "command": command(arguments if arguments is not None else sys.argv[1:]),
+            "source": "given files"
+            if options.data or options.corpus
+            else "docstrings and documents of installed packages",
+        },
+    }
+    tasks = [task for task in TASKS if not options.task or task in options.task]
+    texts = inputs.source(options.data, options.out) if set(tasks) != {"dedup"} or not options.corpus else []
+    for task in tasks:
+        sys.stderr.write(f"{task} …\n")
+        results[task] = measured(task, options, texts, environments)
+        results["peers"] = environments.versions
+        results["minutes"] = (time.perf_counter() - start) / 60
+        (options.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        (options.out / "results.md").write_text(tables.markdown(results))
+    sys.stdout.write(tables.markdown(results))
+
+
+def measured(task: str, options: argparse.Namespace, texts: list[str], environments: Environments) -> dict[str, Any]:
+    """Return the results of one benchmark."""
+    work = options.out / "work"
+    if task == "dedup":
+        corpus = options.corpus or inputs.built(texts, options.out, options.megabytes)
+        return dedup.benchmark(corpus, work, environments, options.only, options.rounds, options.caps)
+    if task == "accuracy":
+        return accuracy.benchmark(texts, work, environments, options.only, options.documents)
+    # Copy 0 of the text is real language, which filters and identifiers want.
+    corpus = inputs.built(texts, options.out, options.signature_megabytes)
+    if task == "signatures":
+        return signatures.benchmark(corpus, work, environments, options.only, options.rounds)
+    benchmark = scoring.filters if task == "filters" else scoring.language
+    return benchmark(corpus, work, environments, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""results.json as Markdown: one table per benchmark, and the machine they were measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+Column = tuple[str, Callable[[Row], str]]
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return the whole page."""
+    parts = ["# Benchmarks", machine(results)]
+    for name, write in SECTIONS:
+        if name in results:
+            parts.append(write(results[name]))
+            parts.append(_missing(results[name]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def machine(results: dict[str, Any]) -> str:
+    """Return one paragraph: processor, versions, date, command."""
+    found, source = results["machine"], results["settings"]["source"]
+    simd = "AVX-512" if found["avx512"] else "without AVX-512"
+    versions = found["versions"] | results.get("peers", {})
+    listed = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return (
+        f"{found['date']}, {found['processor']}, {found['cores']} cores ({simd}), "
+        f"{found['memory_bytes'] / 1e9:.0f} GB, {found['system']}, Python {found['python']}, load average "
+        f"{found['load_before']:.1f} before the start. Text: {source}. Command: `{results['settings']['command']}`. "
+        f"Versions: {listed}.\n\nEach figure is a median with (minimum-maximum) of all repetitions; tools take turns, "
+        "and every run is bound to one core unless it says otherwise. Processor time tells more than wall time where "
+        "others use the machine too."
+    )
+
+
+def signatures(found: Row) -> str:
+    columns: list[Column] = [
+        ("tool", lambda row: row["tool"]),
+        ("shingles", lambda row: row["settings"]),
+        ("MB", lambda row: f"{row['megabytes']:.1f}"),
+        ("MB/s", lambda row: _spread(row["rate"])),
+        ("MB/s of CPU time", lambda row: _spread(row["cpu_rate"])),
+        ("documents/s", lambda row: f"{row['rate']['median'] * row['documents'] / row['megabytes']:,.0f}"),
+        ("half the text", lambda row: _number(row.get("cpu_rate_of_half"))),
+        ("winnow on characters", lambda row: _times(row, "winnow_characters_times")),
+        ("winnow on words 5", lambda row: _times(row, "winnow_words_times")),
+    ]
+    note = (
+        "128 permutations, one core, reading excluded. `half the text` is the rate (CPU time) on half of a subset: "
+        "it shows that the rate does not depend on size. The last columns say how many times faster winnow is, by "
+        "wall time (by CPU time)."
+    )
+    return _section("Signatures", note, columns, found["rows"])
+
+
+def dedup(found: Row) -> str:
+    whole = found["megabytes"]
+    columns: list[Column] = [
+        ("tool", lambda row: row["tool"]),
+        ("settings", lambda row: row["settings"]),
+        ("MB", lambda row: f"{row['megabytes']:.1f}"),
+        ("runs", lambda row: str(row["runs"])),
+        ("seconds", lambda row: _spread(row["seconds"])),
+        ("CPU seconds", lambda row: _spread(row["cpu_seconds"])),
+        (f"seconds for {whole:.0f} MB", lambda row: _whole(row, whole)),
+        ("growth", lambda row: _number(row.get("growth_cpu_seconds"))),
+        ("peak MB", lambda row: f"{row['peak_bytes'] / 1e6:,.0f}"),
+        ("documents kept", lambda row: f"{row['kept']:,}"),
+        ("times winnow's", lambda row: _times(row, "times_winnow")),
+    ]
+    note = (
+        "Parquet to deduplicated Parquet, whole process with its start, threshold 0.8, one worker on one core. "
+        "Slow tools run on the first MBs in three sizes, each twice the one before; `growth` compares the CPU time per MB of the "
+        "last two steps (1: linear), and the time for the whole text follows from the last step, without start-up. "
+        "Peak MB is proportional memory (PSS) over all processes."
+    )
+    return _section("Deduplication, end to end", note, columns, found["rows"])
+
+
+def accuracy(found: Row) -> str:
+    columns: list[Column] = [
+        ("tool", lambda row: row["tool"]),
+        ("settings", lambda row: row["settings"]),
+        ("removed", lambda row: f"{row['characters']['removed']:,}"),
+    ]
+    for kind, name in (("characters", "characters 25"), ("words", "words 5")):
+        for figure in ("precision", "recall", "lost"):
+            columns.append((f"{figure}, {name}", lambda row, k=kind, f=figure: f"{row[k][f]:.3f}"))  # type: ignore[misc]
+    pairs = found["pairs_of_distinct"]
+    note = (
+        f"{found['documents']:,} documents ({found['megabytes']:.1f} MB), all pairs compared exactly at Jaccard >= 0.8 "
+        f"on each kind of shingle: {pairs['characters']:,} similar pairs of distinct documents on characters 25, "
+        f"{pairs['words']:,} on words 5. Precision: removed documents that have a similar one. Lost: removed documents "
+        "without a similar one among those kept. Recall: removals made, of those that were due."
+    )
+    return _section("Accuracy of removals", note, columns, found["rows"])
+
+
+def scoring(title: str, note: str) -> Callable[[Row], str]:
+    columns: list[Column] = [
+        ("tool", lambda row: row["tool"]),
+        ("settings", lambda row: row["settings"]),
+        ("MB", lambda row: f"{row['megabytes']:.1f}"),
+        ("MB/s", lambda row: _spread(row["rate"])),
+        ("MB/s of CPU time", lambda row: _spread(row["cpu_rate"])),
+        ("winnow is faster by", lambda row: _times(row, "winnow_times")),
+    ]
+    return lambda found: _section(title, note, columns, found["rows"])
+
+
+SECTIONS: Sequence[tuple[str, Callable[[Row], str]]] = (
+    ("signatures", signatures),
+    ("dedup", dedup),
+    ("accuracy", accuracy),
+    ("filters", scoring("Heuristic filters", "Rules of Gopher and FineWeb on one core, reading excluded.")),
+    ("language", scoring("Language identification", "One core, model loaded, reading excluded.")),
+)
+
+
+def _section(title: str, note: str, columns: list[Column], rows: list[Row]) -> str:
+    if not rows:
+        return ""
+    lines = [f"## {title}", "", note, "", "| " + " | ".join(name for name, _ in columns) + " |"]
+    lines.append("|" + "---|" * len(columns))
+    lines += ["| " + " | ".join(cell(row) for _, cell in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _missing(found: Row) -> str:
+    lines = [f"- {key}: {reason.splitlines()[0]}" for key, reason in found["missing"].items()]
+    return "Not measured:\n" + "\n".join(lines) if lines else ""
+
+
+def _spread(found: dict[str, float]) -> str:
+    low, median, high = (_number(found[name]) for name in ("low", "median", "high"))
+    return f"{median} ({low}-{high})"
+
+
+def _whole(row: Row, whole: float) -> str:
+    return ("~" if row["megabytes"] < whole else "") + _number(row["whole_seconds"])
+
+
+def _times(row: Row, key: str) -> str:
+    return f"{_number(row[key])} ({_number(row[key + '_cpu'])})" if key in row else ""
+
+
+def _number(value: float | None) -> str:
+    """Return three significant digits, or nothing for None.
+
+    >>> _number(0.4567), _number(12.345), _number(1234.5)
+    ('0.457', '12.3', '1,234')
+    """
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
