@@ -93,7 +93,7 @@ def _until(texts: Iterator[str], limit: int) -> Iterator[str]:
 def built(texts: list[str], folder: Path, megabytes: float) -> Path:
     """Return a folder with about so many megabytes of copies of the texts, made anew when they changed."""
     name = folder / f"corpus-{megabytes:g}"
-    mark = name / "made.json"
+    mark = folder / f"{name.name}.json"
     digest = hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=8).hexdigest()
     if not mark.exists() or json.loads(mark.read_text()) != digest:
         shutil.rmtree(name, ignore_errors=True)

@@ -72,8 +72,8 @@ def dedup(found: Row) -> str:
     ]
     note = (
         "Parquet to deduplicated Parquet, whole process with its start, threshold 0.8, one worker on one core. "
-        "Slow tools run on the first MBs in three sizes, each twice the one before; `growth` compares the CPU time per MB of the "
-        "last two steps (1: linear), and the time for the whole text follows from the last step, without start-up. "
+        "Slow tools run on the first MBs in three sizes, each twice the one before; `growth` compares the CPU time per "
+        "MB of the last two steps (1: linear), and the time for the whole text follows from the last step, without start-up. "
         "Peak MB is proportional memory (PSS) over all processes."
     )
     return _section("Deduplication, end to end", note, columns, found["rows"])
