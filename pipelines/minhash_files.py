@@ -18,7 +18,15 @@ from cluster.errors import RecipeError
 from stages.base import DATA_FORMAT, whole
 from stages.discover import Found, find_shards
 from stages.minhash import MinHash
-from stages.reading import Batch, ReadStatus, conform, count_and_layout, read_piece, stage_compressed
+from stages.reading import (
+    Batch,
+    ReadStatus,
+    conform,
+    count_and_layout,
+    passthrough_schema,
+    read_piece,
+    stage_compressed,
+)
 from stages.shard import Columns, Dataset, Piece, Shard
 
 
@@ -62,9 +70,10 @@ def write(
 
 def _write_one(stage: MinHash, dataset: Dataset, found: Found, out: str, number: int, id_column: str) -> int:
     name = f"part-{number:05d}.parquet"
+    dataset = _with_id(dataset, found, id_column)
     staging = storage.join(out, f".staged-{name}") if found.staged else None
     layout = (
-        stage_compressed(dataset, found.path, staging, (id_column,))
+        stage_compressed(dataset, found.path, staging, (dataset.columns.text,))
         if staging
         else count_and_layout(dataset, found.path)
     )
@@ -79,7 +88,6 @@ def _write_one(stage: MinHash, dataset: Dataset, found: Found, out: str, number:
         bytes=found.bytes,
         fingerprint="",
     )
-    dataset = _with_id(dataset, found, staging, id_column)
     schema = _schema(stage)
     with (
         storage.commit(storage.join(out, name)) as file,
@@ -93,12 +101,10 @@ def _write_one(stage: MinHash, dataset: Dataset, found: Found, out: str, number:
     return layout.rows
 
 
-def _with_id(dataset: Dataset, found: Found, staging: str | None, id_column: str) -> Dataset:
-    path = staging or found.path
-    if path.endswith(".parquet"):
-        with storage.open_read(path) as file:
-            if id_column not in pq.read_schema(file).names:
-                return dataset
+def _with_id(dataset: Dataset, found: Found, id_column: str) -> Dataset:
+    """Map the id column where there is one; JSON lines without it have null ids."""
+    if found.format == "parquet" and not passthrough_schema(dataset, [found.path], [id_column]).names:
+        return dataset
     return replace(dataset, columns=replace(dataset.columns, id=id_column))
 
 

@@ -190,7 +190,8 @@ def run(
     """
     job = build(recipe, run_dir, sample)
     out = output or output_of(recipe)
-    job = dataclasses.replace(job, extra_columns=tuple(sorted({*job.extra_columns, *out.columns} - OWN_COLUMNS)))
+    extra = {*job.extra_columns, *out.columns}
+    job = dataclasses.replace(job, extra_columns=tuple(sorted(extra if out.everything else extra - OWN_COLUMNS)))
     if until is not None and until not in [s.name for s in job.stages]:
         raise RecipeError(f"no stage is called {until!r}; there are {', '.join(s.name for s in recipe.stages)}.")
     with _only_one(job.root):
