@@ -82,7 +82,7 @@ def script(options: ClusterOptions, command: list[str], run_dir: str, name: str)
     Parameters
     ----------
     command : what to run on the first node; `--scheduler-file FILE` is added to it.
-    run_dir : run folder on storage that every node sees; logs and the scheduler file go there.
+    run_dir : run folder on storage that every node sees; the scheduler file goes there.
     name : name of the job.
 
     Raises
@@ -93,7 +93,7 @@ def script(options: ClusterOptions, command: list[str], run_dir: str, name: str)
     asked = options.slurm
     lines = [
         "#!/bin/bash",
-        *(f"#SBATCH {line}" for line in _directives(asked, run_dir, name)),
+        *(f"#SBATCH {line}" for line in _directives(asked, name)),
         "",
         "# Starts a Dask scheduler and workers on the job's nodes and runs winnow on them. Submit it again to go on",
         "# where it stopped; Slurm does so by itself after a node failure (--requeue).",
@@ -117,16 +117,17 @@ def script(options: ClusterOptions, command: list[str], run_dir: str, name: str)
     return "\n".join(lines) + "\n"
 
 
-def _directives(asked: SlurmOptions, run_dir: str, name: str) -> list[str]:
+def _directives(asked: SlurmOptions, name: str) -> list[str]:
     """Return the #SBATCH options. Raises RecipeError for a line break, which would start a line of its own."""
+    from dask.utils import parse_bytes
+
     found = [
         f"--job-name={name}",
         f"--nodes={asked.jobs}",
         "--ntasks-per-node=1",
         f"--cpus-per-task={asked.cores}",
-        f"--mem={asked.memory.upper().removesuffix('B').strip()}",
+        f"--mem={parse_bytes(asked.memory) >> 20}M",
         f"--time={asked.walltime}",
-        f"--output={run_dir}/slurm-%j.log",
         "--open-mode=append",
         "--requeue",
     ]
@@ -137,7 +138,7 @@ def _directives(asked: SlurmOptions, run_dir: str, name: str) -> list[str]:
         if "\n" in line or (" " in line and line not in asked.directives):
             raise RecipeError(
                 f"{line!r} cannot stand in a batch script: Slurm ends an option at a blank. "
-                "Use a --run-dir, partition and account without blanks or line breaks."
+                "Use a partition and an account without blanks or line breaks."
             )
     return found
 

@@ -17,7 +17,13 @@ import typer
 
 from cluster.errors import RecipeError, WinnowError
 
-COMMANDS = ("pipelines.cli_run", "pipelines.cli_look", "pipelines.cli_data", "pipelines.cli_stage")
+COMMANDS = (
+    "pipelines.cli_run",
+    "pipelines.cli_look",
+    "pipelines.cli_data",
+    "pipelines.cli_stage",
+    "pipelines.cli_cluster",
+)
 PIPE_WIDTH = 160  # of tables that go to a file or a pipe
 
 app = typer.Typer(
