@@ -15,7 +15,7 @@ from cluster.engine import Engine, InlineEngine
 from cluster.errors import BackendError, RecipeError
 
 THREADS_PER_WORKER = 8
-KINDS = ("local", "inline", "local-cuda", "scheduler", "slurm", "ray")
+KINDS = ("local", "threads", "inline", "local-cuda", "scheduler", "slurm", "ray")
 TASK_TIMEOUT = 6 * 3600.0
 
 QUIET = {  # Dask's settings for workers that winnow starts
@@ -112,6 +112,10 @@ def start(options: ClusterOptions, run_dir: str | None = None) -> Engine:
     """
     if options.kind == "inline":
         return InlineEngine()
+    if options.kind == "threads":
+        from cluster.threads import ThreadsEngine
+
+        return ThreadsEngine(options.workers or available_cores())
     if options.kind == "local":
         return _local(options)
     if options.kind == "local-cuda":

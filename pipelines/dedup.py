@@ -13,6 +13,7 @@ from typing import Any
 
 from cluster import storage
 from cluster.errors import RecipeError
+from cluster.local import available_cores
 from pipelines import runner
 from pipelines.materialize import Output
 from pipelines.progress import Progress
@@ -25,6 +26,7 @@ from stages.shard import Columns, Dataset
 NAME = "data"
 WORK = ".winnow"  # run folder below OUT, removed when all is done
 DONE = "dedup.json"
+THREADS = 8  # up to so many, threads of this process do the work: they start at once
 
 
 def dedup(
@@ -46,7 +48,7 @@ def dedup(
         when a column is missing, or `out` holds the result of something else.
     """
     available = _columns(paths, text_column)
-    recipe = _recipe(paths, available, jaccard_threshold, shingle_width, text_column, id_column)
+    recipe = _recipe(paths, available, jaccard_threshold, shingle_width, text_column, id_column, workers)
     address = digest(recipe.digest())
     done = _finished(out, address)
     if done is not None:
@@ -69,8 +71,15 @@ def dedup(
 
 
 def _recipe(
-    paths: Sequence[str], available: list[str], threshold: float, width: int, text_column: str, id_column: str
+    paths: Sequence[str],
+    available: list[str],
+    threshold: float,
+    width: int,
+    text_column: str,
+    id_column: str,
+    workers: int | None,
 ) -> Recipe:
+    threads = workers or available_cores()
     columns = {"text": text_column}
     if id_column in available:
         columns["id"] = id_column
@@ -84,6 +93,7 @@ def _recipe(
             "prefer": ["longest"],
             "stages": [{"use": "minhash", "shingle_width": width}, near],
             "output": {"shuffle": "none"},
+            "cluster": {"kind": "threads" if threads <= THREADS else "local", "workers": workers},
         },
         "winnow dedup",
     )

@@ -201,9 +201,10 @@ class SlurmSection(Section):
 class ClusterSection(Section):
     """Where the work runs; changes nothing about the result."""
 
-    kind: Literal["local", "inline", "local-cuda", "scheduler", "slurm", "ray"] = Field(
+    kind: Literal["local", "threads", "inline", "local-cuda", "scheduler", "slurm", "ray"] = Field(
         "local",
-        description="local: Dask workers on this machine; inline: everything in one process; local-cuda: one worker "
+        description="local: Dask workers on this machine; threads: threads of this process; inline: one task after "
+        "the other; local-cuda: one worker "
         "for each GPU; scheduler: a running Dask cluster; slurm: workers as Slurm jobs; ray: workers on a Ray cluster",
     )
     workers: Workers = Field(None, description="worker processes, or auto (sized from cores and memory)")
