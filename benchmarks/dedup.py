@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -112,11 +113,28 @@ def _row(tool: Tool, runs: dict[float, list[Run]], whole: float, kept: int) -> d
     for clock in ("seconds", "cpu_seconds"):
         row[f"whole_{clock}"] = row[clock]["median"]
         if largest < whole:
-            points = [(size, Spread.of([getattr(run, clock) for run in runs[size]]).median) for size in sorted(runs)]
-            (a, at), (b, bt), (c, ct) = points
-            row[f"whole_{clock}"] = ct + (whole - c) * (ct - bt) / (c - b)
-            row[f"growth_{clock}"] = ((ct - bt) / (c - b)) / ((bt - at) / (b - a))
+            points = [(size, getattr(run, clock)) for size in runs for run in runs[size]]
+            row[f"whole_{clock}"], row[f"bend_{clock}"] = extrapolated(points, whole)
     return row
+
+
+def extrapolated(points: list[tuple[float, float]], whole: float) -> tuple[float, float]:
+    """Return the seconds for `whole` MB by the straight line through (MB, seconds), and how far off that line is.
+
+    The second number is the largest deviation of a point, as a share of the line's rise over the points. Both are
+    NaN when the line does not rise, since then the measurements are all noise.
+
+    Examples
+    --------
+    >>> extrapolated([(1, 3.0), (2, 4.0), (4, 6.0)], 10)
+    (12.0, 0.0)
+    """
+    sizes, seconds = (np.array(values, np.float64) for values in zip(*points, strict=True))
+    slope, start = np.polyfit(sizes, seconds, 1)
+    if slope <= 0:
+        return float("nan"), float("nan")
+    bend = np.abs(seconds - start - slope * sizes).max() / (slope * np.ptp(sizes))
+    return round(float(start + slope * whole), 6), round(float(bend), 6)
 
 
 def _compare(rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,15 +66,16 @@ def dedup(found: Row) -> str:
         ("seconds", lambda row: _spread(row["seconds"])),
         ("CPU seconds", lambda row: _spread(row["cpu_seconds"])),
         (f"seconds for {whole:.0f} MB", lambda row: _whole(row, whole)),
-        ("growth", lambda row: _number(row.get("growth_cpu_seconds"))),
+        ("off the line", lambda row: _number(row.get("bend_seconds"))),
         ("peak MB", lambda row: f"{row['peak_bytes'] / 1e6:,.0f}"),
         ("documents kept", lambda row: f"{row['kept']:,}"),
         ("times winnow's", lambda row: _times(row, "times_winnow")),
     ]
     note = (
         "Parquet to deduplicated Parquet, whole process with its start, threshold 0.8, one worker on one core. "
-        "Slow tools run on the first MBs in three sizes, each twice the one before; `growth` compares the CPU time per "
-        "MB of the last two steps (1: linear), and the time for the whole text follows from the last step, without start-up. "
+        "Slow tools run on the first MBs in three sizes, each twice the one before; the time for the whole text is "
+        "that of the straight line through all runs; `off the line` is the largest deviation from it, as share of its "
+        "rise (0: growth is exactly linear). "
         "Peak MB is proportional memory (PSS) over all processes."
     )
     return _section("Deduplication, end to end", note, columns, found["rows"])
@@ -154,6 +156,8 @@ def _number(value: float | None) -> str:
     """
     if value is None:
         return ""
+    if math.isnan(value):
+        return "too noisy"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -197,7 +197,7 @@ DEDUP = (
         driver="run_text_dedup.py",
         options=WORDS5,
         environment="text-dedup",
-        cap=16,
+        cap=32,
     ),
     Tool(
         key="text-dedup-verified",

@@ -1,0 +1,118 @@
+"""The benchmarks' own arithmetic: exact truth, verdicts on removals, extrapolation, measurement, tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import dedup, inputs, measure, tables, truth
+from benchmarks.__main__ import command, given_environments
+
+WORDS = st.lists(st.sampled_from(["ab", "cd", "e", "é", "語", "xyz"]), max_size=9).map(" ".join)
+
+
+def brute_force(texts: list[str], threshold: float, kind: str, width: int) -> set[tuple[int, int]]:
+    def shingles(text: str) -> set[str]:
+        parts = list(text) if kind == "characters" else text.split()
+        return {"\0".join(parts[i : i + width]) for i in range(max(1, len(parts) - width + 1))}
+
+    sets = [shingles(text) for text in texts]
+    pairs = ((a, b) for a in range(len(sets)) for b in range(a))
+    return {(b, a) for a, b in pairs if len(sets[a] & sets[b]) >= threshold * len(sets[a] | sets[b]) - 1e-12}
+
+
+@given(
+    st.lists(WORDS, min_size=1, max_size=12),
+    st.sampled_from([0.3, 0.5, 0.8, 1.0]),
+    st.sampled_from([("characters", 3), ("words", 2)]),
+)
+@settings(max_examples=150)
+def test_truth_holds_exactly_the_pairs_of_brute_force(
+    texts: list[str], threshold: float, shingles: tuple[str, int]
+) -> None:
+    found = truth.exact(texts, threshold, *shingles)
+    similar = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    similar |= {(b, a) for a, b in similar} | {(g, g) for g in found.group.tolist()}
+    pairs = {
+        (a, b) for b in range(len(texts)) for a in range(b) if (int(found.group[a]), int(found.group[b])) in similar
+    }
+    assert pairs == brute_force(texts, threshold, *shingles)
+
+
+def verdict(kept: list[bool]) -> truth.Verdict:
+    # documents 0 and 1 are equal, group 0; group 1 is similar to it, group 2 to group 1; group 3 is alone
+    found = truth.Truth(np.array([0, 0, 1, 2, 3]), np.array([0, 1]), np.array([1, 2]), np.array([0.9, 0.9]))
+    return truth.judge(found, np.array(kept))
+
+
+def test_keeping_one_of_each_neighbourhood_is_perfect() -> None:
+    assert verdict([True, False, False, True, True]) == truth.Verdict(removed=2, precision=1.0, lost=0.0, recall=1.0)
+
+
+def test_removing_a_document_without_duplicate_costs_precision() -> None:
+    assert verdict([True, False, False, True, False]).precision == pytest.approx(2 / 3)
+
+
+def test_removing_all_of_a_group_loses_it() -> None:
+    found = verdict([False, False, False, False, True])
+    assert (found.precision, found.lost) == (1.0, 1.0)
+
+
+def test_duplicates_left_cost_recall() -> None:
+    assert verdict([True, True, True, True, True]).recall == 0.0
+    assert verdict([True, False, True, True, True]).recall == pytest.approx(1 / 2)
+
+
+def test_extrapolation_is_the_straight_line_and_says_how_far_off_it_is() -> None:
+    assert dedup.extrapolated([(1, 3.0), (2, 4.0), (4, 6.0)], 10) == (12.0, 0.0)
+    assert dedup.extrapolated([(1, 3.0), (2, 4.0), (4, 9.0)], 10)[1] > 0.05
+    assert np.isnan(dedup.extrapolated([(1, 3.0), (2, 3.0), (4, 2.0)], 10)[0])
+
+
+def test_a_run_is_measured_with_its_descendants(tmp_path: Path) -> None:
+    inner = "x = bytearray(b'1') * 60_000_000; import time; time.sleep(0.6); print(len(x))"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}], check=True)"
+    found = measure.run([sys.executable, "-c", outer], tmp_path / "log")
+    assert found.seconds >= 0.6
+    assert 60_000_000 < found.peak_bytes < 160_000_000
+    assert (tmp_path / "log").read_text() == "60000000\n"
+
+
+def test_a_failed_run_says_what_was_printed(tmp_path: Path) -> None:
+    with pytest.raises(measure.Failed, match=r"(?s)exit code 3.*so it is"):
+        measure.run([sys.executable, "-c", "print('so it is'); raise SystemExit(3)"], tmp_path / "log")
+
+
+def test_a_prefix_holds_the_first_documents(tmp_path: Path) -> None:
+    whole = inputs.built([f"text {i} " * 50 for i in range(2000)], tmp_path, 0.7)
+    first = inputs.prefix(whole, tmp_path, 0.3)
+    rows, size = inputs.size_of(first)
+    texts = pa.concat_tables([pq.read_table(path) for path in sorted(whole.glob("*.parquet"))]).column("text")
+    assert pq.read_table(first).column("text").to_pylist() == texts.to_pylist()[:rows]
+    assert 0.3e6 <= size < 0.7e6
+
+
+def test_installed_packages_hold_text() -> None:
+    texts = inputs.installed()
+    found = [next(texts) for _ in range(50)]
+    assert all(len(text) >= inputs.SHORTEST for text in found)
+
+
+def test_the_command_shown_leaves_local_environments_out() -> None:
+    assert command(["dedup", "--env", "rensa=/x", "--rounds", "3"]) == "python -m benchmarks dedup --rounds 3"
+    with pytest.raises(SystemExit, match="NAME=FOLDER"):
+        given_environments(["nobody=/x"])
+
+
+def test_tables_show_median_and_noise() -> None:
+    spread = {"low": 1.0, "median": 2.0, "high": 30.0}
+    row = {"tool": "t", "settings": "s", "megabytes": 1.0, "rate": spread, "cpu_rate": spread}
+    found = tables.scoring("Title", "Note.")({"rows": [row | {"winnow_times": 4.0, "winnow_times_cpu": 5.0}]})
+    assert "| t | s | 1.0 | 2 (1-30) | 2 (1-30) | 4 (5) |" in found
