@@ -91,7 +91,7 @@ def _recipe(
             "name": "dedup",
             "datasets": {NAME: {"paths": [_absolute(p) for p in paths], "columns": columns}},
             "prefer": ["longest"],
-            "stages": [{"use": "minhash", "shingle_width": width}, near],
+            "stages": [{"use": "exact_dedup"}, {"use": "minhash", "shingle_width": width}, near],
             "output": {"shuffle": "none"},
             "cluster": {"kind": "threads" if threads <= THREADS else "local", "workers": workers},
         },

@@ -155,8 +155,10 @@ def _count_groups(run: Run, chases: list[str], group: int) -> None:
     which = np.repeat(np.arange(len(winners)), sizes)
     np.add.at(counts, (which, _dataset_numbers(run, names, doc[order])), 1)
     np.add.at(counts, (np.arange(len(winners)), _dataset_numbers(run, names, winners)), 1)
-    texts = [json.dumps({n: int(c) for n, c in zip(names, row, strict=True) if c}) for row in counts]
-    columns = [pa.array(winners), pa.array((sizes + 1).astype(np.int32)), pa.array(texts, pa.large_string())]
+    kinds, kind = np.unique(counts, axis=0, return_inverse=True)  # few: most groups are small
+    texts = [json.dumps({n: int(c) for n, c in zip(names, row, strict=True) if c}) for row in kinds]
+    members = pa.array(texts, pa.large_string()).take(pa.array(kind.reshape(-1)))
+    columns = [pa.array(winners), pa.array((sizes + 1).astype(np.int32)), members]
     write_arrow(path, pa.table(columns, schema=GROUPS))
 
 
