@@ -275,3 +275,24 @@ def test_too_much_removed_stops_with_who_lost_to_whom(tmp_path: Path) -> None:
     stages = [{"use": "exact_dedup", "max_removed": 0.9}]
     with pytest.raises(RecipeError, match=r"b lost [0-9]+ to a"):
         run(tmp_path / "run", paths, stages)
+
+
+def test_inputs_and_run_folder_may_lie_in_an_object_store(tmp_path: Path) -> None:
+    import fsspec
+
+    documents = corpora.corpus(12, 150)
+    paths = corpora.write(tmp_path / "in", documents, 2, ("parquet", "jsonl", "jsonl.gz"))
+    here = run(tmp_path / "run", paths).to_pylist()
+    store, name = fsspec.filesystem("memory"), tmp_path.name
+    for dataset, folder in paths.items():
+        for file in Path(folder).iterdir():
+            store.pipe_file(f"/{name}/in/{dataset}/{file.name}", file.read_bytes())
+    there_paths = {dataset: f"memory://{name}/in/{dataset}" for dataset in paths}
+    runner.run(recipe_of(there_paths), f"memory://{name}/run", with_report=False)
+    there: list[dict[str, Any]] = []
+    for file in store.glob(f"/{name}/run/ledger/*.parquet"):
+        with store.open(file) as handle:
+            there += pq.read_table(handle).to_pylist()
+    facts = ("id", "kept", "stage", "reason", "value", "similarity", "group_size")
+    keys = [sorted(repr([row[f] for f in facts]) for row in rows) for rows in (here, there)]
+    assert keys[0] == keys[1]
