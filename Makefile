@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 CODE := pipelines stages classifiers cluster
 BASE := $(VENV)/.base-installed
@@ -30,7 +31,7 @@ test-gpu: $(DEV)
 	$(BIN)/pytest -m gpu $(PYTEST_ARGS)
 
 bench: $(DEV)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) demo-data demo-run build dist *.egg-info bench-out
