@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from cluster import storage
 from pipelines.runner import mix_address, mix_of, output_of, reopen
-from stages.base import ShardStage
-from stages.dedup import DedupStage
+from stages.base import ExchangeStage, ShardStage
 from stages.lineage import lineage_digest
 from stages.run import Run
 
@@ -39,7 +38,7 @@ def _live(run: Run) -> set[str]:
     for index, stage in enumerate(run.stages):
         if isinstance(stage, ShardStage):
             live.add(run.facts(stage).folder)
-        if isinstance(stage, DedupStage):
+        if isinstance(stage, ExchangeStage):
             live.add(run.decisions(index).folder)
     near = storage.join(run.root, "facts", "near_dedup")
     return live | {storage.join(near, name) for name in storage.names(near)}  # verified pairs serve any threshold

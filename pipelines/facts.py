@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.runner import reopen
-from stages.base import ShardStage, array
-from stages.dedup import DedupStage
+from stages.base import ExchangeStage, ShardStage, array
 from stages.run import Run, View
 from stages.shard import ROW_BITS
 
@@ -49,7 +48,9 @@ def _facts(view: View, index: int) -> pa.Table:
     if isinstance(stage, ShardStage):
         table = view.run.facts(stage).read(view.bundle, view.reading)
     else:
-        assert isinstance(stage, DedupStage)
+        assert isinstance(stage, ExchangeStage)
+        if not stage.keeps_verdicts:
+            raise RecipeError(f"stage {stage.name} keeps no facts: what it does follows from those of other stages.")
         table = view.exchanged(index)
     doc = view.doc_ids[array(table, "row").astype(np.int64)]
     row = doc & ((1 << ROW_BITS) - 1)

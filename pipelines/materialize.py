@@ -1,7 +1,8 @@
 """Write the mix: read each surviving document once where it lies and write it once.
 
-Guarantees: every text is checked against the content hash its verdict rests on; what was written is not
-written again after an interruption; the same recipe and inputs give the same bytes. Memory: one bundle of
+Guarantees: every text is checked against the content hash its verdict rests on, then rewritten as the stages
+say (`stages.edits`); what was written is not written again after an interruption; the same recipe and inputs
+give the same bytes. Memory: one bundle of
 text with `shuffle: shard`, one batch otherwise; `global` sorts through the exchange.
 """
 
@@ -24,6 +25,7 @@ from cluster.exchange import Exchange
 from pipelines.mix_files import MixFile, PartWriter, cut
 from stages.annotate import read_rows
 from stages.base import array, digest, whole
+from stages.edits import apply
 from stages.kernels.hashing import buffers, content_hash, mix64
 from stages.language_id import LanguageId
 from stages.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
@@ -265,7 +267,7 @@ def documents(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.T
         here = rows[at]
         _check(found.view, here, batch.table)
         mine = facts.take(pa.array(at))
-        table = _assemble(job, schema, batch.table, mine)
+        table = _assemble(job, schema, _rewritten(found.view, here, batch.table), mine)
         keys = _keys(job, h1[here], found.view.doc_ids[here], held[here], array(mine, "num_tokens"), number[here])
         yield _repeat(job, table, keys, number[here], h1[here])
 
@@ -322,6 +324,15 @@ def _check(view: View, rows: I64, table: pa.Table) -> None:
             f"{shard.path}, row {doc & 0xFFFFFFFF}: the text is not the one that was judged; the file changed during "
             "the run. Run again with --refresh."
         )
+
+
+def _rewritten(view: View, rows: I64, table: pa.Table) -> pa.Table:
+    """Return the documents as they are written: the edits of all stages applied to the texts that were judged."""
+    edits = view.edits.among(rows)
+    if not len(edits):
+        return table
+    text = apply(whole(table.column("text")), edits)
+    return table.set_column(table.schema.get_field_index("text"), "text", text)
 
 
 def _assemble(job: Job, schema: pa.Schema, read: pa.Table, facts: pa.Table) -> pa.Table:

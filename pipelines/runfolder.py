@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1 << 17
 ROW_MASK = (1 << 32) - 1
 FIRST_STAGE = "read"
+LAST_STAGE = "rewrite"  # of a run whose stages rewrite texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,10 @@ class RunFolder:
 
     @functools.cached_property
     def stages(self) -> list[StageInfo]:
-        """The stages in order, beginning with `read`."""
+        """The stages in order, beginning with `read`; where texts are rewritten, `rewrite` is the last."""
+        from stages.base import rewrites
+        from stages.registry import STAGES, stage_class
+
         found = [StageInfo(name=FIRST_STAGE, use=FIRST_STAGE)]
         for entry in self.recipe.get("stages") or []:
             rest = {k: v for k, v in entry.items() if k not in ("use", "name", "datasets")}
@@ -124,6 +128,8 @@ class RunFolder:
             found.append(
                 StageInfo(name=name, use=entry["use"], datasets=tuple(entry.get("datasets") or ()), parameters=rest)
             )
+        if any(s.use in STAGES and rewrites(stage_class(s.use)) for s in found):
+            found.append(StageInfo(name=LAST_STAGE, use=LAST_STAGE))
         return found
 
     @functools.cached_property

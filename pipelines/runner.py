@@ -25,12 +25,13 @@ from pipelines.progress import Progress, silent
 from pipelines.recipe import Recipe
 from stages import ledger, lineage
 from stages.annotate import annotate
-from stages.base import DATA_FORMAT, ShardStage, Stage, digest
+from stages.base import DATA_FORMAT, ExchangeStage, ShardStage, Stage, digest, rewrites
 from stages.dedup import DedupStage, check_removed
 from stages.freeze import freeze
 from stages.ledger import Tally
 from stages.mixing import Mix, Portion, portions
 from stages.read import Read
+from stages.rewrite import Rewrite
 from stages.run import Run, View
 from stages.tokens import CountTokens
 
@@ -104,6 +105,8 @@ def build(recipe: Recipe, root: str, sample: float | None = None) -> Run:
     for stage in recipe.stages:
         stages.extend(stage.companions())
         stages.append(stage)
+    if any(rewrites(type(stage)) for stage in stages):
+        stages.append(Rewrite())
     columns = [c for c in recipe.output.columns if c not in OWN_COLUMNS]
     for stage in stages:
         if isinstance(stage, ShardStage):
@@ -221,10 +224,11 @@ def _run(
     with engine.stage("annotate", documents=frozen.rows(), bytes=total):
         engine.map(partial(annotate, work), range(len(frozen.bundles)))
     for index, stage in enumerate(work.stages):
-        if isinstance(stage, DedupStage):
+        if isinstance(stage, ExchangeStage) and stage.keeps_verdicts:
             with engine.stage(stage.name):
                 stage.resolve(engine, job, index)
-                check_removed(engine, job, index)
+                if isinstance(stage, DedupStage):
+                    check_removed(engine, job, index)
     if until is not None:
         return RunResult(root=job.root)
     return _finish(engine, recipe, job, output, with_report)

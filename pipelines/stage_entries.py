@@ -24,7 +24,7 @@ from pipelines.sections import NAME
 from stages.base import Stage
 from stages.registry import STAGES, stage_class
 
-RESERVED = ("read", "count_tokens", "lineage", "mix")  # names the run folder needs itself
+RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the run folder needs itself
 
 
 def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:

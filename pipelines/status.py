@@ -9,8 +9,8 @@ from rich.table import Table
 
 from cluster import storage
 from pipelines.runner import reopen
-from stages.base import ShardStage
-from stages.dedup import DedupStage, complete
+from stages.base import ExchangeStage, ShardStage
+from stages.dedup import complete
 from stages.run import Run
 
 
@@ -20,8 +20,10 @@ def status(run_dir: str) -> dict[str, Any]:
     bundles = run.manifest.bundles
     stages = []
     for index, stage in enumerate(run.stages):
+        if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
+            continue
         mine = [b for b in bundles if stage.applies_to(b.dataset)]
-        if isinstance(stage, DedupStage):
+        if isinstance(stage, ExchangeStage):
             done = len(mine) if complete(run, index) else 0
         else:
             assert isinstance(stage, ShardStage)

@@ -21,7 +21,8 @@ from cluster.engine import Engine
 from cluster.errors import RecipeError
 
 if TYPE_CHECKING:
-    from stages.run import Run
+    from stages.edits import Edits
+    from stages.run import Run, View
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -159,12 +160,17 @@ class ShardStage(Stage):
         """Return a verdict for every row of `facts`. Reads no text."""
         return Decisions.keep_all(facts.num_rows)
 
+    def edits(self, facts: pa.Table) -> Edits:
+        """Return what is rewritten in the texts of these facts when the mix is written; row: place in `facts`."""
+        raise TypeError(f"{type(self).__name__} rewrites nothing")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExchangeStage(Stage):
-    """A stage that must bring equal keys together across shards; its decisions are stored."""
+    """A stage whose verdicts need more than a document's own facts: equal keys are brought together across shards."""
 
     drop_reason: ClassVar[str] = ""
+    keeps_verdicts: ClassVar[bool] = True  # one decisions sidecar per bundle, a row per document concerned
 
     @property
     def threshold(self) -> float:
@@ -174,6 +180,25 @@ class ExchangeStage(Stage):
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         """Write the decisions of every bundle; `index` is the stage's place in the run."""
         raise TypeError(f"{type(self).__name__} has no resolve")
+
+    def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
+        """Return the bundle rows that the stage judged or dropped, ascending, and its verdicts."""
+        table = view.exchanged(index)
+        reason = np.zeros(table.num_rows, np.int16)
+        similarity = array(table, "similarity").astype(np.float64)
+        decisions = Decisions(reason, (self.drop_reason,), similarity, np.full(table.num_rows, self.threshold))
+        return array(table, "row").astype(np.int64), decisions
+
+    def edits_of(self, view: View, index: int, rows: npt.NDArray[np.int64]) -> Edits:
+        """Return what is rewritten in the texts of these bundle rows; row: place in `rows`."""
+        raise TypeError(f"{type(self).__name__} rewrites nothing")
+
+
+def rewrites(stage: type[Stage]) -> bool:
+    """Tell whether stages of this kind rewrite texts."""
+    if issubclass(stage, ShardStage):
+        return stage.edits is not ShardStage.edits
+    return issubclass(stage, ExchangeStage) and stage.edits_of is not ExchangeStage.edits_of
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:

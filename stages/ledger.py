@@ -22,6 +22,7 @@ from cluster.errors import LedgerError
 from stages import lineage
 from stages.base import DATA_FORMAT, BoolArray, FloatArray, array
 from stages.dedup import KINDS, DedupStage
+from stages.edits import sizes
 from stages.mixing import Mix, copies, is_held_out
 from stages.read import estimated_tokens
 from stages.run import Run, View
@@ -105,7 +106,24 @@ def outcome(run: Run, position: int) -> Outcome:
 
 
 def num_tokens(view: View) -> I64:
-    """Return the tokens of every row of a bundle, (rows,): counted, or estimated where there is no tokenizer."""
+    """Return the tokens of every row of a bundle, (rows,): counted, or estimated where there is no tokenizer.
+
+    Of a text that is rewritten they are those of what is written; counted ones shrink with its bytes.
+    """
+    before, edits = _tokens_read(view), view.edits
+    if not len(edits):
+        return before
+    num_bytes = array(view.read, "num_bytes").astype(np.int64)
+    rows = np.unique(edits.row)
+    after = sizes(edits, num_bytes)[rows]
+    if any(isinstance(stage, CountTokens) for stage in view.run.stages):
+        before[rows] = -(-before[rows] * after // num_bytes[rows])
+    else:
+        before[rows] = estimated_tokens(after.astype(np.uint32))
+    return before
+
+
+def _tokens_read(view: View) -> I64:
     run = view.run
     for index, stage in enumerate(run.stages):
         if isinstance(stage, CountTokens):

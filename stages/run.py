@@ -16,9 +16,11 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import LedgerError
-from stages import manifest
-from stages.base import BoolArray, Decisions, ExchangeStage, ShardStage, Stage, array, digest
+from stages import edits, manifest
+from stages.base import BoolArray, Decisions, ExchangeStage, ShardStage, Stage, digest, rewrites
+from stages.edits import Edits
 from stages.read import Read
+from stages.rewrite import Rewrite
 from stages.shard import Bundle, Dataset, Shard
 from stages.sidecar import Sidecars, expand
 
@@ -152,16 +154,27 @@ class View:
             rows = np.flatnonzero(among)
             return rows, stage.decide(self.facts(index, rows))
         assert isinstance(stage, ExchangeStage)
-        table = self.exchanged(index)
-        similarity = array(table, "similarity").astype(np.float64)
-        threshold = np.full(table.num_rows, stage.threshold)
-        reason = np.zeros(table.num_rows, np.int16)
-        rows = array(table, "row").astype(np.int64)
-        return rows, Decisions(reason, (stage.drop_reason,), similarity, threshold)
+        return stage.verdicts(self, index)
 
     def exchanged(self, index: int) -> pa.Table:
         """Return the decisions sidecar of an exchange stage: one row per dropped document."""
         return self.run.decisions(index).read(self.bundle, self.reading)
+
+    @functools.cached_property
+    def edits(self) -> Edits:
+        """What is rewritten in the texts that live before `rewrite`, all stages merged; row: bundle row."""
+        if not isinstance(self.run.stages[-1], Rewrite):
+            return edits.none()
+        rows = np.flatnonzero(self.live(len(self.run.stages) - 1))
+        found = []
+        for index, stage in enumerate(self.run.stages):
+            if not rewrites(type(stage)) or not stage.applies_to(self.bundle.dataset):
+                continue
+            if isinstance(stage, ShardStage):
+                found.append(stage.edits(self.facts(index, rows)))
+            elif isinstance(stage, ExchangeStage):
+                found.append(stage.edits_of(self, index, rows))
+        return edits.merge(found).numbered(rows)
 
     def eligible(self, index: int) -> BoolArray:
         """Return which rows live before stage `index` and pass every later per-document filter."""
