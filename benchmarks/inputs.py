@@ -104,9 +104,11 @@ def built(texts: list[str], folder: Path, megabytes: float) -> Path:
 
 def prefix(whole: Path, folder: Path, megabytes: float) -> Path:
     """Return a folder with the first so many megabytes of a corpus."""
-    out = folder / f"{whole.name}-first-{megabytes:g}"
-    if not out.exists():
-        out.mkdir(parents=True)
+    state = repr([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(whole.iterdir())])
+    digest = hashlib.blake2b(state.encode(), digest_size=4).hexdigest()
+    out = folder / f"{whole.name}-{digest}-first-{megabytes:g}"
+    if not list(out.glob("*.parquet")):
+        out.mkdir(parents=True, exist_ok=True)
         tables, left = [], megabytes * 1e6
         for path in sorted(whole.glob("*.parquet")):
             for batch in pq.ParquetFile(path).iter_batches(500):
