@@ -8,6 +8,7 @@ the cluster sees. The job is `python -m pipelines run RECIPE --run-dir RUN --clu
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 import tempfile
@@ -32,6 +33,7 @@ def client(address: str | None) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ImportError:
         raise BackendError("`winnow submit` needs Ray on this machine: pip install 'winnow[ray]'.") from None
+    logging.getLogger("ray").setLevel(logging.WARNING)  # uploads are told at INFO
     where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if not where:
         raise BackendError("give --address http://HEAD:8265 (the dashboard of the Ray cluster), or set RAY_ADDRESS.")
@@ -104,7 +106,12 @@ def _inside(recipe: str, working_dir: str) -> str:
 
 def _submit(jobs: Any, command: str, working_dir: str, name: str) -> str:
     code = [str(package_folder(n)) for n in PACKAGES if not (Path(working_dir) / n).is_dir()]
-    environment = {"working_dir": working_dir, "py_modules": code, "excludes": ["**/__pycache__"]}
+    environment = {
+        "working_dir": working_dir,
+        "py_modules": code,
+        "excludes": ["**/__pycache__"],
+        "env_vars": {name: value for name, value in os.environ.items() if name.startswith("WINNOW_")},
+    }
     try:
         return str(jobs.submit_job(entrypoint=command, runtime_env=environment, metadata={"winnow": name}))
     except (RuntimeError, ValueError, OSError) as error:
