@@ -1,0 +1,305 @@
+"""Seconds, bytes written and memory of a run, from what a sample took on this machine.
+
+Every kind of task is timed twice, on a few documents and on the sample: the first gives the cost of a task
+whatever its size, the difference the cost of a document. The constants are what a cluster adds; they were
+measured where the comment says.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cluster import local
+from pipelines.plan_growth import Flow, total
+from pipelines.plan_sample import Measured
+from pipelines.recipe import Recipe
+from stages.base import ExchangeStage, ShardStage
+from stages.dedup import DedupStage, destinations_for
+from stages.near_buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
+from stages.near_dedup import NearDedup, minhash_stage
+from stages.reading import BATCH_BYTES
+from stages.run import Run
+from stages.shard import Bundle
+
+COMMAND_SECONDS = 1.0  # interpreter and imports of `winnow run`
+CLUSTER_SECONDS = {"inline": 0.0, "local": 2.5}  # until the first task can start, and to close
+REMOTE_SECONDS = 60.0  # of any other kind; a queue may take longer
+TASK_SECONDS = 0.004  # scheduling one task
+THREAD_SHARE = 0.9  # of a core that every further thread of a process adds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where the run works. slots: tasks at the same time, each worth a core of the machine that was timed."""
+
+    kind: str
+    workers: int
+    threads: int
+    gpus: int
+    cores: int
+    memory: int  # of one worker
+    memory_is: str
+
+    @property
+    def slots(self) -> float:
+        """Tasks at the same time in units of one thread alone."""
+        each = 1 + (self.threads - 1) * THREAD_SHARE
+        if self.kind == "inline":
+            return 1.0
+        here = self.kind == "local"
+        return min(self.workers * each, float(self.cores)) if here else self.workers * each
+
+
+def machine(recipe: Recipe, workers: int | None, gpus: int | None) -> Machine:
+    """Return where the recipe, or the command line, wants the work done."""
+    from pipelines.runner import cluster_of
+    from pipelines.sections import parse_bytes
+
+    options = cluster_of(recipe, workers if workers is not None else gpus)
+    processes, threads = (1, 1) if options.kind == "inline" else local.size(options)
+    given = options.memory_limit
+    memory = parse_bytes(given) if given else int(local.available_memory() * 0.9 / max(1, processes))
+    return Machine(
+        kind=options.kind,
+        workers=processes,
+        threads=threads,
+        gpus=gpus or 0,
+        cores=local.available_cores(),
+        memory=memory,
+        memory_is="cluster.memory_limit" if given else "free memory of this machine / workers",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """The whole that is to be run, as far as it is known."""
+
+    documents: Mapping[str, int]
+    text_bytes: Mapping[str, int]
+    file_bytes: Mapping[str, int]
+    compressed_bytes: int  # of files that are staged
+    files: int
+    bundles: Sequence[Bundle]
+    missing: Mapping[str, Sequence[bool]]  # shard stage -> per bundle, whether its facts are missing
+    flow: Flow
+
+    @property
+    def rows(self) -> int:
+        return sum(self.documents.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Seconds of one kind of task: each + document * documents."""
+
+    step: str
+    what: str
+    each: float
+    document: float
+
+
+class Rates:
+    """What a pilot of a few documents and the sample took."""
+
+    def __init__(self, pilot: Measured, sample: Measured) -> None:
+        self.pilot, self.sample = pilot, sample
+        self._before, self._after = _sums(pilot), _sums(sample)
+
+    def of(self, step: str) -> list[Rate]:
+        """Return the rates of a step's kinds of task."""
+        found = []
+        for (name, what), (tasks, seconds) in self._after.items():
+            if name == step:
+                few, least = self._before.get((name, what), (tasks, 0.0))
+                each = min(least / max(1, few), seconds / max(1, tasks))
+                more = self.sample.rows - self.pilot.rows * tasks / max(1, few)
+                document = max(0.0, seconds - each * tasks) / more if more > 0 else seconds / max(1, self.sample.rows)
+                found.append(Rate(step=step, what=what, each=each, document=document))
+        return found
+
+    def annotate(self, stage: str, dataset: str) -> float:
+        """Return seconds per byte of a dataset's text that a stage takes in the first read."""
+        after, before = (m.annotate.get((stage, dataset), 0.0) for m in (self.sample, self.pilot))
+        size, little = self.sample.text_bytes[dataset], self.pilot.text_bytes[dataset]
+        if size > 4 * little and after > before:
+            return (after - before) / (size - little)
+        return after / max(1, size)
+
+    def written(self, key: str) -> float:
+        """Return bytes on disk per document of the sample; what any file costs is left out."""
+        after, before = self.sample.written.get(key, 0), self.pilot.written.get(key, 0)
+        more = self.sample.rows - self.pilot.rows
+        return max(0, after - before) / more if more > 0 else after / max(1, self.sample.rows)
+
+
+def _sums(measured: Measured) -> dict[tuple[str, str], tuple[int, float]]:
+    found: dict[tuple[str, str], tuple[int, float]] = {}
+    for call in measured.calls:
+        tasks, seconds = found.get((call.step, call.what), (0, 0.0))
+        found[call.step, call.what] = tasks + len(call.seconds), seconds + sum(call.seconds)
+    return found
+
+
+def makespan(seconds: Sequence[float], slots: float) -> float:
+    """Return when the last task ends if each goes, in order, to the first free of `slots` workers.
+
+    A fraction of a slot makes all of them slower: 1.9 slots are two at .95 of the speed.
+
+    Examples
+    --------
+    >>> makespan([3, 1, 1, 1], 2)
+    3.0
+    """
+    count = max(1, math.ceil(slots))
+    ends = [0.0] * min(count, max(1, len(seconds)))
+    for task in seconds:
+        heapq.heappush(ends, heapq.heappop(ends) + task)
+    alone = len(seconds) < 2
+    return max(ends) * (1.0 if alone else count / slots)
+
+
+def annotate_seconds(rates: Rates, whole: Whole, where: Machine) -> float:
+    """Return the seconds of the first read: only bundles and stages whose facts are missing."""
+    tasks = []
+    size = bundle_bytes(whole)
+    for position, bundle in enumerate(whole.bundles):
+        todo = [s for s, missing in whole.missing.items() if missing[position]]
+        if todo:
+            rate = sum(rates.annotate(s, bundle.dataset) for s in {"read", *todo})
+            tasks.append(rate * size[position] + TASK_SECONDS)
+    return makespan(tasks, where.slots) if tasks else 0.0
+
+
+def bundle_bytes(whole: Whole) -> list[float]:
+    """Return the bytes of text in every bundle: its dataset's, by rows."""
+    rows = {name: sum(b.rows for b in whole.bundles if b.dataset == name) for name in whole.documents}
+    return [whole.text_bytes[b.dataset] * b.rows / max(1, rows[b.dataset]) for b in whole.bundles]
+
+
+def freeze_seconds(rates: Rates, whole: Whole, where: Machine) -> float:
+    """Return the seconds of freezing: a price per file, and one per compressed byte that is staged."""
+    pilot, sample = (sum(sum(c.seconds) for c in m.calls if c.step == "freeze") for m in (rates.pilot, rates.sample))
+    files = {m: len(m.run.manifest.shards) for m in (rates.pilot, rates.sample)}.values()
+    few, many = files
+    size, little = (sum(s.bytes for s in m.run.manifest.shards) for m in (rates.sample, rates.pilot))
+    each = min(pilot / max(1, few), sample / max(1, many))
+    byte = max(0.0, sample - each * many) / max(1, size - little)
+    compressed = whole.compressed_bytes > 0
+    work = each * whole.files + byte * (whole.compressed_bytes if compressed else 0)
+    return work / min(where.slots, max(1.0, whole.files))
+
+
+def step_seconds(rates: Rates, whole: Whole, where: Machine, step: str, documents: float) -> float:
+    """Return the seconds of a step whose work grows with `documents` (as many as the sample's rows stand for)."""
+    seconds = 0.0
+    for rate in rates.of(step):
+        tasks = _tasks(rate.what, whole, step)
+        work = tasks * (rate.each + TASK_SECONDS) + rate.document * documents
+        seconds += work / max(1.0, min(where.slots, tasks))
+    return seconds
+
+
+def _tasks(what: str, whole: Whole, step: str) -> int:
+    """Return how many tasks of a kind the whole has."""
+    name = what.rsplit(".", 1)[-1]
+    if name in ("_components", "write") and not what.endswith("ledger.write"):
+        return 1
+    live = round(total(whole.flow.before.get(step, {}))) or whole.rows
+    if what.startswith(("stages.exact_dedup._resolve", "stages.dedup._route")):
+        return destinations_for(live)
+    if name in ("_receive_keys", "_emit_members"):
+        return max(1, -(-live * 16 // RECORDS_PER_DESTINATION))
+    candidates = ("_receive_members", "_receive_documents", "_attempt", "_receive_texts", "_keep_pairs", "_emit_wanted")
+    if name in candidates:
+        return min(MAX_DESTINATIONS, max(1, live // DOCUMENTS_PER_DESTINATION))
+    if name == "_sorted":
+        return len(whole.documents)
+    return len(whole.bundles)
+
+
+# --- bytes -----------------------------------------------------------------------------------------------
+
+
+def bytes_written(rates: Rates, whole: Whole, mixed_bytes: float) -> dict[str, float]:
+    """Return bytes on disk per step: facts of shard stages, exchange and decisions of dedup, ledger, mix."""
+    run, growth = rates.sample.run, whole.rows
+    found = {"staged": _staged(rates, whole)}
+    for stage in run.stages:
+        share = 1.0
+        if isinstance(stage, ShardStage):
+            missing = whole.missing.get(stage.name, ())
+            rows = sum(b.rows for b, gone in zip(whole.bundles, missing, strict=False) if gone)
+            share = rows / max(1, sum(b.rows for b, _ in zip(whole.bundles, missing, strict=False)))
+            share *= growth_of(rates.sample, whole, stage.name)
+        elif isinstance(stage, ExchangeStage):
+            share = growth_of(rates.sample, whole, stage.name)
+        found[stage.name] = rates.written(stage.name) * growth * share
+    found["ledger"] = rates.written("ledger") * growth
+    text = max(1, rates.sample.mixed_bytes)
+    found["mix"] = rates.sample.written["materialize"] / text * mixed_bytes
+    found["shuffle"] = rates.sample.written["shuffle"] / text * mixed_bytes
+    return found
+
+
+def growth_of(sample: Measured, whole: Whole, stage: str) -> float:
+    """Return how much larger the share of documents that reach a stage is in the whole than in the sample."""
+    names = list(whole.flow.before.get(stage, {}))
+    if not names:
+        return 1.0
+    index = next(i for i, s in enumerate(sample.run.stages) if s.name == stage)
+    earlier = [s.name for s in sample.run.stages[:index]]
+    seen = 0.0
+    for tally in sample.tallies:
+        if tally.dataset in names:
+            seen += tally.rows - sum(n for (s, _), n in tally.dropped.items() if s in earlier)
+    share = total(whole.flow.before[stage]) / max(1, whole.rows)
+    return share / (seen / max(1, sample.rows)) if seen else 1.0
+
+
+def _staged(rates: Rates, whole: Whole) -> float:
+    made = rates.sample.written.get("staged", 0)
+    shards = rates.sample.run.manifest.shards
+    size = sum(s.bytes for s in shards if rates.sample.run.staged_path(s))
+    return made / size * whole.compressed_bytes if size else 0.0
+
+
+# --- memory ----------------------------------------------------------------------------------------------
+
+
+def memory(rates: Rates, whole: Whole, where: Machine, base: int) -> dict[str, int]:
+    """Return the bytes that one task of each kind holds at most (docs/design.md, What is held in memory)."""
+    run = rates.sample.run
+    shard_stages = [s for s in run.stages if isinstance(s, ShardStage)]
+    rows = max((b.rows for b in whole.bundles), default=0)
+    facts = sum(rates.written(s.name) for s in shard_stages)
+    expansion = max((s.expansion for s in shard_stages), default=2.0)
+    live = max((total(v) for v in whole.flow.before.values()), default=0.0)
+    found = {"annotate": (1 + expansion) * BATCH_BYTES + facts * rows, "ledger": 2 * facts * rows}
+    for index, stage in enumerate(run.stages):
+        if isinstance(stage, NearDedup):
+            found |= _near(run, index, stage, whole, rows)
+        elif isinstance(stage, DedupStage):
+            found[stage.name] = 3 * rates.written("read") * live / destinations_for(round(live))
+    found["materialize"] = 3 * BATCH_BYTES + facts * rows
+    return {name: round(size) for name, size in found.items()}
+
+
+def _near(run: Run, index: int, stage: NearDedup, whole: Whole, rows: int) -> dict[str, float]:
+    permutations = minhash_stage(run, index).num_permutations
+    bands, _ = stage.banding(permutations)
+    live = total(whole.flow.before[stage.name])
+    known = whole.flow.duplicates[stage.name]
+    share = min(1.0, 2 * (known.in_all if known.in_all is not None else known.in_sample) + 0.02)
+    members = live * share
+    records = min(live * bands, float(RECORDS_PER_DESTINATION) * 1.25)
+    one = members / max(1, min(MAX_DESTINATIONS, members // DOCUMENTS_PER_DESTINATION))
+    size = sum(whole.text_bytes.values()) / max(1, whole.rows)
+    return {
+        f"{stage.name}: band keys": min(rows, live) * (permutations * 4 + bands * 32.0),
+        f"{stage.name}: buckets": records * 16 * 4,
+        f"{stage.name}: components": members * bands / 2 * 16 * 2,
+        f"{stage.name}: verify": min(one, members) * (permutations + 150 + size),
+    }

@@ -1,0 +1,260 @@
+"""What a recipe's inputs hold, learnt from footers and a drawn sample, without freezing anything.
+
+Guarantees: nothing is written but the sample, into the folder it is given; the same files and seed give the
+same sample. Parquet documents are counted from footers, JSON lines are extrapolated from the bytes of the
+sampled lines. Memory: the sampled rows of one shard, a few numbers for every shard.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from stages import jsonl, manifest, parquet, staging
+from stages.contract import choose
+from stages.discover import Found, find_shards
+from stages.manifest import Cut
+from stages.shard import Bundle, Dataset, Shard
+
+SHARDS = 32  # of a dataset that are sampled
+PLACES = 2  # of a shard at which rows are taken
+FOOTERS = 512  # of a dataset that are read; the others are taken to be like them
+LINE_GROUP = 32 << 20  # bytes between two places at which a file of JSON lines may be cut
+ROUGH_BYTES = 2000  # of a document, before the first one was seen
+
+
+@dataclass(kw_only=True)
+class Input:
+    """One dataset before it is frozen.
+
+    layouts: (rows, weight) of the row groups of the Parquet shards whose footers were read, by path. A shard's
+    weight is what its footer says of the text column, or its size in bytes; the sample tells how many bytes of
+    text a byte of weight stands for.
+    """
+
+    dataset: Dataset
+    files: list[Found]
+    layouts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return sum(f.bytes for f in self.files)
+
+    def kinds(self) -> list[str]:
+        """Return the formats that occur."""
+        return sorted({f.format for f in self.files})
+
+
+@dataclass(kw_only=True)
+class Drawn:
+    """A sample of one dataset: files of the same format as the input's, and what was taken from it."""
+
+    dataset: Dataset
+    rows: int = 0
+    by_kind: dict[str, list[int]] = field(default_factory=dict)  # format -> [rows, weight]
+    whole: bool = True  # nothing was left out
+
+
+def survey(dataset: Dataset) -> Input:
+    """Find a dataset's shards and read the footers of the Parquet ones, FOOTERS at most.
+
+    Raises RecipeError where a path matches nothing.
+    """
+    found = Input(dataset=dataset, files=find_shards(dataset))
+    columnar = [f for f in found.files if f.format == "parquet"]
+    for file in choose(columnar, FOOTERS, 0) if columnar else []:
+        layout = parquet.layout(dataset, file.path)
+        if layout.problem:
+            found.problems.append(f"{file.within}: {layout.problem}")
+        found.layouts[file.path] = list(layout.row_groups or [])
+    return found
+
+
+def draw(found: Input, rows: int, seed: int, folder: str) -> Drawn:
+    """Write a sample of about `rows` rows to `folder` and return what was drawn.
+
+    The rows lie at PLACES random places of up to SHARDS shards spread over the dataset; of compressed lines
+    they are the first ones, because the others cannot be reached without reading everything before.
+    """
+    rng = random.Random(f"{seed} {found.dataset.name}")
+    chosen = choose(found.files, min(SHARDS, max(1, rows)), seed)
+    drawn = Drawn(dataset=found.dataset, whole=len(chosen) == len(found.files))
+    paths = []
+    for number, file in enumerate(chosen):
+        want = max(1, rows // len(chosen))
+        target = os.path.join(folder, f"{number:03d}-{file.within.rsplit('/', 1)[-1]}")
+        take = _draw_parquet if file.format == "parquet" else _draw_lines
+        count, weight, whole = take(found, file, want, rng, target)
+        if count:
+            paths.append(target)
+            totals = drawn.by_kind.setdefault(file.format, [0, 0])
+            totals[0], totals[1] = totals[0] + count, totals[1] + weight
+        drawn.rows += count
+        drawn.whole &= whole
+    drawn.dataset = replace(found.dataset, paths=tuple(paths))
+    return drawn
+
+
+def _draw_parquet(found: Input, file: Found, rows: int, rng: random.Random, target: str) -> tuple[int, int, bool]:
+    """Copy rows at random places, every column; return (rows, weight, whether that is the whole file)."""
+    try:
+        with parquet.opened(file.path) as source, parquet.corruption(file.path):
+            total, groups = source.metadata.num_rows, source.num_row_groups
+            if not total:
+                return 0, 0, True
+            picked = range(groups) if rows >= total else sorted(rng.sample(range(groups), min(PLACES, groups)))
+            left, each = rows, -(-rows // len(picked))
+            batches: list[pa.RecordBatch] = []
+            for group in picked:
+                size = total if rows >= total else min(each, left)
+                batch = next(source.iter_batches(batch_size=max(1, size), row_groups=[group]), None)
+                if batch is not None:
+                    batches.append(batch)
+                    left -= batch.num_rows
+            codec = source.metadata.row_group(0).column(0).compression.lower()
+            table = pa.Table.from_batches(batches, schema=source.schema_arrow)
+    except parquet.Corrupt as error:
+        found.problems.append(f"{file.within}: {error}")
+        return 0, 0, True
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    pq.write_table(table, target, compression="none" if codec == "uncompressed" else codec)
+    weight = sum(size for _, size in parquet.layout(found.dataset, target).row_groups or [])
+    return table.num_rows, weight, table.num_rows == total
+
+
+def _draw_lines(found: Input, file: Found, rows: int, rng: random.Random, target: str) -> tuple[int, int, bool]:
+    """Copy lines; return (lines, bytes in the input's own compression, whether that is the whole file)."""
+    whole = False
+    if file.format == "jsonl":
+        lines = list(_places(file, rows, rng))
+    else:
+        stream = staging.Stream(file.path, file.format)
+        lines = []
+        for _, block in stream.lines():
+            lines.extend(block)
+            if len(lines) >= rows:
+                break
+        else:
+            whole = True
+        whole &= len(lines) <= rows
+        lines = lines[:rows]
+    data = b"".join(line + b"\n" for line in lines)
+    if file.format == "jsonl.gz":
+        data = gzip.compress(data, 6)
+    elif file.format == "jsonl.zst":
+        data = zstandard.compress(data, 3)
+    if lines:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "wb") as out:
+            out.write(data)
+    size = file.bytes if whole else len(data)
+    return len(lines), size, whole or len(data) >= file.bytes
+
+
+def _places(file: Found, rows: int, rng: random.Random) -> Iterator[bytes]:
+    """Yield lines from the start of a file and, where it is long, as many from a place drawn at random."""
+    with jsonl.open_file(file.path) as source:
+        half = -(-rows // 2) if file.bytes > 2 * jsonl.PARSE_BYTES else rows
+        yield from _first(source, 0, half)
+        if half < rows:
+            start = rng.randrange(jsonl.PARSE_BYTES, file.bytes - jsonl.PARSE_BYTES)
+            yield from _first(source, start, rows - half)
+
+
+def _first(source: object, offset: int, rows: int) -> Iterator[bytes]:
+    """Yield the first whole lines after a byte offset."""
+    skip = offset > 0  # the first line found is only the end of one
+    for _, block in jsonl.line_blocks(source, offset, jsonl.PARSE_BYTES):  # type: ignore[arg-type]
+        for line in block[1:] if skip else block:
+            if not rows:
+                return
+            rows -= 1
+            yield line
+        skip = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much a dataset holds. exact: every document was counted; text_bytes is always an estimate."""
+
+    shards: int
+    bytes: int
+    documents: int
+    exact: bool
+    text_bytes: int
+    largest: int  # bytes of the largest shard
+    median: int
+
+
+def sizes(found: Input, drawn: Drawn, text_bytes: int) -> Size:
+    """Extrapolate from a sample of `drawn.rows` rows that hold `text_bytes` bytes of text."""
+    documents, weight = 0.0, 0.0
+    sampled = sum(w for _, w in drawn.by_kind.values())
+    for kind in found.kinds():
+        mine = [f for f in found.files if f.format == kind]
+        rows, size = (sum(part) for part in zip(*(_file(found, drawn, f) for f in mine), strict=True))
+        documents, weight = documents + rows, weight + size
+    ordered = sorted(f.bytes for f in found.files)
+    exact = drawn.whole or all(f.path in found.layouts for f in found.files)
+    return Size(
+        shards=len(found.files),
+        bytes=found.bytes,
+        documents=drawn.rows if drawn.whole else round(documents),
+        exact=exact,
+        text_bytes=text_bytes if drawn.whole else round(weight * text_bytes / max(1, sampled)),
+        largest=ordered[-1],
+        median=ordered[len(ordered) // 2],
+    )
+
+
+def _file(found: Input, drawn: Drawn, file: Found) -> tuple[float, float]:
+    """Return (documents, weight) of one shard."""
+    if file.path in found.layouts:
+        groups = found.layouts[file.path]
+        return sum(rows for rows, _ in groups), sum(size for _, size in groups)
+    if file.format == "parquet":
+        known = [f for f in found.files if f.path in found.layouts]
+        share = file.bytes / max(1, sum(f.bytes for f in known))
+        every = [group for groups in found.layouts.values() for group in groups]
+        return share * sum(rows for rows, _ in every), share * sum(size for _, size in every)
+    rows, weight = drawn.by_kind.get(file.format) or (1, ROUGH_BYTES)
+    return file.bytes * rows / max(1, weight), file.bytes
+
+
+def bundles(found: Sequence[tuple[Input, Drawn, Size]]) -> list[Bundle]:
+    """Return the bundles that a fresh run would cut, as far as can be told."""
+    cuts = []
+    for item, drawn, size in found:
+        ratio = size.text_bytes / max(1.0, sum(_file(item, drawn, f)[1] for f in item.files))
+        for file in item.files:
+            rows, weight = _file(item, drawn, file)
+            text = (
+                weight * size.text_bytes / max(1, sum(_file(item, drawn, f)[1] for f in item.files)) if sampled else 0
+            )
+            groups = item.layouts.get(file.path) or _even(rows, text if file.format != "parquet" else weight)
+            shard = Shard(
+                ordinal=len(cuts),
+                dataset=item.dataset.name,
+                path=file.path,
+                within=file.within,
+                rows=sum(n for n, _ in groups),
+                bytes=file.bytes,
+                fingerprint="",
+            )
+            cuts.append(Cut(shard=shard, row_groups=tuple(groups)))
+    return manifest.bundle(cuts, 0)
+
+
+def _even(rows: float, weight: float) -> list[tuple[int, int]]:
+    """Cut a shard whose row groups are unknown into equal ones."""
+    count = max(1, round(weight / LINE_GROUP))
+    each = max(1, round(rows / count))
+    return [(each, round(weight / count))] * count
