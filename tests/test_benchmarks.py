@@ -115,4 +115,4 @@ def test_tables_show_median_and_noise() -> None:
     spread = {"low": 1.0, "median": 2.0, "high": 30.0}
     row = {"tool": "t", "settings": "s", "megabytes": 1.0, "rate": spread, "cpu_rate": spread}
     found = tables.scoring("Title", "Note.")({"rows": [row | {"winnow_times": 4.0, "winnow_times_cpu": 5.0}]})
-    assert "| t | s | 1.0 | 2 (1-30) | 2 (1-30) | 4 (5) |" in found
+    assert "| t | s | 1.0 | 2 (1-30) | 2 (1-30) | 5 (4) |" in found
