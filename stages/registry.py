@@ -17,6 +17,7 @@ STAGES: dict[str, str] = {
     "exact_dedup": "stages.exact_dedup:ExactDedup",
     "minhash": "stages.minhash:MinHash",
     "near_dedup": "stages.near_dedup:NearDedup",
+    "semantic_dedup": "stages.semantic_dedup:SemanticDedup",
     "heuristics": "stages.heuristics:Heuristics",
     "quality": "stages.quality:Quality",
 }

@@ -1,0 +1,319 @@
+"""Drop documents that mean the same as another: SemDeDup (Abbas et al. 2023, arXiv:2303.09540).
+
+Embeddings are facts; k-means on a sample splits the space; documents of one centroid are compared pair by pair.
+Guarantees: given the embeddings, the same verdicts for every partitioning, order, block size and worker count: the
+sample is chosen by content hash and sorted, and cosines are exact (kernels/cosine.py), which is why
+`similarity_kind` is exact: the true cosine of the stored vectors. Two similar documents on either side of
+a border between centroids are not compared. Memory: the sample in one task (SAMPLE_PER_CENTROID vectors for
+each centroid, in single precision); the documents of one destination, half precision, in another.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from classifiers import embeddings
+from cluster.engine import Engine
+from cluster.errors import RecipeError, ShardError
+from cluster.exchange import Exchange, read_arrow
+from stages.base import ShardStage, Stage, array, param, whole
+from stages.columns import holds_text, parse_json
+from stages.dedup import (
+    EXACT,
+    DedupStage,
+    candidate_schema,
+    candidates,
+    complete,
+    mark_complete,
+    survivor_order,
+    verdicts,
+    write_decisions,
+)
+from stages.kernels import cosine, space
+from stages.kernels.hashing import mix64
+from stages.kernels.kmeans import kmeans
+from stages.run import Run, View
+
+I64 = npt.NDArray[np.int64]
+COLUMN = "column:"
+KINDS = "onnx:FOLDER, sentence-transformers:PATH_OR_ID or column:NAME"
+VECTOR = pa.list_(pa.float16())
+SAMPLE = pa.schema([("key", pa.uint64()), ("embedding", VECTOR)])
+
+DOCUMENTS_PER_CENTROID = 10_000  # comparing them costs seconds; more centroids part more similar pairs
+MAX_CENTROIDS = 16_384
+SAMPLE_PER_CENTROID = 64
+DOCUMENTS_PER_DESTINATION = 50_000
+MAX_DESTINATIONS = 4_096
+SAMPLE_SEED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding(ShardStage):
+    """Reads text, or an input column / Writes unit vectors in half precision / Drops nothing."""
+
+    model: str = param("", "embedding model, or a column that holds vectors", fact=True)
+    max_tokens: int = param(256, "tokens of a text that the model sees", fact=True, ge=2)
+
+    use: ClassVar[str] = "embedding"
+    hidden: ClassVar[bool] = True
+    schema: ClassVar[pa.Schema] = pa.schema([("embedding", VECTOR)])  # null: no direction, compared with nothing
+
+    def columns(self) -> tuple[str, ...]:
+        return (self.model,) if self.model.startswith(COLUMN) else ("text",)
+
+    def model_digest(self) -> str:
+        return "" if self.model.startswith(COLUMN) else embeddings.digest_of(self.model)
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        if not documents.num_rows:
+            return self.schema.empty_table()
+        if self.model.startswith(COLUMN):
+            unit = cosine.unit(column_vectors(documents.column(self.model), self.model))
+        else:
+            settings = embeddings.Settings(spec=self.model, max_tokens=self.max_tokens)
+            unit = cosine.unit(embeddings.load(settings).embed(whole(documents.column("text"))))
+        return pa.table([to_column(*unit)], schema=self.schema)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticDedup(DedupStage):
+    """Reads embeddings / Writes representatives / Drops documents close in meaning to a better one.
+
+    A document is dropped iff a kept, eligible one before it in the survivor order, of the same centroid, has a
+    cosine similarity of at least `cosine_threshold` to it.
+    """
+
+    model: str = param("", KINDS, fact=True, metavar="SPEC")
+    cosine_threshold: float = param(0.9, "cosine similarity from which two documents mean the same", ge=-1, le=1)
+    max_tokens: int = param(256, "tokens of a text that the model sees", fact=True, ge=2)
+    centroids: int | None = param(
+        None, "k-means centroids; only documents of the same one are compared (default: one per 10,000)", ge=1
+    )
+    seed: int = param(42, "seed of k-means", ge=0, le=2**32 - 1)
+
+    use: ClassVar[str] = "semantic_dedup"
+    summary: ClassVar[str] = "drop documents that mean the same, by embeddings"
+    drop_reason: ClassVar[str] = "semantic_duplicate"
+
+    @property
+    def threshold(self) -> float:
+        return self.cosine_threshold
+
+    def validate(self) -> None:
+        if self.model.startswith(COLUMN) and len(self.model) > len(COLUMN):
+            return
+        try:
+            embeddings.split_spec(self.model)
+        except RecipeError:
+            raise self.error("model", self.model, KINDS) from None
+
+    def companions(self) -> tuple[Stage, ...]:
+        name = f"{self.name}.embedding"
+        return (Embedding(name=name, datasets=self.datasets, model=self.model, max_tokens=self.max_tokens),)
+
+    def model_digest(self) -> str:
+        return self.companions()[0].model_digest()
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        if complete(run, index):
+            return
+        documents = _documents(engine, run, index)
+        found = _compare(engine, run, index, documents) if documents > 1 else []
+        write_decisions(engine, run, index, found)
+        mark_complete(run, index)
+
+
+# --- vectors as columns ----------------------------------------------------------------------------------
+
+
+def column_vectors(values: pa.ChunkedArray, what: str) -> npt.NDArray[np.float64]:
+    """Return an input column of lists of numbers, or of JSON texts of such, as (docs, dimensions), 0 for null.
+
+    Raises
+    ------
+    ShardError
+        The column holds something else, or vectors of different lengths.
+    """
+    try:
+        if holds_text(values.type):
+            lists = pa.array(parse_json(values), pa.list_(pa.float64()))
+        else:
+            lists = whole(values).cast(pa.list_(pa.float64()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise ShardError(f"{what} holds {values.type}, lists of numbers were expected ({error}).") from error
+    size = np.asarray(lists.value_lengths().fill_null(0))
+    dimensions = sorted(set(size[size > 0].tolist()))
+    if len(dimensions) > 1:
+        raise ShardError(
+            f"{what} holds vectors of different lengths ({dimensions[0]} and {dimensions[-1]}). Embed every document "
+            "with the same model."
+        )
+    found = np.zeros((len(lists), dimensions[0] if dimensions else 0))
+    if dimensions:
+        flat = lists.flatten().to_numpy(zero_copy_only=False)  # of lists that are not null; a null inside is NaN
+        found[size > 0] = flat.reshape(-1, dimensions[0])
+    return found
+
+
+def to_column(vectors: cosine.F16, good: cosine.BoolArray) -> pa.Array:
+    """Return vectors as a list column, null where there is no direction."""
+    offsets = np.arange(len(vectors) + 1, dtype=np.int32) * np.int32(vectors.shape[1])
+    values = pa.array(np.ascontiguousarray(vectors).reshape(-1), pa.float16())
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(~good))
+
+
+def to_matrix(column: pa.ChunkedArray) -> cosine.F16:
+    """Return a list column without nulls, of lists of one length, as (docs, dimensions) float16."""
+    lists = whole(column)
+    values: cosine.F16 = lists.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(lists), -1) if len(lists) else np.empty((0, 0), np.float16)
+
+
+# --- finding -------------------------------------------------------------------------------------------
+
+
+def _stage(run: Run, index: int) -> SemanticDedup:
+    stage = run.stages[index]
+    assert isinstance(stage, SemanticDedup)
+    return stage
+
+
+def _embedded(view: View, index: int) -> tuple[I64, pa.ChunkedArray]:
+    """Return the live rows of a bundle that have an embedding, and the embeddings."""
+    stage = _stage(view.run, index)
+    rows = np.flatnonzero(view.live(index)) if stage.applies_to(view.bundle.dataset) else np.empty(0, np.int64)
+    if not len(rows):
+        return rows, pa.chunked_array([], VECTOR)
+    column = view.facts(view.run.index(f"{stage.name}.embedding"), rows).column("embedding")
+    has = column.is_valid()
+    return rows[has.to_numpy()], column.filter(has)
+
+
+def _documents(engine: Engine, run: Run, index: int) -> int:
+    """Return how many documents have an embedding. Raises RecipeError where their lengths differ."""
+    documents, seen = 0, dict[int, str]()
+    for dataset, count, dimensions in engine.map(partial(_count, run, index), range(len(run.manifest.bundles))):
+        documents += count
+        for size in dimensions:
+            seen.setdefault(size, dataset)
+    if len(seen) > 1:
+        each = ", ".join(f"{size} numbers in {dataset}" for size, dataset in sorted(seen.items()))
+        raise RecipeError(
+            f"{run.stages[index].name}: embeddings must have one length, got {each}. Name a column that every dataset "
+            "filled with the same model, or limit the stage with `datasets`."
+        )
+    return documents
+
+
+def _count(run: Run, index: int, position: int) -> tuple[str, int, list[int]]:
+    view = View(run, run.manifest.bundles[position])
+    rows, column = _embedded(view, index)
+    sizes = whole(column).value_lengths().unique().to_pylist() if len(rows) else []
+    return view.bundle.dataset, len(rows), sizes
+
+
+def centroids_for(documents: int) -> int:
+    """Return how many centroids so many documents get; one, where all can be compared with all."""
+    return min(MAX_CENTROIDS, max(1, round(documents / DOCUMENTS_PER_CENTROID)))
+
+
+def _compare(engine: Engine, run: Run, index: int, documents: int) -> list[str | None]:
+    """Return the files of verdicts, one per destination."""
+    clusters = _stage(run, index).centroids or centroids_for(documents)
+    positions = range(len(run.manifest.bundles))
+    centroids = None
+    if clusters > 1:
+        share = min(1.0, clusters * SAMPLE_PER_CENTROID / documents)
+        sample = Exchange(folder=run.exchange_folder(index, "sample"), destinations=1, schema=SAMPLE)
+        emit, fit = partial(_emit_sample, run, index, share), partial(_fit, run, index, clusters)
+        [centroids] = sample.run(engine, positions, emit, fit)
+    wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
+    count = min(clusters, wanted, MAX_DESTINATIONS)
+    hop = Exchange(
+        folder=run.exchange_folder(index, "centroids"),
+        destinations=count,
+        schema=_schema(run),
+        route="destination",
+    )
+    return hop.run(engine, positions, partial(_emit, run, index, centroids, count), partial(_resolve, run, index))
+
+
+def _schema(run: Run) -> pa.Schema:
+    fields = [("destination", pa.int32()), ("centroid", pa.int32()), ("embedding", VECTOR)]
+    return pa.schema([*fields, *candidate_schema(run)])
+
+
+def _emit_sample(run: Run, index: int, share: float, position: int) -> Iterable[pa.Table]:
+    """Give the vectors of documents whose content hash falls into the share."""
+    view = View(run, run.manifest.bundles[position])
+    rows, column = _embedded(view, index)
+    key = mix64(array(view.read, "h1").astype(np.uint64)[rows], SAMPLE_SEED)
+    chosen = pa.array(key.astype(np.float64) < share * 2.0**64)
+    yield pa.table([pa.array(key).filter(chosen), column.filter(chosen)], schema=SAMPLE)
+
+
+def _fit(run: Run, index: int, clusters: int, _: int, table: pa.Table) -> pa.Table | None:
+    """Return the centroids, as unit vectors; none where the sample holds fewer than two vectors."""
+    vectors = to_matrix(table.column("embedding"))
+    if len(vectors) < 2:
+        return None
+    rows = np.ascontiguousarray(vectors).view(np.dtype((np.void, vectors.shape[1] * 2))).reshape(-1)
+    vectors = vectors[np.unique(rows, return_index=True)[1]]  # each vector once, in an order of its own
+    found = kmeans(vectors.astype(np.float32), min(clusters, len(vectors)), _stage(run, index).seed)
+    centroids, good = cosine.unit(found)
+    return pa.table({"embedding": to_column(centroids[good], good[good])})
+
+
+def _emit(run: Run, index: int, centroids: str | None, count: int, position: int) -> Iterable[pa.Table]:
+    """Send every document to its centroid."""
+    view = View(run, run.manifest.bundles[position])
+    rows, column = _embedded(view, index)
+    if not len(rows):
+        return
+    nearest = np.zeros(len(rows), np.int32)
+    if centroids is not None:
+        known = to_matrix(read_arrow(centroids).column("embedding"))
+        nearest = cosine.nearest(to_matrix(column), known, space.here())
+    columns: list[Any] = [pa.array(nearest % np.int32(count)), pa.array(nearest), column]
+    yield pa.table([*columns, *candidates(view, index, rows).columns], schema=_schema(run))
+
+
+def _resolve(run: Run, index: int, _: int, table: pa.Table) -> pa.Table | None:
+    """Decide centroid by centroid."""
+    centroid = array(table, "centroid")
+    order = np.argsort(centroid, kind="stable")
+    bounds = np.flatnonzero(np.r_[True, np.diff(centroid[order]) != 0, True][: len(order) + 1])
+    parts = [
+        _survivors(run, index, table.take(pa.array(order[start:stop])))
+        for start, stop in itertools.pairwise(bounds)
+        if stop - start > 1
+    ]
+    return pa.concat_tables(parts) if parts else None
+
+
+def _survivors(run: Run, index: int, table: pa.Table) -> pa.Table:
+    stage = _stage(run, index)
+    vectors = to_matrix(table.column("embedding"))
+    winner = cosine.survivors(
+        vectors,
+        survivor_order(run, table),
+        array(table, "rank").astype(np.int32),
+        array(table, "protected").astype(np.bool_),
+        array(table, "eligible").astype(np.bool_),
+        stage.within_dataset == "keep_all",
+        stage.cosine_threshold,
+        space.here(),
+    )
+    lost = np.flatnonzero(winner >= 0)
+    doc = array(table, "doc").astype(np.int64)
+    similarity = cosine.pair_cosines(vectors, winner[lost], lost)
+    return verdicts(doc[lost], doc[winner[lost]], similarity, np.full(len(lost), EXACT))
