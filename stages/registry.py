@@ -20,6 +20,8 @@ STAGES: dict[str, str] = {
     "semantic_dedup": "stages.semantic_dedup:SemanticDedup",
     "heuristics": "stages.heuristics:Heuristics",
     "quality": "stages.quality:Quality",
+    "pii": "stages.pii:Pii",
+    "url_rules": "stages.url_rules:UrlRules",
 }
 
 

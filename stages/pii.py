@@ -1,0 +1,168 @@
+"""Personal data: found once as spans, replaced, hashed or cut when the mix is written.
+
+Guarantees: the input is never changed; another mode reads no text again; spans are bytes of the original text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.base import Decisions, ShardStage, param, whole
+from stages.edits import Edits, from_spans
+from stages.personal_data import KINDS, Found, find_in
+
+MODES = ("replace", "hash", "drop", "keep")
+SPAN = pa.struct(
+    [
+        ("start", pa.int32()),
+        ("stop", pa.int32()),
+        ("left", pa.int32()),
+        ("right", pa.int32()),
+        ("kind", pa.string()),
+        ("hash", pa.uint64()),
+    ]
+)
+_OWN_TEXT = re.compile(r"(\w+)=(.*)", re.DOTALL)
+
+
+def _mode(kind: str) -> Any:
+    return param("replace", f"what becomes of {kind}: {', '.join(MODES)}", choices=MODES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pii(ShardStage):
+    """Find personal data; replace, hash or cut it out of what is written.
+
+    Reads: text. Writes: spans (bytes of the original text, kind, keyed hash). Drops: documents with more than
+    `max_found` spans (`personal_data`). `replace` writes <EMAIL>, `hash` <EMAIL-0123456789abcdef>, equal for equal
+    data; `drop` leaves nothing. Other stages judge the text as it was read.
+    """
+
+    use: ClassVar[str] = "pii"
+    summary: ClassVar[str] = "Find personal data and replace, hash or cut it in what is written"
+    schema: ClassVar[pa.Schema] = pa.schema([("spans", pa.list_(SPAN))])
+
+    email: str = _mode("e-mail addresses")
+    ip: str = _mode("public IP addresses")
+    phone: str = _mode("phone numbers")
+    credit_card: str = _mode("payment card numbers that pass Luhn's check")
+    iban: str = _mode("IBANs that pass mod 97")
+    other: str = _mode("what else Presidio finds")
+    replacements: tuple[str, ...] = param((), "texts to put instead, for instance email=email@example.com")
+    max_found: int | None = param(None, "drop documents with more personal data than this", ge=0)
+    salt: str = param("", "secret that hashes are keyed with; without one short numbers can be guessed", fact=True)
+    detector: str = param(
+        "builtin", "builtin, or presidio (extra presidio)", fact=True, choices=("builtin", "presidio")
+    )
+    entities: tuple[str, ...] = param((), "Presidio's entities to look for (default: the five kinds)", fact=True)
+    language: str = param("en", "language that Presidio analyses in", fact=True)
+
+    def validate(self) -> None:
+        for text in self.replacements:
+            m = _OWN_TEXT.fullmatch(text)
+            if not m or m[1] not in (*KINDS, "other"):
+                raise self.error("replacements", text, "KIND=TEXT with KIND one of " + ", ".join((*KINDS, "other")))
+        if self.entities and self.detector != "presidio":
+            raise self.error("entities", list(self.entities), "empty unless detector is presidio")
+
+    def model_digest(self) -> str:
+        if self.detector == "presidio":
+            from stages import presidio
+
+            return presidio.version()
+        from stages.url_parts import list_version
+
+        return list_version()
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        texts = whole(documents.column("text"))
+        found = self._presidio(texts) if self.detector == "presidio" else builtin(texts)
+        offsets = np.zeros(len(texts) + 1, np.int32)
+        spans: list[dict[str, object]] = []
+        for row, text, items in found:
+            offsets[row + 1] = len(items)
+            spans.extend(self._span(text, *item) for item in items)
+        column = pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), pa.array(spans, SPAN))
+        return pa.table([column], schema=self.schema)
+
+    def _presidio(self, texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
+        from stages import presidio
+
+        return presidio.find(texts, self.entities, self.language)
+
+    def _span(self, text: bytes, start: int, stop: int, kind: str) -> dict[str, object]:
+        key = hashlib.blake2b(self.salt.encode()).digest()
+        value = hashlib.blake2b(canonical(text[start:stop], kind), digest_size=8, key=key).digest()
+        left, right = around(text, start, stop)
+        found = {"start": start, "stop": stop, "left": left, "right": right}
+        return {**found, "kind": kind, "hash": int.from_bytes(value, "big")}
+
+    def decide(self, facts: pa.Table) -> Decisions:
+        if self.max_found is None:
+            return Decisions.keep_all(facts.num_rows)
+        count = pc.list_value_length(facts.column("spans")).to_numpy().astype(np.float64)
+        reason = np.where(count > self.max_found, 0, -1).astype(np.int16)
+        return Decisions(reason, ("personal_data",), count, np.full(len(count), float(self.max_found)))
+
+    def edits(self, facts: pa.Table) -> Edits:
+        lists = whole(facts.column("spans"))
+        spans = pc.list_flatten(lists)
+        kinds, hashes = pc.struct_field(spans, "kind").to_pylist(), pc.struct_field(spans, "hash").to_pylist()
+        own = {m[1]: m[2] for text in self.replacements if (m := _OWN_TEXT.fullmatch(text))}
+        modes = [getattr(self, kind if kind in KINDS else "other") for kind in kinds]
+        texts = [_instead(*found, own) for found in zip(modes, kinds, hashes, strict=True)]
+        every = from_spans(lists, pa.array(texts, pa.large_string()))
+        return every.take(np.array([mode != "keep" for mode in modes], np.bool_))
+
+
+def _instead(mode: str, kind: str, value: int, own: dict[str, str]) -> str:
+    if mode == "hash":
+        return f"<{kind.upper()}-{value:016x}>"
+    return own.get(kind if kind in KINDS else "other", f"<{kind.upper()}>") if mode == "replace" else ""
+
+
+def canonical(data: bytes, kind: str) -> bytes:
+    """Return what is hashed, so that one number written in two ways has one hash."""
+    if kind in ("phone", "credit_card"):
+        return bytes(byte for byte in data if 48 <= byte <= 57)
+    return bytes(byte for byte in data.lower() if byte not in b" -") if kind == "iban" else data.lower()
+
+
+def builtin(texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
+    """Yield (row, text, what is found) of the texts that hold personal data."""
+    from stages.kernels.pii_windows import windows
+
+    found = windows(texts)
+    first = np.flatnonzero(np.diff(found[:, 0], prepend=-1))
+    for rows in np.split(found, first[1:]) if len(found) else []:
+        row = int(rows[0, 0])
+        text = texts[row].as_buffer().to_pybytes()
+        if items := find_in(text, rows[:, 1:].tolist()):
+            yield row, text, items
+
+
+def around(text: bytes, start: int, stop: int) -> tuple[int, int]:
+    """Return the span with the white space (`str.isspace`) on both sides of it."""
+    while start > 0:
+        before = start - 1
+        while text[before] & 0xC0 == 0x80:
+            before -= 1
+        if not text[before:start].decode().isspace():
+            break
+        start = before
+    while stop < len(text):
+        after = stop + 1
+        while after < len(text) and text[after] & 0xC0 == 0x80:
+            after += 1
+        if not text[stop:after].decode().isspace():
+            break
+        stop = after
+    return start, stop

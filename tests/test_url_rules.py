@@ -1,0 +1,97 @@
+"""Rules about URLs: parts by the public suffix list, block lists of domains and words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from cluster.errors import RecipeError
+from stages import url_parts
+from stages.url_rules import UrlRules
+
+
+def judged(stage: UrlRules, urls: list[str | None]) -> list[str | None]:
+    facts = stage.annotate(pa.table({"url": pa.array(urls, pa.large_string())}))
+    assert facts.schema == stage.schema
+    found = stage.decide(facts)
+    return [None if code < 0 else found.reasons[code] for code in found.reason]
+
+
+def file(folder: Path, name: str, *lines: str) -> str:
+    (folder / name).write_text("\n".join(lines))
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "domain"),
+    [
+        ("https://www.example.co.uk/a", "www.example.co.uk", "example.co.uk"),
+        ("HTTP://User:pw@Example.COM.:8080/x?y=//z", "example.com", "example.com"),
+        ("//cdn.me.github.io/x", "cdn.me.github.io", "me.github.io"),
+        ("example.org/path", "example.org", "example.org"),
+        ("https://www.bücher.de", "www.xn--bcher-kva.de", "xn--bcher-kva.de"),
+        ("http://10.1.2.3:80/", "10.1.2.3", "10.1.2.3"),
+        ("http://[2001:db8::1]/", "[2001:db8::1]", "[2001:db8::1]"),
+        ("https://a.b.example.kawasaki.jp", "a.b.example.kawasaki.jp", "b.example.kawasaki.jp"),  # *.kawasaki.jp
+        ("https://www.city.kawasaki.jp", "www.city.kawasaki.jp", "city.kawasaki.jp"),  # !city.kawasaki.jp
+        ("", "", ""),
+    ],
+)
+def test_host_and_registered_domain(url: str, host: str, domain: str) -> None:
+    assert url_parts.host_of(url) == host
+    assert (url_parts.registered_domain(host) if host else "") == domain
+
+
+def test_a_domain_blocks_itself_and_what_lies_below_it(tmp_path: Path) -> None:
+    listed = file(tmp_path, "adult.txt", "# list", "bad.co.uk", "0.0.0.0 sub.other.org # x", "co.uk", "github.io", "")
+    stage = UrlRules(domains=(listed,))
+    blocked = ["https://bad.co.uk/x", "http://a.b.bad.co.uk", "https://x.sub.other.org", "https://github.io"]
+    free = ["https://good.co.uk", "https://notbad.co.uk", "https://other.org", "https://me.github.io", None, "nonsense"]
+    assert judged(stage, blocked) == ["blocked_domain"] * 4
+    assert judged(stage, free) == [None] * 6
+
+
+def test_a_leading_dot_blocks_all_below_a_public_suffix(tmp_path: Path) -> None:
+    stage = UrlRules(domains=(file(tmp_path, "l.txt", ".github.io", "*.example.com"),))
+    assert judged(stage, ["https://me.github.io", "https://a.me.github.io/x"]) == ["blocked_domain"] * 2
+    assert judged(stage, ["https://a.example.com", "https://example.com"]) == ["blocked_domain", None]
+
+
+def test_the_entry_that_blocks_is_a_fact(tmp_path: Path) -> None:
+    stage = UrlRules(domains=(file(tmp_path, "one.txt", "a.org"), file(tmp_path, "two.txt", "a.org", "b.org")))
+    facts = stage.annotate(pa.table({"url": ["http://x.a.org", "http://b.org", "http://c.org"]}))
+    assert facts.column("blocked_by").to_pylist() == ["one.txt:a.org", "two.txt:b.org", None]
+    assert facts.column("domain").to_pylist() == ["a.org", "b.org", "c.org"]
+
+
+def test_words_are_tokens_or_stand_anywhere_and_are_counted_once(tmp_path: Path) -> None:
+    words = file(tmp_path, "words.txt", "Casino", "poker", "sex")
+    urls = ["http://x.org/casino-CASINO", "http://essex.ac.uk", "http://poker.org/%63asino"]
+    assert judged(UrlRules(words=(words,)), urls) == ["blocked_word", None, "blocked_word"]
+    assert judged(UrlRules(words=(words,), match="substring"), urls) == ["blocked_word"] * 3
+    assert judged(UrlRules(words=(words,), max_words=1), urls) == [None, None, "blocked_word"]
+
+
+def test_documents_without_url_stay_unless_one_is_required(tmp_path: Path) -> None:
+    assert judged(UrlRules(), [None, "", "http://a.org"]) == [None] * 3
+    assert judged(UrlRules(require_url=True), [None, "", "http://a.org"]) == ["no_url", "no_url", None]
+
+
+def test_another_list_is_another_fact_and_another_limit_is_not(tmp_path: Path) -> None:
+    one, two = file(tmp_path, "a.txt", "a.org"), file(tmp_path, "b.txt", "b.org")
+    assert UrlRules(domains=(one,)).fact_digest() != UrlRules(domains=(two,)).fact_digest()
+    assert UrlRules(domains=(one,)).fact_digest() == UrlRules(domains=(one,), max_words=3).fact_digest()
+
+
+@pytest.mark.parametrize("values", [{"match": "x"}, {"max_words": -1}])
+def test_a_wrong_parameter_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        UrlRules(**values)
+
+
+def test_a_list_that_is_not_there_is_named() -> None:
+    with pytest.raises(RecipeError, match=r"nowhere\.txt"):
+        UrlRules(domains=("nowhere.txt",)).fact_digest()
