@@ -8,6 +8,7 @@ at most ATTEMPTS times; a scheduler that is lost, or has no workers left, ends t
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,10 @@ TICK = 1.0  # seconds between looks at the cluster
 ANSWER = 120.0  # seconds in which a scheduler must answer
 NO_WORKERS = 300.0  # seconds to wait for a worker to come (back)
 CLOSING = 15.0
-NO_ANSWER = (OSError, RuntimeError, ValueError, KeyError, AssertionError, CancelledError)  # of a call to the scheduler
+FETCH = 5.0  # seconds for a result, which is small, to arrive
+LOST: Any = object()
+# What a call to a scheduler that is lost, or about to be, may raise.
+NO_ANSWER = (OSError, RuntimeError, ValueError, LookupError, AssertionError, AttributeError, CancelledError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +111,13 @@ class DaskEngine:
                 if not self._flights:
                     return [results[i] for i in range(len(tasks))]
                 for future in _next(ended):
-                    flight = self._flights.pop(future.key)
-                    result = results[flight.index] = self._value(flight, attempt)
+                    flight = self._flights[future.key]
+                    result = self._value(flight, attempt)
+                    if result is LOST:
+                        future.add_done_callback(ended.put)  # it runs again
+                        continue
+                    results[flight.index] = result
+                    del self._flights[future.key]
                     future.release()
                     if done:
                         done(result)
@@ -130,12 +139,12 @@ class DaskEngine:
             flight.future.add_done_callback(ended.put)
 
     def _value(self, flight: _Flight, attempt: Attempt) -> Any:
-        """Return what a task returned, or raise what stops the run."""
+        """Return what a task returned, LOST when that went with its worker, or raise what stops the run."""
         from distributed.scheduler import KilledWorker
 
         task = f"{_name(attempt)} of task {flight.index}"
         try:
-            value = flight.future.result()
+            value = flight.future.result(timeout=FETCH)
         except KilledWorker as error:
             raise ShardError(
                 f"{task} lost its worker {error.allowed_failures + 1} times, last {error.last_worker.address}. Most "
@@ -145,6 +154,8 @@ class DaskEngine:
         except CancelledError:
             raise self._lost() from None
         except (OSError, MemoryError) as error:
+            if flight.future.status != "error":
+                return LOST
             raise ShardError(f"{task} failed {ATTEMPTS} times: {type(error).__name__}: {error}.") from error
         except WinnowError as error:
             raise type(error)(f"{error} (tried {ATTEMPTS} times)") from None
@@ -188,6 +199,8 @@ class DaskEngine:
             worker, flight.started = flight.started[1], None
             flight.hung += 1
             if flight.hung == ATTEMPTS:
+                _within(CLOSING, functools.partial(self._client.cancel, [flight.future], force=True))
+                _within(CLOSING, functools.partial(_replace, self._client, worker))
                 raise ShardError(
                     f"{key.rsplit('-', 1)[0]} (task {flight.index}) ran {ATTEMPTS} times for more than task_timeout = "
                     f"{allowed:g} s, last on {worker}. Look at that worker's log, or allow more: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,12 +27,15 @@ class DaskProcesses:
         self.file = folder / "scheduler.json"
         self._nanny = nanny
         self._count = 0
-        self.scheduler = self._start("scheduler", "dask_scheduler", "--port", "0", python_path=python_path)
+        self.scheduler = self._start(
+            "scheduler", "dask_scheduler", "--port", "0", "--idle-timeout", "300s", python_path=python_path
+        )
         self.workers = [self.add_worker(python_path=python_path) for _ in range(workers)]
 
     def add_worker(self, *more: str, python_path: Path = ROOT, cwd: Path | None = None) -> subprocess.Popen[bytes]:
         self._count += 1
         flags = ["--nthreads", "1", "--local-directory", str(self.folder / f"w{self._count}"), "--memory-limit", "2GB"]
+        flags += ["--death-timeout", "60"]
         flags += [] if self._nanny else ["--no-nanny"]
         name = f"worker{self._count}"
         return self._start(name, "dask_worker", *flags, *more, python_path=python_path, cwd=cwd)
@@ -71,10 +75,8 @@ class DaskProcesses:
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and what it started, at once."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
