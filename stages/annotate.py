@@ -46,7 +46,7 @@ def annotate(run: Run, number: int) -> dict[str, int]:
         return counts
     with contextlib.ExitStack() as stack:
         for track in tracks:
-            if not track.covered.all():
+            if track.table is None or not track.covered.all():
                 sidecars = run.facts(track.stage)
                 writing = sidecars.writer(bundle, run.reading(bundle.dataset), track.stage.schema)
                 track.writer = stack.enter_context(writing)

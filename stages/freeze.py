@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from cluster import storage
 from cluster.engine import Engine
@@ -23,6 +24,7 @@ from stages.run import COMPRESSED, Run
 from stages.shard import Dataset, Shard
 
 FILES_PER_TASK = 64
+Tokens = dict[str, list[Any]]  # path -> stat token, fingerprint and rows of the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,35 +48,41 @@ def freeze(
 ) -> Manifest:
     """Return the manifest of the run folder, made or extended from what the datasets' paths hold."""
     old = manifest.read(run.root)
-    tokens = _read_tokens(run.root, limit)
+    before, tokens = _read_tokens(run.root) if old is not None else (limit, {})
+    if before != limit and limit is not None:
+        raise _other_limit(run.root, before, limit)
     files = {d.name: find_shards(d) for d in run.datasets}
     kept, retired, new = _compare(old, files, tokens, refresh, limit)
+    if before is not None and limit is None:
+        kept, cut_off = _lift(kept, tokens)
+        retired, new = retired + cut_off, new + _again(files, cut_off)
     if old is not None and not retired and not new:
         _write_tokens(run.root, limit, tokens)  # a touched file with the same content is not news
         return old
     inspected = _inspect_all(engine, run, new, limit, done)
     result = _extend(old, kept, retired, inspected, limit)
     manifest.check_limits(result.shards)
-    _write_tokens(run.root, limit, tokens | {i.found.path: [i.token, i.fingerprint] for i in inspected})
     manifest.write(run.root, result)
+    _write_tokens(run.root, limit, tokens | {i.found.path: [i.token, i.fingerprint, i.layout.rows] for i in inspected})
     return result
 
 
 def _compare(
     old: Manifest | None,
     files: dict[str, list[Found]],
-    tokens: dict[str, list[str]],
+    tokens: Tokens,
     refresh: bool,
     limit: int | None,
 ) -> tuple[list[Shard], list[Shard], list[tuple[str, Found]]]:
     """Sort what is there into unchanged shards, shards to retire, and new files."""
     known = {(s.dataset, s.path): s for s in (old.live_shards if old else [])}
+    frozen = {name for name, _ in known}
     kept, retired, new = [], [], []
     for name, found in files.items():
         for file in found:
             shard = known.pop((name, file.path), None)
             if shard is None:
-                if old is None or limit is None:
+                if limit is None or name not in frozen:  # beyond the limit
                     new.append((name, file))
             elif _unchanged(shard, file, tokens):
                 kept.append(shard)
@@ -83,11 +91,34 @@ def _compare(
                 new.append((name, file))
     retired.extend(known.values())
     if retired and not refresh:
-        raise _changed(retired[0], retired[0] in known.values())
+        raise _changed(retired[0], retired[0] in known.values(), retired[0].dataset in files)
     return kept, retired, new
 
 
-def _changed(shard: Shard, gone: bool) -> ShardError:
+def _lift(kept: list[Shard], tokens: Tokens) -> tuple[list[Shard], list[Shard]]:
+    """Sort shards of a run with a limit into whole ones, which stay, and those that the limit may have cut."""
+    whole = [s for s in kept if tokens.get(s.path, [])[2:] == [s.rows]]
+    return whole, [s for s in kept if s not in whole]
+
+
+def _again(files: dict[str, list[Found]], shards: list[Shard]) -> list[tuple[str, Found]]:
+    """Return the files of these shards, to be taken in anew."""
+    wanted = {(s.dataset, s.path) for s in shards}
+    return [(name, file) for name, found in files.items() for file in found if (name, file.path) in wanted]
+
+
+def _other_limit(root: str, before: int | None, limit: int) -> RecipeError:
+    made = "without --limit" if before is None else f"with --limit {before}"
+    remedy = "" if before is None else f"; leave --limit out to work on everything, or give --limit {before}"
+    return RecipeError(f"run folder {root} was made {made}, now it is {limit}. Use another --run-dir{remedy}.")
+
+
+def _changed(shard: Shard, gone: bool, wanted: bool) -> ShardError:
+    if not wanted:
+        return ShardError(
+            f"dataset {shard.dataset} is in the manifest but not in the recipe. Put it back, or give --refresh to "
+            "retire it and go on without it."
+        )
     what = "is gone" if gone else "changed since it was frozen in the manifest"
     return ShardError(
         f"{shard.path} (dataset {shard.dataset}) {what}. Bring the old file back, or give --refresh to "
@@ -95,13 +126,15 @@ def _changed(shard: Shard, gone: bool) -> ShardError:
     )
 
 
-def _unchanged(shard: Shard, file: Found, tokens: dict[str, list[str]]) -> bool:
+def _unchanged(shard: Shard, file: Found, tokens: Tokens) -> bool:
     token = stat_token(file.path)
-    if tokens.get(file.path, [""])[0] == token:
+    known = tokens.get(file.path, ["", ""])
+    if known[:2] == [token, shard.fingerprint]:
         return True
     same = file.bytes == shard.bytes and fingerprint(file.path, file.bytes) == shard.fingerprint
     if same:
-        tokens[file.path] = [token, shard.fingerprint]
+        rows = known[2:] if known[1] == shard.fingerprint else []
+        tokens[file.path] = [token, shard.fingerprint, *rows]
     return same
 
 
@@ -205,18 +238,14 @@ def _tokens_path(root: str) -> str:
     return storage.join(root, "facts", "inputs.json")
 
 
-def _read_tokens(root: str, limit: int | None) -> dict[str, list[str]]:
+def _read_tokens(root: str) -> tuple[int | None, Tokens]:
+    """Return the limit that the manifest was made with, and what is known of each file by path."""
     if not storage.exists(_tokens_path(root)):
-        return {}
+        return None, {}
     saved = json.loads(storage.read_bytes(_tokens_path(root)))
-    if saved["limit"] != limit:
-        raise RecipeError(
-            f"run folder {root} was made with --limit {saved['limit']}, now it is {limit}; "
-            "use another --run-dir or the same limit."
-        )
-    return dict(saved["tokens"])
+    return saved["limit"], dict(saved["tokens"])
 
 
-def _write_tokens(root: str, limit: int | None, tokens: dict[str, list[str]]) -> None:
+def _write_tokens(root: str, limit: int | None, tokens: Tokens) -> None:
     data = json.dumps({"limit": limit, "tokens": tokens}, sort_keys=True).encode()
     storage.write_bytes(_tokens_path(root), data)

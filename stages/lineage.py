@@ -51,7 +51,7 @@ def _folder(run: Run, hop: str) -> str:
 def trace(engine: Engine, run: Run) -> None:
     """Write survivor and group files for every group of bundles; finished work is not done again."""
     rounds = len(dedup_stages(run))
-    if not rounds or storage.exists(storage.join(_folder(run, ""), "complete")):
+    if not rounds or _complete(run):
         return
     groups = len(run.manifest.groups)
     sources: list[tuple[int, str | None]] = [(g, None) for g in range(groups)]
@@ -66,6 +66,18 @@ def trace(engine: Engine, run: Run) -> None:
     storage.write_bytes(storage.join(_folder(run, ""), "complete"), b"")
     for chase in chases:
         storage.remove(chase)
+
+
+def _complete(run: Run) -> bool:
+    """Tell whether every file is there; what is left of deleted ones is removed."""
+    if not storage.exists(storage.join(_folder(run, ""), "complete")):
+        return False
+    groups = range(len(run.manifest.groups))
+    homes, counted = storage.names(_folder(run, "home")), storage.names(_folder(run, "groups"))
+    if all(f"out-{g}.arrow" in homes and f"{g}.arrow" in counted for g in groups):
+        return True
+    storage.remove(_folder(run, ""))
+    return False
 
 
 def _final(run: Run, position: int) -> tuple[View, I64]:
@@ -135,8 +147,8 @@ def _emit_home(run: Run, chases: list[str], group: int) -> Iterable[pa.Table]:
     yield pa.table([pa.array(where), pa.array(doc), pa.array(survivor)], schema=HOME)
 
 
-def _receive_home(_: int, table: pa.Table) -> pa.Table | None:
-    return table.select(SETTLED.names).combine_chunks().sort_by("doc") if table.num_rows else None
+def _receive_home(_: int, table: pa.Table) -> pa.Table:
+    return table.select(SETTLED.names).combine_chunks().sort_by("doc")
 
 
 def _count_groups(run: Run, chases: list[str], group: int) -> None:

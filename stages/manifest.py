@@ -217,8 +217,7 @@ def read(root: str) -> Manifest | None:
     """Return the manifest of a run folder, or None when there is none yet."""
     if not storage.exists(path(root)):
         return None
-    with storage.open_read(path(root)) as file:
-        table = pq.read_table(file)
+    table = _table(path(root))
     shards = tuple(Shard(**row) for row in table.to_pylist())
     if not storage.exists(_bundles_path(root)):
         raise LedgerError(f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder.")
@@ -228,6 +227,15 @@ def read(root: str) -> Manifest | None:
         pieces.setdefault((number, dataset), []).append(piece)
     bundles = tuple(Bundle(number=n, dataset=d, pieces=tuple(p)) for (n, d), p in pieces.items())
     return Manifest(shards, bundles)
+
+
+def _table(where: str) -> pa.Table:
+    """Read a Parquet file; a local one without a Python file, which a thread may release while Python exits."""
+    if storage.is_local(where):
+        with pq.ParquetFile(storage.local_path(where)) as native:
+            return native.read(use_threads=False)
+    with storage.open_read(where) as file:
+        return pq.read_table(file)
 
 
 @functools.lru_cache(maxsize=4)

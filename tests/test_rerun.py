@@ -1,0 +1,130 @@
+"""What may happen to a run folder and its inputs between two runs: limits lifted, datasets gone, sidecars deleted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.errors import RecipeError, ShardError
+from pipelines import runner
+from stages import freeze, manifest
+from tests import corpora
+from tests.test_run import mix, read_ledger, recipe_of, run
+
+
+def write(folder: Path, seed: int, formats: tuple[str, ...] = ("parquet",)) -> dict[str, str]:
+    return corpora.write(folder, corpora.corpus(seed, 150), 3, formats)
+
+
+def limited(root: Path, paths: dict[str, str], limit: int | None, **more: Any) -> pa.Table:
+    runner.run(recipe_of(paths), str(root), limit=limit, with_report=False, **more)
+    return read_ledger(root)
+
+
+@pytest.mark.parametrize("formats", [("parquet",), ("jsonl", "jsonl.gz", "jsonl.zst")], ids=str)
+def test_lifting_the_limit_equals_a_run_without_one(tmp_path: Path, formats: tuple[str, ...]) -> None:
+    paths = write(tmp_path / "in", 21, formats)
+    trial = limited(tmp_path / "run", paths, 20)
+    assert {name: trial["dataset"].to_pylist().count(name) for name in "abc"} == {"a": 20, "b": 20, "c": 20}
+    whole = limited(tmp_path / "run", paths, None)
+    assert whole.num_rows == 150
+    limited(tmp_path / "new", paths, None)
+    assert mix(tmp_path / "run") == mix(tmp_path / "new")
+
+
+def test_lifting_the_limit_keeps_the_facts_of_whole_files(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", 22)
+    limited(tmp_path / "run", paths, 10_000)
+    before = manifest.read(str(tmp_path / "run"))
+    limited(tmp_path / "run", paths, None)
+    assert manifest.read(str(tmp_path / "run")) == before
+
+
+def test_another_limit_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", 23)
+    limited(tmp_path / "run", paths, 20)
+    with pytest.raises(RecipeError, match=r"made with --limit 20, now it is 30\. Use another --run-dir; leave"):
+        limited(tmp_path / "run", paths, 30)
+
+
+def test_a_dataset_added_to_a_limited_run_is_taken_in_up_to_the_limit(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", 24)
+    limited(tmp_path / "run", {k: v for k, v in paths.items() if k != "b"}, 20)
+    ledger = limited(tmp_path / "run", paths, 20)
+    assert {name: ledger["dataset"].to_pylist().count(name) for name in "abc"} == {"a": 20, "b": 20, "c": 20}
+
+
+def test_a_dataset_taken_out_of_the_recipe_is_named(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", 25)
+    run(tmp_path / "run", paths)
+    fewer = {k: v for k, v in paths.items() if k != "b"}
+    with pytest.raises(ShardError, match="dataset b is in the manifest but not in the recipe"):
+        run(tmp_path / "run", fewer)
+    runner.run(recipe_of(fewer), str(tmp_path / "run"), refresh=True, with_report=False)
+    run(tmp_path / "new", fewer)
+    assert mix(tmp_path / "run") == mix(tmp_path / "new")
+
+
+def test_a_changed_file_is_noticed_after_a_crash_in_the_middle_of_a_refresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write(tmp_path / "in", 26)
+    run(tmp_path / "run", paths)
+    changed = sorted((tmp_path / "in" / "a").iterdir())[0]
+    corpora.write_file(changed, [{"text": "something else entirely", "id": "new", "url": None, "score": 1.0}])
+    written = []
+
+    def crash(*_: object) -> None:
+        written.append(1)
+        raise KeyboardInterrupt
+
+    for name in ("write", "_write_tokens"):
+        with monkeypatch.context() as patch:
+            patch.setattr(manifest if name == "write" else freeze, name, crash)
+            with pytest.raises(KeyboardInterrupt):
+                runner.run(recipe_of(paths), str(tmp_path / "run"), refresh=True, with_report=False)
+    assert len(written) == 2
+    runner.run(recipe_of(paths), str(tmp_path / "run"), refresh=True, with_report=False)
+    run(tmp_path / "new", paths)
+    assert mix(tmp_path / "run") == mix(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "decisions/exact_dedup/*/0-*.arrow",
+        "decisions/near_dedup/*/1-*.arrow",
+        "decisions/lineage/*/home/out-0.arrow",
+        "decisions/lineage/*/groups/0.arrow",
+        "decisions/lineage/*/home",
+        "facts/*/*/0-*.arrow",
+    ],
+)
+def test_what_was_deleted_is_made_again(tmp_path: Path, gone: str) -> None:
+    paths = write(tmp_path / "in", 27)
+    before = run(tmp_path / "run", paths)
+    found = list((tmp_path / "run").glob(gone))
+    assert found
+    for path in found:
+        (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    shutil.rmtree(tmp_path / "run" / "ledger")
+    assert run(tmp_path / "run", paths).equals(before)
+
+
+def test_a_dataset_without_a_single_row_runs(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    columns = [("text", pa.string()), ("id", pa.string()), ("url", pa.string()), ("score", pa.float64())]
+    pq.write_table(pa.schema(columns).empty_table(), tmp_path / "none" / "part.parquet")
+    (tmp_path / "none" / "empty.jsonl").touch()
+    paths = {**write(tmp_path / "in", 28), "none": str(tmp_path / "none")}
+    ledger = run(tmp_path / "run", paths)
+    assert ledger.num_rows == 150
+    run(tmp_path / "alone", {"none": str(tmp_path / "none")})
+    written = json.loads((tmp_path / "alone" / "mix" / "manifest.json").read_text())
+    assert written["datasets"]["none"]["documents"] == 0
