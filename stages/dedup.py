@@ -199,17 +199,14 @@ def _write_group(run: Run, index: int, group: int, table: pa.Table) -> None:
 
 
 def complete(run: Run, index: int) -> bool:
-    """Tell whether an exchange stage's decisions are all there; what is left of deleted ones is removed."""
+    """Tell whether an exchange stage's decisions are all there: the marker, and a sidecar for every bundle."""
     if not storage.exists(_marker(run, index)):
         return False
     sidecars, stage = run.decisions(index), run.stages[index]
     have = storage.names(sidecars.folder)
     mine = [b for b in run.manifest.bundles if stage.applies_to(b.dataset)]
     paths = [sidecars.path(bundle, run.reading(bundle.dataset)) for bundle in mine]
-    if all(path.rpartition("/")[2] in have for path in paths):
-        return True
-    storage.remove(sidecars.folder)
-    return False
+    return all(path.rpartition("/")[2] in have for path in paths)
 
 
 def mark_complete(run: Run, index: int) -> None:

@@ -33,6 +33,7 @@ WILD = frozenset("*?[")
 WHOLE_BYTES = 64 << 20
 SAMPLE_BYTES = 1 << 20
 SAMPLES = 32
+GONE = -1  # size of a file that a link leads to and that is not there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,10 @@ def _matches(dataset: Dataset, path: str) -> list[_Match]:
     usable = [match for match in visible if shard_format(match.path, _loose(dataset, match, explicit, path))]
     if not usable:
         raise RecipeError(_nothing(dataset, path, found, visible))
+    for match in usable:
+        if match.bytes == GONE:
+            what = "is a link to nothing, or vanished just now"
+            raise RecipeError(f"dataset {dataset.name}: {match.path} {what}. Bring the file back, or remove the link.")
     return usable
 
 
@@ -140,16 +145,21 @@ def _local(path: str) -> Iterator[_Match]:
     if os.path.exists(plain):  # a name that holds a bracket is no pattern
         found, root = ([plain], os.path.dirname(plain)) if os.path.isfile(plain) else (list(_walk(plain)), plain)
     elif _is_wild(plain):
-        found = [f for hit in glob.glob(plain, recursive=True) for f in ([hit] if os.path.isfile(hit) else [])]
+        found = [hit for hit in glob.glob(plain, recursive=True) if not os.path.isdir(hit)]
         root = _fixed(plain)
     else:
         return
     for name in found:
-        yield _Match(name, root, os.path.realpath(name), os.path.getsize(name))
+        size = os.path.getsize(name) if os.path.exists(name) else GONE
+        yield _Match(name, root, os.path.realpath(name), size)
 
 
 def _walk(folder: str) -> Iterator[str]:
-    for place, _, names in os.walk(folder, followlinks=True):
+    """Yield the files below a folder, through links too; a folder that links lead to again is entered once."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [name for name in sorted(folders) if os.path.realpath(os.path.join(place, name)) not in seen]
         yield from (os.path.join(place, name) for name in names)
 
 

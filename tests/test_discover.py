@@ -146,3 +146,20 @@ def test_presets_know_their_files_and_unknown_names_are_errors() -> None:
     assert preset("zyda1").columns.url == "source_other.url"
     with pytest.raises(RecipeError, match=r"dclm, dolma.*'dlcm'.*web\.yaml"):
         preset("dlcm", "web.yaml")
+
+
+def test_a_link_back_to_its_own_folder_is_entered_once(tmp_path: Path) -> None:
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    (tmp_path / "data" / "a" / "x.parquet").write_bytes(b"x")
+    (tmp_path / "data" / "a" / "loop").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "again").symlink_to(".")
+    assert within(str(tmp_path / "data")) == ["a/x.parquet"]
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"x")
+    (tmp_path / "y.parquet").symlink_to(tmp_path / "gone.parquet")
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    for path in (str(tmp_path), f"{tmp_path}/*.parquet"):
+        with pytest.raises(RecipeError, match=r"y\.parquet is a link to nothing.* remove the link"):
+            within(path)
