@@ -25,15 +25,14 @@ from stages.run import Run
 from stages.shard import Bundle
 
 COMMAND_SECONDS = 1.0  # interpreter and imports of `winnow run`
-CLUSTER_SECONDS = {"inline": 0.0, "local": 2.5}  # until the first task can start, and to close
+CLUSTER_SECONDS = {"inline": 0.0, "local": 3.0}  # until the first task can start, and to close
 REMOTE_SECONDS = 60.0  # of any other kind; a queue may take longer
 TASK_SECONDS = 0.004  # scheduling one task
-THREAD_SHARE = 0.9  # of a core that every further thread of a process adds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where the run works. slots: tasks at the same time, each worth a core of the machine that was timed."""
+    """Where the run works. speed_up: how many times one thread's work the threads of a process do together."""
 
     kind: str
     workers: int
@@ -42,20 +41,18 @@ class Machine:
     cores: int
     memory: int  # of one worker
     memory_is: str
+    speed_up: float = 1.0
 
     @property
     def slots(self) -> float:
-        """Tasks at the same time in units of one thread alone."""
-        each = 1 + (self.threads - 1) * THREAD_SHARE
-        if self.kind == "inline":
-            return 1.0
-        here = self.kind == "local"
-        return min(self.workers * each, float(self.cores)) if here else self.workers * each
+        """Tasks at the same time, in units of one thread alone."""
+        every = self.workers * self.speed_up
+        return min(every, float(self.cores)) if self.kind == "local" else every
 
 
 def machine(recipe: Recipe, workers: int | None, gpus: int | None) -> Machine:
     """Return where the recipe, or the command line, wants the work done."""
-    from pipelines.runner import cluster_of
+    from pipelines.opening import cluster_of
     from pipelines.sections import parse_bytes
 
     options = cluster_of(recipe, workers if workers is not None else gpus)
@@ -182,8 +179,7 @@ def bundle_bytes(whole: Whole) -> list[float]:
 def freeze_seconds(rates: Rates, whole: Whole, where: Machine) -> float:
     """Return the seconds of freezing: a price per file, and one per compressed byte that is staged."""
     pilot, sample = (sum(sum(c.seconds) for c in m.calls if c.step == "freeze") for m in (rates.pilot, rates.sample))
-    files = {m: len(m.run.manifest.shards) for m in (rates.pilot, rates.sample)}.values()
-    few, many = files
+    few, many = (len(m.run.manifest.shards) for m in (rates.pilot, rates.sample))
     size, little = (sum(s.bytes for s in m.run.manifest.shards) for m in (rates.sample, rates.pilot))
     each = min(pilot / max(1, few), sample / max(1, many))
     byte = max(0.0, sample - each * many) / max(1, size - little)
@@ -200,6 +196,12 @@ def step_seconds(rates: Rates, whole: Whole, where: Machine, step: str, document
         work = tasks * (rate.each + TASK_SECONDS) + rate.document * documents
         seconds += work / max(1.0, min(where.slots, tasks))
     return seconds
+
+
+def report_seconds(rates: Rates, whole: Whole) -> float:
+    """Return the seconds of the report: its samples and charts do not grow, reading the ledger does."""
+    fixed = sum(sum(c.seconds) for c in rates.sample.calls if c.step == "report")
+    return fixed + whole.rows * sum(rate.document for rate in rates.of("tally"))
 
 
 def _tasks(what: str, whole: Whole, step: str) -> int:

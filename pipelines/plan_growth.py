@@ -1,13 +1,14 @@
 """From a sample's counts to the whole: documents before each stage, duplicates that a sample cannot see.
 
 Filters keep the same share of the whole as of the sample. Duplicates do not: a pair shows in the sample only
-if both of its documents were drawn. The number of distinct documents is therefore estimated from how many
-groups of one and of two the sample holds (Chao and Lin 2012, Biometrics 68, 912: Chao1 for sampling without
-replacement), which is a lower bound of the distinct ones, so an upper estimate of the duplicates.
+if both of its documents were drawn. How their share grows with the number of documents is taken to follow
+Fisher's log series (Fisher, Corbet, Williams 1943), in which m documents hold a * ln(1 + m / a) distinct ones;
+a follows from the sample. It is given up where the whole is more than FARTHEST times the sample.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from stages.base import array
 from stages.dedup import DedupStage
 from stages.run import View
 
+FARTHEST = 250  # times the sample that the whole may be
 MOST = 0.98  # of a dataset that is expected to go in one dedup stage
 
 
@@ -25,7 +27,7 @@ MOST = 0.98  # of a dataset that is expected to go in one dedup stage
 class Duplicates:
     """What a dedup stage drops. in_sample: share of the sample's documents; in_all: of the whole, estimated.
 
-    `in_all` is None where the sample is too small to tell: it holds no group of two.
+    `in_all` is None where the sample is too small to tell; see `share_in_all`.
     """
 
     documents: int  # of the sample that the stage saw
@@ -42,32 +44,35 @@ class Duplicates:
         return max(1.0, self.in_all / self.in_sample)
 
 
-def distinct(singles: int, pairs: int, seen: int, drawn: int, total: int) -> float | None:
-    """Estimate how many distinct items `total` items hold.
-
-    Parameters
-    ----------
-    singles, pairs : distinct items that were drawn once and twice.
-    seen : distinct items drawn. drawn : items drawn, without replacement.
+def share_in_all(in_sample: float, drawn: int, total: int) -> float | None:
+    """Estimate the share of duplicates among `total` documents from that among `drawn` of them.
 
     Returns
     -------
-    At most `total`; None where nothing was drawn twice although not all was drawn.
+    None where it cannot be told: no duplicate was drawn, or the sample is too small a part of the whole.
 
     Examples
     --------
-    >>> distinct(90, 5, 95, 100, 100)
-    95.0
-    >>> round(distinct(90, 5, 95, 100, 10_000))
-    770
+    >>> round(share_in_all(0.022, 3114, 36948), 2)
+    0.2
+    >>> share_in_all(0.1, 500, 500)
+    0.1
     """
     if drawn >= total:
-        return float(seen)
-    if not pairs:
+        return in_sample
+    if in_sample <= 0 or total > FARTHEST * drawn:
         return None
-    share = drawn / total
-    bound = 2.0 * pairs * drawn / max(1, drawn - 1) + singles * share / (1.0 - share)
-    return min(float(total), seen + singles**2 / bound)
+    low, high = 1e-6 * drawn, 1e9 * drawn  # of a; the share falls as a grows
+    for _ in range(200):
+        a = math.sqrt(low * high)
+        low, high = (a, high) if _share(drawn, a) > in_sample else (low, a)
+    return max(in_sample, min(MOST, _share(total, math.sqrt(low * high))))
+
+
+def _share(documents: float, a: float) -> float:
+    """Return the share of duplicates among so many documents of a log series."""
+    x = documents / a
+    return 1.0 - math.log1p(x) / x if x > 1e-4 else x / 2
 
 
 def duplicates(measured: Measured, index: int, total: int) -> Duplicates:
@@ -80,12 +85,10 @@ def duplicates(measured: Measured, index: int, total: int) -> Duplicates:
             live += int(view.live(index).sum())
             winners.append(array(view.exchanged(index), "representative").astype(np.int64))
     lost = np.concatenate(winners)
-    sizes = np.unique(lost, return_counts=True)[1] + 1
-    singles = live - int(sizes.sum())
-    known = distinct(singles, int((sizes == 2).sum()), live - len(lost), live, max(total, live))
+    groups = len(np.unique(lost))
     in_sample = len(lost) / max(1, live)
-    in_all = None if known is None else min(MOST, max(in_sample, 1.0 - known / max(1, total, live)))
-    return Duplicates(documents=live, dropped=len(lost), groups=len(sizes), in_sample=in_sample, in_all=in_all)
+    in_all = share_in_all(in_sample, live, total)
+    return Duplicates(documents=live, dropped=len(lost), groups=groups, in_sample=in_sample, in_all=in_all)
 
 
 @dataclass(frozen=True, kw_only=True)

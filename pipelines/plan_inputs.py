@@ -231,15 +231,13 @@ def _file(found: Input, drawn: Drawn, file: Found) -> tuple[float, float]:
 
 def bundles(found: Sequence[tuple[Input, Drawn, Size]]) -> list[Bundle]:
     """Return the bundles that a fresh run would cut, as far as can be told."""
-    cuts = []
+    cuts: list[Cut] = []
     for item, drawn, size in found:
         ratio = size.text_bytes / max(1.0, sum(_file(item, drawn, f)[1] for f in item.files))
         for file in item.files:
             rows, weight = _file(item, drawn, file)
-            text = (
-                weight * size.text_bytes / max(1, sum(_file(item, drawn, f)[1] for f in item.files)) if sampled else 0
-            )
-            groups = item.layouts.get(file.path) or _even(rows, text if file.format != "parquet" else weight)
+            text = weight if file.format == "parquet" else weight * ratio
+            groups = item.layouts.get(file.path) or _even(rows, text)
             shard = Shard(
                 ordinal=len(cuts),
                 dataset=item.dataset.name,

@@ -7,9 +7,13 @@ nothing is written outside the folder. Memory: what the stages hold for so few d
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
-from pipelines import runner
+from pipelines import opening
 from pipelines.materialize import Job, materialize
 from pipelines.recipe import Recipe
 from stages import ledger, lineage
@@ -130,15 +134,15 @@ class Measured:
         return sum(self.documents.values())
 
 
-def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str) -> Measured:
+def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with_report: bool = True) -> Measured:
     """Run the recipe on sampled datasets in `folder` and return what it took.
 
     Every survivor is written once, whatever the mix's target, so that the rate of writing is known.
     """
     begin = time.perf_counter()
     clock, watch = Clock(), Stopwatch()
-    job = runner.build(recipe, folder)
-    columns = {*job.extra_columns, *recipe.output.columns} - runner.OWN_COLUMNS
+    job = opening.build(recipe, folder)
+    columns = {*job.extra_columns, *recipe.output.columns} - opening.OWN_COLUMNS
     job = dataclasses.replace(
         job,
         datasets=tuple(datasets),
@@ -159,6 +163,8 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str) -> Meas
             clock.step = stage.name
             written[stage.name] = _resolve(clock, job, index, stage)
     mixed, tallies = _finish(clock, recipe, job, written)
+    if with_report:
+        _report(clock, recipe, job)
     if not any(c.step == "freeze" for c in clock.calls):
         clock.calls.append(Call("freeze", "freeze", [freezing], []))
     documents = {d.name: frozen.rows(d.name) for d in datasets}
@@ -219,7 +225,7 @@ def _resolve(clock: Clock, job: Run, index: int, stage: ExchangeStage) -> int:
 
 
 def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> tuple[int, list[ledger.Tally]]:
-    """Decide, write ledger, mix and report as `runner` does; return (bytes of text mixed, counts per bundle)."""
+    """Decide, write ledger and mix as a run does; return (bytes of text mixed, counts per bundle)."""
     mix = Mix(holdout=recipe.output.holdout, seed=recipe.seed)
     clock.step = "lineage"
     lineage.trace(clock, job)
@@ -234,10 +240,9 @@ def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> 
     clock.step = "materialize"
     root, scratch = storage.join(job.root, "mix"), storage.join(job.root, "exchange", "mix")
     records = storage.join(job.root, "decisions", "mix")
-    work = Job(run=job, mix=mix, output=runner.output_of(recipe), epochs=epochs, root=root, records=records)
+    work = Job(run=job, mix=mix, output=opening.output_of(recipe), epochs=epochs, root=root, records=records)
     materialize(clock, work, [t.text_bytes for t in tallies], scratch)
     written["materialize"], written["shuffle"] = folder_bytes(root), folder_bytes(scratch)
-    _report(clock, recipe, job)
     mixed = sum(t.text_bytes for t in tallies if t.dataset in found)
     return mixed, list(tallies)
 
@@ -264,3 +269,43 @@ def _text_bytes(job: Run, dataset: str) -> int:
 def folder_bytes(folder: str) -> int:
     """Return the bytes of all files below a local folder."""
     return sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names)
+
+
+# --- what only a second thread or a fresh process shows ---------------------------------------------------
+
+
+def speed_up(recipe: Recipe, datasets: Sequence[Dataset], folder: str, threads: int, alone: float) -> float:
+    """Return how many times the work of one thread `threads` threads of a process do, by running them at once.
+
+    alone : seconds that one run takes, without the report.
+    """
+    if threads < 2:
+        return 1.0
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        folders = [os.path.join(folder, f"thread-{n}") for n in range(threads)]
+        for run in [pool.submit(run_sample, recipe, datasets, f, with_report=False) for f in folders]:
+            run.result()
+    together = time.perf_counter() - begin
+    return min(float(threads), max(1.0, threads * alone / together))
+
+
+def cold_seconds(recipe: Recipe, datasets: Sequence[Dataset], folder: str, warm: float) -> float:
+    """Return the seconds that a fresh process needs more than `warm`: interpreter, imports, kernels, models."""
+    data = recipe.to_data()
+    data["datasets"] = {d.name: {**data["datasets"][d.name], "paths": list(d.paths)} for d in datasets}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    code = "import sys; from pipelines.plan_sample import run_again; run_again(*sys.argv[1:])"
+    begin = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", code, json.dumps(data), folder], env=environment, check=True, stdout=subprocess.DEVNULL
+    )
+    return max(0.0, time.perf_counter() - begin - warm)
+
+
+def run_again(recipe: str, folder: str) -> None:
+    """Run a recipe given as JSON on its own datasets; what `cold_seconds` starts."""
+    from pipelines.recipe import load_data
+
+    parsed = load_data(json.loads(recipe), "the sample's recipe")
+    run_sample(parsed, parsed.datasets_resolved(), folder, with_report=False)
