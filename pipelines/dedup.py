@@ -26,6 +26,7 @@ from stages.shard import Columns, Dataset
 NAME = "data"
 WORK = ".winnow"  # run folder below OUT, removed when all is done
 DONE = "dedup.json"
+SHARD_BYTES = 64_000_000  # small enough for several threads to write at once
 THREADS = 8  # up to so many, threads of this process do the work: they start at once
 
 
@@ -53,7 +54,7 @@ def dedup(
     done = _finished(out, address)
     if done is not None:
         return done
-    output = Output(columns=tuple(available), shuffle="none", everything=True)
+    output = Output(columns=tuple(available), shuffle="none", everything=True, shard_bytes=SHARD_BYTES)
     work = storage.join(out, WORK)
     result = runner.run(recipe, work, workers=workers, progress=progress, output=output, with_report=False)
     tally = result.tallies.get(NAME, {"rows": 0, "kept": 0})

@@ -1,7 +1,7 @@
 """From signatures to groups of candidates: band keys, buckets, components, one destination per component.
 
-Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; the
-members of all buckets (16 bytes each) in the one task that joins components.
+Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; 24
+bytes for every document that shares a bucket in the one task that joins components.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from cluster import storage
 from cluster.engine import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow, write_arrow
-from stages.base import array
+from stages.base import array, whole
 from stages.dedup import candidate_schema, candidates
 from stages.kernels.bands import band_keys
-from stages.kernels.components import components
+from stages.kernels.components import join
 from stages.kernels.hashing import mix64
 from stages.kernels.minhash import slots8
 from stages.minhash import signature_matrix
@@ -31,7 +31,7 @@ from stages.run import Run, View
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 BAND_BYTES = 4 << 30  # band records written by one batch of bands
-RECORDS_PER_DESTINATION = 4_000_000
+RECORDS_PER_DESTINATION = 2_000_000
 DOCUMENTS_PER_DESTINATION = 100_000
 MAX_DESTINATIONS = 4096
 COMPONENT_SEED = 2
@@ -137,19 +137,26 @@ def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
 def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
     """Join buckets that share documents; return (documents, size of the largest component)."""
     if not storage.exists(labels):
-        tables = [read_arrow(path) for path in buckets if path]
-        keys = np.concatenate([np.empty(0, np.uint64), *(array(t, "key") for t in tables)])
-        encoded = pa.array(
-            np.concatenate([np.empty(0, np.int64), *(array(t, "doc") for t in tables)])
-        ).dictionary_encode()
-        docs, code = encoded.dictionary.to_numpy(), encoded.indices.to_numpy().astype(np.int64)
-        root = docs[components(_centres(keys, code), code, len(docs))]
-        order = np.argsort(docs)
-        write_arrow(labels, pa.table([pa.array(docs[order]), pa.array(root[order])], schema=LABELS))
+        docs = np.empty(0, np.int64)
+        for path in filter(None, buckets):
+            docs = np.union1d(docs, _members(path)[1])
+        label = np.arange(len(docs), dtype=np.int64)
+        for path in filter(None, buckets):
+            key, found, code = _members(path)
+            code = np.searchsorted(docs, found)[code]
+            join(label, _centres(key, code), code)
+        write_arrow(labels, pa.table([pa.array(docs), pa.array(docs[label])], schema=LABELS))
     found = array(read_arrow(labels), "label")
     if not len(found):
         return 0, 0
     return len(found), int(np.unique(found, return_counts=True)[1].max())
+
+
+def _members(path: str) -> tuple[U64, I64, I64]:
+    """Return (keys, distinct documents, position of each member among these) of one file of buckets."""
+    table = read_arrow(path)
+    encoded = whole(table.column("doc")).dictionary_encode()
+    return array(table, "key"), encoded.dictionary.to_numpy(), encoded.indices.to_numpy().astype(np.int64)
 
 
 def _centres(key: U64, code: I64) -> I64:

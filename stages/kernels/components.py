@@ -10,9 +10,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from stages.kernels.dispatch import by_backend
 from stages.kernels.hashing import I64, read_only
 
 
+@by_backend
 def components(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> I64:
     """Label each of n documents with the smallest index of its component.
 
@@ -42,6 +44,11 @@ def components(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> I64:
     label = np.arange(n, dtype=np.int64)
     _unite(u, v, label)
     return label
+
+
+def join(label: I64, left: I64, right: I64) -> None:
+    """Join more edges into the labels of `components`, in place: edges may come in several portions."""
+    _unite(left, right, label)
 
 
 @numba.njit(cache=True, nogil=True)
