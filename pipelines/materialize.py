@@ -22,7 +22,7 @@ from cluster import storage
 from cluster.engine import Engine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange
-from pipelines.mix_files import MixFile, PartWriter, cut
+from pipelines.mix_files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from stages.annotate import read_rows
 from stages.base import array, digest, whole
 from stages.edits import apply
@@ -234,7 +234,7 @@ def _write_rows(main: PartWriter, held: PartWriter, table: pa.Table, keys: pa.Ta
 
 def _write_cut(writer: PartWriter, table: pa.Table, first: npt.NDArray[np.bool_], tokens: I64) -> None:
     offset = 0
-    for piece in cut(table):
+    for piece in cut(table, min(ROW_GROUP_BYTES, writer.target_bytes)):
         end = offset + piece.num_rows
         writer.write(piece, int(first[offset:end].sum()), int(tokens[offset:end].sum()))
         offset = end

@@ -127,7 +127,7 @@ class PartWriter:
         file = self._stack.enter_context(storage.commit(storage.join(self.root, self._path())))
         self._out = _Hashing(file)
         sink = _Parquet if self.format == "parquet" else _JsonLines
-        self._sink = self._stack.enter_context(contextlib.closing(sink(self._out, self.schema)))
+        self._sink = self._stack.enter_context(contextlib.closing(sink(self._out, self.schema, self.target_bytes)))
 
     def _close(self) -> None:
         if self._sink is None or self._out is None:
@@ -149,7 +149,8 @@ class PartWriter:
 
 
 class _Parquet:
-    def __init__(self, out: _Hashing, schema: pa.Schema) -> None:
+    def __init__(self, out: _Hashing, schema: pa.Schema, target_bytes: int) -> None:
+        self._group_bytes = min(ROW_GROUP_BYTES, target_bytes)  # only a written row group shows in the file's size
         metadata = {**(schema.metadata or {}), b"winnow.format": str(DATA_FORMAT).encode()}
         sink = pa.PythonFile(out, mode="w")
         self._writer = pq.ParquetWriter(
@@ -166,7 +167,7 @@ class _Parquet:
     def write(self, table: pa.Table) -> None:
         self._pending.append(table)
         self._bytes += table.nbytes
-        if self._bytes >= ROW_GROUP_BYTES:
+        if self._bytes >= self._group_bytes:
             self._flush()
 
     def _flush(self) -> None:
@@ -181,7 +182,7 @@ class _Parquet:
 
 
 class _JsonLines:
-    def __init__(self, out: _Hashing, schema: pa.Schema) -> None:
+    def __init__(self, out: _Hashing, schema: pa.Schema, target_bytes: int) -> None:
         import zstandard
 
         sink: Any = out

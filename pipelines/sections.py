@@ -25,6 +25,7 @@ from stages.presets import PRESETS
 COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 SIZES = {"": 1, **{f"{p}B": 1000**i for i, p in enumerate(("", *"KMGTP"))}}
 SIZES |= {f"{p}IB": 1024**i for i, p in enumerate("KMGTP", start=1)}
+MAX_EPOCHS = 10_000  # more is a slip of the pen, and copies must fit 32 bits
 NAME = re.compile(r"[A-Za-z0-9_-]+")  # names become folders and parts of a key path
 
 
@@ -87,10 +88,25 @@ def _size(value: str) -> str:
     return value
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what would give two columns of one name, or one without."""
+    for place, name in enumerate(names):
+        if not name:
+            raise ValueError("must name columns, and none of the names may be empty")
+        if name in names[:place]:
+            raise ValueError(f"must name every column once; {name} is there twice")
+        if f"input_{name}" in names:
+            from pipelines.materialize import OWN
+
+            if name in {own for own, _ in OWN} - {"text", "id", "url"}:
+                raise ValueError(f"must not name both {name} (written as input_{name}) and input_{name}")
+    return names
+
+
 def _epochs(value: object) -> float | dict[str, float]:
     numbers = value.values() if isinstance(value, Mapping) else [value]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and n > 0 for n in numbers):
-        raise ValueError("must be a number above 0, or one such number for each dataset")
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and 0 < n <= MAX_EPOCHS for n in numbers):
+        raise ValueError(f"must be a number above 0 and at most {MAX_EPOCHS:,}, or one such number for each dataset")
     return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)  # type: ignore[arg-type]
 
 
@@ -108,14 +124,15 @@ Memory = Annotated[
     PlainValidator(_memory),
     _text_or_number("^auto$|" + _NUMBER + "([kKmMgGtTpP]?[iI]?[bB])?$", null=True),
 ]
+_EPOCH = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_EPOCHS}
 Epochs = Annotated[
     float | dict[str, float],
     PlainValidator(_epochs),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0},
-                {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
+                _EPOCH,
+                {"type": "object", "additionalProperties": _EPOCH},
             ]
         }
     ),
@@ -174,7 +191,9 @@ class MixSection(Section):
 class OutputSection(Section):
     """How the mix is written."""
 
-    columns: tuple[str, ...] = Field((), description="input columns passed through to the mix")
+    columns: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(
+        (), description="input columns passed through to the mix"
+    )
     shard_bytes: Bytes = Field(512_000_000, description="target size of an output file, such as 512MB")
     shuffle: Literal["none", "shard", "global"] = Field("global", description="order of the documents")
     holdout: float = Field(0.0, ge=0, lt=1, description="share of documents held out, drawn by content hash")
@@ -218,4 +237,6 @@ class ClusterSection(Section):
     )
     wait: float = Field(300.0, gt=0, description="seconds to wait for workers")
     slurm: SlurmSection = Field(SlurmSection(), description="kind slurm: what a job asks for")
-    backend: Literal["auto", "cpu"] = Field("auto", description="what computes")
+    backend: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="what computes: auto takes gpu where every worker has a GPU of its own"
+    )

@@ -261,6 +261,22 @@ def test_the_lock_spells_out_every_default_and_what_the_preset_gives(tmp_path: P
 # --- --set ---
 
 
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("output.columns=[date, dump, date]", "date is there twice"),
+        ("output.columns=[date, '']", "none of the names may be empty"),
+        ("output.columns=[source, input_source]", "written as input_source"),
+        ("mix.max_epochs=.inf", "at most 10,000"),
+        ("mix.max_epochs={a: 1e300}", "at most 10,000"),
+        ("mix.max_epochs=.nan", "above 0"),
+    ],
+)
+def test_what_could_not_be_written_is_refused(override: str, part: str, tmp_path: Path) -> None:
+    assert part in message(tmp_path, BASE, override)
+    assert load_text(tmp_path, BASE, "output.columns=[url, input_url]").output.columns == ("url", "input_url")
+
+
 @pytest.mark.parametrize("key", ["stages.edu.min_score", "stages.3.min_score"])
 def test_a_stage_is_set_by_name_or_position(key: str, tmp_path: Path) -> None:
     found = load_text(tmp_path, BASE, f"{key}=2.5")

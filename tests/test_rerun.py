@@ -128,3 +128,14 @@ def test_a_dataset_without_a_single_row_runs(tmp_path: Path) -> None:
     run(tmp_path / "alone", {"none": str(tmp_path / "none")})
     written = json.loads((tmp_path / "alone" / "mix" / "manifest.json").read_text())
     assert written["datasets"]["none"]["documents"] == 0
+
+
+@pytest.mark.parametrize("shuffle", ["none", "shard", "global"])
+def test_files_of_the_mix_have_about_the_size_asked_for(tmp_path: Path, shuffle: str) -> None:
+    paths = write(tmp_path / "in", 29)
+    run(tmp_path / "one", paths, output={"shuffle": shuffle})
+    run(tmp_path / "many", paths, output={"shuffle": shuffle, "shard_bytes": 2000})
+    assert mix(tmp_path / "many") == mix(tmp_path / "one")
+    assert len(list(tmp_path.glob("one/mix/a/*.parquet"))) == 1
+    assert len(list(tmp_path.glob("many/mix/a/*.parquet"))) > 2
+    assert max(pq.read_table(f).nbytes for f in tmp_path.glob("many/mix/a/*.parquet")) < 20_000
