@@ -1,10 +1,219 @@
-"""What computes in this process: `cpu`, or `gpu` where the workers resolved to it."""
+"""What computes, `cpu` or `gpu`: asked of the workers, on which all must agree, with the reason.
+
+Guarantees: a login node without a GPU decides nothing; `gpu` means that every worker has a device of its own
+and the libraries to use it; a process that was told nothing computes on its CPU. Nothing of a GPU is imported
+before a worker was asked.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from cluster.errors import BackendError
+
+LIBRARIES = ("cudf", "cupy", "cuml", "cugraph", "rmm")  # what kernels import where the backend is gpu
+BACKENDS = ("auto", "cpu", "gpu")
 _resolved = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A GPU as one process sees it. Memory in bytes; versions as CUDA counts them (13010 is 13.1)."""
+
+    uuid: str
+    name: str
+    memory: int
+    free: int
+    driver: int
+    runtime: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What one process can compute with. problem: why not on a GPU; empty when it can."""
+
+    host: str
+    pid: int
+    problem: str
+    device: Device | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """The backend of a run and why it is that one."""
+
+    name: str
+    reason: str
 
 
 def current() -> str:
     """Return the resolved backend of this process."""
     return _resolved
+
+
+def use(name: str) -> None:
+    """Set the backend of this process; for gpu, set up the device's memory first. Raises BackendError without one."""
+    global _resolved
+    if name == "gpu" and _resolved != "gpu":
+        problem = obstacle()
+        if problem:
+            raise BackendError(f"process {os.getpid()} on {socket.gethostname()} cannot compute on a GPU: {problem}.")
+        from cluster import rapids
+
+        rapids.prepare_memory()
+    _resolved = name
+
+
+def obstacle() -> str:
+    """Say why this process cannot compute on a GPU; an empty string when it can. Makes no CUDA context."""
+    missing = missing_libraries()
+    if missing:
+        return f"{', '.join(missing)} cannot be imported (pip install 'winnow[gpu-cu13]')"
+    cupy: Any = importlib.import_module("cupy")
+    if not cupy.cuda.is_available():
+        return "no CUDA device can be used (no GPU, no driver, or CUDA_VISIBLE_DEVICES is empty)"
+    return ""
+
+
+def probe() -> Probe:
+    """Look what this process can compute with."""
+    problem = obstacle()
+    device = None if problem else _device(importlib.import_module("cupy"))
+    return Probe(host=socket.gethostname(), pid=os.getpid(), problem=problem, device=device)
+
+
+def missing_libraries() -> list[str]:
+    """Return which of the GPU libraries are not installed or do not load."""
+    found = []
+    for name in LIBRARIES:
+        try:
+            if importlib.util.find_spec(name) is None:
+                found.append(name)
+        except (ImportError, ValueError):
+            found.append(name)
+    return found
+
+
+def _device(cupy: Any) -> Device:
+    """Return the first visible device: the one that a worker of one GPU computes on."""
+    runtime = cupy.cuda.runtime
+    properties = runtime.getDeviceProperties(0)
+    free, total = runtime.memGetInfo()
+    return Device(
+        uuid=bytes(properties["uuid"]).hex(),
+        name=bytes(properties["name"]).decode(errors="replace"),
+        memory=int(total),
+        free=int(free),
+        driver=int(runtime.driverGetVersion()),
+        runtime=int(runtime.runtimeGetVersion()),
+    )
+
+
+def resolve(wanted: str, probes: Sequence[Probe]) -> Resolved:
+    """Return the backend for a run from what its workers found.
+
+    Parameters
+    ----------
+    wanted : auto, cpu or gpu. auto takes gpu where every worker has a device of its own, else cpu.
+
+    Raises
+    ------
+    BackendError
+        gpu is wanted and a worker cannot; or auto is wanted and some can and some cannot.
+    """
+    if wanted == "cpu":
+        return Resolved(name="cpu", reason="asked for")
+    unable = [p for p in probes if p.problem]
+    shared = _shared([p for p in probes if not p.problem])
+    if not unable and not shared:
+        names = sorted({p.device.name for p in probes if p.device})
+        return Resolved(name="gpu", reason=f"every worker has a GPU of its own ({len(probes)} x {', '.join(names)})")
+    reason = shared or f"{unable[0].host}, process {unable[0].pid}: {unable[0].problem}"
+    if wanted == "gpu":
+        raise BackendError(f"backend gpu: {len(unable)} of {len(probes)} workers cannot. {_sentence(reason)}")
+    if unable and len(unable) < len(probes):
+        raise BackendError(
+            f"backend auto: {len(probes) - len(unable)} of {len(probes)} workers have a GPU and the others do not "
+            f"({reason}). Give --backend cpu, or start workers that are alike."
+        )
+    return Resolved(name="cpu", reason=reason)
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason}. Start one worker for each GPU (cluster.kind local-cuda does), or give --backend cpu."
+
+
+def _shared(probes: Sequence[Probe]) -> str:
+    """Say which workers would share a device; an empty string when none would."""
+    seen: dict[tuple[str, str], int] = {}
+    for p in probes:
+        if p.device:
+            key = p.host, p.device.uuid
+            seen[key] = seen.get(key, 0) + 1
+    most = max(seen.items(), key=lambda item: item[1], default=None)
+    if most is None or most[1] == 1:
+        return ""
+    return f"{most[1]} workers on {most[0][0]} share one GPU"
+
+
+def settle(client: Any, wanted: str) -> Resolved:
+    """Ask the workers of a Dask client, decide, and tell those there are and those to come."""
+    probes: list[Probe] = []
+    if wanted != "cpu":
+        from cluster.preflight import SECONDS, within
+
+        probes = list(within(SECONDS, lambda: client.run(probe), "a worker").values())
+    found = _said(resolve(wanted, probes))
+    if found.name == "gpu":
+        from cluster.plugins import OnDevice
+
+        client.register_plugin(OnDevice())
+    return found
+
+
+def settle_here(wanted: str) -> Resolved:
+    """Decide for an engine that computes in this process."""
+    found = _said(resolve(wanted, [probe()] if wanted != "cpu" else []))
+    use(found.name)
+    return found
+
+
+def _said(found: Resolved) -> Resolved:
+    logging.getLogger("winnow.backend").info("backend %s: %s", found.name, found.reason)
+    return found
+
+
+def facts() -> dict[str, Any]:
+    """Return what `winnow doctor` shows of one process: probe, versions, what is missing."""
+    found = probe()
+    return {**asdict(found), "missing": missing_libraries(), "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of what computes, by distribution."""
+    found = {}
+    for name in ("numpy", "numba", "pandas", "pyarrow", "dask", "distributed"):
+        found[name] = _version(name)
+    for library in ("cudf", "cuml", "cugraph", "rmm"):
+        for cuda in ("cu13", "cu12"):
+            if version := _version(f"{library}-{cuda}"):
+                found[f"{library}-{cuda}"] = version
+    for name in ("cupy-cuda13x", "cupy-cuda12x", "dask-cuda", "onnxruntime", "scikit-learn", "torch"):
+        if version := _version(name):
+            found[name] = version
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

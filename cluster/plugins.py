@@ -8,6 +8,22 @@ from typing import Any
 from distributed import WorkerPlugin
 
 
+class OnDevice(WorkerPlugin):
+    """Every worker computes on its GPU, with a memory pool there; one that cannot does not start."""
+
+    name = "winnow-on-device"
+
+    def setup(self, worker: Any) -> None:
+        from cluster import backend
+
+        backend.use("gpu")
+
+    def teardown(self, worker: Any) -> None:
+        from cluster import backend
+
+        backend.use("cpu")
+
+
 class WorkingFolder(WorkerPlugin):
     """Relative paths of a recipe mean the same on every worker: they start in the client's folder.
 

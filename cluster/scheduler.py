@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any
 
-from cluster import preflight
+from cluster import backend, preflight
 from cluster.dask_engine import NO_ANSWER, DaskEngine, Patience
 from cluster.engine import Engine
 from cluster.errors import BackendError, RecipeError
@@ -74,6 +74,7 @@ def attach(client: Any, close: Any, options: ClusterOptions, run_dir: str | None
         plugin = WorkingFolder(os.getcwd())
         preflight.within(preflight.SECONDS, lambda: client.register_plugin(plugin), "a worker")
         preflight.check(client, run_dir)
+        backend.settle(client, options.backend)
     except BaseException:
         close()
         raise

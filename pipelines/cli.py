@@ -23,6 +23,7 @@ COMMANDS = (
     "pipelines.cli_data",
     "pipelines.cli_stage",
     "pipelines.cli_cluster",
+    "pipelines.cli_doctor",
 )
 PIPE_WIDTH = 160  # of tables that go to a file or a pipe
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.errors import BackendError
 from pipelines.cli import (
     AsJson,
     BadUsage,
@@ -37,6 +36,7 @@ RunDir = Annotated[str, typer.Option("--run-dir", "-r", metavar="RUN", help="run
 class Backend(StrEnum):
     """What computes."""
 
+    auto = "auto"
     cpu = "cpu"
     gpu = "gpu"
 
@@ -63,8 +63,6 @@ def run(
     """Run a recipe, or what is still missing of it: from datasets to mix, ledger and report."""
     if sample == 0:
         raise BadUsage("--sample must be above 0 and at most 1, got 0.")
-    if backend is Backend.gpu:
-        raise BackendError("backend gpu: this version computes on CPUs only. Give --backend cpu, or leave it out.")
     where = cluster_overrides(cluster, scheduler_file, scheduler_address)
     computes = [f"cluster.backend={backend}"] if backend else []
     parsed = load_recipe(recipe, [*(overrides or []), *where, *computes])

@@ -88,6 +88,7 @@ def cluster_of(recipe: Recipe, workers: int | None = None) -> local.ClusterOptio
         scheduler_file=section.scheduler_file,
         task_timeout=section.task_timeout,
         wait=section.wait,
+        backend=section.backend,
         slurm=local.SlurmOptions(**dict(section.slurm)),
     )
 

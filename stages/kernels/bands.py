@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import RecipeError
+from stages.kernels.dispatch import by_backend
 from stages.kernels.hashing import U64, mix64_word, read_only
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
+@by_backend
 def band_keys(
     sig: npt.NDArray[np.unsignedinteger[Any]], bands: int, rows: int, first: int = 0, count: int | None = None
 ) -> U64:

@@ -16,6 +16,8 @@ import pyarrow as pa
 from numba.core import types
 from numba.core.extending import intrinsic
 
+from stages.kernels.dispatch import by_backend
+
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -124,6 +126,7 @@ def xxh64(data: U8, offsets: I64, seed: int = 0) -> U64:
     return out
 
 
+@by_backend
 def content_hash(data: U8, offsets: I64) -> tuple[U64, U64]:
     """Return the two content hashes of each document, XXH64 with seeds 0 and 1, both (docs,) uint64."""
     return xxh64(data, offsets, 0), xxh64(data, offsets, 1)

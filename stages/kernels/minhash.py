@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from cluster.errors import RecipeError
 from stages.kernels import sketch, words
+from stages.kernels.dispatch import by_backend
 from stages.kernels.hashing import I64, U8, buffers, check_offsets, mix64_word, read_only
 
 Signatures = npt.NDArray[np.unsignedinteger[Any]]  # (docs, num_permutations) uint32 or uint64
@@ -105,6 +106,7 @@ def zyda2_seeds(num_permutations: int, seed: int = 10) -> U32:
     return np.random.RandomState(seed).randint(0, 1_000_000, num_permutations).astype(np.uint32)
 
 
+@by_backend
 def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_shingles: int = 0) -> Signatures:
     """Return signatures of character shingles.
 
@@ -139,6 +141,7 @@ def signatures_words(data: U8, offsets: I64, params: Parameters, num_words: int 
     return _run(kernel, data, offsets, params, _checked(num_words))
 
 
+@by_backend
 def signatures_by_seeds(data: U8, offsets: I64, seeds: npt.ArrayLike, width: int = 25, max_shingles: int = 0) -> U32:
     """Return signatures whose slot p is the least MurmurHash3_x86_32 of a shingle under seeds[p].
 

@@ -34,4 +34,5 @@ def here() -> Space:
         return HOST
     from stages.kernels import gpu
 
-    return gpu.space()
+    found: Space = gpu.space()
+    return found

@@ -1,0 +1,46 @@
+"""One Dask worker for each GPU of this machine (cluster.kind local-cuda).
+
+Guarantees: each worker sees one GPU; the keywords are those of the pinned Dask-CUDA (see rapids.CALLS). Memory
+pools are set up by the workers themselves when the backend is settled, as on any other cluster.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from cluster.errors import BackendError
+
+if TYPE_CHECKING:
+    from cluster.local import ClusterOptions
+
+
+def cluster_keywords(options: ClusterOptions) -> dict[str, Any]:
+    """Return what LocalCluster, below Dask-CUDA's own class, is given."""
+    return {"host": "127.0.0.1", "dashboard_address": options.dashboard, "silence_logs": logging.ERROR}
+
+
+def start(options: ClusterOptions) -> Any:
+    """Start the workers and return the cluster object. Raises BackendError without Dask-CUDA or a GPU."""
+    try:
+        dask_cuda: Any = importlib.import_module("dask_cuda")
+    except ImportError as error:
+        raise BackendError(
+            f"cluster.kind local-cuda needs dask-cuda, which cannot be imported here ({error}). "
+            "Install winnow[gpu-cu13], or use kind local."
+        ) from None
+    from cluster import backend
+
+    problem = backend.obstacle()  # no probe: a CUDA context here would be inherited by no worker, but cost memory
+    if problem:
+        raise BackendError(
+            f"cluster.kind local-cuda: {problem}. Use kind local and backend cpu, or see `winnow doctor`."
+        )
+    return dask_cuda.LocalCUDACluster(
+        n_workers=options.workers,
+        threads_per_worker=options.threads_per_worker or 1,
+        memory_limit=options.memory_limit or "auto",
+        enable_cudf_spill=True,
+        **cluster_keywords(options),
+    )

@@ -1,0 +1,93 @@
+"""What winnow asks of RAPIDS: the device's memory, and the list of every name and keyword it calls.
+
+Guarantees: `CALLS` is complete for the modules in `CALLERS`; tests/test_rapids_contract.py holds the list to the
+code and to the wheels of the pinned release, so a name that changes is found on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+POOL_SHARE = 0.5  # of the free device memory that the pool starts with; it grows up to MAXIMUM_SHARE
+MAXIMUM_SHARE = 0.9
+PAGE = 256  # RMM wants pool sizes in multiples of it
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function, method or class that winnow calls: where it is defined, and the keywords it is given."""
+
+    path: str  # file inside the distribution
+    name: str  # of the function, or Class.method, as defined in that file
+    keywords: tuple[str, ...] = ()
+    positional: int = 0
+
+    @property
+    def called(self) -> str:
+        """The last name of the call as it stands in winnow's code."""
+        parts = self.name.split(".")
+        return parts[-2] if parts[-1] == "__init__" else parts[-1]
+
+
+CALLERS = ("stages/kernels/gpu.py", "cluster/rapids.py", "cluster/local_cuda.py")
+CALLS = (
+    Call("cudf/core/series.py", "Series.__init__", positional=1),
+    Call("cudf/core/series.py", "Series.from_arrow", positional=1),
+    Call("cudf/core/single_column_frame.py", "SingleColumnFrame.to_arrow"),
+    Call("cudf/core/accessors/string.py", "StringMethods.minhash", ("seed", "a", "b", "width")),
+    Call("cudf/core/accessors/string.py", "StringMethods.minhash64", ("seed", "a", "b", "width")),
+    Call("cudf/core/indexed_frame.py", "IndexedFrame.hash_values", ("method", "seed")),
+    Call("cudf/core/dataframe.py", "DataFrame.__init__", positional=1),
+    Call("cudf/options.py", "set_option", positional=2),
+    Call("cugraph/structure/graph_classes.py", "Graph.__init__", ("directed",)),
+    Call(
+        "cugraph/structure/graph_classes.py",
+        "Graph.from_cudf_edgelist",
+        ("source", "destination", "renumber"),
+        positional=1,
+    ),
+    Call("cugraph/components/connectivity.py", "weakly_connected_components", positional=1),
+    Call(
+        "cuml/cluster/kmeans.pyx",
+        "KMeans.__init__",
+        ("n_clusters", "n_init", "max_iter", "random_state", "output_type"),
+    ),
+    Call("cuml/cluster/kmeans.pyx", "KMeans.fit", positional=1),
+    Call(
+        "rmm/rmm.py",
+        "reinitialize",
+        ("pool_allocator", "managed_memory", "initial_pool_size", "maximum_pool_size"),
+    ),
+    Call("rmm/allocators/cupy.py", "rmm_cupy_allocator", positional=1),
+    Call(
+        "dask_cuda/local_cuda_cluster.py",
+        "LocalCUDACluster.__init__",
+        ("n_workers", "threads_per_worker", "memory_limit", "enable_cudf_spill"),
+    ),
+)
+
+
+def pool_sizes(free: int) -> tuple[int, int]:
+    """Return (first, largest) bytes of the memory pool for a device with so many free bytes.
+
+    >>> pool_sizes(1 << 30)
+    (536870912, 966367488)
+    """
+    return tuple(int(free * share) // PAGE * PAGE for share in (POOL_SHARE, MAXIMUM_SHARE))  # type: ignore[return-value]
+
+
+def prepare_memory() -> None:
+    """Give this process a memory pool on its device, shared by cuDF and CuPy, and let cuDF spill to the host.
+
+    To be called once, before anything lies on the device.
+    """
+    cudf: Any = importlib.import_module("cudf")
+    cupy: Any = importlib.import_module("cupy")
+    rmm: Any = importlib.import_module("rmm")
+    allocator: Any = importlib.import_module("rmm.allocators.cupy")
+    first, largest = pool_sizes(int(cupy.cuda.runtime.memGetInfo()[0]))
+    rmm.reinitialize(pool_allocator=True, managed_memory=False, initial_pool_size=first, maximum_pool_size=largest)
+    cupy.cuda.set_allocator(allocator.rmm_cupy_allocator)
+    cudf.set_option("spill", True)

@@ -1,0 +1,142 @@
+"""What `winnow doctor` shows: backend and why, devices, driver, versions, memory, models, what is missing.
+
+Guarantees: with a recipe, the answers are those of the workers its cluster section starts, not of this process;
+nothing is written but, where workers need one, a temporary folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import backend, local
+from cluster.engine import Engine
+from cluster.errors import BackendError
+from cluster.version import VERSION
+
+OPTIONAL = {  # module -> what it is for, and the extra that brings it
+    "dask_cuda": ("one worker for each GPU (cluster.kind local-cuda)", "gpu-cu13"),
+    "dask_jobqueue": ("Slurm jobs (cluster.kind slurm)", "slurm"),
+    "huggingface_hub": ("models from the hub", "hf"),
+    "onnxruntime": ("embeddings onnx:…", "semantic"),
+    "ray": ("Ray clusters (cluster.kind ray)", "ray"),
+    "s3fs": ("paths s3://…", "s3"),
+    "gcsfs": ("paths gs://…", "gcs"),
+    "sentence_transformers": ("embeddings sentence-transformers:…", "torch"),
+    "sklearn": ("k-means of semantic_dedup on CPUs", "semantic"),
+    "tokenizers": ("mix.tokenizer, embeddings onnx:…", "semantic"),
+    "transformers": ("quality models hf:…", "torch"),
+}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found; `problem` is set where the wanted backend cannot be had."""
+
+    winnow: str
+    backend: str
+    reason: str
+    problem: str
+    cores: int
+    memory: int
+    processes: list[dict[str, Any]]
+    missing: dict[str, dict[str, str]]
+    models: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return dict(self.__dict__)
+
+
+def examine(options: local.ClusterOptions | None = None) -> Diagnosis:
+    """Look at this process, or at the workers of a cluster that is started for it and closed again."""
+    problem, name, reason = "", "", ""
+    wanted = options.backend if options else "auto"
+    processes = [_facts(0)] if options is None else _ask(options)
+    try:
+        found = backend.resolve(wanted, [_probe(facts) for facts in processes])
+        name, reason = found.name, found.reason
+    except BackendError as error:
+        problem = str(error)
+    return Diagnosis(
+        winnow=VERSION,
+        backend=name,
+        reason=reason,
+        problem=problem,
+        cores=local.available_cores(),
+        memory=local.available_memory(),
+        processes=processes,
+        missing=missing(),
+        models=_models(),
+    )
+
+
+def _facts(_: int) -> dict[str, Any]:
+    return backend.facts()
+
+
+def _ask(options: local.ClusterOptions) -> list[dict[str, Any]]:
+    """Return the facts of the workers that answered, each process once."""
+    import dataclasses
+
+    engine: Engine = local.start(dataclasses.replace(options, backend="cpu"))
+    try:
+        answers = engine.map(_facts, range(4 * engine.workers))
+    finally:
+        engine.close()
+    return list({(a["host"], a["pid"]): a for a in answers}.values())
+
+
+def _probe(facts: dict[str, Any]) -> backend.Probe:
+    device = backend.Device(**facts["device"]) if facts["device"] else None
+    return backend.Probe(host=facts["host"], pid=facts["pid"], problem=facts["problem"], device=device)
+
+
+def missing() -> dict[str, dict[str, str]]:
+    """Return the optional modules that are not installed: what each is for, and its extra."""
+    return {
+        name: {"for": purpose, "extra": extra}
+        for name, (purpose, extra) in OPTIONAL.items()
+        if importlib.util.find_spec(name) is None
+    }
+
+
+def _models() -> dict[str, str]:
+    from classifiers.models import list_models
+
+    return {model.name: model.path or "not fetched (winnow models fetch)" for model in list_models()}
+
+
+def render(found: Diagnosis) -> str:
+    """Return the diagnosis as text."""
+    lines = [f"winnow   {found.winnow}"]
+    lines.append(f"backend  {found.backend}: {found.reason}" if found.backend else f"backend  none: {found.problem}")
+    lines.append(f"here     {found.cores} cores, {found.memory / 1e9:.1f} GB free")
+    for facts in found.processes:
+        lines += _process(facts)
+    lines.append("models   " + ("; ".join(f"{name}: {path}" for name, path in found.models.items()) or "none"))
+    if found.missing:
+        lines.append("not installed (only needed for what stands beside it):")
+        lines += [f"  {name}: {what['for']}; extra {what['extra']}" for name, what in found.missing.items()]
+    return "\n".join(lines)
+
+
+def _process(facts: dict[str, Any]) -> Sequence[str]:
+    device = facts["device"]
+    lines = [f"process  {facts['host']}, {facts['pid']}: {facts['problem'] or 'can compute on its GPU'}"]
+    if device:
+        gpu = f"{device['name']}, {device['free'] / 1e9:.1f} of {device['memory'] / 1e9:.1f} GB free"
+        lines.append(f"  device {gpu}, driver CUDA {cuda(device['driver'])}, runtime CUDA {cuda(device['runtime'])}")
+    lines.append("  " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    return lines
+
+
+def cuda(version: int) -> str:
+    """Return a CUDA version as people write it.
+
+    >>> cuda(13010)
+    '13.1'
+    """
+    return f"{version // 1000}.{version % 1000 // 10}"

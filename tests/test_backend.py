@@ -1,0 +1,139 @@
+"""Which backend a run gets, what a worker must have for it, and what `winnow doctor` says."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from cluster import backend, local, rapids
+from cluster.backend import Device, Probe, resolve
+from cluster.errors import BackendError
+from pipelines import doctor
+from pipelines.cli import main
+
+
+def able(pid: int, uuid: str = "", host: str = "n1") -> Probe:
+    device = Device(uuid=uuid or f"gpu-{pid}", name="H100", memory=80 << 30, free=79 << 30, driver=13010, runtime=13000)
+    return Probe(host=host, pid=pid, problem="", device=device)
+
+
+def unable(pid: int) -> Probe:
+    return Probe(host="n2", pid=pid, problem="cudf cannot be imported")
+
+
+def test_auto_takes_the_gpu_where_every_worker_has_its_own() -> None:
+    found = resolve("auto", [able(1), able(2), able(3, "gpu-1", "other host")])
+    assert (found.name, found.reason) == ("gpu", "every worker has a GPU of its own (3 x H100)")
+
+
+def test_auto_takes_the_cpu_with_the_reason() -> None:
+    assert resolve("auto", [unable(1), unable(2)]).name == "cpu"
+    assert "cudf cannot be imported" in resolve("auto", [unable(1)]).reason
+    found = resolve("auto", [able(1, "same"), able(2, "same")])
+    assert (found.name, found.reason) == ("cpu", "2 workers on n1 share one GPU")
+
+
+def test_workers_must_agree() -> None:
+    with pytest.raises(BackendError, match=r"1 of 2 workers have a GPU .*n2, process 2"):
+        resolve("auto", [able(1), unable(2)])
+    with pytest.raises(BackendError, match="1 of 2 workers cannot"):
+        resolve("gpu", [able(1), unable(2)])
+    with pytest.raises(BackendError, match="share one GPU"):
+        resolve("gpu", [able(1, "same"), able(2, "same")])
+
+
+def test_cpu_is_given_without_asking() -> None:
+    assert resolve("cpu", []).name == "cpu"
+
+
+def test_a_gpu_without_its_libraries_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "LIBRARIES", ("a_library_that_is_not_there",))
+    assert backend.probe().problem.startswith("a_library_that_is_not_there cannot be imported (pip install 'winnow[gpu")
+    for kind in ("inline", "threads", "local", "local-cuda"):
+        with pytest.raises(BackendError):
+            local.start(local.ClusterOptions(kind=kind, backend="gpu", workers=1))
+    assert backend.current() == "cpu"
+
+
+class Runtime:
+    """Stands in for cupy.cuda.runtime."""
+
+    @staticmethod
+    def getDeviceProperties(_: int) -> dict[str, Any]:
+        return {"uuid": b"\x01\x02", "name": b"Stand-in"}
+
+    @staticmethod
+    def memGetInfo() -> tuple[int, int]:
+        return 1 << 30, 2 << 30
+
+    driverGetVersion = staticmethod(lambda: 13010)
+    runtimeGetVersion = staticmethod(lambda: 13000)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Modules in the place of RAPIDS that note what they are told."""
+    told: dict[str, Any] = {}
+    made = {name: types.ModuleType(name) for name in ("cupy", "cudf", "rmm", "rmm.allocators.cupy")}
+    cuda = types.SimpleNamespace(
+        is_available=lambda: True, runtime=Runtime, set_allocator=lambda f: told.update(allocator=f)
+    )
+    made["cupy"].cuda = cuda  # type: ignore[attr-defined]
+    made["cudf"].set_option = lambda name, value: told.update({name: value})  # type: ignore[attr-defined]
+    made["rmm"].reinitialize = lambda **more: told.update(more)  # type: ignore[attr-defined]
+    made["rmm.allocators.cupy"].rmm_cupy_allocator = "allocator"  # type: ignore[attr-defined]
+    for name, module in made.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(backend, "missing_libraries", lambda: [])
+    monkeypatch.setattr(backend, "_resolved", "cpu")
+    return told
+
+
+def test_a_worker_on_a_gpu_gets_a_pool_shared_by_cudf_and_cupy_and_spills(stand_in: dict[str, Any]) -> None:
+    assert backend.settle_here("auto").name == "gpu"
+    assert backend.current() == "gpu"
+    assert stand_in == {
+        "pool_allocator": True,
+        "managed_memory": False,
+        "initial_pool_size": 1 << 29,
+        "maximum_pool_size": rapids.pool_sizes(1 << 30)[1],
+        "allocator": "allocator",
+        "spill": True,
+    }
+    backend.settle_here("cpu")
+    assert backend.current() == "cpu"
+
+
+def test_pools_are_multiples_of_what_rmm_wants() -> None:
+    assert [size % 256 for size in rapids.pool_sizes(123_456_789)] == [0, 0]
+
+
+def test_doctor_names_the_device_driver_and_memory(stand_in: dict[str, Any]) -> None:
+    text = doctor.render(doctor.examine())
+    assert "backend  gpu: every worker has a GPU of its own (1 x Stand-in)" in text
+    assert "device Stand-in, 1.1 of 2.1 GB free, driver CUDA 13.1, runtime CUDA 13.0" in text
+
+
+def test_doctor_tells_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(doctor.OPTIONAL, "a_library_that_is_not_there", ("something", "extra-x"))
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["backend"] in ("cpu", "gpu")
+    assert found["reason"]
+    assert found["processes"][0]["versions"]["numpy"]
+    assert found["missing"]["a_library_that_is_not_there"] == {"for": "something", "extra": "extra-x"}
+    assert main(["doctor"]) == 0
+    assert "a_library_that_is_not_there: something; extra extra-x" in capsys.readouterr().out
+
+
+def test_doctor_asks_the_workers_of_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    cluster = ["--set", "cluster.kind=local", "--set", "cluster.workers=1"]
+    assert main(["doctor", "minimal", "--json", *cluster]) == 0
+    found = json.loads(capsys.readouterr().out)
+    import os
+
+    assert [p["pid"] for p in found["processes"]] != [os.getpid()]

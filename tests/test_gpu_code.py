@@ -1,0 +1,187 @@
+"""What a CPU can prove of the GPU's code: array code on a strict device, parts that are halved, stand-ins for cuDF.
+
+The stand-ins answer as cuDF's documentation says; whether cuDF does is for tests/test_gpu.py, on a GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster import backend
+from stages.kernels import array_code, bands, components, gpu, hashing, minhash
+from stages.kernels.dispatch import TWOFOLD
+from stages.kernels.hashing import buffers
+from stages.kernels.space import HOST, Space
+from tests.test_cosine import strict
+
+TEXTS = st.lists(st.text(max_size=40), max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 5), st.integers(1, 4), st.integers(1, 4), st.sampled_from(["uint32", "uint64"]), st.data())
+def test_band_keys_in_array_code_have_the_bits_of_the_kernel(
+    docs: int, count: int, rows: int, kind: str, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    signatures = rng.integers(0, np.iinfo(kind).max, (docs, count * rows + 1), np.dtype(kind), endpoint=True)
+    first = data.draw(st.integers(0, count - 1))
+    expected = TWOFOLD["band_keys"](signatures, count, rows, first, count - first)
+    for space in (HOST, strict()):
+        assert np.array_equal(array_code.band_keys(space, signatures, rows, first, count - first), expected)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("most", [None, 4])
+def test_parts_that_do_not_fit_are_halved_and_keep_their_order(
+    room: int, most: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    largest = []
+
+    def work(start: int, stop: int) -> list[Any]:
+        if stop - start > room:
+            raise MemoryError("std::bad_alloc: out_of_memory")
+        largest.append(stop - start)
+        return list(range(start, stop))
+
+    assert gpu.in_parts(work, 25, most) == list(range(25))
+    assert max(largest) <= min(room, most or 25)
+    assert bool(caplog.records) == (room < (most or 25))
+
+
+def test_one_document_that_does_not_fit_is_an_error() -> None:
+    def work(start: int, stop: int) -> list[Any]:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        gpu.in_parts(work, 3)
+    assert gpu.in_parts(work, 0) == []
+
+
+class Column:
+    """Stands in for a cuDF series: an Arrow array with the methods that winnow calls."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = pa.array(values)
+        self.dtype = None if pa.types.is_large_string(self.values.type) else np.asarray(self.values).dtype
+
+    @classmethod
+    def from_arrow(cls, array: pa.Array) -> Column:
+        assert isinstance(array, pa.LargeStringArray)
+        array.validate(full=True)
+        assert np.frombuffer(array.buffers()[1], np.int64)[0] == 0
+        return cls(array)
+
+    def to_arrow(self) -> pa.Array:
+        return self.values
+
+    @property
+    def str(self) -> Column:
+        return self
+
+    def hash_values(self, method: str, seed: int) -> Column:
+        assert method == "xxhash64"
+        return Column(hashing.xxh64(*buffers(self.values), seed))
+
+    def minhash(self, seed: int, a: Column, b: Column, width: int) -> Column:
+        return self._minhash(seed, a, b, width, 32)
+
+    def minhash64(self, seed: int, a: Column, b: Column, width: int) -> Column:
+        return self._minhash(seed, a, b, width, 64)
+
+    def _minhash(self, seed: int, a: Column, b: Column, width: int, bits: int) -> Column:
+        assert a.dtype == b.dtype == np.dtype(f"uint{bits}")
+        family = minhash.explicit(seed, a.values.to_pylist(), b.values.to_pylist(), bits)
+        found = TWOFOLD["signatures"](*buffers(self.values), family, width)
+        column = Column(pa.array([], pa.list_(pa.uint64())))
+        column.values = pa.array(found.tolist(), pa.list_(pa.uint32() if bits == 32 else pa.uint64()))
+        return column
+
+
+class Graph:
+    """Stands in for cugraph's graph; labels are arbitrary, vertices come in any order."""
+
+    def __init__(self, directed: bool) -> None:
+        assert not directed
+
+    def from_cudf_edgelist(self, edges: Any, source: str, destination: str, renumber: bool) -> None:
+        assert renumber
+        self.edges = edges[source], edges[destination]
+
+
+def connected(graph: Graph) -> dict[str, Column]:
+    u, v = graph.edges
+    vertex = np.unique(np.r_[u, v])[::-1]
+    label = TWOFOLD["components"](u, v, int(max(u.max(), v.max())) + 1)
+    return {"vertex": Column(vertex), "labels": Column((label[vertex] * 7919 + 13) % 104729)}
+
+
+@pytest.fixture
+def on_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let kernels take their GPU path, on stand-ins for cuDF, cuGraph and cuML, and a strict device for arrays."""
+    cudf, cugraph = types.ModuleType("cudf"), types.ModuleType("cugraph")
+    cudf.Series = Column  # type: ignore[attr-defined]
+    cudf.DataFrame = dict  # type: ignore[attr-defined]
+    cugraph.Graph = Graph  # type: ignore[attr-defined]
+    cugraph.weakly_connected_components = connected  # type: ignore[attr-defined]
+    for module in (cudf, cugraph):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    device: Space = strict()
+    monkeypatch.setattr(gpu, "space", lambda: device)
+    monkeypatch.setattr(backend, "_resolved", "gpu")
+
+
+@pytest.mark.usefixtures("on_stand_ins")
+class TestOnStandIns:
+    """The host's kernels, called as stages call them, take the GPU's lines and give the same bits."""
+
+    @settings(deadline=None, max_examples=25)
+    @given(TEXTS, st.integers(0, 3), st.sampled_from([32, 64]), st.sampled_from([0, 5]))
+    def test_signatures(self, texts: list[str], skip: int, bits: int, max_shingles: int) -> None:
+        data, offsets = buffers(pa.array(texts, pa.large_string()).slice(skip))
+        family = minhash.nemo_parameters(4, 1, bits)
+        host: Any = TWOFOLD["signatures"]
+        found = minhash.signatures(data, offsets, family, 3, max_shingles)
+        assert np.array_equal(found, host(data, offsets, family, 3, max_shingles))
+        assert found.dtype == family.dtype
+
+    @settings(deadline=None, max_examples=15)
+    @given(TEXTS)
+    def test_signatures_by_seeds(self, texts: list[str]) -> None:
+        data, offsets = buffers(pa.array(texts, pa.large_string()))
+        seeds = minhash.zyda2_seeds(3)
+        expected = TWOFOLD["signatures_by_seeds"](data, offsets, seeds, 3, 20)
+        assert np.array_equal(minhash.signatures_by_seeds(data, offsets, seeds, 3, 20), expected)
+
+    @settings(deadline=None, max_examples=15)
+    @given(TEXTS)
+    def test_content_hash(self, texts: list[str]) -> None:
+        data, offsets = buffers(pa.array(texts, pa.large_string()))
+        for found, expected in zip(
+            hashing.content_hash(data, offsets), TWOFOLD["content_hash"](data, offsets), strict=True
+        ):
+            assert np.array_equal(found, expected)
+
+    def test_band_keys(self) -> None:
+        signatures = np.random.default_rng(1).integers(0, 2**32, (50, 16), np.uint32)
+        assert np.array_equal(bands.band_keys(signatures, 4, 4), TWOFOLD["band_keys"](signatures, 4, 4))
+        assert bands.band_keys(signatures[:0], 4, 4).shape == (0, 4)
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.integers(1, 20), st.data())
+    def test_components(self, n: int, data: st.DataObject) -> None:
+        edges = data.draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=25))
+        left, right = np.array(edges, np.int64).reshape(-1, 2).T
+        assert np.array_equal(components.components(left, right, n), TWOFOLD["components"](left, right, n))
+
+
+def test_a_kernel_computes_on_the_host_unless_told_otherwise() -> None:
+    assert backend.current() == "cpu"
+    assert len(minhash.signatures(*buffers(pa.array(["text"])), minhash.nemo_parameters(2), 3)) == 1
