@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -100,7 +101,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     relative = {name: os.path.relpath(path, folder) for name, path in inputs.items()}
     data: dict[str, Any] = recipe(relative).to_data()
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**data, "stages": STAGES, "cluster": {}}))
-    return folder, outcome(run(folder / "expected", inputs, kind="inline"))
+    with contextlib.chdir(folder):
+        return folder, outcome(run(folder / "expected", relative, kind="inline"))
 
 
 def test_a_submitted_recipe_has_the_bytes_of_a_run_in_one_process(
