@@ -18,6 +18,7 @@ STAGES: dict[str, str] = {
     "minhash": "stages.minhash:MinHash",
     "near_dedup": "stages.near_dedup:NearDedup",
     "semantic_dedup": "stages.semantic_dedup:SemanticDedup",
+    "line_dedup": "stages.line_dedup:LineDedup",
     "heuristics": "stages.heuristics:Heuristics",
     "quality": "stages.quality:Quality",
     "pii": "stages.pii:Pii",
