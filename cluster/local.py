@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster import backend
 from cluster.engine import Engine, InlineEngine
 from cluster.errors import BackendError, RecipeError
 
@@ -56,6 +57,7 @@ class ClusterOptions:
     scheduler_file: str | None = None
     task_timeout: float | None = TASK_TIMEOUT  # seconds after which a task is taken to hang; None: never
     wait: float = 300.0  # seconds to wait for workers
+    backend: str = "auto"  # auto | cpu | gpu; see backend.py
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
 
 
@@ -111,15 +113,17 @@ def start(options: ClusterOptions, run_dir: str | None = None) -> Engine:
         The cluster cannot be reached, has no workers, or its workers differ from this process.
     """
     if options.kind == "inline":
+        backend.settle_here(options.backend)
         return InlineEngine()
     if options.kind == "threads":
         from cluster.threads import ThreadsEngine
 
+        backend.settle_here(options.backend)
         return ThreadsEngine(options.workers or available_cores())
+    if options.kind == "local-cuda" or (options.kind == "local" and options.backend == "gpu"):
+        return _local_cuda(options)
     if options.kind == "local":
         return _local(options)
-    if options.kind == "local-cuda":
-        return _local_cuda(options)
     if options.kind == "scheduler":
         from cluster import scheduler
 
@@ -157,24 +161,12 @@ def _local(options: ClusterOptions) -> Engine:
 
 
 def _local_cuda(options: ClusterOptions) -> Engine:
-    try:
-        from dask_cuda import LocalCUDACluster
-    except ImportError as error:
-        raise BackendError(
-            f"cluster.kind local-cuda needs dask-cuda, which cannot be imported here ({error}). "
-            "Install winnow[gpu-cu13], or use kind local."
-        ) from None
     import dask
 
+    from cluster import local_cuda
+
     with dask.config.set(QUIET):
-        cluster: Any = LocalCUDACluster(
-            n_workers=options.workers,
-            threads_per_worker=options.threads_per_worker or 1,
-            memory_limit=options.memory_limit or "auto",
-            host="127.0.0.1",
-            dashboard_address=options.dashboard,
-            silence_logs=logging.ERROR,
-        )
+        cluster = local_cuda.start(options)
     return own(cluster, options, "on this machine's GPUs")
 
 
@@ -191,5 +183,10 @@ def own(cluster: Any, options: ClusterOptions, where: str) -> Engine:
         client.close()
         cluster.close()
 
+    try:
+        backend.settle(client, options.backend)
+    except BackendError:
+        close()
+        raise
     patience = Patience(task=options.task_timeout, workers=options.wait)
     return DaskEngine(client, close, where=where, patience=patience)
