@@ -23,6 +23,8 @@ from stages.base import DATA_FORMAT
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from stages.base import Stage
+
 SHOWN = 20  # documents explained in full when several match, and members listed of a group
 EXCERPT = 1000
 
@@ -269,9 +271,11 @@ def _from_facts(
     facts: dict[str, Any] = {}
     values: dict[str, tuple[float | None, float | None]] = {}
     for index, stage in enumerate(job.stages):
-        if not stage.applies_to(row["dataset"]) or not isinstance(stage, ShardStage):
+        if not stage.applies_to(row["dataset"]) or not _tells(stage):
             continue
-        table = job.facts(stage).read(view.bundle, view.reading)
+        table = (
+            job.facts(stage).read(view.bundle, view.reading) if isinstance(stage, ShardStage) else view.exchanged(index)
+        )
         mine = np.flatnonzero(table.column("row").to_numpy() == at)
         if len(mine):
             found = table.slice(int(mine[0]), 1).to_pylist()[0]
@@ -281,6 +285,15 @@ def _from_facts(
         if place < len(judged) and judged[place] == at:
             values[stage.name] = _number(decisions.value[place]), _number(decisions.threshold[place])
     return facts, values
+
+
+def _tells(stage: Stage) -> bool:
+    """Tell whether a stage keeps something about single documents that the ledger does not have."""
+    from stages.base import ExchangeStage, ShardStage
+    from stages.dedup import DedupStage
+
+    kept = isinstance(stage, ExchangeStage) and stage.keeps_verdicts and not isinstance(stage, DedupStage)
+    return isinstance(stage, ShardStage) or kept
 
 
 def _short(value: Any) -> Any:

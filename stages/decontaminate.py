@@ -1,0 +1,207 @@
+"""Keep benchmarks out of the mix: documents that share n-grams of words with benchmark items.
+
+Guarantees: an n-gram counts as evidence unless it is common: in more than `max_items` benchmark items, or in more
+than `common_share` of the input's documents (and in more than 20). What is dropped does not depend on files, order,
+partitioning or workers. Memory: the benchmarks' n-grams, one batch of text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.engine import Engine
+from stages import frequency
+from stages.base import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
+from stages.benchmarks import load, split_spec, stamp
+from stages.edits import Edits, from_spans, none
+from stages.line_dedup import list_column
+from stages.pii import around
+
+if TYPE_CHECKING:
+    from stages.run import Run, View
+
+I64 = npt.NDArray[np.int64]
+RARE = 20  # documents; an n-gram in no more of them is never called common
+MATCH = pa.struct(
+    [
+        ("hash", pa.uint64()),
+        ("benchmark", pa.string()),
+        ("item", pa.string()),  # number of the item in its file
+        ("of", pa.int32()),  # n-grams that the item has
+        *((name, pa.int32()) for name in ("start", "stop", "left", "right")),
+    ]
+)
+SPAN = pa.struct([(name, pa.int32()) for name in ("start", "stop", "left", "right")])
+VERDICTS = pa.schema(
+    [
+        ("row", pa.uint32()),
+        ("benchmark", pa.string()),  # of the item with most n-grams in the document
+        ("item", pa.string()),
+        ("ngrams", pa.int32()),  # different n-grams of any item
+        ("share", pa.float64()),  # of that item's n-grams
+        ("spans", pa.list_(SPAN)),
+    ]
+)
+_BEFORE, _AFTER = re.compile(rb"[\"'(\[{<*_]*$"), re.compile(rb"[!-/:-@\[-`{-~]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkMatches(ShardStage):
+    """Reads text / Writes the n-grams of benchmark items that stand in it / Drops nothing."""
+
+    benchmarks: tuple[str, ...] = param((), "files of items", fact=True)
+    ngram: int = param(13, "words", fact=True)
+    short_ngram: int = param(8, "words", fact=True)
+    max_items: int = param(50, "items", fact=True)
+
+    use: ClassVar[str] = "benchmark_matches"
+    hidden: ClassVar[bool] = True
+    schema: ClassVar[pa.Schema] = pa.schema([("matches", pa.list_(MATCH))])
+
+    def model_digest(self) -> str:
+        stamps = [stamp(split_spec(spec)[1]) for spec in self.benchmarks]
+        return hashlib.blake2b("|".join(stamps).encode(), digest_size=8).hexdigest()
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        from stages.kernels.ngrams import search
+
+        texts = whole(documents.column("text"))
+        known = load(self.benchmarks, self.ngram, self.short_ngram, self.max_items)
+        found = search(texts, known.keys, known.lengths, known.bits)
+        bounds = _widened(texts, found)
+        item = known.item[found[:, 1]]
+        columns = [
+            pa.array(known.keys[found[:, 1]]),
+            pa.array([known.benchmarks[i] for i in item], pa.string()),
+            pa.array([known.numbers[i] for i in item], pa.string()),
+            pa.array(known.counts[item].astype(np.int32)),
+            *(pa.array(bounds[:, i]) for i in range(4)),
+        ]
+        values = pa.StructArray.from_arrays(columns, fields=list(MATCH))
+        return pa.table([list_column(len(texts), found[:, 0], values)], schema=self.schema)
+
+
+def _widened(texts: pa.Array, found: I64) -> npt.NDArray[np.int32]:
+    """Return start, stop, left, right of each match: with the punctuation at its ends, then with white space."""
+    bounds = np.empty((len(found), 4), np.int32)
+    row, text = -1, b""
+    for n, (at, start, stop) in enumerate(found[:, [0, 2, 3]].tolist()):
+        if at != row:
+            row, text = at, texts[at].as_buffer().to_pybytes()
+        before = _BEFORE.search(text[max(0, start - 8) : start])
+        after = _AFTER.match(text[stop : stop + 8])
+        start -= len(before[0]) if before else 0
+        stop += len(after[0]) if after else 0
+        bounds[n] = (start, stop, *around(text, start, stop))
+    return bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decontaminate(ExchangeStage):
+    """Drop documents that hold n-grams of benchmark items, or cut those out.
+
+    Reads: text, benchmark files. Writes: the item that a document shares most n-grams with, how many, where. Drops:
+    `contaminated`, with the number of different n-grams found as the value (`action: drop`). Words are compared without
+    case, accents and punctuation; a field of fewer than `ngram` words, and at least `short_ngram`, counts as one
+    n-gram.
+    """
+
+    use: ClassVar[str] = "decontaminate"
+    summary: ClassVar[str] = "drop or cut what benchmarks' items share n-grams with"
+
+    benchmarks: tuple[str, ...] = param(
+        (), "files of items, [NAME=]PATH[#FIELD,FIELD]; JSONL, Parquet or CSV", fact=True, metavar="SPEC"
+    )
+    ngram: int = param(13, "words of an n-gram", fact=True, ge=1)
+    short_ngram: int = param(8, "fields of fewer words are not looked for", fact=True, ge=1)
+    max_items: int = param(50, "ignore n-grams that stand in more benchmark items than this", fact=True, ge=1)
+    common_share: float = param(0.001, "ignore n-grams that stand in a larger share of the documents", ge=0, le=1)
+    min_ngrams: int = param(1, "different n-grams that make a document contaminated", ge=1)
+    min_share: float = param(0.0, "and the share of one item's n-grams that they must make up", ge=0, le=1)
+    action: str = param("drop", "drop the document, or cut the spans", choices=("drop", "cut"))
+
+    def validate(self) -> None:
+        if not self.benchmarks:
+            raise self.error("benchmarks", [], "at least one file", "For instance gsm8k=gsm8k/test.jsonl#question.")
+        if self.short_ngram > self.ngram:
+            raise self.error("short_ngram", self.short_ngram, f"at most ngram ({self.ngram})")
+
+    def companions(self) -> tuple[Stage, ...]:
+        matches = BenchmarkMatches(
+            name=f"{self.name}.matches",
+            datasets=self.datasets,
+            benchmarks=self.benchmarks,
+            ngram=self.ngram,
+            short_ngram=self.short_ngram,
+            max_items=self.max_items,
+        )
+        return (matches,)
+
+    def model_digest(self) -> str:
+        stamps = [stamp(split_spec(spec)[1]) for spec in self.benchmarks]
+        return hashlib.blake2b("|".join(stamps).encode(), digest_size=8).hexdigest()
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        documents = sum(run.manifest.rows(d.name) for d in run.datasets if self.applies_to(d.name))
+        over = max(RARE, int(documents * self.common_share))
+        lists = partial(frequency.fact_lists, f"{self.name}.matches", "matches")
+        frequency.resolve(engine, run, index, lists, over, partial(_evidence, lists))
+
+    def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
+        if self.action == "cut":
+            return np.empty(0, np.int64), Decisions.keep_all(0)
+        table = view.exchanged(index)
+        reason = np.where(self._contaminated(table), 0, -1).astype(np.int16)
+        count = array(table, "ngrams").astype(np.float64)
+        rows = array(table, "row").astype(np.int64)
+        return rows, Decisions(reason, ("contaminated",), count, np.full(len(rows), float(self.min_ngrams)))
+
+    def _contaminated(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        enough = array(table, "ngrams") >= self.min_ngrams
+        found: npt.NDArray[np.bool_] = enough & (array(table, "share") >= self.min_share)
+        return found
+
+    def edits_of(self, view: View, index: int, rows: I64) -> Edits:
+        if self.action == "drop":
+            return none()
+        table = view.exchanged(index)
+        table = table.filter(pa.array(self._contaminated(table)))
+        return from_spans(table.column("spans")).numbered(array(table, "row").astype(np.int64)).among(rows)
+
+
+def _evidence(lists: frequency.Lists, view: View, index: int, common: frequency.U64) -> pa.Table:
+    """Return the rows that hold n-grams which are not common, and the item each shares most with."""
+    rows, matches = lists(view, index)
+    place, hashes = frequency.hashes_of(matches)
+    kept = np.flatnonzero(~frequency.is_in(hashes, common))
+    flat = pc.list_flatten(matches).take(pa.array(kept))
+    touched, first = np.unique(place[kept], return_index=True)
+    found = []
+    for at, values in zip(touched.tolist(), np.split(np.arange(len(kept)), first[1:]), strict=False):
+        found.append({"row": int(rows[at]), **_summary(flat.take(pa.array(values)).to_pylist())})
+    return pa.Table.from_pylist(found, schema=VERDICTS)
+
+
+def _summary(matches: list[dict[str, object]]) -> dict[str, object]:
+    """Return one row's columns: best item (most n-grams, then first by name and number), counts, spans."""
+    items: dict[tuple[object, object, object], set[object]] = {}
+    for match in matches:
+        items.setdefault((match["benchmark"], match["item"], match["of"]), set()).add(match["hash"])
+    benchmark, item, of = min(items, key=lambda i: (-len(items[i]), str(i[0]), str(i[1])))
+    spans = [{name: match[name] for name in ("start", "stop", "left", "right")} for match in matches]
+    return {
+        "benchmark": benchmark,
+        "item": item,
+        "ngrams": len(set().union(*items.values())),
+        "share": len(items[benchmark, item, of]) / max(1, int(str(of))),
+        "spans": spans,
+    }
