@@ -49,9 +49,8 @@ class Exchange:
         done: Callable[[Any], None] | None = None,
     ) -> list[str | None]:
         """Return the path of every destination's output (None where `receive` returned None)."""
+        self.scatter(engine, sources, emit, done)
         have = storage.names(self.folder)
-        todo = [(i, source) for i, source in enumerate(sources) if self._map_name(i) not in have]
-        engine.map(partial(_write, self, emit), todo, done=done)
         wanted = [d for d in range(self.destinations) if f"done-{d}" not in have]
         engine.map(partial(_read, self, receive, len(sources)), wanted, done=done)
         present = storage.names(self.folder)
@@ -59,6 +58,27 @@ class Exchange:
             storage.join(self.folder, _out_name(d)) if _out_name(d) in present else None
             for d in range(self.destinations)
         ]
+
+    def scatter(
+        self,
+        engine: Engine,
+        sources: Sequence[S],
+        emit: Emit[S],
+        done: Callable[[Any], None] | None = None,
+    ) -> None:
+        """Do the first half only: write the file of every source."""
+        have = storage.names(self.folder)
+        todo = [(i, source) for i, source in enumerate(sources) if self._map_name(i) not in have]
+        engine.map(partial(_write, self, emit), todo, done=done)
+
+    def gather(self, sources: int, destination: int) -> pa.Table:
+        """Return the rows of one destination out of the files of so many sources, in source order."""
+        batches: list[pa.RecordBatch] = []
+        for index in range(sources):
+            reader = open_arrow(storage.join(self.folder, self._map_name(index)))
+            mine = range(destination, reader.num_record_batches, self.destinations)
+            batches.extend(reader.get_batch(i) for i in mine)
+        return pa.Table.from_batches(batches, schema=self.schema)
 
     def _map_name(self, index: int) -> str:
         return f"map-{index}.arrow"
@@ -106,11 +126,7 @@ def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDA
 
 
 def _read(hop: Exchange, receive: Receive, sources: int, destination: int) -> None:
-    batches: list[pa.RecordBatch] = []
-    for index in range(sources):
-        reader = open_arrow(storage.join(hop.folder, hop._map_name(index)))
-        batches.extend(reader.get_batch(i) for i in range(destination, reader.num_record_batches, hop.destinations))
-    result = receive(destination, pa.Table.from_batches(batches, schema=hop.schema))
+    result = receive(destination, hop.gather(sources, destination))
     if result is not None:
         write_arrow(storage.join(hop.folder, _out_name(destination)), result)
     storage.write_bytes(storage.join(hop.folder, f"done-{destination}"), b"")

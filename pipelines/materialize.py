@@ -35,6 +35,7 @@ from stages.reading import conform, passthrough_schema
 from stages.run import Run, View
 
 I64 = npt.NDArray[np.int64]
+SLICE_BYTES = 32 << 20  # of text that a global shuffle sorts at once
 COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
 OWN = [
     ("text", pa.large_string()),
@@ -113,7 +114,7 @@ def materialize(engine: Engine, job: Job, text_bytes: Sequence[int], exchange_ro
     todo = parts(job.run, job.output, text_bytes)
     if job.output.shuffle == "global":
         for dataset in {part.dataset: None for part in todo}:
-            _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], exchange_root)
+            _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], text_bytes, exchange_root)
     else:
         engine.map(partial(_write_part, job), todo)
     return _collect(job)
@@ -380,22 +381,21 @@ def _repeat(job: Job, table: pa.Table, keys: pa.Table, number: Any, h1: Any) -> 
     return table.take(pa.array(which)), pa.table(columns, schema=KEYS)
 
 
-def _write_shuffled(engine: Engine, job: Job, todo: list[Part], exchange_root: str) -> None:
+def _write_shuffled(engine: Engine, job: Job, todo: list[Part], text_bytes: Sequence[int], exchange_root: str) -> None:
     """Write one dataset in an order that depends on content alone, through the exchange."""
     dataset = todo[0].dataset
     schema = schema_of(job, dataset)
+    positions = [position for part in todo for position in part.positions]
+    slices = max(1, round(sum(text_bytes[p] for p in positions) / len(todo) / SLICE_BYTES))
     hop = Exchange(
         folder=storage.join(exchange_root, dataset),
-        destinations=len(todo),
+        destinations=len(todo) * slices,
         schema=pa.schema([*KEYS, *[f.with_name(f"mix_{f.name}") for f in schema]]),
     )
-    positions = [position for part in todo for position in part.positions]
-    hop.run(
-        engine,
-        positions,
-        partial(_emit_shuffled, job, schema, hop.schema),
-        partial(_sorted, job, dataset, schema),
-    )
+    numbers = [part.number for part in todo if not storage.exists(_record(job, dataset, part.number))]
+    if numbers:
+        hop.scatter(engine, positions, partial(_emit_shuffled, job, schema, hop.schema))
+        engine.map(partial(_write_sorted, job, hop, len(positions), (dataset, schema, slices)), numbers)
 
 
 def _emit_shuffled(job: Job, schema: pa.Schema, wide: pa.Schema, position: int) -> Iterable[pa.Table]:
@@ -403,14 +403,17 @@ def _emit_shuffled(job: Job, schema: pa.Schema, wide: pa.Schema, position: int) 
         yield pa.table([*keys.columns, *table.columns], schema=wide)
 
 
-def _sorted(job: Job, dataset: str, schema: pa.Schema, number: int, table: pa.Table) -> None:
-    """Write one destination's documents by key, a few thousand at a time out of the mapped files."""
-    order = np.lexsort([array(table, "first"), array(table, "doc"), array(table, "key")])
-    keys = table.select(KEYS.names)
-    texts = table.select(table.schema.names[len(KEYS) :]).rename_columns(schema.names)
+def _write_sorted(
+    job: Job, hop: Exchange, sources: int, how: tuple[str, pa.Schema, int], number: int
+) -> dict[str, int]:
+    """Write one part: its slices of the key range in turn, each sorted by key."""
+    dataset, schema, slices = how
     main, held = (_writer(job, dataset, kind, number, schema) for kind in ("part", "holdout"))
     with main, held:
-        for start in range(0, len(order), 4096):
-            chosen = pa.array(order[start : start + 4096])
-            _write_rows(main, held, texts.take(chosen), keys.take(chosen))
-    _finish(job, dataset, number, main.files + held.files)
+        for piece in range(number * slices, (number + 1) * slices):
+            table = hop.gather(sources, piece).combine_chunks()
+            order = np.lexsort([array(table, "first"), array(table, "doc"), array(table, "key")])
+            table = table.take(pa.array(order))
+            texts = table.select(table.schema.names[len(KEYS) :]).rename_columns(schema.names)
+            _write_rows(main, held, texts, table.select(KEYS.names))
+    return _finish(job, dataset, number, main.files + held.files)
