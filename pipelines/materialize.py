@@ -2,15 +2,14 @@
 
 Guarantees: every text is checked against the content hash its verdict rests on, then rewritten as the stages
 say (`stages.edits`); what was written is not written again after an interruption; the same recipe and inputs
-give the same bytes. Memory: one bundle of
-text with `shuffle: shard`, one batch otherwise; `global` sorts through the exchange.
+give the same bytes. Memory: one bundle of text with `shuffle: shard`, one batch otherwise; `global` goes through
+the exchange and sorts 32 MB at a time.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,89 +22,21 @@ from cluster.engine import Engine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange
 from pipelines.mix_files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
+from pipelines.mix_job import OWN, Job, Output, Part, mix_digest, parts
 from stages.annotate import read_rows
-from stages.base import array, digest, whole
+from stages.base import array, whole
 from stages.edits import apply
 from stages.kernels.hashing import buffers, content_hash, mix64
 from stages.language_id import LanguageId
 from stages.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
-from stages.mixing import SHUFFLE_SALT, Mix, is_held_out
+from stages.mixing import SHUFFLE_SALT, is_held_out
 from stages.quality import Quality
 from stages.reading import conform, passthrough_schema
 from stages.run import Run, View
 
 I64 = npt.NDArray[np.int64]
+__all__ = ["Job", "Output", "Part", "documents", "materialize", "mix_digest", "parts", "schema_of"]
 SLICE_BYTES = 32 << 20  # of text that a global shuffle sorts at once
-COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
-OWN = [
-    ("text", pa.large_string()),
-    ("id", pa.large_string()),
-    ("doc_id", pa.int64()),
-    ("source", pa.string()),
-    ("url", pa.large_string()),
-    ("language", pa.string()),
-    ("language_score", pa.float32()),
-    ("quality_score", pa.float64()),
-    ("num_tokens", pa.int64()),
-    ("copies", pa.int32()),
-    ("group_size", pa.int32()),
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """How the mix is written. columns: input columns passed through besides text, id and url."""
-
-    columns: tuple[str, ...] = ()
-    shard_bytes: int = 512_000_000
-    shuffle: str = "shard"  # none | shard (inside each bundle) | global (over the dataset)
-    format: str = "parquet"  # or jsonl.zst
-    repeat: bool = False
-    everything: bool = False  # every input column under its own name (winnow dedup)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that a task needs to write its part of the mix."""
-
-    run: Run
-    mix: Mix
-    output: Output
-    epochs: Mapping[str, float]
-    root: str  # of the mix
-    records: str  # folder of finished tasks' file lists
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What one task writes: consecutive bundles of one dataset."""
-
-    dataset: str
-    number: int
-    positions: tuple[int, ...]
-
-
-def parts(run: Run, output: Output, text_bytes: Sequence[int]) -> list[Part]:
-    """Cut each dataset's bundles into tasks whose output is about `shard_bytes`."""
-    found: list[Part] = []
-    for dataset in run.datasets:
-        if dataset.role == "reference":
-            continue
-        group: list[int] = []
-        size = 0.0
-        number = 0
-        for position, bundle in enumerate(run.manifest.bundles):
-            if bundle.dataset != dataset.name or not text_bytes[position]:
-                continue
-            weight = text_bytes[position] * COMPRESSED_SHARE
-            if group and size + weight > output.shard_bytes:
-                found.append(Part(dataset=dataset.name, number=number, positions=tuple(group)))
-                group, size, number = [], 0.0, number + 1
-            group.append(position)
-            size += weight
-        if group:
-            found.append(Part(dataset=dataset.name, number=number, positions=tuple(group)))
-    return found
 
 
 def materialize(engine: Engine, job: Job, text_bytes: Sequence[int], exchange_root: str) -> dict[str, list[MixFile]]:
@@ -118,13 +49,6 @@ def materialize(engine: Engine, job: Job, text_bytes: Sequence[int], exchange_ro
     else:
         engine.map(partial(_write_part, job), todo)
     return _collect(job)
-
-
-def mix_digest(run: Run, mix: Mix, output: Output) -> str:
-    """Digest of everything that the bytes of the mix depend on."""
-    from stages.lineage import lineage_digest
-
-    return digest(lineage_digest(run), mix, output, sorted(run.extra_columns))
 
 
 def _start_over_if_other(job: Job) -> None:

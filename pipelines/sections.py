@@ -96,7 +96,7 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
         if name in names[:place]:
             raise ValueError(f"must name every column once; {name} is there twice")
         if f"input_{name}" in names:
-            from pipelines.materialize import OWN
+            from pipelines.mix_job import OWN
 
             if name in {own for own, _ in OWN} - {"text", "id", "url"}:
                 raise ValueError(f"must not name both {name} (written as input_{name}) and input_{name}")

@@ -1,0 +1,92 @@
+"""What it takes to write a mix: how it shall look, and which bundles make up which file.
+
+Guarantees: parts follow from the manifest and the survivors alone, never from the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stages.base import digest
+from stages.lineage import lineage_digest
+from stages.mixing import Mix
+from stages.run import Run
+
+COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
+OWN = [
+    ("text", pa.large_string()),
+    ("id", pa.large_string()),
+    ("doc_id", pa.int64()),
+    ("source", pa.string()),
+    ("url", pa.large_string()),
+    ("language", pa.string()),
+    ("language_score", pa.float32()),
+    ("quality_score", pa.float64()),
+    ("num_tokens", pa.int64()),
+    ("copies", pa.int32()),
+    ("group_size", pa.int32()),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How the mix is written. columns: input columns passed through besides text, id and url."""
+
+    columns: tuple[str, ...] = ()
+    shard_bytes: int = 512_000_000
+    shuffle: str = "shard"  # none | shard (inside each bundle) | global (over the dataset)
+    format: str = "parquet"  # or jsonl.zst
+    repeat: bool = False
+    everything: bool = False  # every input column under its own name (winnow dedup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a task needs to write its part of the mix."""
+
+    run: Run
+    mix: Mix
+    output: Output
+    epochs: Mapping[str, float]
+    root: str  # of the mix
+    records: str  # folder of finished tasks' file lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one task writes: consecutive bundles of one dataset."""
+
+    dataset: str
+    number: int
+    positions: tuple[int, ...]
+
+
+def parts(run: Run, output: Output, text_bytes: Sequence[int]) -> list[Part]:
+    """Cut each dataset's bundles into tasks whose output is about `shard_bytes`."""
+    found: list[Part] = []
+    for dataset in run.datasets:
+        if dataset.role == "reference":
+            continue
+        group: list[int] = []
+        size = 0.0
+        number = 0
+        for position, bundle in enumerate(run.manifest.bundles):
+            if bundle.dataset != dataset.name or not text_bytes[position]:
+                continue
+            weight = text_bytes[position] * COMPRESSED_SHARE
+            if group and size + weight > output.shard_bytes:
+                found.append(Part(dataset=dataset.name, number=number, positions=tuple(group)))
+                group, size, number = [], 0.0, number + 1
+            group.append(position)
+            size += weight
+        if group:
+            found.append(Part(dataset=dataset.name, number=number, positions=tuple(group)))
+    return found
+
+
+def mix_digest(run: Run, mix: Mix, output: Output) -> str:
+    """Digest of everything that the bytes of the mix depend on."""
+    return digest(lineage_digest(run), mix, output, sorted(run.extra_columns))
