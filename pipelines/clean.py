@@ -6,7 +6,8 @@ Guarantees: the facts and decisions of the locked recipe, the ledger, the mix an
 from __future__ import annotations
 
 from cluster import storage
-from pipelines.runner import mix_address, mix_of, output_of, reopen
+from pipelines.opening import mix_address, mix_of, only_one, output_of, reopen
+from pipelines.recipe import Recipe
 from stages.base import ExchangeStage, ShardStage
 from stages.lineage import lineage_digest
 from stages.run import Run
@@ -18,17 +19,27 @@ def clean(run_dir: str, dry_run: bool = False) -> list[str]:
     """Remove stale sidecars, exchange files and unfinished files; return their paths.
 
     dry_run : remove nothing, only say what would go.
+
+    Raises RecipeError where a run is going on in the folder: what is unfinished is in use.
     """
     recipe, run = reopen(run_dir)
+    if dry_run:
+        return _unused(recipe, run)
+    with only_one(run.root):
+        stale = _unused(recipe, run)
+        for path in stale:
+            storage.remove(path)
+    return stale
+
+
+def _unused(recipe: Recipe, run: Run) -> list[str]:
+    """Return what the run does not need."""
     live = _live(run)
     live.add(storage.join(run.root, "decisions", "mix", mix_address(run, mix_of(recipe), output_of(recipe))))
     stale = [*_stale(run, live), *_stale_staged(run), *_temporary(run.root)]
     exchange = storage.join(run.root, "exchange")
     if storage.exists(exchange):
         stale.append(exchange)
-    if not dry_run:
-        for path in stale:
-            storage.remove(path)
     return stale
 
 

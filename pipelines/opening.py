@@ -158,8 +158,14 @@ def only_one(root: str) -> Iterator[None]:
     import os
 
     path = storage.local_path(root)
-    os.makedirs(path, exist_ok=True)
-    with open(os.path.join(path, ".lock"), "w") as file:
+    try:
+        os.makedirs(path, exist_ok=True)
+        held = open(os.path.join(path, ".lock"), "w")  # noqa: SIM115
+    except OSError as error:
+        raise RecipeError(
+            f"run folder {root!r} cannot be written ({error.strerror}). Give another --run-dir."
+        ) from error
+    with held as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

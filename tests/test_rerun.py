@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import RecipeError, ShardError
-from pipelines import runner
+from pipelines import opening, runner
+from pipelines.clean import clean
 from stages import freeze, manifest
 from tests import corpora
 from tests.test_run import mix, read_ledger, recipe_of, run
@@ -139,3 +140,22 @@ def test_files_of_the_mix_have_about_the_size_asked_for(tmp_path: Path, shuffle:
     assert len(list(tmp_path.glob("one/mix/a/*.parquet"))) == 1
     assert len(list(tmp_path.glob("many/mix/a/*.parquet"))) > 2
     assert max(pq.read_table(f).nbytes for f in tmp_path.glob("many/mix/a/*.parquet")) < 20_000
+
+
+@pytest.mark.parametrize("root", ["", "in/a/part-000.parquet"])
+def test_a_run_folder_that_cannot_be_is_refused(tmp_path: Path, root: str) -> None:
+    paths = write(tmp_path / "in", 30)
+    with pytest.raises(RecipeError, match=r"run folder '.*' cannot be written .*another --run-dir"):
+        runner.run(recipe_of(paths), root and str(tmp_path / root), with_report=False)
+
+
+def test_nothing_is_cleaned_under_a_running_winnow(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", 31)
+    run(tmp_path / "run", paths)
+    root = str(tmp_path / "run")
+    with opening.only_one(root):
+        assert clean(root, dry_run=True) == [f"{root}/exchange"]
+        with pytest.raises(RecipeError, match="in use by another winnow"):
+            clean(root)
+    assert clean(root) == [f"{root}/exchange"]
+    assert clean(root) == []
