@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -37,8 +38,9 @@ class WorkingFolder(WorkerPlugin):
         self._before: str | None = None
 
     def setup(self, worker: Any) -> None:
-        if os.path.isdir(self._folder):
+        with contextlib.suppress(OSError):  # the folder the worker was started in may have been removed
             self._before = os.getcwd()
+        if os.path.isdir(self._folder):
             os.chdir(self._folder)
 
     def teardown(self, worker: Any) -> None:

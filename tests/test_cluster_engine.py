@@ -12,6 +12,7 @@ import pytest
 
 from cluster import attempt, dask_engine, local
 from cluster.errors import BackendError, ShardError
+from cluster.plugins import WorkingFolder
 from tests import cluster_tasks as work
 from tests.dask_processes import DaskProcesses, kill
 
@@ -134,6 +135,17 @@ def test_workers_start_in_the_clients_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert set(start(shared).map(work.where, tasks(marks, 4))) == {os.getcwd()}
+
+
+def test_a_worker_whose_folder_is_gone_follows_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    plugin = WorkingFolder(str(tmp_path))
+    plugin.setup(None)
+    assert os.getcwd() == str(tmp_path)
+    plugin.teardown(None)
 
 
 def test_a_worker_with_other_code_refuses_to_compute(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
