@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from stages.base import Stage
+    from stages.run import View
 
 SHOWN = 20  # documents explained in full when several match, and members listed of a group
 EXCERPT = 1000
@@ -262,7 +263,7 @@ def _from_facts(
     run: RunFolder, row: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, tuple[float | None, float | None]]]:
     """Return facts per stage, and (value, threshold) of every stage that judged the document."""
-    from stages.base import ShardStage
+    from stages.dedup import DedupStage
     from stages.run import View
 
     job = run.job
@@ -271,13 +272,11 @@ def _from_facts(
     facts: dict[str, Any] = {}
     values: dict[str, tuple[float | None, float | None]] = {}
     for index, stage in enumerate(job.stages):
-        if not stage.applies_to(row["dataset"]) or not _tells(stage):
+        if not stage.applies_to(row["dataset"]) or isinstance(stage, DedupStage):
             continue
-        table = (
-            job.facts(stage).read(view.bundle, view.reading) if isinstance(stage, ShardStage) else view.exchanged(index)
-        )
-        mine = np.flatnonzero(table.column("row").to_numpy() == at)
-        if len(mine):
+        table = _kept(view, stage, index)
+        mine = np.flatnonzero(table.column("row").to_numpy() == at) if table is not None else np.empty(0, np.int64)
+        if table is not None and len(mine):
             found = table.slice(int(mine[0]), 1).to_pylist()[0]
             facts[stage.name] = {name: _short(value) for name, value in found.items() if name != "row"}
         judged, decisions = view.decided(index)
@@ -287,13 +286,13 @@ def _from_facts(
     return facts, values
 
 
-def _tells(stage: Stage) -> bool:
-    """Tell whether a stage keeps something about single documents that the ledger does not have."""
+def _kept(view: View, stage: Stage, index: int) -> pa.Table | None:
+    """Return what a stage keeps about single documents, None if nothing."""
     from stages.base import ExchangeStage, ShardStage
-    from stages.dedup import DedupStage
 
-    kept = isinstance(stage, ExchangeStage) and stage.keeps_verdicts and not isinstance(stage, DedupStage)
-    return isinstance(stage, ShardStage) or kept
+    if isinstance(stage, ShardStage):
+        return view.run.facts(stage).read(view.bundle, view.reading)
+    return view.exchanged(index) if isinstance(stage, ExchangeStage) and stage.keeps_verdicts else None
 
 
 def _short(value: Any) -> Any:

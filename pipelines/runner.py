@@ -182,7 +182,7 @@ def _run(
     with engine.stage("annotate", documents=frozen.rows(), bytes=total):
         engine.map(partial(annotate, work), range(len(frozen.bundles)))
     for index, stage in enumerate(work.stages):
-        if isinstance(stage, ExchangeStage) and stage.keeps_verdicts:
+        if isinstance(stage, ExchangeStage) and not stage.hidden:
             with engine.stage(stage.name):
                 stage.resolve(engine, job, index)
                 if isinstance(stage, DedupStage):

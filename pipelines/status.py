@@ -20,7 +20,7 @@ def status(run_dir: str) -> dict[str, Any]:
     bundles = run.manifest.bundles
     stages = []
     for index, stage in enumerate(run.stages):
-        if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
+        if isinstance(stage, ExchangeStage) and stage.hidden:
             continue
         mine = [b for b in bundles if stage.applies_to(b.dataset)]
         if isinstance(stage, ExchangeStage):

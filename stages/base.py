@@ -170,7 +170,7 @@ class ExchangeStage(Stage):
     """A stage whose verdicts need more than a document's own facts: equal keys are brought together across shards."""
 
     drop_reason: ClassVar[str] = ""
-    keeps_verdicts: ClassVar[bool] = True  # one decisions sidecar per bundle, a row per document concerned
+    keeps_verdicts: ClassVar[bool] = True  # in a decisions sidecar per bundle, a row per document concerned
 
     @property
     def threshold(self) -> float:

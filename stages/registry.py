@@ -21,6 +21,7 @@ STAGES: dict[str, str] = {
     "line_dedup": "stages.line_dedup:LineDedup",
     "heuristics": "stages.heuristics:Heuristics",
     "quality": "stages.quality:Quality",
+    "score_cut": "stages.score_cut:ScoreCut",
     "decontaminate": "stages.decontaminate:Decontaminate",
     "pii": "stages.pii:Pii",
     "url_rules": "stages.url_rules:UrlRules",

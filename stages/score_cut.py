@@ -1,0 +1,215 @@
+"""Keep the best part of a population by a score that another stage measured: a quantile, or GPT-3's Pareto draw.
+
+Guarantees: the population is the documents that live before this stage, so thresholds are frozen there and do not
+depend on partitioning; the draw depends on the content's hash and the seed alone; reads no text. Memory: the scores of
+one bundle, the distinct values of the population's open part.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster import storage
+from cluster.engine import Engine
+from cluster.errors import RecipeError
+from stages.base import Decisions, ExchangeStage, ShardStage, array, param
+from stages.dedup import complete, mark_complete
+from stages.read import unit_interval
+
+if TYPE_CHECKING:
+    from stages.run import Run, View
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+F64 = npt.NDArray[np.float64]
+PER = ("dataset", "language", "all")
+REASONS = ("no_score", "below_quantile", "not_drawn")
+_DIGIT_BITS = 16  # a pass settles so many bits of every threshold
+PARETO_SALT = 0x9A3E70
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCut(ExchangeStage):
+    """Keep the documents above a quantile of a score, or draw them so that better ones come more often.
+
+    Reads: the score of stage `of`. Writes: nothing (one threshold per dataset or language). Drops: `below_quantile`
+    (the score is below the population's `min_quantile`: the smallest score that at least this share of it does not
+    exceed), `not_drawn` (Brown et al. 2020, appendix A: kept if a Lomax draw exceeds 1 - score), `no_score`.
+    """
+
+    use: ClassVar[str] = "score_cut"
+    summary: ClassVar[str] = "keep the best share by a stage's score, or draw by GPT-3's Pareto rule"
+    keeps_verdicts: ClassVar[bool] = False
+
+    of: str = param("quality", "stage before this one whose score counts")
+    column: str = param("quality_score", "its fact that is the score")
+    min_quantile: float | None = param(None, "drop documents below this quantile of the population", ge=0, le=1)
+    per: str = param("dataset", "what has a quantile of its own; language is that of stage language_id", choices=PER)
+    pareto_alpha: float | None = param(None, "shape of the Pareto draw (GPT-3: 9); scores in [0, 1]")
+    seed: int = param(0, "seed of the draw")
+
+    def validate(self) -> None:
+        if (self.min_quantile is None) == (self.pareto_alpha is None):
+            raise self.error("min_quantile", self.min_quantile, "given, or pareto_alpha, and not both")
+        if self.pareto_alpha is not None and not self.pareto_alpha > 0:
+            raise self.error("pareto_alpha", self.pareto_alpha, "above 0")
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        """Find every group's threshold: 16 bits of it per pass over the scores, most significant first."""
+        _source(run, index)
+        if complete(run, index):
+            return
+        found: dict[str, int] = {}
+        if self.min_quantile is not None:
+            found = _order_statistics(engine, run, index, self.min_quantile)
+        data = {group: from_ordered(np.array([bits], np.uint64))[0].item() for group, bits in found.items()}
+        storage.write_bytes(_path(run, index), json.dumps(data, sort_keys=True).encode())
+        mark_complete(run, index)
+
+    def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
+        rows, score = scores(view, index)
+        reason = np.full(len(rows), -1, np.int16)
+        if self.pareto_alpha is not None:
+            value = score
+            h1 = array(view.read, "h1").astype(np.uint64)[rows]
+            threshold = 1 - pareto_draw(h1, self.seed, self.pareto_alpha)
+            reason[~(score > threshold)] = 2
+        else:
+            value = score
+            limits = json.loads(storage.read_bytes(_path(view.run, index)))
+            names, place = groups(view, index, rows)
+            threshold = np.array([limits.get(name, math.nan) for name in names], np.float64)[place]
+            reason[score < threshold] = 1
+        reason[np.isnan(score)] = 0
+        return rows, Decisions(reason, REASONS, value, threshold)
+
+
+def pareto_draw(h1: U64, seed: int, alpha: float) -> F64:
+    """Return Lomax draws of shape alpha, as `numpy.random.pareto` has them, one per content hash."""
+    uniform = unit_interval(h1, seed ^ PARETO_SALT)
+    found: F64 = np.power(1 - uniform, -1 / alpha) - 1
+    return found
+
+
+def _path(run: Run, index: int) -> str:
+    return storage.join(run.decisions(index).folder, "thresholds.json")
+
+
+def _source(run: Run, index: int) -> int:
+    """Return the place of the stage whose score counts. Raises RecipeError if there is none before this one."""
+    stage = run.stages[index]
+    assert isinstance(stage, ScoreCut)
+    for place, other in enumerate(run.stages[:index]):
+        if other.name == stage.of and isinstance(other, ShardStage):
+            if stage.column not in other.schema.names:
+                names = ", ".join(other.schema.names)
+                raise stage.error("column", stage.column, f"a fact of stage {stage.of}, one of {names}")
+            return place
+    names = ", ".join(s.name for s in run.stages[1:index] if isinstance(s, ShardStage)) or "none"
+    raise stage.error("of", stage.of, f"a stage before this one that judges single documents ({names})")
+
+
+def scores(view: View, index: int) -> tuple[I64, F64]:
+    """Return the living rows of a bundle and their scores, NaN where there is none."""
+    rows = np.flatnonzero(view.live(index))
+    source, stage = _source(view.run, index), view.run.stages[index]
+    assert isinstance(stage, ScoreCut)
+    if not view.run.stages[source].applies_to(view.bundle.dataset):
+        raise RecipeError(
+            f"stage {stage.name} cuts dataset {view.bundle.dataset} by the score of {stage.of}, which does not apply "
+            "to it. Limit `datasets` of one to those of the other."
+        )
+    column = view.facts(source, rows, [stage.column]).column(stage.column)
+    return rows, np.asarray(column.cast("float64").to_numpy(), np.float64)
+
+
+def groups(view: View, index: int, rows: I64) -> tuple[list[str], I64]:
+    """Return the names of the groups in a bundle, and the place in them of every row's group."""
+    stage = view.run.stages[index]
+    assert isinstance(stage, ScoreCut)
+    if stage.per != "language":
+        return [view.bundle.dataset if stage.per == "dataset" else ""], np.zeros(len(rows), np.int64)
+    for place in range(index - 1, -1, -1):
+        other = view.run.stages[place]
+        if other.use == "language_id" and other.applies_to(view.bundle.dataset):
+            names = view.facts(place, rows, ["language"]).column("language").to_pylist()
+            distinct = sorted({name or "" for name in names})
+            at = {name: i for i, name in enumerate(distinct)}
+            return distinct, np.array([at[name or ""] for name in names], np.int64)
+    raise stage.error("per", "language", "used after a stage language_id of the same datasets")
+
+
+def to_ordered(values: F64) -> U64:
+    """Return integers in the order of the numbers (IEEE 754: flip the sign bit, or all bits of negative ones)."""
+    bits = (values + 0.0).view(np.uint64)  # + 0.0 makes -0.0 equal to 0.0
+    negative = bits >> np.uint64(63) == 1
+    return np.where(negative, ~bits, bits | np.uint64(1 << 63))
+
+
+def from_ordered(bits: U64) -> F64:
+    """Return the numbers of `to_ordered`."""
+    positive = bits >> np.uint64(63) == 1
+    return np.where(positive, bits ^ np.uint64(1 << 63), ~bits).view(np.float64)
+
+
+Counts = dict[str, dict[int, int]]
+
+
+def _order_statistics(engine: Engine, run: Run, index: int, share: float) -> dict[str, int]:
+    """Return each group's order statistic as ordered bits; four passes over the scores, exact."""
+    found: dict[str, int] = {}
+    below: dict[str, int] = {}
+    wanted: dict[str, int] = {}
+    positions = range(len(run.manifest.bundles))
+    for shift in range(64 - _DIGIT_BITS, -1, -_DIGIT_BITS):
+        total = _added(engine.map(partial(_count, run, index, shift, dict(found)), positions))
+        for group, digits in total.items():
+            if group not in wanted:
+                wanted[group] = max(1, math.ceil(share * sum(digits.values())))
+                below[group] = found[group] = 0
+            for digit in sorted(digits):
+                if below[group] + digits[digit] >= wanted[group]:
+                    found[group] = found[group] << _DIGIT_BITS | digit
+                    break
+                below[group] += digits[digit]
+    return found
+
+
+def _count(run: Run, index: int, shift: int, known: dict[str, int], position: int) -> Counts:
+    """Return how many scores of each group have each next digit, among those that agree with what is known."""
+    from stages.run import View
+
+    view = View(run, run.manifest.bundles[position])
+    if not run.stages[index].applies_to(view.bundle.dataset):
+        return {}
+    rows, score = scores(view, index)
+    names, place = groups(view, index, rows)
+    valid = ~np.isnan(score)
+    bits, place = to_ordered(score[valid]), place[valid]
+    found: Counts = {}
+    for at, name in enumerate(names):
+        mine = bits[place == at]
+        if shift + _DIGIT_BITS < 64:
+            mine = mine[mine >> np.uint64(shift + _DIGIT_BITS) == np.uint64(known.get(name, 0))]
+        digits, counts = np.unique(mine >> np.uint64(shift) & np.uint64(0xFFFF), return_counts=True)
+        if len(digits):
+            found[name] = dict(zip(digits.tolist(), counts.tolist(), strict=True))
+    return found
+
+
+def _added(parts: Iterable[Counts]) -> Counts:
+    total: Counts = {}
+    for part in parts:
+        for group, digits in part.items():
+            mine = total.setdefault(group, {})
+            for digit, count in digits.items():
+                mine[digit] = mine.get(digit, 0) + count
+    return total
