@@ -119,7 +119,7 @@ class Graph:
 def connected(graph: Graph) -> dict[str, Column]:
     u, v = graph.edges
     vertex = np.unique(np.r_[u, v])[::-1]
-    label = TWOFOLD["components"](u, v, int(max(u.max(), v.max())) + 1)
+    label = components.components(u, v, int(max(u.max(), v.max())) + 1)
     return {"vertex": Column(vertex), "labels": Column((label[vertex] * 7919 + 13) % 104729)}
 
 
@@ -176,10 +176,15 @@ class TestOnStandIns:
 
     @settings(deadline=None, max_examples=40)
     @given(st.integers(1, 20), st.data())
-    def test_components(self, n: int, data: st.DataObject) -> None:
-        edges = data.draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=25))
-        left, right = np.array(edges, np.int64).reshape(-1, 2).T
-        assert np.array_equal(components.components(left, right, n), TWOFOLD["components"](left, right, n))
+    def test_join(self, n: int, data: st.DataObject) -> None:
+        label = np.arange(n, dtype=np.int64)
+        expected = label.copy()
+        for _ in range(3):
+            edges = data.draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=12))
+            left, right = np.array(edges, np.int64).reshape(-1, 2).T
+            components.join(label, left, right)
+            TWOFOLD["join"](expected, left, right)
+            assert np.array_equal(label, expected)
 
 
 def test_a_kernel_computes_on_the_host_unless_told_otherwise() -> None:

@@ -14,7 +14,6 @@ from stages.kernels.dispatch import by_backend
 from stages.kernels.hashing import I64, read_only
 
 
-@by_backend
 def components(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> I64:
     """Label each of n documents with the smallest index of its component.
 
@@ -46,6 +45,7 @@ def components(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> I64:
     return label
 
 
+@by_backend
 def join(label: I64, left: I64, right: I64) -> None:
     """Join more edges into the labels of `components`, in place: edges may come in several portions."""
     _unite(left, right, label)

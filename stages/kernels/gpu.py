@@ -143,26 +143,21 @@ def band_keys(
     return np.concatenate([np.empty((0, many), np.uint64), *parts])
 
 
-def components(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> I64:
-    """Label each of n documents with the smallest index of its component, as `components.components` does."""
-    u, v = np.asarray(left, np.int64), np.asarray(right, np.int64)
-    TWOFOLD["components"](u[:0], v[:0], n)
-    label = np.arange(n, dtype=np.int64)
-    if len(u) != len(v) or (len(u) and not (min(u.min(), v.min()) >= 0 and max(u.max(), v.max()) < n)):
-        raise ValueError(f"edges must come in pairs and join indices in [0, {n}).")
-    if not len(u):
-        return label
+def join(label: I64, left: I64, right: I64) -> None:
+    """Join edges into labels in place, as `components.join` does: the labels count as edges too."""
+    if not len(left):
+        return
     cudf: Any = importlib.import_module("cudf")
     cugraph: Any = importlib.import_module("cugraph")
+    joined = np.flatnonzero(label != np.arange(len(label)))
+    edges = cudf.DataFrame({"left": np.r_[joined, left], "right": np.r_[label[joined], right]})
     graph = cugraph.Graph(directed=False)
-    edges = cudf.DataFrame({"left": u, "right": v})
     graph.from_cudf_edgelist(edges, source="left", destination="right", renumber=True)
     found = cugraph.weakly_connected_components(graph)
     vertex, group = (np.asarray(found[name].to_arrow().to_numpy(zero_copy_only=False)) for name in ("vertex", "labels"))
     order = np.argsort(vertex)
     _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)
     label[vertex[order]] = vertex[order][first][inverse]
-    return label
 
 
 def kmeans(sample: F32, clusters: int, seed: int) -> F32:
