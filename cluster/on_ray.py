@@ -27,11 +27,13 @@ Node = Mapping[str, Any]
 def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     """Start scheduler and workers on the Ray cluster of this job and return the engine on them."""
     ray = _ray()
+    here = os.getcwd()
     if not ray.is_initialized():
         ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level=logging.WARNING)
     placed = Placement(options)
     try:
         client = placed.client()
+        os.chdir(here)  # nodes that share a machine unpack the upload again, under this process
     except BaseException:
         placed.close()
         raise

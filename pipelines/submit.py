@@ -33,12 +33,14 @@ def client(address: str | None) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ImportError:
         raise BackendError("`winnow submit` needs Ray on this machine: pip install 'winnow[ray]'.") from None
-    logging.getLogger("ray").setLevel(logging.WARNING)  # uploads are told at INFO
     where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if not where:
         raise BackendError("give --address http://HEAD:8265 (the dashboard of the Ray cluster), or set RAY_ADDRESS.")
     try:
-        return JobSubmissionClient(where)
+        jobs = JobSubmissionClient(where)
+        for name in [n for n in logging.root.manager.loggerDict if n.startswith("ray.")]:
+            logging.getLogger(name).setLevel(logging.WARNING)  # every upload is told at INFO
+        return jobs
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BackendError(f"no Ray dashboard answers at {where}: {_short(error)}") from None
 

@@ -115,34 +115,6 @@ def test_a_submitted_recipe_has_the_bytes_of_a_run_in_one_process(
     wait_for(lambda: not cluster.actors())
 
 
-def test_killed_actors_and_lost_nodes_change_nothing(cluster: RayCluster, work: tuple[Path, dict[str, str]]) -> None:
-    folder, expected = work
-    stop = threading.Event()
-    killed = 0
-
-    def murder() -> None:
-        nonlocal killed
-        while not stop.wait(0.5):
-            for actor in cluster.actors()[:1] if (folder / "killed" / "manifest.parquet").exists() else []:
-                actor.kill()
-                killed += 1
-                if killed == 1:
-                    cluster.tell("remove")
-                if killed == 2:
-                    cluster.tell("add")
-                    return
-
-    thread = threading.Thread(target=murder)
-    thread.start()
-    try:
-        cluster.winnow("recipe.yaml", "--run-dir", "killed", cwd=folder)
-    finally:
-        stop.set()
-        thread.join()
-    assert killed
-    assert outcome(folder / "killed") == expected
-
-
 def test_a_job_is_asked_for_stopped_and_goes_on(cluster: RayCluster, work: tuple[Path, dict[str, str]]) -> None:
     folder, expected = work
     job = cluster.winnow("recipe.yaml", "--run-dir", "stopped", "--no-wait", cwd=folder).stdout.strip()
@@ -172,3 +144,32 @@ def test_rayignore_and_relative_paths_of_an_uploaded_folder(
     arguments = ["--run-dir", str(tmp_path / "run"), "--working-dir", str(folder)]
     cluster.winnow(str(folder / "recipe.yaml"), *arguments, cwd=tmp_path)
     assert outcome(tmp_path / "run") == expected
+
+
+# Last: nodes on one machine share the folder of uploads, so a node that goes takes those of the others along.
+def test_killed_actors_and_lost_nodes_change_nothing(cluster: RayCluster, work: tuple[Path, dict[str, str]]) -> None:
+    folder, expected = work
+    stop = threading.Event()
+    killed = 0
+
+    def murder() -> None:
+        nonlocal killed
+        while not stop.wait(0.5):
+            for actor in cluster.actors()[:1] if (folder / "killed" / "manifest.parquet").exists() else []:
+                actor.kill()
+                killed += 1
+                if killed == 1:
+                    cluster.tell("remove")
+                if killed == 2:
+                    cluster.tell("add")
+                    return
+
+    thread = threading.Thread(target=murder)
+    thread.start()
+    try:
+        cluster.winnow("recipe.yaml", "--run-dir", "killed", cwd=folder)
+    finally:
+        stop.set()
+        thread.join()
+    assert killed
+    assert outcome(folder / "killed") == expected
