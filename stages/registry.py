@@ -20,6 +20,8 @@ STAGES: dict[str, str] = {
     "semantic_dedup": "stages.semantic_dedup:SemanticDedup",
     "line_dedup": "stages.line_dedup:LineDedup",
     "heuristics": "stages.heuristics:Heuristics",
+    "line_rules": "stages.line_rules:LineRules",
+    "document_filter": "stages.document_filter:DocumentFilter",
     "quality": "stages.quality:Quality",
     "score_cut": "stages.score_cut:ScoreCut",
     "decontaminate": "stages.decontaminate:Decontaminate",

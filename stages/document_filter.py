@@ -1,0 +1,110 @@
+"""Filters written for NeMo Curator (`DocumentFilter`), or any class with their two methods, by import path.
+
+Guarantees: each document is scored once per class, arguments and source file; another winnow stage sees the same text.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, cast
+
+import numpy as np
+import pyarrow as pa
+
+from cluster.errors import RecipeError
+from stages.base import Decisions, ShardStage, array, param
+
+
+class Filter(Protocol):
+    """What a filter must offer: NeMo Curator's `DocumentFilter` does."""
+
+    def score_document(self, text: str) -> Any:
+        """Return the score of a text."""
+
+    def keep_document(self, scores: Any) -> bool:
+        """Tell whether a document with this score stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentFilter(ShardStage):
+    """Apply a filter class by import path.
+
+    Reads: text. Writes: score (null where it is no number), keep. Drops: `filtered`, with the score as the value.
+    """
+
+    use: ClassVar[str] = "document_filter"
+    summary: ClassVar[str] = "Apply a filter class of NeMo Curator or your own"
+    schema: ClassVar[pa.Schema] = pa.schema([("score", pa.float64()), ("keep", pa.bool_())])
+
+    filter: str = param("", "MODULE:CLASS, for instance nemo_curator.stages.text.filters:WordCountFilter", fact=True)
+    arguments: tuple[str, ...] = param((), "arguments of the class, NAME=VALUE with VALUE in JSON or text", fact=True)
+
+    def validate(self) -> None:
+        if not all(self.filter.partition(":")):
+            raise self.error("filter", self.filter, "MODULE:CLASS")
+        for text in self.arguments:
+            if not text.partition("=")[1] or not text.partition("=")[0].isidentifier():
+                raise self.error("arguments", text, "NAME=VALUE")
+
+    def model_digest(self) -> str:
+        found = _class(self.filter)
+        try:
+            source = inspect.getsource(inspect.getmodule(found) or found)
+        except (OSError, TypeError):
+            source = self.filter
+        return hashlib.blake2b(source.encode(), digest_size=8).hexdigest()
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        judge = _instance(self.filter, self.arguments)
+        scores = [judge.score_document(text) for text in documents.column("text").to_pylist()]
+        kept = [bool(judge.keep_document(score)) for score in scores]
+        return pa.table([pa.array(map(_number, scores), pa.float64()), pa.array(kept, pa.bool_())], schema=self.schema)
+
+    def decide(self, facts: pa.Table) -> Decisions:
+        reason = np.where(array(facts, "keep").astype(np.bool_), -1, 0).astype(np.int16)
+        score = facts.column("score").to_numpy().astype(np.float64)
+        return Decisions(reason, ("filtered",), score, np.full(len(score), np.nan))
+
+
+def _number(score: Any) -> float | None:
+    return float(score) if isinstance(score, int | float | np.number | np.bool_) else None
+
+
+def _class(path: str) -> type:
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        remedy = "pip install 'winnow[nemo]'." if module.startswith("nemo_curator") else "Put it on PYTHONPATH."
+        raise RecipeError(f"the filter {path} cannot be imported ({error}). {remedy}") from None
+    except AttributeError:
+        raise RecipeError(f"module {module} has no class {name}. Give MODULE:CLASS.") from None
+    lacking = [method for method in ("score_document", "keep_document") if not hasattr(found, method)]
+    if lacking:
+        raise RecipeError(
+            f"{path} has no method {lacking[0]}; a filter has score_document(text) and keep_document(score)."
+        )
+    return cast("type", found)
+
+
+@functools.lru_cache(maxsize=16)
+def _instance(path: str, arguments: tuple[str, ...]) -> Filter:
+    values = {name: _value(text) for name, _, text in (argument.partition("=") for argument in arguments)}
+    try:
+        return cast(Filter, _class(path)(**values))
+    except TypeError as error:
+        raise RecipeError(
+            f"the filter {path} does not take {', '.join(arguments) or 'no arguments'} ({error})."
+        ) from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,130 @@
+"""Rules about lines equal plain Python's; what breaks them is cut."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.errors import RecipeError
+from stages import edits
+from stages.line_rules import PRESETS, RULES, LineRules, measure
+
+POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+COUNTER = re.compile(
+    r"[^\w_]*[\d.,]+\s*[km]?\s+(likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|"
+    r"downloads?|views?|followers?)[^\w_]*",
+    re.IGNORECASE,
+)
+
+
+def broken(line: str) -> set[str]:
+    """Return the rules that one line breaks."""
+    bare, words = line.strip(), line.split()
+    letters = [c for c in line if c.isalpha()]
+    few = len(words) <= 10
+    low = line.lower()
+    signs = {
+        "end_mark": not bare.endswith((".", "!", "?", '"')) or bare.endswith("..."),
+        "few_words": len(words) < 5,
+        "javascript": "javascript" in low,
+        "policy": any(word in low for word in POLICY),
+        "uppercase": 2 * sum(c.isupper() for c in letters) > len(letters),
+        "numeric": not letters and any(c.isdecimal() for c in line),
+        "counter": few and COUNTER.fullmatch(bare) is not None,
+        "one_word": len(words) == 1,
+        "navigation": few
+        and bool(
+            re.match(r"\W*sign[ -]?in\b", bare, re.IGNORECASE)
+            or re.search(r"read more\W*$", low)
+            or re.search(r"\bitems? in (your )?(cart|basket)\b", low)
+        ),
+    }
+    return {name for name, sign in signs.items() if sign}
+
+
+PIECES = [
+    *(
+        "\n",
+        "\n\n",
+        " \t\n",
+        "HOME PAGE",
+        "A line of prose with words.",
+        "3 likes",
+        "1.2k Views!",
+        "Sign-in here",
+        "12,5",
+    ),
+    *(
+        "Read more \u00bb",
+        "2 items in cart",
+        "wait...",
+        "JavaScript",
+        'say "yes"',
+        "Privacy Policy",
+        " ",
+        "\u041f\u0420\u0418 x",
+    ),
+    *("\u00c9T\u00c9", "\u4e2d\u6587", "?", "!", "7", "one"),
+]
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), min_size=1, max_size=5))
+def test_every_rule_equals_the_plain_one_on_every_line(texts: list[str]) -> None:
+    place, start, stop, words, bits = measure(pa.array(["skipped\nline", *texts], pa.large_string()).slice(1))
+    got = []
+    for d, a, b, count, code in zip(place, start, stop, words, bits, strict=True):
+        names = {name for bit, name in enumerate(RULES) if int(code) >> bit & 1}
+        got.append((int(d), int(a), int(b), int(count), names))
+    want = []
+    for d, text in enumerate(texts):
+        lines = [(m.start(), m[0]) for m in re.finditer(r"[^\n]*\n|[^\n]+", text) if m[0].strip()]
+        ends = [at for at, _ in lines[1:]] + [len(text)] * bool(lines)
+        for n, ((at, line), end) in enumerate(zip(lines, ends, strict=True)):
+            first = 0 if n == 0 else len(text[:at].encode())
+            want.append((d, first, len(text[:end].encode()), len(line.split()), broken(line)))
+    assert got == want
+
+
+PAGE = """HOME PAGE
+This is a line of prose with an end.
+
+3 likes
+Please enable javascript to see this page.
+This one has no end mark at all
+He said "this is the end of it"
+"""
+
+
+def rewritten(stage: LineRules, texts: list[str]) -> list[str]:
+    column = pa.array(texts, pa.large_string())
+    facts = stage.annotate(pa.table({"text": column}))
+    assert facts.schema == stage.schema
+    return list(edits.apply(column, edits.merge([stage.edits(facts)])).to_pylist())
+
+
+def test_the_rules_in_force_are_cut() -> None:
+    lines = PAGE.splitlines(keepends=True)
+    assert rewritten(LineRules(), [PAGE, ""]) == [lines[1] + lines[2] + lines[6], ""]
+    assert rewritten(LineRules(rules=("refinedweb",)), [PAGE]) == ["".join(lines[1:3] + lines[4:])]
+    assert rewritten(LineRules(rules=("javascript",)), [PAGE]) == [PAGE.replace(lines[4], "")]
+
+
+def test_a_document_that_loses_too_many_words_is_dropped() -> None:
+    stage = LineRules(rules=("refinedweb",), max_removed=0.05)
+    texts = [PAGE, "This is prose, and nothing else stands here."]
+    verdict = stage.decide(stage.annotate(pa.table({"text": pa.array(texts, pa.large_string())})))
+    assert verdict.reason.tolist() == [0, -1]
+    assert verdict.value[0] == pytest.approx(4 / len(PAGE.split()))
+    assert np.isclose(verdict.threshold, 0.05).all()
+
+
+def test_rules_change_no_fact_and_wrong_ones_are_refused() -> None:
+    assert LineRules().fact_digest() == LineRules(rules=("refinedweb", "policy"), max_removed=0.1).fact_digest()
+    assert set(PRESETS["c4"]) | set(PRESETS["refinedweb"]) == set(RULES)
+    with pytest.raises(RecipeError, match="rules must be one of"):
+        LineRules(rules=("c5",))
