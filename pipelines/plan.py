@@ -167,7 +167,9 @@ def _sample(
     total = max(1, sum(p.size.documents for p in pilot))
     rows = {p.input.dataset.name: max(LEAST, documents * p.size.documents // total) for p in pilot}
     drawn = _draw(recipe, inputs, rows, os.path.join(folder, "sample"))
-    measured = run_sample(recipe, [d.dataset for d in drawn], os.path.join(folder, "run"))
+    datasets = [d.dataset for d in drawn]
+    run_sample(recipe, datasets, os.path.join(folder, "unmeasured"), with_report=False)  # kernels are compiled here
+    measured = run_sample(recipe, datasets, os.path.join(folder, "run"))
     return _sized(inputs, drawn, measured), measured
 
 
@@ -251,7 +253,7 @@ def _whole(measured: Measured, sampled: Sequence[Sampled], bundles: Sequence[Bun
     return Whole(
         documents=documents,
         text_bytes=text,
-        file_bytes={s.input.dataset.name: s.size.bytes for s in sampled},
+        hashed_bytes={s.input.dataset.name: 0 if frozen else s.size.hashed for s in sampled},
         compressed_bytes=0 if frozen else sum(f.bytes for s in sampled for f in s.input.files if f.staged),
         files=0 if frozen else sum(s.size.shards for s in sampled),
         bundles=bundles,

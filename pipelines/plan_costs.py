@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster import local
+from pipelines import plan_near
 from pipelines.plan_growth import Flow, total
 from pipelines.plan_sample import Measured
 from pipelines.recipe import Recipe
@@ -21,13 +22,15 @@ from stages.dedup import DedupStage, destinations_for
 from stages.near_buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
 from stages.near_dedup import NearDedup, minhash_stage
 from stages.reading import BATCH_BYTES
-from stages.run import Run
 from stages.shard import Bundle
 
 COMMAND_SECONDS = 1.0  # interpreter and imports of `winnow run`
 CLUSTER_SECONDS = {"inline": 0.0, "local": 3.0}  # until the first task can start, and to close
 REMOTE_SECONDS = 60.0  # of any other kind; a queue may take longer
+USUAL_BANDS = 16  # to tell how many tasks bring band keys together
 TASK_SECONDS = 0.004  # scheduling one task
+HASHED_PER_SECOND = 500e6  # bytes that are fingerprinted
+GATHER = 3.0  # times slower than the sample's: sorting documents out of files that no cache holds (2026-11)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,7 @@ class Whole:
 
     documents: Mapping[str, int]
     text_bytes: Mapping[str, int]
-    file_bytes: Mapping[str, int]
+    hashed_bytes: Mapping[str, int]  # of the files that are fingerprinted
     compressed_bytes: int  # of files that are staged
     files: int
     bundles: Sequence[Bundle]
@@ -185,17 +188,45 @@ def freeze_seconds(rates: Rates, whole: Whole, where: Machine) -> float:
     byte = max(0.0, sample - each * many) / max(1, size - little)
     compressed = whole.compressed_bytes > 0
     work = each * whole.files + byte * (whole.compressed_bytes if compressed else 0)
+    work += sum(whole.hashed_bytes.values()) / HASHED_PER_SECOND
     return work / min(where.slots, max(1.0, whole.files))
 
 
 def step_seconds(rates: Rates, whole: Whole, where: Machine, step: str, documents: float) -> float:
     """Return the seconds of a step whose work grows with `documents` (as many as the sample's rows stand for)."""
     seconds = 0.0
+    index = next((i for i, s in enumerate(rates.sample.run.stages) if s.name == step), -1)
+    near = isinstance(rates.sample.run.stages[index], NearDedup) and index >= 0
     for rate in rates.of(step):
         tasks = _tasks(rate.what, whole, step)
-        work = tasks * (rate.each + TASK_SECONDS) + rate.document * documents
+        work = tasks * (rate.each + TASK_SECONDS)
+        if not (near and rate.what in plan_near.OF_CANDIDATES):
+            work += rate.document * documents * _slower(rate.what, rates.sample.rows, documents)
         seconds += work / max(1.0, min(where.slots, tasks))
+    if near:
+        candidates = candidates_of(rates, whole, step)
+        seconds += plan_near.seconds(rates.sample, index, candidates, _reading(rates, whole)) / where.slots
     return seconds
+
+
+def candidates_of(rates: Rates, whole: Whole, step: str) -> float:
+    """Return how many documents share a bucket in a near_dedup of the whole."""
+    live = total(whole.flow.before[step])
+    return plan_near.in_all(rates.sample, step, whole.flow.duplicates[step], live)
+
+
+def _reading(rates: Rates, whole: Whole) -> float:
+    """Return the seconds that one core needs to read the whole text."""
+    return sum(rates.annotate("read", name) * size for name, size in whole.text_bytes.items())
+
+
+def _slower(what: str, sample: int, documents: float) -> float:
+    """Return how much more a document costs in the whole: sorts grow with the logarithm, gathers leave the caches."""
+    if what.endswith("._sorted"):
+        return GATHER if documents > 10 * sample else 1.0
+    if what.endswith("._receive_keys"):
+        return max(1.0, math.log(max(2.0, documents)) / math.log(max(2, sample)))
+    return 1.0
 
 
 def report_seconds(rates: Rates, whole: Whole) -> float:
@@ -212,11 +243,10 @@ def _tasks(what: str, whole: Whole, step: str) -> int:
     live = round(total(whole.flow.before.get(step, {}))) or whole.rows
     if what.startswith(("stages.exact_dedup._resolve", "stages.dedup._route")):
         return destinations_for(live)
-    if name in ("_receive_keys", "_emit_members"):
-        return max(1, -(-live * 16 // RECORDS_PER_DESTINATION))
-    candidates = ("_receive_members", "_receive_documents", "_attempt", "_receive_texts", "_keep_pairs", "_emit_wanted")
-    if name in candidates:
-        return min(MAX_DESTINATIONS, max(1, live // DOCUMENTS_PER_DESTINATION))
+    if name == "_receive_keys":
+        return 1 if live * USUAL_BANDS < 100_000 else max(4, -(-live * USUAL_BANDS // RECORDS_PER_DESTINATION))
+    if what in plan_near.OF_CANDIDATES and name not in ("_emit_documents", "_emit_texts", "_receive_wanted"):
+        return min(MAX_DESTINATIONS, max(4, live // DOCUMENTS_PER_DESTINATION))
     if name == "_sorted":
         return len(whole.documents)
     return len(whole.bundles)
@@ -229,7 +259,7 @@ def bytes_written(rates: Rates, whole: Whole, mixed_bytes: float) -> dict[str, f
     """Return bytes on disk per step: facts of shard stages, exchange and decisions of dedup, ledger, mix."""
     run, growth = rates.sample.run, whole.rows
     found = {"staged": _staged(rates, whole)}
-    for stage in run.stages:
+    for index, stage in enumerate(run.stages):
         share = 1.0
         if isinstance(stage, ShardStage):
             missing = whole.missing.get(stage.name, ())
@@ -239,6 +269,11 @@ def bytes_written(rates: Rates, whole: Whole, mixed_bytes: float) -> dict[str, f
         elif isinstance(stage, ExchangeStage):
             share = growth_of(rates.sample, whole, stage.name)
         found[stage.name] = rates.written(stage.name) * growth * share
+        if isinstance(stage, NearDedup):
+            more = candidates_of(rates, whole, stage.name)
+            more -= plan_near.in_sample(rates.sample, stage.name) * growth * share / max(1, rates.sample.rows)
+            size = sum(whole.text_bytes.values()) / max(1, whole.rows)
+            found[stage.name] += plan_near.extra_bytes(rates.sample, index, max(0.0, more), size)
     found["ledger"] = rates.written("ledger") * growth
     text = max(1, rates.sample.mixed_bytes)
     found["mix"] = rates.sample.written["materialize"] / text * mixed_bytes
@@ -282,20 +317,18 @@ def memory(rates: Rates, whole: Whole, where: Machine, base: int) -> dict[str, i
     found = {"annotate": (1 + expansion) * BATCH_BYTES + facts * rows, "ledger": 2 * facts * rows}
     for index, stage in enumerate(run.stages):
         if isinstance(stage, NearDedup):
-            found |= _near(run, index, stage, whole, rows)
+            found |= _near(rates, index, stage, whole, rows)
         elif isinstance(stage, DedupStage):
             found[stage.name] = 3 * rates.written("read") * live / destinations_for(round(live))
     found["materialize"] = 3 * BATCH_BYTES + facts * rows
     return {name: round(size) for name, size in found.items()}
 
 
-def _near(run: Run, index: int, stage: NearDedup, whole: Whole, rows: int) -> dict[str, float]:
-    permutations = minhash_stage(run, index).num_permutations
+def _near(rates: Rates, index: int, stage: NearDedup, whole: Whole, rows: int) -> dict[str, float]:
+    permutations = minhash_stage(rates.sample.run, index).num_permutations
     bands, _ = stage.banding(permutations)
     live = total(whole.flow.before[stage.name])
-    known = whole.flow.duplicates[stage.name]
-    share = min(1.0, 2 * (known.in_all if known.in_all is not None else known.in_sample) + 0.02)
-    members = live * share
+    members = candidates_of(rates, whole, stage.name)
     records = min(live * bands, float(RECORDS_PER_DESTINATION) * 1.25)
     one = members / max(1, min(MAX_DESTINATIONS, members // DOCUMENTS_PER_DESTINATION))
     size = sum(whole.text_bytes.values()) / max(1, whole.rows)

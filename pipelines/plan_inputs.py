@@ -19,7 +19,7 @@ import zstandard
 
 from stages import jsonl, manifest, parquet, staging
 from stages.contract import choose
-from stages.discover import Found, find_shards
+from stages.discover import WHOLE_BYTES, Found, find_shards
 from stages.manifest import Cut
 from stages.shard import Bundle, Dataset, Shard
 
@@ -192,6 +192,7 @@ class Size:
     text_bytes: int
     largest: int  # bytes of the largest shard
     median: int
+    hashed: int  # bytes that freezing reads to tell whether a file changed
 
 
 def sizes(found: Input, drawn: Drawn, text_bytes: int) -> Size:
@@ -212,6 +213,7 @@ def sizes(found: Input, drawn: Drawn, text_bytes: int) -> Size:
         text_bytes=text_bytes if drawn.whole else round(weight * text_bytes / max(1, sampled)),
         largest=ordered[-1],
         median=ordered[len(ordered) // 2],
+        hashed=sum(min(size, WHOLE_BYTES) for size in ordered),
     )
 
 
