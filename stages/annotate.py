@@ -19,6 +19,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.errors import ShardError
 from stages.base import BoolArray, ShardStage
+from stages.discover import size_of
 from stages.reading import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.run import Run, View, filters_rows, read_stage
 from stages.shard import Bundle, Shard
@@ -97,12 +98,18 @@ def _columns(tracks: list[_Track]) -> list[str]:
 
 
 def read_bundle(run: Run, bundle: Bundle, columns: list[str]) -> Iterator[tuple[int, Batch]]:
-    """Yield (first bundle row, batch) over the pieces of a bundle, problems handled as the recipe says."""
+    """Yield (first bundle row, batch) over the pieces of a bundle, problems handled as the recipe says.
+
+    Raises ShardError where a file is not as long as it was when it was frozen: that is no unreadable input.
+    """
     offset = 0
     dataset = run.dataset(bundle.dataset)
     for position, piece in enumerate(bundle.pieces):
         problems: list[Problem] = []
-        for batch in read_piece(dataset, piece, columns, path=staged(run, piece.shard)):
+        copy = staged(run, piece.shard)
+        if copy is None:
+            _check_size(piece.shard)
+        for batch in read_piece(dataset, piece, columns, path=copy):
             problems.extend(batch.problems)
             if problems and run.on_error == "stop":
                 raise _stop(problems[0], piece.shard.dataset)
@@ -136,6 +143,16 @@ def staged(run: Run, shard: Shard) -> str | None:
     if path and not storage.exists(path):
         stage_compressed(run.dataset(shard.dataset), shard.path, path, run.extra_columns)
     return path
+
+
+def _check_size(shard: Shard) -> None:
+    with contextlib.suppress(FileNotFoundError):  # the reader says so better
+        size = size_of(shard.path)
+        if size != shard.bytes:
+            raise ShardError(
+                f"{shard.path} (dataset {shard.dataset}) changed during the run: it had {shard.bytes:,} bytes, now "
+                f"{size:,}. Bring the old file back, or run again with --refresh."
+            )
 
 
 def _stop(problem: Problem, dataset: str) -> ShardError:

@@ -260,6 +260,14 @@ def fingerprint(path: str, size: int) -> str:
     return str(state.hexdigest())
 
 
+def size_of(path: str) -> int:
+    """Return the size of a file in bytes. Raises FileNotFoundError."""
+    if storage.is_local(path):
+        return os.stat(storage.local_path(path)).st_size
+    fs, inner = storage.filesystem(path)
+    return int(fs.info(inner)["size"] or 0)
+
+
 def stat_token(path: str) -> str:
     """Return a string that changes when a file is written again; reads no content."""
     if storage.is_local(path):

@@ -14,7 +14,7 @@ import pytest
 from cluster.errors import RecipeError, ShardError
 from pipelines import opening, runner
 from pipelines.clean import clean
-from stages import freeze, manifest
+from stages import annotate, freeze, manifest
 from tests import corpora
 from tests.test_run import mix, read_ledger, recipe_of, run
 
@@ -159,3 +159,24 @@ def test_nothing_is_cleaned_under_a_running_winnow(tmp_path: Path) -> None:
             clean(root)
     assert clean(root) == [f"{root}/exchange"]
     assert clean(root) == []
+
+
+@pytest.mark.parametrize("formats", [("parquet",), ("jsonl",)], ids=str)
+def test_a_file_cut_short_after_the_freeze_is_no_unreadable_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, formats: tuple[str, ...]
+) -> None:
+    paths = write(tmp_path / "in", 32, formats)
+    file = sorted((tmp_path / "in" / "a").iterdir())[0]
+    whole = file.read_bytes()
+
+    def cut_then_annotate(*given: Any) -> dict[str, int]:
+        file.write_bytes(whole[: len(whole) // 2])
+        return annotate.annotate(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "annotate", cut_then_annotate)
+        with pytest.raises(ShardError, match=r"changed during the run: it had .* run again with --refresh"):
+            run(tmp_path / "run", paths, on_error="quarantine")
+    file.write_bytes(whole)
+    after = run(tmp_path / "run", paths, on_error="quarantine")
+    assert after.equals(run(tmp_path / "new", paths, on_error="quarantine"))
