@@ -1,0 +1,151 @@
+"""What another jaccard_threshold would keep, from stored facts alone: no text is read, nothing is hashed.
+
+The stage runs again on its signatures, in a temporary folder, with the threshold changed. Pairs whose estimate
+does not settle them are decided by their true similarity where an earlier run kept it, else by the estimate, and
+these are counted. Later dedup stages follow. Memory: that of near_dedup (docs/design.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster import storage
+from cluster.engine import InlineEngine
+from cluster.errors import RecipeError
+from cluster.exchange import read_arrow, write_arrow
+from pipelines.runfolder import RunFolder
+from stages import near_buckets, near_verify
+from stages.base import ExchangeStage
+from stages.dedup import ESTIMATED, write_decisions
+from stages.ledger import num_tokens
+from stages.near_buckets import Groups
+from stages.near_dedup import NearDedup, near_stage
+from stages.near_verify import NO, YES, Judge
+from stages.run import Run, View
+from stages.sidecar import Sidecars
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scratch(Run):
+    """A run whose stages from `first` on decide anew, in another folder; facts and earlier verdicts are the run's."""
+
+    scratch: str = ""
+    first: int = 0
+
+    def decision_digest(self, index: int) -> str:
+        found = super().decision_digest(index)
+        return found if index < self.first else f"scratch-{found}"
+
+    def decisions(self, index: int) -> Sidecars:
+        found = super().decisions(index)
+        if index < self.first:
+            return found
+        return Sidecars(storage.join(self.scratch, "decisions", str(index)))
+
+    def exchange_folder(self, index: int, hop: str) -> str:
+        return storage.join(self.scratch, "exchange", str(index), hop)
+
+
+class FromFacts(Judge):
+    """A judge that never asks for a text. guessed: pairs near the threshold that the estimate decided."""
+
+    guessed = 0
+    known = 0
+
+    def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
+        value, kind = self.similarity(left, right)
+        close = self._is_close(value, np.asarray(left, np.int64), np.asarray(right, np.int64)) & (kind == ESTIMATED)
+        self.guessed += int(close.sum())
+        self.known += int((kind != ESTIMATED).sum())
+        if self.stage.verify == "none":
+            return np.full(len(value), YES, np.uint8)
+        return np.where(value >= self.stage.threshold, YES, NO).astype(np.uint8)
+
+
+def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
+    """Return documents and tokens kept per dataset with this threshold, beside those of the present run.
+
+    Raises
+    ------
+    RecipeError
+        The run has no near_dedup, or one without verification, whose verdicts no threshold changes.
+    """
+    job = run.job
+    places = [i for i, s in enumerate(job.stages) if isinstance(s, NearDedup)]
+    if not places:
+        raise RecipeError(f"--threshold: {run.root} has no near_dedup stage.")
+    index = places[-1]
+    stage = near_stage(job, index)
+    if stage.verify == "none":
+        raise RecipeError(
+            f"--threshold: {stage.name} has verify: none, so no threshold changes what it drops. Change bands and "
+            "rows_per_band instead."
+        )
+    other = dataclasses.replace(stage, jaccard_threshold=threshold)
+    stages = (*job.stages[:index], other, *job.stages[index + 1 :])
+    with tempfile.TemporaryDirectory(prefix="winnow-audit-") as folder:
+        values = {f.name: getattr(job, f.name) for f in dataclasses.fields(Run)}
+        scratch = Scratch(**{**values, "stages": stages}, scratch=folder, first=index)
+        counts = [0, 0]
+        for place in range(index, len(stages)):
+            _resolve(scratch, place, counts)
+        now, then = kept(job), kept(scratch)
+    return {
+        "stage": stage.name,
+        "threshold": threshold,
+        "present": stage.jaccard_threshold,
+        "pairs_known": counts[0],
+        "pairs_guessed": counts[1],
+        "datasets": {name: {"now": now[name], "then": then[name]} for name in now},
+    }
+
+
+def _resolve(scratch: Scratch, index: int, counts: list[int]) -> None:
+    """Decide one stage anew; near_dedup from facts alone."""
+    stage, engine = scratch.stages[index], InlineEngine()
+    if not isinstance(stage, ExchangeStage) or not stage.keeps_verdicts:
+        return
+    if not isinstance(stage, NearDedup):
+        stage.resolve(engine, scratch, index)
+        return
+    groups = near_buckets.group(engine, scratch, index)
+    found = _verdicts(engine, scratch, index, groups, counts) if groups else []
+    write_decisions(engine, scratch, index, found)
+
+
+def _verdicts(engine: InlineEngine, scratch: Run, index: int, groups: Groups, counts: list[int]) -> list[str | None]:
+    known = near_verify._recall_pairs(engine, scratch, index, groups)
+    paths: list[str | None] = []
+    for d in range(groups.destinations):
+        members, documents = groups.members[d], groups.documents[d]
+        if members is None or documents is None:
+            paths.append(None)
+            continue
+        judge = FromFacts(scratch, index, read_arrow(documents), [known[d]])
+        result = near_verify._decide(scratch, near_stage(scratch, index), judge, read_arrow(members))
+        path = storage.join(scratch.exchange_folder(index, "from-facts"), f"{d}.arrow")
+        write_arrow(path, near_verify._verdicts(judge, result))
+        paths.append(path)
+        counts[0], counts[1] = counts[0] + judge.known, counts[1] + judge.guessed
+    return paths
+
+
+def kept(run: Run) -> dict[str, dict[str, int]]:
+    """Return dataset -> documents and tokens that survive every stage."""
+    found = {d.name: {"documents": 0, "tokens": 0} for d in run.datasets}
+    for bundle in run.manifest.bundles:
+        view, last = View(run, bundle), len(run.stages) - 1
+        live = view.live(last).copy()
+        rows, decisions = view.decided(last)
+        live[rows[decisions.dropped]] = False
+        found[bundle.dataset]["documents"] += int(live.sum())
+        found[bundle.dataset]["tokens"] += int(num_tokens(view)[live].sum())
+    return found
