@@ -11,9 +11,11 @@ BENCH_ARGS ?=
 CODE := pipelines stages classifiers cluster
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
+EXTRA ?= gpu-cu13
+GPU := $(VENV)/.$(EXTRA)-installed
 DEMO_DATA := demo-data/SOURCES.md
 
-.PHONY: demo test test-gpu bench clean
+.PHONY: demo test test-gpu bench bench-gpu clean
 
 demo: $(BASE) $(DEMO_DATA)
 	$(BIN)/winnow run pipelines/recipes/demo.yaml --run-dir demo-run
@@ -27,11 +29,15 @@ test: $(DEV)
 	-$(BIN)/winnow models fetch # tests that need the language model skip without it
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
-test-gpu: $(DEV)
+test-gpu: $(GPU)
 	$(BIN)/pytest -m gpu $(PYTEST_ARGS)
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+# test-gpu and bench-gpu need the extra gpu-cu13 or gpu-cu12 in the environment: EXTRA names it.
+bench-gpu: $(GPU)
+	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) demo-data demo-run build dist *.egg-info bench-out
@@ -50,6 +56,10 @@ $(BASE): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(BASE)
+
+$(GPU): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,$(EXTRA)]'
+	@touch $@ $(BASE) $(DEV)
 
 # New demo data makes an old demo run worthless.
 $(DEMO_DATA): pipelines/demo.py | $(BASE)

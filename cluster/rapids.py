@@ -6,6 +6,7 @@ code and to the wheels of the pinned release, so a name that changes is found on
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ class Call:
         return parts[-2] if parts[-1] == "__init__" else parts[-1]
 
 
-CALLERS = ("stages/kernels/gpu.py", "cluster/rapids.py", "cluster/local_cuda.py")
+CALLERS = ("stages/kernels/gpu.py", "cluster/rapids.py", "cluster/local_cuda.py", "benchmarks/gpu.py")
 CALLS = (
     Call("cudf/core/series.py", "Series.__init__", positional=1),
     Call("cudf/core/series.py", "Series.from_arrow", positional=1),
@@ -60,6 +61,8 @@ CALLS = (
         "reinitialize",
         ("pool_allocator", "managed_memory", "initial_pool_size", "maximum_pool_size"),
     ),
+    Call("rmm/statistics.py", "enable_statistics"),
+    Call("rmm/statistics.py", "get_statistics"),
     Call("rmm/allocators/cupy.py", "rmm_cupy_allocator", positional=1),
     Call(
         "dask_cuda/local_cuda_cluster.py",
@@ -78,10 +81,11 @@ def pool_sizes(free: int) -> tuple[int, int]:
     return tuple(int(free * share) // PAGE * PAGE for share in (POOL_SHARE, MAXIMUM_SHARE))  # type: ignore[return-value]
 
 
+@functools.cache  # a pool must not be replaced while something lies in it
 def prepare_memory() -> None:
     """Give this process a memory pool on its device, shared by cuDF and CuPy, and let cuDF spill to the host.
 
-    To be called once, before anything lies on the device.
+    To be called before anything lies on the device; later calls do nothing.
     """
     cudf: Any = importlib.import_module("cudf")
     cupy: Any = importlib.import_module("cupy")

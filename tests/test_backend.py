@@ -90,6 +90,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(backend, "missing_libraries", lambda: [])
     monkeypatch.setattr(backend, "_resolved", "cpu")
+    monkeypatch.setattr(rapids, "prepare_memory", rapids.prepare_memory.__wrapped__)
     return told
 
 

@@ -1,0 +1,180 @@
+"""What only a GPU can prove: cuDF's own bits, every kernel's parity with the host, a whole recipe CPU == GPU.
+
+Run with `make test-gpu` after installing an extra gpu-cu12 or gpu-cu13. The first test settles how cuDF forms
+h * a + b in 32 bits: if it fails, near duplicates found on CPUs and GPUs differ, and nothing below it matters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cluster import backend
+from pipelines import runner
+from pipelines.recipe import load_data
+from stages.kernels import bands, components, cosine, gpu, hashing, kmeans, minhash, space
+from stages.kernels.dispatch import TWOFOLD
+from stages.kernels.hashing import buffers
+from tests import corpora
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+
+DATA = Path(__file__).parent / "data"
+TEXTS = st.lists(st.text(max_size=200), max_size=40)
+RANDOM = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def on_gpu() -> Iterator[backend.Device]:
+    """Compute on this machine's first GPU; skip where there is none."""
+    found = backend.probe()
+    if found.problem or found.device is None:
+        pytest.skip(f"no GPU: {found.problem}")
+    backend.use("gpu")
+    yield found.device
+    backend.use("cpu")
+
+
+def golden(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((DATA / name).read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", ["minhash_predicted.json", "minhash_vectors.json"])
+def test_cudf_computes_the_signatures_that_were_predicted(name: str) -> None:
+    import cudf
+
+    for case in golden(name):
+        kind = np.uint32 if case["bits"] == 32 else np.uint64
+        texts = cudf.Series.from_arrow(pa.array(case["strings"], pa.large_string()))
+        method = texts.str.minhash if case["bits"] == 32 else texts.str.minhash64
+        a, b = (cudf.Series(np.array(case[key], kind)) for key in ("a", "b"))
+        found = method(seed=case["seed"], a=a, b=b, width=case["width"]).to_arrow().to_pylist()
+        assert found == case["expected"], case
+
+
+@RANDOM
+@given(TEXTS, st.integers(2, 30), st.sampled_from([32, 64]))
+def test_signatures_are_those_of_the_host(texts: list[str], width: int, bits: int) -> None:
+    given_ = buffers(pa.array(texts, pa.large_string()))
+    family = minhash.nemo_parameters(32, 42, bits)
+    assert np.array_equal(minhash.signatures(*given_, family, width), TWOFOLD["signatures"](*given_, family, width))
+
+
+@RANDOM
+@given(TEXTS, st.integers(2, 30))
+def test_signatures_by_seeds_are_those_of_the_host(texts: list[str], width: int) -> None:
+    given_ = buffers(pa.array(texts, pa.large_string()))
+    seeds = minhash.zyda2_seeds(8)
+    found = minhash.signatures_by_seeds(*given_, seeds, width)
+    assert np.array_equal(found, TWOFOLD["signatures_by_seeds"](*given_, seeds, width))
+
+
+@RANDOM
+@given(TEXTS)
+def test_content_hashes_are_those_of_the_host(texts: list[str]) -> None:
+    given_ = buffers(pa.array(texts, pa.large_string()))
+    for found, expected in zip(hashing.content_hash(*given_), TWOFOLD["content_hash"](*given_), strict=True):
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.uint64])
+def test_band_keys_are_those_of_the_host(kind: Any) -> None:
+    signatures = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (5000, 128), kind, endpoint=True)
+    assert np.array_equal(bands.band_keys(signatures, 16, 8, 3, 5), TWOFOLD["band_keys"](signatures, 16, 8, 3, 5))
+
+
+@pytest.mark.parametrize("edges", [1, 500, 5000])
+def test_components_are_those_of_the_host(edges: int) -> None:
+    rng = np.random.default_rng(edges)
+    label = np.arange(5000, dtype=np.int64)
+    expected = label.copy()
+    for _ in range(3):
+        left, right = rng.integers(0, 5000, (2, edges))
+        components.join(label, left, right)
+        TWOFOLD["join"](expected, left, right)
+        assert np.array_equal(label, expected)
+
+
+def test_cosine_survivors_are_those_of_the_host() -> None:
+    rng = np.random.default_rng(3)
+    vectors, _ = cosine.unit(rng.normal(size=(40, 64))[rng.integers(0, 40, 3000)] + rng.normal(size=(3000, 64)) * 0.3)
+    flags = rng.random((2, 3000)) < [[0.05], [0.8]]
+    given_ = vectors, rng.permutation(3000), rng.integers(0, 3, 3000).astype(np.int32), flags[0], flags[1]
+    for keep_all in (False, True):
+        expected = cosine.survivors(*given_, keep_all, 0.9)
+        assert np.array_equal(cosine.survivors(*given_, keep_all, 0.9, gpu.space()), expected)
+        assert (expected >= 0).any()
+    assert np.array_equal(cosine.nearest(vectors, vectors[:50], space.here()), cosine.nearest(vectors, vectors[:50]))
+
+
+def test_kmeans_finds_the_centres_that_are_there_and_repeats_itself() -> None:
+    rng = np.random.default_rng(4)
+    centres = rng.normal(size=(5, 16)) * 10
+    sample = (centres[rng.integers(0, 5, 2000)] + rng.normal(size=(2000, 16))).astype(np.float32)
+    found = kmeans.kmeans(sample, 5, 7)
+    assert np.array_equal(found, kmeans.kmeans(sample, 5, 7))
+    distance = np.linalg.norm(found[:, None] - centres[None], axis=2)
+    assert sorted(distance.argmin(axis=1).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_a_part_too_large_for_the_device_is_halved(on_gpu: backend.Device) -> None:
+    import cupy
+
+    def work(start: int, stop: int) -> list[int]:
+        cupy.empty((stop - start) * (on_gpu.memory // 4), cupy.uint8)
+        return list(range(start, stop))
+
+    assert gpu.in_parts(work, 16) == list(range(16))
+
+
+NEAR = {"use": "near_dedup", "jaccard_threshold": 0.7, "bands": 32, "rows_per_band": 4}
+STAGES = [
+    {"use": "exact_dedup"},
+    {"use": "minhash", "shingle_width": 8},
+    NEAR,
+    {"use": "quality", "model": "column:score", "min_score": 0.3},
+]
+
+
+def ledger(root: Path, paths: dict[str, str], name: str, stages: list[dict[str, Any]], **cluster: Any) -> pa.Table:
+    columns = {"text": "text", "id": "id", "url": "url"}
+    datasets = {key: {"paths": path, "columns": columns} for key, path in paths.items()}
+    recipe = load_data({"name": "t", "datasets": datasets, "stages": stages, "cluster": cluster}, "test")
+    runner.run(recipe, str(root / name), with_report=False)
+    return pa.concat_tables([pq.read_table(p) for p in sorted((root / name / "ledger").glob("*.parquet"))])
+
+
+@pytest.mark.parametrize("kind", ["inline", "local-cuda"])
+def test_a_recipe_gives_the_same_ledger_on_cpu_and_gpu(tmp_path: Path, kind: str) -> None:
+    paths = corpora.write(tmp_path / "in", corpora.corpus(9, 2000), 3)
+    on_device = ledger(tmp_path, paths, "gpu", STAGES, kind=kind, backend="gpu")
+    on_host = ledger(tmp_path, paths, "cpu", STAGES, kind="inline", backend="cpu")
+    assert on_device.equals(on_host)
+    assert on_host["kept"].to_pylist().count(False) > 100
+
+
+def test_the_demo_gives_the_same_survivors_on_cpu_and_gpu(tmp_path: Path) -> None:
+    """The demo recipe over the data that `make demo` builds; its models compute on the host, so facts are equal."""
+    from pipelines.recipe import load
+
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "demo-data").is_dir():
+        pytest.skip("no demo-data: run `make demo` once")
+    kept = []
+    for name in ("cpu", "gpu"):
+        recipe = load("demo", [f"cluster.backend={name}", "cluster.kind=inline"])
+        runner.run(recipe, str(tmp_path / name), with_report=False)
+        tables = [pq.read_table(p) for p in sorted((tmp_path / name / "ledger").glob("*.parquet"))]
+        rows = pa.concat_tables(tables).select(["dataset", "path", "row", "kept", "reason", "representative"])
+        kept.append(rows)
+    assert kept[0].equals(kept[1])
