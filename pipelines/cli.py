@@ -24,6 +24,7 @@ COMMANDS = (
     "pipelines.cli_stage",
     "pipelines.cli_cluster",
     "pipelines.cli_doctor",
+    "pipelines.cli_plan",
 )
 PIPE_WIDTH = 160  # of tables that go to a file or a pipe
 
