@@ -187,10 +187,14 @@ def _stage(run: Run, index: int) -> SemanticDedup:
     return stage
 
 
+def _live(view: View, index: int) -> I64:
+    applies = _stage(view.run, index).applies_to(view.bundle.dataset)
+    return np.flatnonzero(view.live(index)) if applies else np.empty(0, np.int64)
+
+
 def _embedded(view: View, index: int) -> tuple[I64, pa.ChunkedArray]:
     """Return the live rows of a bundle that have an embedding, and the embeddings."""
-    stage = _stage(view.run, index)
-    rows = np.flatnonzero(view.live(index)) if stage.applies_to(view.bundle.dataset) else np.empty(0, np.int64)
+    stage, rows = _stage(view.run, index), _live(view, index)
     if not len(rows):
         return rows, pa.chunked_array([], VECTOR)
     column = view.facts(view.run.index(f"{stage.name}.embedding"), rows).column("embedding")
@@ -199,12 +203,17 @@ def _embedded(view: View, index: int) -> tuple[I64, pa.ChunkedArray]:
 
 
 def _documents(engine: Engine, run: Run, index: int) -> int:
-    """Return how many documents have an embedding. Raises RecipeError where their lengths differ."""
-    documents, seen = 0, dict[int, str]()
-    for dataset, count, dimensions in engine.map(partial(_count, run, index), range(len(run.manifest.bundles))):
-        documents += count
+    """Return how many documents have an embedding. Raises RecipeError where none has, or their lengths differ."""
+    live, documents, seen = 0, 0, dict[int, str]()
+    for dataset, rows, count, dimensions in engine.map(partial(_count, run, index), range(len(run.manifest.bundles))):
+        live, documents = live + rows, documents + count
         for size in dimensions:
             seen.setdefault(size, dataset)
+    if live and not documents:
+        raise RecipeError(
+            f"{run.stages[index].name}: none of {live:,} documents has an embedding in {_stage(run, index).model}. "
+            "Correct the column's name, or embed with a model."
+        )
     if len(seen) > 1:
         each = ", ".join(f"{size} numbers in {dataset}" for size, dataset in sorted(seen.items()))
         raise RecipeError(
@@ -214,11 +223,11 @@ def _documents(engine: Engine, run: Run, index: int) -> int:
     return documents
 
 
-def _count(run: Run, index: int, position: int) -> tuple[str, int, list[int]]:
+def _count(run: Run, index: int, position: int) -> tuple[str, int, int, list[int]]:
     view = View(run, run.manifest.bundles[position])
     rows, column = _embedded(view, index)
     sizes = whole(column).value_lengths().unique().to_pylist() if len(rows) else []
-    return view.bundle.dataset, len(rows), sizes
+    return view.bundle.dataset, len(_live(view, index)), len(rows), sizes
 
 
 def centroids_for(documents: int) -> int:

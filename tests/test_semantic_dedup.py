@@ -178,6 +178,12 @@ def test_vectors_of_different_lengths_are_refused(tmp_path: Path) -> None:
         column_vectors(pa.chunked_array([[True]]), "column:v")
 
 
+def test_a_column_that_is_empty_everywhere_is_refused(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", {"a": [{"text": "t", "id": "1"}]}, 1, "jsonl")
+    with pytest.raises(RecipeError, match="none of 1 documents has an embedding in column:vector"):
+        run(tmp_path / "run", paths, STAGE)
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)])
 def test_every_kind_of_list_is_a_vector(kind: pa.DataType) -> None:
     values = pa.chunked_array([pa.array([[1, 2], None, [3, 4]], kind)])
