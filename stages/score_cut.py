@@ -65,7 +65,7 @@ class ScoreCut(ExchangeStage):
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         """Find every group's threshold: 16 bits of it per pass over the scores, most significant first."""
         _source(run, index)
-        if complete(run, index):
+        if complete(run, index) and storage.exists(_path(run, index)):
             return
         found: dict[str, int] = {}
         if self.min_quantile is not None:
