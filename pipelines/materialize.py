@@ -22,7 +22,7 @@ from cluster.engine import Engine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange
 from pipelines.mix_files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
-from pipelines.mix_job import OWN, Job, Output, Part, mix_digest, parts
+from pipelines.mix_job import OWN, Job, Output, Part, input_schema, mix_digest, parts
 from stages.annotate import read_rows
 from stages.base import array, whole
 from stages.edits import apply
@@ -31,8 +31,8 @@ from stages.language_id import LanguageId
 from stages.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
 from stages.mixing import SHUFFLE_SALT, is_held_out
 from stages.quality import Quality
-from stages.reading import conform, passthrough_schema
-from stages.run import Run, View
+from stages.reading import conform
+from stages.run import View
 
 I64 = npt.NDArray[np.int64]
 __all__ = ["Job", "Output", "Part", "documents", "materialize", "mix_digest", "parts", "schema_of"]
@@ -82,26 +82,13 @@ def _finish(job: Job, dataset: str, number: int, files: list[MixFile]) -> dict[s
 
 def schema_of(job: Job, dataset: str) -> pa.Schema:
     """Return the schema of a dataset's files in the mix."""
-    extra = passthrough_schema(job.run.dataset(dataset), _first_path(job.run, dataset), _columns(job))
+    extra = input_schema(job.run, job.output, dataset)
     if job.output.everything:
         text = job.run.dataset(dataset).columns.text
         return pa.schema([pa.field(text, pa.large_string()) if f.name == text else f for f in extra])
     names = {name for name, _ in OWN}
     renamed = [f.with_name(f"input_{f.name}") if f.name in names else f for f in extra]
     return pa.schema([*OWN, *renamed])
-
-
-def _first_path(run: Run, dataset: str) -> list[str]:
-    from stages.annotate import staged
-
-    shards = [s for s in run.manifest.live_shards if s.dataset == dataset and s.rows]
-    return [staged(run, s) or s.path for s in shards[:1]]
-
-
-def _columns(job: Job) -> list[str]:
-    if job.output.everything:
-        return list(job.output.columns)
-    return [c for c in job.output.columns if c not in ("text", "id", "url")]
 
 
 def _write_part(job: Job, part: Part) -> dict[str, int]:
@@ -199,7 +186,7 @@ def documents(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.T
 
 def _read_columns(job: Job, dataset: str) -> list[str]:
     source = job.run.dataset(dataset)
-    schema = passthrough_schema(source, _first_path(job.run, dataset), _columns(job))
+    schema = input_schema(job.run, job.output, dataset)
     skip = source.columns.text if job.output.everything else None
     return ["text", *(f"column:{name}" for name in schema.names if name != skip)]
 

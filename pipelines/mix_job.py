@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from cluster.errors import RecipeError
 from stages.base import digest
 from stages.lineage import lineage_digest
 from stages.mixing import Mix
 from stages.run import Run
 
+LOOKED_AT = 64  # files of a dataset in which an input column is looked for
 COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
 OWN = [
     ("text", pa.large_string()),
@@ -90,3 +92,35 @@ def parts(run: Run, output: Output, text_bytes: Sequence[int]) -> list[Part]:
 def mix_digest(run: Run, mix: Mix, output: Output) -> str:
     """Digest of everything that the bytes of the mix depend on."""
     return digest(lineage_digest(run), mix, output, sorted(run.extra_columns))
+
+
+def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:
+    """Return name and type of the input columns that a dataset's files of the mix hold besides winnow's own.
+
+    A column is looked for in the first LOOKED_AT files with rows.
+    """
+    from stages.annotate import staged
+    from stages.reading import passthrough_schema
+
+    shards = [s for s in run.manifest.live_shards if s.dataset == dataset and s.rows]
+    paths = (staged(run, s) or s.path for s in shards[:LOOKED_AT])
+    return passthrough_schema(run.dataset(dataset), paths, passed_through(output))
+
+
+def passed_through(output: Output) -> list[str]:
+    """Return the input columns to pass through under their own names; text, id and url come anyway."""
+    return [c for c in output.columns if output.everything or c not in ("text", "id", "url")]
+
+
+def check_columns(run: Run, output: Output) -> None:
+    """Raise RecipeError where a column to be passed through is in no dataset."""
+    names = [d.name for d in run.datasets if d.role != "reference" and run.manifest.rows(d.name)]
+    missing = set(passed_through(output))
+    for name in names:
+        missing -= set(input_schema(run, output, name).names) if missing else set()
+    if names and missing:
+        listed = ", ".join(sorted(missing))
+        raise RecipeError(
+            f"output.columns: no dataset has {listed} (in the first {LOOKED_AT} files of each). Correct the name, "
+            "or leave it out."
+        )

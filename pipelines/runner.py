@@ -21,6 +21,7 @@ from cluster.engine import Engine
 from cluster.errors import RecipeError
 from pipelines.materialize import Job, Output, materialize
 from pipelines.mix_files import MixFile
+from pipelines.mix_job import check_columns
 from pipelines.opening import (
     OWN_COLUMNS,
     build,
@@ -177,6 +178,8 @@ def _run(
     with engine.stage("freeze"):
         frozen = freeze(engine, job, limit=limit, refresh=refresh)
     job = dataclasses.replace(job, manifest_digest=frozen.digest)
+    if until is None:
+        check_columns(job, output)
     work = job if until is None else dataclasses.replace(job, stages=_up_to(job, until))
     total = sum(s.bytes for s in frozen.live_shards)
     with engine.stage("annotate", documents=frozen.rows(), bytes=total):

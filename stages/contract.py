@@ -184,7 +184,7 @@ def _sample_lines(
     if not objects:
         report.warnings.append(f"{file.within} holds no JSON objects on the lines looked at.")
         return
-    schema = jsonl.json_schema(objects, None)
+    schema = jsonl.typed(jsonl.json_schema(objects, None))
     _note_columns(dataset, file, schema, report)
     path = dataset.columns.text
     if not any(path in value or getter(path)(value) is not None for value in objects):

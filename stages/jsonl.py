@@ -329,11 +329,16 @@ def first_objects(blocks: Iterator[Lines], found: list[dict[str, Any]]) -> list[
 
 
 def json_schema(objects: list[dict[str, Any]], names: list[str] | None) -> pa.Schema:
-    """Return name and type of input columns (None: all keys), as these objects have them."""
+    """Return name and type of input columns (None: all keys), as these objects have them; null: they say nothing."""
     keys = list(dict.fromkeys(key for value in objects for key in value)) if names is None else names
     fields = []
     for key in keys:
         kind = from_json(list(map(getter(key), objects))).type
         if names is None or not pa.types.is_null(kind) or any(key in value for value in objects):
-            fields.append((key, TEXT if pa.types.is_null(kind) else kind))
+            fields.append((key, kind))
     return pa.schema(fields)
+
+
+def typed(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with text in place of null: what nothing is known of is passed through as text."""
+    return pa.schema([f.with_type(TEXT) if pa.types.is_null(f.type) else f for f in schema])

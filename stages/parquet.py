@@ -373,5 +373,4 @@ def chosen(path: str, names: Sequence[str] | None) -> pa.Schema:
 def _json_type(path: str, where: Place) -> pa.DataType:
     with opened(path) as file:
         batch = next(file.iter_batches(1000, columns=[where.leaf]), None)
-    kind = from_json(json_at(at_place(batch, where), where.inside)).type if batch is not None else TEXT
-    return TEXT if pa.types.is_null(kind) else kind
+    return from_json(json_at(at_place(batch, where), where.inside)).type if batch is not None else pa.null()

@@ -7,7 +7,7 @@ UTF-8, "" where the status is not OK. Memory: about twice `batch_bytes`, or thre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -109,18 +109,25 @@ def count_and_layout(dataset: Dataset, path: str) -> Layout:
     return jsonl.layout(dataset, path) if kind == "jsonl" else staging.stream_layout(dataset, path)
 
 
-def passthrough_schema(dataset: Dataset, paths: Sequence[str], columns: Sequence[str] | All) -> pa.Schema:
-    """Return name and type of input columns, as the first file that can be read has them.
+def passthrough_schema(dataset: Dataset, paths: Iterable[str], columns: Sequence[str] | All) -> pa.Schema:
+    """Return name and type of input columns, each as the first file that tells has it; text where none tells.
 
-    `columns` are paths without the prefix "column:" (it is stripped), or "all" for every top-level column;
-    columns the file lacks are left out. For JSON lines the first lines tell. No paths give no fields.
+    `columns` are paths without the prefix "column:" (it is stripped), or "all" for every top-level column of
+    the first file; columns that no file has are left out. For JSON lines the first lines tell. No paths give
+    no fields. No more paths are looked at than are needed to find every column.
     """
     names = None if columns == "all" else [name.removeprefix(COLUMN) for name in columns]
+    fields: dict[str, pa.Field] = {}
     for path in paths:
         found = _schema_of(dataset, path, names)
-        if found is not None:
-            return found
-    return pa.schema([])
+        for field in found or ():
+            if field.name not in fields or pa.types.is_null(fields[field.name].type):
+                fields[field.name] = field
+        typed = sum(not pa.types.is_null(field.type) for field in fields.values())
+        if found is not None and (names is None or typed == len(set(names))):
+            break
+    chosen = [fields[name] for name in (fields if names is None else names) if name in fields]
+    return jsonl.typed(pa.schema(chosen))
 
 
 def _schema_of(dataset: Dataset, path: str, names: list[str] | None) -> pa.Schema | None:

@@ -260,13 +260,13 @@ def first_objects(path: str, kind: str) -> list[dict[str, Any]]:
 
 
 def staged_schema(path: str, names: list[str] | None) -> pa.Schema:
-    """Return the types of a staged copy's extra columns, as its first rows have them."""
+    """Return the types of a staged copy's extra columns, as its first rows have them; null where those say nothing."""
     held = staged_columns(path)
     chosen = held if names is None else [name for name in names if name in held]
     with parquet.opened(path) as file:
         columns = [RAW + name for name in chosen]
         batch = next(file.iter_batches(jsonl.SAMPLE_LINES, columns=columns), None) if columns else None
         if batch is None:
-            return pa.schema([(name, TEXT) for name in chosen])
+            return pa.schema([(name, pa.null()) for name in chosen])
         types = [from_json(parse_json(batch.column(i))).type for i in range(len(columns))]
-    return pa.schema([(n, TEXT if pa.types.is_null(t) else t) for n, t in zip(chosen, types, strict=True)])
+    return pa.schema(list(zip(chosen, types, strict=True)))

@@ -180,3 +180,29 @@ def test_a_file_cut_short_after_the_freeze_is_no_unreadable_input(
     file.write_bytes(whole)
     after = run(tmp_path / "run", paths, on_error="quarantine")
     assert after.equals(run(tmp_path / "new", paths, on_error="quarantine"))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "jsonl.zst"])
+def test_a_column_that_the_first_file_lacks_is_passed_through(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for n, row in enumerate([{"text": "first"}, {"text": "second", "date": "2020"}, {"text": "third", "more": 7}]):
+        if kind == "parquet":
+            pq.write_table(pa.Table.from_pylist([row]), folder / f"{n}.parquet")
+        else:
+            corpora.write_file(folder / f"{n}.{kind}", [row])
+    data = {"d": {"paths": str(folder)}}
+    run(tmp_path / "run", {}, [], datasets=data, output={"columns": ["more", "date"]})
+    found = pq.read_table(tmp_path / "run" / "mix" / "d").select(["text", "more", "date"]).to_pylist()
+    assert sorted(map(tuple, (row.values() for row in found)), key=str) == [
+        ("first", None, None),
+        ("second", None, "2020"),
+        ("third", 7, None),
+    ]
+
+
+def test_a_column_that_no_dataset_has_stops_the_run_at_once(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", 33)
+    with pytest.raises(RecipeError, match=r"output\.columns: no dataset has scroe "):
+        run(tmp_path / "run", paths, output={"columns": ["score", "scroe"]})
+    assert not list((tmp_path / "run" / "facts").glob("read"))
