@@ -7,6 +7,7 @@ commands to `app` when it is imported.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -156,11 +157,22 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: flush to nowhere
         return 1
     except OSError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}{_remedy(error)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, *_named("Abort")):
         print("Stopped. What is finished stays; the same command goes on from there.", file=sys.stderr)
         return 130
+
+
+def _remedy(error: OSError) -> str:
+    """Return what to do when a disk is full or nothing may be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            ". The disk or quota is full: make room; what is finished stays, and the same command goes on from there."
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ". Name a place that may be read and written."
+    return ""
 
 
 def _command() -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import RecipeError, ShardError
-from pipelines import opening, runner
+from pipelines import cli, opening, runner
 from pipelines.clean import clean
 from stages import annotate, freeze, manifest
 from tests import corpora
@@ -206,3 +208,20 @@ def test_a_column_that_no_dataset_has_stops_the_run_at_once(tmp_path: Path) -> N
     with pytest.raises(RecipeError, match=r"output\.columns: no dataset has scroe "):
         run(tmp_path / "run", paths, output={"columns": ["score", "scroe"]})
     assert not list((tmp_path / "run" / "facts").glob("read"))
+
+
+def test_a_full_disk_is_told_with_what_to_do_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = write(tmp_path / "in", 34)
+    (tmp_path / "r.yaml").write_text(recipe_of(paths).to_yaml())
+    command = ["run", str(tmp_path / "r.yaml"), "-r", str(tmp_path / "run"), "--quiet"]
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write", full)
+        assert cli.main(command) == 1
+    assert "make room; what is finished stays" in capsys.readouterr().err
+    assert cli.main(command) == 0
