@@ -111,7 +111,7 @@ def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
 def _resolve(scratch: Scratch, index: int, counts: list[int]) -> None:
     """Decide one stage anew; near_dedup from facts alone."""
     stage, engine = scratch.stages[index], InlineEngine()
-    if not isinstance(stage, ExchangeStage) or not stage.keeps_verdicts:
+    if not isinstance(stage, ExchangeStage) or stage.hidden:
         return
     if not isinstance(stage, NearDedup):
         stage.resolve(engine, scratch, index)

@@ -194,7 +194,7 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
         if isinstance(stage, ShardStage):
             have = storage.names(job.facts(stage).folder)
             done[stage.name] = [_name(job, b) in have for b in frozen.bundles]
-        elif isinstance(stage, ExchangeStage) and stage.keeps_verdicts and not changed and complete(job, index):
+        elif isinstance(stage, ExchangeStage) and not stage.hidden and not changed and complete(job, index):
             finished.add(stage.name)
     if not changed and all(all(d) for d in _applying(job, frozen.bundles, done)):
         finished |= _closing(recipe, job)
@@ -412,7 +412,7 @@ def _stages(rates: Rates, whole: Whole, here: Present) -> list[dict[str, Any]]:
         mine = [i for i, b in enumerate(whole.bundles) if stage.applies_to(b.dataset)]
         if isinstance(stage, ShardStage):
             done = sum(not whole.missing[stage.name][i] for i in mine)
-        elif isinstance(stage, ExchangeStage) and stage.keeps_verdicts:
+        elif isinstance(stage, ExchangeStage) and not stage.hidden:
             done = len(mine) if stage.name in here.complete else 0
         else:
             continue
@@ -433,7 +433,7 @@ def _seconds(rates: Rates, whole: Whole, where: Machine, here: Present, mix: Map
     found = {"freeze": plan_costs.freeze_seconds(rates, whole, where) if whole.files else 0.0}
     found["annotate"] = plan_costs.annotate_seconds(rates, whole, where)
     for stage in rates.sample.run.stages:
-        if isinstance(stage, ExchangeStage) and stage.keeps_verdicts and stage.name not in here.complete:
+        if isinstance(stage, ExchangeStage) and not stage.hidden and stage.name not in here.complete:
             rows = whole.rows * plan_costs.growth_of(rates.sample, whole, stage.name)
             found[stage.name] = plan_costs.step_seconds(rates, whole, where, stage.name, rows)
     for name in CLOSING:

@@ -274,7 +274,8 @@ def bytes_written(rates: Rates, whole: Whole, mixed_bytes: float) -> dict[str, f
             more -= plan_near.in_sample(rates.sample, stage.name) * growth * share / max(1, rates.sample.rows)
             size = sum(whole.text_bytes.values()) / max(1, whole.rows)
             found[stage.name] += plan_near.extra_bytes(rates.sample, index, max(0.0, more), size)
-    found["ledger"] = rates.written("ledger") * growth
+    shards = len({piece.shard.ordinal for bundle in whole.bundles for piece in bundle.pieces})
+    found["ledger"] = rates.written("ledger") * growth + _file_bytes(rates, "ledger") * shards
     text = max(1, rates.sample.mixed_bytes)
     found["mix"] = rates.sample.written["materialize"] / text * mixed_bytes
     found["shuffle"] = rates.sample.written["shuffle"] / text * mixed_bytes
@@ -294,6 +295,13 @@ def growth_of(sample: Measured, whole: Whole, stage: str) -> float:
             seen += tally.rows - sum(n for (s, _), n in tally.dropped.items() if s in earlier)
     share = total(whole.flow.before[stage]) / max(1, whole.rows)
     return share / (seen / max(1, sample.rows)) if seen else 1.0
+
+
+def _file_bytes(rates: Rates, key: str) -> float:
+    """Return the bytes that a file has whatever it holds."""
+    pilot = rates.pilot
+    rest = pilot.written.get(key, 0) - rates.written(key) * pilot.rows
+    return max(0.0, rest) / max(1, len(pilot.run.manifest.shards))
 
 
 def _staged(rates: Rates, whole: Whole) -> float:

@@ -159,7 +159,7 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with
     spent = _annotate(clock, watch, job)
     written |= {s.name: folder_bytes(job.facts(s).folder) for s in job.stages if isinstance(s, ShardStage)}
     for index, stage in enumerate(job.stages):
-        if isinstance(stage, ExchangeStage) and stage.keeps_verdicts:
+        if isinstance(stage, ExchangeStage) and not stage.hidden:
             clock.step = stage.name
             written[stage.name] = _resolve(clock, job, index, stage)
     mixed, tallies = _finish(clock, recipe, job, written)
