@@ -2,7 +2,7 @@
 
 Guarantees: a worker that holds other code than the client refuses to compute; only what another attempt
 can heal (the storage, the memory) is raised and retried by Dask, any other error is returned and raised
-by the client; the client learns where and when an attempt began.
+by the client.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 from cluster.errors import BackendError, WinnowError
 
-STARTED = "winnow-task-started"  # topic of the events that tell the client
 PAUSE = 1.0  # seconds before a failure that may pass is reported, so that three attempts span some time
 
 
@@ -38,7 +37,7 @@ class Attempt:
     pause: float = PAUSE
 
     def __call__(self, task: Any) -> Any:
-        where = _announce()
+        where = _address()
         try:
             self._same_code(where)
             return self.function(task)
@@ -63,12 +62,10 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, OSError | MemoryError) or isinstance(error.__cause__, OSError)
 
 
-def _announce() -> str:
-    """Tell the client that this task began; return the worker's address."""
+def _address() -> str:
     from distributed import get_worker
 
     worker: Any = get_worker()
-    worker.log_event(STARTED, {"key": str(worker.get_current_task()), "worker": worker.address})
     return str(worker.address)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from cluster.attempt import STARTED, Attempt, Failed
+from cluster.attempt import Attempt, Failed
 from cluster.errors import BackendError, ShardError, WinnowError
 
 T = TypeVar("T")
@@ -46,11 +46,11 @@ class Patience:
 
 @dataclass
 class _Flight:
-    """A task that is with the cluster. started: when its latest attempt began, and on which worker."""
+    """A task that is with the cluster. since: when it was handed over, or last found to hang."""
 
     index: int
     future: Any = None
-    started: tuple[float, str] | None = None
+    since: float = field(default_factory=time.monotonic)
     hung: int = 0
 
 
@@ -91,7 +91,6 @@ class DaskEngine:
         self._seen = time.monotonic()
         self._question: _Question | None = None
         self._flights: dict[str, _Flight] = {}
-        client.subscribe_topic(STARTED, self._note_start)
 
     @property
     def workers(self) -> int:
@@ -192,27 +191,37 @@ class DaskEngine:
             self._end_hung(now, self._patience.task)
 
     def _end_hung(self, now: float, allowed: float) -> None:
-        """Restart the worker of every task that has run for too long; give up on the third time."""
-        for key, flight in list(self._flights.items()):
-            if flight.started is None or now - flight.started[0] <= allowed:
-                continue
-            worker, flight.started = flight.started[1], None
-            flight.hung += 1
+        """Restart the worker of every task that has run for too long; give up on the third time.
+
+        A task that waits behind a hung one, in the same worker's queue, cannot be told from it and counts as hung
+        too; a task that waits for a worker does not.
+        """
+        overdue = {key: flight for key, flight in self._flights.items() if now - flight.since > allowed}
+        workers = self._places() if overdue else {}
+        for key, flight in overdue.items():
+            flight.since = now
+            flight.hung += key in workers
             if flight.hung == ATTEMPTS:
                 _within(CLOSING, functools.partial(self._client.cancel, [flight.future], force=True))
-                _within(CLOSING, functools.partial(_replace, self._client, worker))
+                _within(CLOSING, functools.partial(_replace, self._client, workers[key]))
                 raise ShardError(
                     f"{key.rsplit('-', 1)[0]} (task {flight.index}) ran {ATTEMPTS} times for more than task_timeout = "
-                    f"{allowed:g} s, last on {worker}. Look at that worker's log, or allow more: "
+                    f"{allowed:g} s, last on {workers[key]}. Look at that worker's log, or allow more: "
                     "--set cluster.task_timeout=SECONDS."
                 )
-            if worker in self._threads:
-                threading.Thread(target=_replace, args=(self._client, worker), daemon=True).start()
+        for worker in {workers[key] for key in overdue if key in workers}:
+            threading.Thread(target=_replace, args=(self._client, worker), daemon=True).start()
 
-    def _note_start(self, event: tuple[float, dict[str, str]]) -> None:
-        flight = self._flights.get(event[1]["key"])
-        if flight is not None:
-            flight.started = (time.monotonic(), event[1]["worker"])
+    def _places(self) -> dict[str, str]:
+        """Return the worker of every task that is with one."""
+        found: dict[str, str] = {}
+
+        def ask() -> None:
+            for worker, keys in self._client.processing().items():
+                found.update((key, worker) for key in keys)
+
+        _within(CLOSING, ask)
+        return dict(found)
 
     def _forget(self) -> None:
         """Cancel what is still in flight after an error."""

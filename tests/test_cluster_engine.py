@@ -149,7 +149,7 @@ def test_a_worker_whose_folder_is_gone_follows_the_client(tmp_path: Path, monkey
 
 
 def test_a_worker_with_other_code_refuses_to_compute(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "_announce", lambda: "tcp://x:1")
+    monkeypatch.setattr(attempt, "_address", lambda: "tcp://x:1")
     refused = attempt.Attempt(work.square, "0123456789abcdef")((str(marks), 1))
     assert isinstance(refused.error, BackendError)
     assert "tcp://x:1 runs other winnow code" in str(refused.error)
