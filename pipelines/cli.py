@@ -167,9 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _remedy(error: OSError) -> str:
     """Return what to do when a disk is full or nothing may be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return (
-            ". The disk or quota is full: make room; what is finished stays, and the same command goes on from there."
-        )
+        return ". The disk or quota is full: make room; what is finished stays, the same command goes on from there."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return ". Name a place that may be read and written."
     return ""

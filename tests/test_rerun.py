@@ -188,7 +188,8 @@ def test_a_file_cut_short_after_the_freeze_is_no_unreadable_input(
 def test_a_column_that_the_first_file_lacks_is_passed_through(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    for n, row in enumerate([{"text": "first"}, {"text": "second", "date": "2020"}, {"text": "third", "more": 7}]):
+    rows: list[dict[str, Any]] = [{"text": "first"}, {"text": "second", "date": "2020"}, {"text": "third", "more": 7}]
+    for n, row in enumerate(rows):
         if kind == "parquet":
             pq.write_table(pa.Table.from_pylist([row]), folder / f"{n}.parquet")
         else:
