@@ -14,38 +14,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster import storage
 from pipelines import opening, plan_costs, plan_growth, plan_inputs, plan_profile, plan_warnings
-from pipelines.materialize import mix_digest
 from pipelines.plan_costs import Machine, Rates, Whole
 from pipelines.plan_growth import Flow
 from pipelines.plan_inputs import Drawn, Input, Size
+from pipelines.plan_reuse import Present, present
 from pipelines.plan_sample import Measured, cold_seconds, run_sample, speed_up
 from pipelines.recipe import Recipe
-from stages import lineage, manifest
 from stages.base import DATA_FORMAT, ExchangeStage, ShardStage
-from stages.dedup import complete
-from stages.manifest import Manifest
 from stages.mixing import portions
 from stages.read import BYTES_PER_TOKEN
-from stages.run import Run
 from stages.shard import Bundle
 
 SAMPLE_DOCUMENTS = 4000
 PILOT = 16  # documents of each dataset that show what a task costs whatever its size
 LEAST = 200  # documents of a dataset that are drawn, however small it is
 CLOSING = ("lineage", "tally", "ledger", "materialize", "report")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Present:
-    """What lies in the run folder already. done: per shard stage, whether each bundle has its facts."""
-
-    run: Run | None
-    manifest: Manifest | None
-    changed: bool  # files are new, gone or of another size
-    done: Mapping[str, Sequence[bool]]
-    complete: frozenset[str]  # exchange stages and closing steps that need not run
 
 
 @dataclass(kw_only=True)
@@ -171,58 +155,6 @@ def _sample(
     run_sample(recipe, datasets, os.path.join(folder, "unmeasured"), with_report=False)  # kernels are compiled here
     measured = run_sample(recipe, datasets, os.path.join(folder, "run"))
     return _sized(inputs, drawn, measured), measured
-
-
-# --- the run folder --------------------------------------------------------------------------------------
-
-
-def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Present:
-    """Return what a run folder holds of this recipe; an empty answer where there is none."""
-    frozen = manifest.read(run_dir.rstrip("/")) if run_dir else None
-    if run_dir is None or frozen is None:
-        return Present(run=None, manifest=None, changed=False, done={}, complete=frozenset())
-    now = {(i.dataset.name, f.path, f.bytes) for i in inputs for f in i.files}
-    then = {(s.dataset, s.path, s.bytes) for s in frozen.live_shards}
-    limited = opening.limit_of(run_dir) is not None
-    changed = not then <= now if limited else then != now
-    job = opening.build(recipe, run_dir, opening.sample_of(run_dir))
-    columns = {*job.extra_columns, *recipe.output.columns} - opening.OWN_COLUMNS
-    job = replace(job, manifest_digest=frozen.digest, extra_columns=tuple(sorted(columns)))
-    done: dict[str, list[bool]] = {}
-    finished: set[str] = set()
-    for index, stage in enumerate(job.stages):
-        if isinstance(stage, ShardStage):
-            have = storage.names(job.facts(stage).folder)
-            done[stage.name] = [_name(job, b) in have for b in frozen.bundles]
-        elif isinstance(stage, ExchangeStage) and not stage.hidden and not changed and complete(job, index):
-            finished.add(stage.name)
-    if not changed and all(all(d) for d in _applying(job, frozen.bundles, done)):
-        finished |= _closing(recipe, job)
-    return Present(run=job, manifest=frozen, changed=changed, done=done, complete=frozenset(finished))
-
-
-def _name(job: Run, bundle: Bundle) -> str:
-    return f"{bundle.number}-{bundle.fingerprint}{job.reading(bundle.dataset)}.arrow"
-
-
-def _applying(job: Run, bundles: Sequence[Bundle], done: Mapping[str, Sequence[bool]]) -> list[list[bool]]:
-    """Return, per shard stage, whether its facts are there for the bundles it applies to."""
-    return [
-        [have for b, have in zip(bundles, done[s.name], strict=True) if s.applies_to(b.dataset)]
-        for s in job.stages
-        if s.name in done
-    ]
-
-
-def _closing(recipe: Recipe, job: Run) -> set[str]:
-    """Return the closing steps that are done: a mix that these verdicts made has its ledger too."""
-    marker = storage.join(job.root, "mix", ".made-by")
-    mine = mix_digest(job, opening.mix_of(recipe), opening.output_of(recipe)).encode()
-    if not (storage.exists(marker) and storage.read_bytes(marker) == mine):
-        lineage_done = storage.join(job.root, "decisions", "lineage", lineage.lineage_digest(job), "complete")
-        return {"lineage"} if storage.exists(lineage_done) else set()
-    whole = storage.exists(storage.join(job.root, "mix", "manifest.json"))
-    return {"lineage", "ledger", "materialize"} if whole else {"lineage", "ledger"}
 
 
 # --- the whole -------------------------------------------------------------------------------------------

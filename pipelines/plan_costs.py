@@ -265,7 +265,7 @@ def bytes_written(rates: Rates, whole: Whole, mixed_bytes: float) -> dict[str, f
             missing = whole.missing.get(stage.name, ())
             rows = sum(b.rows for b, gone in zip(whole.bundles, missing, strict=False) if gone)
             share = rows / max(1, sum(b.rows for b, _ in zip(whole.bundles, missing, strict=False)))
-            share *= growth_of(rates.sample, whole, stage.name)
+            # facts are made before any deduplication, so their share of the documents is the sample's
         elif isinstance(stage, ExchangeStage):
             share = growth_of(rates.sample, whole, stage.name)
         found[stage.name] = rates.written(stage.name) * growth * share

@@ -139,7 +139,7 @@ def missed_if_even(threshold: float, bands: int, rows: int, steps: int = 2000) -
     Examples
     --------
     >>> round(missed_if_even(0.8, 16, 8), 3)
-    0.009
+    0.006
     """
     j = threshold + (1 - threshold) * (np.arange(steps) + 0.5) / steps
     return float(np.mean((1 - j**rows) ** bands))
