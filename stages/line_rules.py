@@ -41,6 +41,10 @@ PRESETS = {"c4": RULES[:4], "refinedweb": RULES[4:]}
 LINE = pa.struct([("start", pa.int32()), ("stop", pa.int32()), ("words", pa.int32()), ("rules", pa.uint16())])
 
 
+# RE2's \b knows ASCII letters only.
+BEGIN, END = r"(?:^|[^\p{L}\p{N}_])", r"(?:[^\p{L}\p{N}_]|$)"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LineRules(ShardStage):
     """Cut lines that break rules of C4 (Raffel et al. 2020, 2.2) or RefinedWeb (Penedo et al. 2023, G.2).
@@ -142,7 +146,9 @@ def _broken(lines: pa.Array, words: I64) -> I64:
         words == 1,
         few
         & _match(
-            lines, r"^[^\p{L}\p{N}]*sign[ -]?in\b|read more[^\p{L}\p{N}]*$|\bitems? in (?:your )?(?:cart|basket)\b"
+            lines,
+            rf"^[^\p{{L}}\p{{N}}]*sign[ -]?in{END}|read more[^\p{{L}}\p{{N}}]*$|"
+            rf"{BEGIN}items? in (?:your )?(?:cart|basket){END}",
         ),
     )
     found: I64 = sum((sign.astype(np.int64) << bit for bit, sign in enumerate(signs)), np.zeros(len(words), np.int64))
