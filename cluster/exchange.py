@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engine import Engine
+from cluster.errors import LedgerError
 
 S = TypeVar("S")
 Emit = Callable[[S], Iterable[pa.Table]]
@@ -48,16 +49,26 @@ class Exchange:
         receive: Receive,
         done: Callable[[Any], None] | None = None,
     ) -> list[str | None]:
-        """Return the path of every destination's output (None where `receive` returned None)."""
+        """Return the path of every destination's output (None where `receive` returned None).
+
+        Raises LedgerError when a destination left neither an output nor its word that there is none.
+        """
         self.scatter(engine, sources, emit, done)
         have = storage.names(self.folder)
-        wanted = [d for d in range(self.destinations) if f"done-{d}" not in have]
+        wanted = [d for d in range(self.destinations) if not have & {_out_name(d), _none_name(d)}]
         engine.map(partial(_read, self, receive, len(sources)), wanted, done=done)
-        present = storage.names(self.folder)
-        return [
-            storage.join(self.folder, _out_name(d)) if _out_name(d) in present else None
-            for d in range(self.destinations)
-        ]
+        have = storage.names(self.folder) if wanted else have
+        return [self._output(d, have) for d in range(self.destinations)]
+
+    def _output(self, destination: int, have: set[str]) -> str | None:
+        if _out_name(destination) in have:
+            return storage.join(self.folder, _out_name(destination))
+        if _none_name(destination) not in have:
+            raise LedgerError(
+                f"{self.folder}: the output of destination {destination} was written and is not listed; "
+                "the storage shows old listings or files were removed. Run again."
+            )
+        return None
 
     def scatter(
         self,
@@ -86,6 +97,11 @@ class Exchange:
 
 def _out_name(destination: int) -> str:
     return f"out-{destination}.arrow"
+
+
+def _none_name(destination: int) -> str:
+    """Return the name of the empty file that says: this destination has no output."""
+    return f"none-{destination}"
 
 
 def _write(hop: Exchange, emit: Emit[S], item: tuple[int, S]) -> None:
@@ -127,21 +143,27 @@ def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDA
 
 def _read(hop: Exchange, receive: Receive, sources: int, destination: int) -> None:
     result = receive(destination, hop.gather(sources, destination))
-    if result is not None:
+    if result is None:
+        storage.write_bytes(storage.join(hop.folder, _none_name(destination)), b"")
+    else:
         write_arrow(storage.join(hop.folder, _out_name(destination)), result)
-    storage.write_bytes(storage.join(hop.folder, f"done-{destination}"), b"")
 
 
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
-    """Open an Arrow file for random access to its record batches; local files are memory-mapped."""
+    """Open an Arrow file for random access to its record batches.
+
+    Local files are memory-mapped; of remote ones only the batches that are asked for are fetched.
+    """
     if storage.is_local(path):
         return pa.ipc.open_file(pa.memory_map(storage.local_path(path)))
-    return pa.ipc.open_file(pa.BufferReader(storage.read_bytes(path)))
+    return pa.ipc.open_file(pa.PythonFile(storage.open_read(path, ranges=True), mode="r"))
 
 
 def read_arrow(path: str) -> pa.Table:
     """Return a whole Arrow file."""
-    return open_arrow(path).read_all()
+    if storage.is_local(path):
+        return open_arrow(path).read_all()
+    return pa.ipc.open_file(pa.BufferReader(storage.read_bytes(path))).read_all()
 
 
 def write_arrow(path: str, table: pa.Table, compression: str | None = None) -> None:

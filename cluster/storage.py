@@ -7,10 +7,10 @@ system, a single PUT on an object store), so whatever exists can be trusted.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -28,10 +28,14 @@ def local_path(path: str) -> str:
 
 
 def filesystem(path: str) -> tuple[Any, str]:
-    """Return (fsspec file system, path inside it). Raises ImportError with the package to install."""
+    """Return (fsspec file system, path inside it). Raises ImportError with the package to install.
+
+    Listings are never cached: other processes write beside this one, and a file that an old listing
+    lacks would be taken for work that brought nothing.
+    """
     import fsspec
 
-    return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
+    return cast("tuple[Any, str]", fsspec.core.url_to_fs(path, use_listings_cache=False))
 
 
 def join(root: str, *parts: str) -> str:
@@ -43,14 +47,15 @@ def join(root: str, *parts: str) -> str:
 def commit(path: str) -> Iterator[BinaryIO]:
     """Yield a binary file that becomes `path` when the block ends without an error.
 
-    Local: written beside the target and renamed. Elsewhere: buffered and PUT once.
-    A failure leaves the old content (or nothing) and removes the temporary file.
+    Local: written beside the target and renamed. Elsewhere: written to the machine's temporary folder,
+    then uploaded as one object. A failure leaves the old content (or nothing) and removes the temporary file.
     """
     if not is_local(path):
-        buffer = io.BytesIO()
-        yield buffer
-        fs, inner = filesystem(path)
-        fs.pipe_file(inner, buffer.getvalue())
+        with tempfile.NamedTemporaryFile() as file:
+            yield cast(BinaryIO, file)
+            file.flush()
+            fs, inner = filesystem(path)
+            fs.put_file(file.name, inner)
         return
     target = local_path(path)
     folder = os.path.dirname(target)
@@ -69,6 +74,10 @@ def commit(path: str) -> Iterator[BinaryIO]:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Commit `data` as `path`."""
+    if not is_local(path):
+        fs, inner = filesystem(path)
+        fs.pipe_file(inner, data)
+        return
     with commit(path) as file:
         file.write(data)
 
@@ -82,12 +91,13 @@ def read_bytes(path: str) -> bytes:
     return cast(bytes, fs.cat_file(inner))
 
 
-def open_read(path: str) -> BinaryIO:
-    """Open `path` for seekable binary reading."""
+def open_read(path: str, *, ranges: bool = False) -> BinaryIO:
+    """Open `path` for seekable binary reading; `ranges`: every read is one request, nothing is read ahead."""
     if is_local(path):
         return open(local_path(path), "rb")
     fs, inner = filesystem(path)
-    return cast(BinaryIO, fs.open(inner, "rb"))
+    options = {"cache_type": "none"} if ranges else {}
+    return cast(BinaryIO, fs.open(inner, "rb", **options))
 
 
 def exists(path: str) -> bool:

@@ -48,7 +48,7 @@ def materialize(engine: Engine, job: Job, text_bytes: Sequence[int], exchange_ro
             _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], text_bytes, exchange_root)
     else:
         engine.map(partial(_write_part, job), todo)
-    return _collect(job)
+    return _collect(job, todo)
 
 
 def _start_over_if_other(job: Job) -> None:
@@ -62,10 +62,10 @@ def _start_over_if_other(job: Job) -> None:
     storage.write_bytes(marker, mine)
 
 
-def _collect(job: Job) -> dict[str, list[MixFile]]:
+def _collect(job: Job, done: Iterable[Part]) -> dict[str, list[MixFile]]:
     found: dict[str, list[MixFile]] = {d.name: [] for d in job.run.datasets if d.role != "reference"}
-    for name in sorted(storage.names(job.records)):
-        record = json.loads(storage.read_bytes(storage.join(job.records, name)))
+    for part in done:
+        record = json.loads(storage.read_bytes(_record(job, part.dataset, part.number)))
         found[record["dataset"]].extend(MixFile(**file) for file in record["files"])
     return {name: sorted(files, key=lambda f: f.path) for name, files in found.items()}
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.engine import InlineEngine
+from cluster.errors import LedgerError
 from cluster.exchange import Exchange, destinations, read_arrow
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])
@@ -59,10 +60,20 @@ def test_finished_tasks_are_not_done_again(tmp_path: Path) -> None:
     hop = Exchange(folder=str(tmp_path), destinations=2, schema=SCHEMA)
     first = hop.run(InlineEngine(), ["a", "b"], counted_emit, receive)
     (tmp_path / "map-1.arrow").unlink()
-    (tmp_path / "done-1").unlink()
+    (tmp_path / "out-1.arrow").unlink()
     second = hop.run(InlineEngine(), ["a", "b"], counted_emit, receive)
     assert calls == ["a", "b", "b"]
     assert first == second
+
+
+def test_an_output_that_is_not_listed_is_an_error(tmp_path: Path) -> None:
+    def lost(destination: int, table: pa.Table) -> pa.Table:
+        (tmp_path / f"out-{destination - 1}.arrow").unlink(missing_ok=True)
+        return table
+
+    hop = Exchange(folder=str(tmp_path), destinations=2, schema=SCHEMA)
+    with pytest.raises(LedgerError, match="destination 0"):
+        hop.run(InlineEngine(), ["a"], lambda _: emit([(1 << 60, 1), (1 << 63, 2)]), lost)
 
 
 def test_a_stated_destination_is_where_a_row_goes(tmp_path: Path) -> None:
