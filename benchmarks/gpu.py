@@ -71,18 +71,19 @@ def signatures(texts: list[str]) -> dict[str, Any]:
     """Time 128 permutations of width 24 on one GPU, texts and signatures crossing the bus included."""
     backend.use("gpu")
     statistics: Any = importlib.import_module("rmm.statistics")
-    statistics.enable_statistics()
     column = pa.array(grown(texts, BATCH_BYTES), pa.large_string())
     data, offsets = buffers(column)
     family = minhash.nemo_parameters(128)
+    minhash.signatures(data, offsets, family, 24)  # compiles; cuDF puts its handler of full memory below the counter
+    statistics.enable_statistics()
     seconds = []
-    for _ in range(1 + REPETITIONS):  # the first one compiles
+    for _ in range(REPETITIONS):
         begin = time.perf_counter()
         minhash.signatures(data, offsets, family, 24)
         seconds.append(time.perf_counter() - begin)
-    median = sorted(seconds[1:])[REPETITIONS // 2]
+    median = sorted(seconds)[REPETITIONS // 2]
     peak = int(statistics.get_statistics().peak_bytes)
-    return {**rates(len(column), int(offsets[-1]), median, 1), "seconds": seconds[1:], "peak_device_bytes": peak}
+    return {**rates(len(column), int(offsets[-1]), median, 1), "seconds": seconds, "peak_device_bytes": peak}
 
 
 def whole_run(texts: list[str], megabytes: float, gpus: int | None) -> dict[str, Any]:

@@ -23,7 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers import models
+from cluster import backend
 from cluster.errors import BackendError, RecipeError
+from cluster.halving import in_parts
 
 F32 = npt.NDArray[np.float32]
 KINDS = ("onnx", "sentence-transformers")
@@ -150,6 +152,7 @@ class SentenceTransformersEmbedder:
             library: Any = importlib.import_module("sentence_transformers")
         except ImportError as error:
             raise _missing("sentence-transformers", "sentence-transformers", "torch", error) from error
+        backend.ready_for_torch()
         try:
             self._model: Any = library.SentenceTransformer(name)
         except OSError as error:
@@ -164,8 +167,10 @@ class SentenceTransformersEmbedder:
         cut = pc.utf8_slice_codeunits(texts, 0, self._max_chars).to_pylist()
         if not cut:
             return np.empty((0, 0), np.float32)
-        found: F32 = np.asarray(self._model.encode(cut, show_progress_bar=False, convert_to_numpy=True), np.float32)
-        return found
+        return np.concatenate(in_parts(lambda i, j: [self._encode(cut[i:j])], len(cut)))
+
+    def _encode(self, texts: list[str]) -> F32:
+        return np.asarray(self._model.encode(texts, show_progress_bar=False, convert_to_numpy=True), np.float32)
 
 
 def equal_batches(lengths: npt.NDArray[np.int64], tokens: int) -> Iterator[npt.NDArray[np.int64]]:

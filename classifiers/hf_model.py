@@ -12,6 +12,7 @@ Known models (others: 10,000 characters, the tokenizer's longest input up to 1,0
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ import pyarrow.compute as pc
 
 from classifiers.base import F64, Scores
 from classifiers.models import file_digest
+from cluster import backend
 from cluster.errors import BackendError, RecipeError
+from cluster.halving import in_parts
 
 TOKENS_PER_BATCH = 32_768
 POSITIVE = ("high", "high_quality", "hq", "positive", "good", "label_1")  # whose probability is the score
@@ -70,6 +73,7 @@ class HuggingFaceClassifier:
             from transformers import AutoConfig, AutoTokenizer
         except ImportError as error:
             raise _missing("torch and transformers", error) from error
+        backend.ready_for_torch()
         self.name = name
         self._torch: Any = torch
         limits = KNOWN.get(os.path.basename(name.rstrip("/")), Limits())
@@ -96,8 +100,12 @@ class HuggingFaceClassifier:
         lengths = np.array([len(ids) for ids in encoded])
         logits = np.empty((len(cut), 1 if self._regression else len(self.labels)))
         for rows in batches(lengths):
-            logits[rows] = self._logits([encoded[i] for i in rows])
+            ids = [encoded[i] for i in rows]
+            logits[rows] = np.concatenate(in_parts(functools.partial(self._part, ids), len(ids)))
         return self._judged(logits)
+
+    def _part(self, ids: list[list[int]], start: int, stop: int) -> list[F64]:
+        return [self._logits(ids[start:stop])]
 
     def _logits(self, ids: list[list[int]]) -> F64:
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.base import Scores
+from cluster import backend
 from cluster.errors import BackendError, RecipeError
 
 MODULE = "nemo_curator.stages.text.classifiers"
@@ -50,6 +51,7 @@ class NemoClassifier:
             self._batch: Any = importlib.import_module("nemo_curator.tasks").DocumentBatch
         except ImportError as error:
             raise _missing(name, error) from error
+        backend.ready_for_torch()
         kind = getattr(module, name, None)
         if kind is None:
             known = ", ".join(sorted(n for n in dir(module) if n.endswith("Classifier")))

@@ -72,6 +72,14 @@ def use(name: str) -> None:
     _resolved = name
 
 
+def ready_for_torch() -> None:
+    """Prepare this process for a model on torch: where the backend is gpu, both take memory from one pool."""
+    if _resolved == "gpu":
+        from cluster import rapids
+
+        rapids.share_with_torch()
+
+
 def obstacle() -> str:
     """Say why this process cannot compute on a GPU; an empty string when it can. Makes no CUDA context."""
     missing = missing_libraries()
@@ -108,7 +116,7 @@ def _device(cupy: Any) -> Device:
     properties = runtime.getDeviceProperties(0)
     free, total = runtime.memGetInfo()
     return Device(
-        uuid=bytes(properties["uuid"]).hex(),
+        uuid=f"{runtime.deviceGetPCIBusId(0)} {bytes(properties['uuid']).hex()}",  # the bytes end at a 0
         name=bytes(properties["name"]).decode(errors="replace"),
         memory=int(total),
         free=int(free),

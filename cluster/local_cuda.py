@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 def cluster_keywords(options: ClusterOptions) -> dict[str, Any]:
     """Return what LocalCluster, below Dask-CUDA's own class, is given."""
-    return {"host": "127.0.0.1", "dashboard_address": options.dashboard, "silence_logs": logging.ERROR}
+    return {
+        "host": "127.0.0.1",
+        "dashboard_address": options.dashboard,
+        "scheduler_kwargs": {} if options.dashboard else {"dashboard_address": "127.0.0.1:0"},  # its health page
+        "silence_logs": logging.ERROR,
+    }
 
 
 def start(options: ClusterOptions) -> Any:

@@ -32,11 +32,44 @@ class Call:
         return parts[-2] if parts[-1] == "__init__" else parts[-1]
 
 
-CALLERS = ("stages/kernels/gpu.py", "cluster/rapids.py", "cluster/local_cuda.py", "benchmarks/gpu.py")
+CALLERS = (
+    "stages/kernels/gpu.py",
+    "stages/kernels/resident.py",  # frame functions: methods that pandas and cuDF share
+    "cluster/rapids.py",
+    "cluster/local_cuda.py",
+    "benchmarks/gpu.py",
+)
 CALLS = (
     Call("cudf/core/series.py", "Series.__init__", positional=1),
     Call("cudf/core/series.py", "Series.from_arrow", positional=1),
+    Call("cudf/core/series.py", "Series.from_pylibcudf", positional=1),
+    Call("cudf/core/series.py", "Series.fillna", positional=1),
+    Call("cudf/core/indexed_frame.py", "IndexedFrame.mask", positional=2),
+    Call("cudf/core/indexed_frame.py", "IndexedFrame.take", positional=1),
+    Call("cudf/core/frame.py", "Frame.isna"),
+    Call("cudf/core/frame.py", "Frame.to_numpy"),
+    Call("cudf/core/accessors/string.py", "StringMethods.lstrip", positional=1),
+    Call("cudf/core/accessors/string.py", "StringMethods.len"),
     Call("cudf/core/single_column_frame.py", "SingleColumnFrame.to_arrow"),
+    Call("pylibcudf/io/types.pyi", "SourceInfo.__init__", positional=1),
+    Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.builder", positional=1),
+    Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptionsBuilder.build"),
+    Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.set_row_groups", positional=1),
+    Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.set_column_names", positional=1),
+    Call(
+        "pylibcudf/io/parquet.pyi",
+        "ChunkedParquetReader.__init__",
+        ("chunk_read_limit", "pass_read_limit"),
+        positional=1,
+    ),
+    Call("pylibcudf/io/parquet.pyi", "ChunkedParquetReader.has_next"),
+    Call("pylibcudf/io/parquet.pyi", "ChunkedParquetReader.read_chunk"),
+    Call("pylibcudf/table.pyi", "Table.columns"),
+    Call("pylibcudf/column.pyi", "Column.size"),
+    Call("pylibcudf/column.pyi", "Column.child", positional=1),
+    Call("pylibcudf/column.pyi", "Column.data"),
+    Call("pylibcudf/column.pyi", "Column.type"),
+    Call("pylibcudf/types.pyi", "DataType.id"),
     Call("cudf/core/accessors/string.py", "StringMethods.minhash", ("seed", "a", "b", "width")),
     Call("cudf/core/accessors/string.py", "StringMethods.minhash64", ("seed", "a", "b", "width")),
     Call("cudf/core/indexed_frame.py", "IndexedFrame.hash_values", ("method", "seed")),
@@ -95,3 +128,15 @@ def prepare_memory() -> None:
     rmm.reinitialize(pool_allocator=True, managed_memory=False, initial_pool_size=first, maximum_pool_size=largest)
     cupy.cuda.set_allocator(allocator.rmm_cupy_allocator)
     cudf.set_option("spill", True)
+
+
+@functools.cache  # torch takes an allocator only before it holds memory
+def share_with_torch() -> None:
+    """Let torch take its device memory from this process's pool, so that models and kernels do not starve each other.
+
+    To be called where the backend is gpu, before a model is moved to the device; later calls do nothing.
+    """
+    torch: Any = importlib.import_module("torch")
+    allocator: Any = importlib.import_module("rmm.allocators.torch")
+    if torch.cuda.is_available() and not torch.cuda.is_initialized():
+        torch.cuda.memory.change_current_allocator(allocator.rmm_torch_allocator)

@@ -54,8 +54,9 @@ def examine(options: local.ClusterOptions | None = None) -> Diagnosis:
     """Look at this process, or at the workers of a cluster that is started for it and closed again."""
     problem, name, reason = "", "", ""
     wanted = options.backend if options else "auto"
-    processes = [_facts(0)] if options is None else _ask(options)
+    processes = [_facts(0)]
     try:
+        processes = processes if options is None else _ask(options)
         found = backend.resolve(wanted, [_probe(facts) for facts in processes])
         name, reason = found.name, found.reason
     except BackendError as error:
@@ -81,7 +82,8 @@ def _ask(options: local.ClusterOptions) -> list[dict[str, Any]]:
     """Return the facts of the workers that answered, each process once."""
     import dataclasses
 
-    engine: Engine = local.start(dataclasses.replace(options, backend="cpu"))
+    kind = "local-cuda" if (options.kind, options.backend) == ("local", "gpu") else options.kind  # as a run would
+    engine: Engine = local.start(dataclasses.replace(options, kind=kind, backend="cpu"))
     try:
         answers = engine.map(_facts, range(4 * engine.workers))
     finally:

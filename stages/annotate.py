@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import ShardError
+from stages import device_reading
 from stages.base import BoolArray, ShardStage
 from stages.discover import size_of
 from stages.reading import Batch, Problem, ReadStatus, read_piece, stage_compressed
@@ -51,8 +52,9 @@ def annotate(run: Run, number: int) -> dict[str, int]:
                 sidecars = run.facts(track.stage)
                 writing = sidecars.writer(bundle, run.reading(bundle.dataset), track.stage.schema)
                 track.writer = stack.enter_context(writing)
-        for offset, batch in read_bundle(run, bundle, _columns(tracks)):
-            counts["bytes"] += batch.table.column("text").nbytes
+        on_device = device_reading.possible([track.stage for track in tracks], run.on_error)
+        for offset, batch in read_bundle(run, bundle, _columns(tracks), on_device=on_device):
+            counts["bytes"] += batch.text.nbytes
             counts["annotated"] += _pass(run, tracks, offset, batch)
     return counts
 
@@ -97,8 +99,12 @@ def _columns(tracks: list[_Track]) -> list[str]:
     return names
 
 
-def read_bundle(run: Run, bundle: Bundle, columns: list[str]) -> Iterator[tuple[int, Batch]]:
+def read_bundle(
+    run: Run, bundle: Bundle, columns: list[str], *, on_device: bool = False
+) -> Iterator[tuple[int, Batch]]:
     """Yield (first bundle row, batch) over the pieces of a bundle, problems handled as the recipe says.
+
+    on_device: texts may lie on the device, see device_reading.py.
 
     Raises ShardError where a file is not as long as it was when it was frozen: that is no unreadable input.
     """
@@ -109,7 +115,11 @@ def read_bundle(run: Run, bundle: Bundle, columns: list[str]) -> Iterator[tuple[
         copy = staged(run, piece.shard)
         if copy is None:
             _check_size(piece.shard)
-        for batch in read_piece(dataset, piece, columns, path=copy):
+        straight = on_device and copy is None
+        read = (
+            device_reading.read(dataset, piece, columns) if straight else read_piece(dataset, piece, columns, path=copy)
+        )
+        for batch in read:
             problems.extend(batch.problems)
             if problems and run.on_error == "stop":
                 raise _stop(problems[0], piece.shard.dataset)
@@ -203,7 +213,7 @@ def _annotate(run: Run, track: _Track, batch: Batch, need: BoolArray) -> tuple[p
         return (facts if need.all() else facts.take(pa.array(where))), where
     if not len(where):
         return track.stage.schema.empty_table(), where
-    documents = batch.table.select(list(track.stage.columns()))
+    documents = batch.documents(track.stage.columns())
     facts = track.stage.annotate(documents if need.all() else documents.take(pa.array(where)))
     return facts.select(track.stage.schema.names).cast(track.stage.schema), where
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from cluster.engine import Engine
 from cluster.errors import RecipeError
+from stages.kernels.resident import Resident
 
 if TYPE_CHECKING:
     from stages.edits import Edits
@@ -149,6 +150,11 @@ class ShardStage(Stage):
         """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""
         return ("text",)
 
+    @property
+    def host_text(self) -> bool:
+        """Whether annotate needs its texts on the host; if not, they may be `Documents` that lie on a device."""
+        return "text" in self.columns()
+
     def annotate(self, documents: pa.Table) -> pa.Table:
         """Return the facts of these documents: same number of rows, `schema`'s columns.
 
@@ -202,7 +208,9 @@ def rewrites(stage: type[Stage]) -> bool:
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one contiguous array; copies only where it comes in several chunks."""
+    """Return a column as one contiguous array, or as it is on a device; copies only what comes in several chunks."""
+    if isinstance(column, Resident):
+        return column
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -5,7 +5,7 @@ Guarantees: a text is either usable (status OK, valid UTF-8, not blank) or "" un
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.kernels.resident import Documents, Resident
 from stages.kernels.text import blank, invalid_utf8, is_valid_utf8, only_white_space
 
 U8 = npt.NDArray[np.uint8]
@@ -72,7 +73,8 @@ class Layout:
 class Batch:
     """Rows of one shard as they were read.
 
-    ordinal: of the shard. start: physical row in the shard of the first row. table: the columns asked for.
+    ordinal: of the shard. start: physical row in the shard of the first row. table: the columns asked for,
+    without the text where it lies on the device (resident).
     status: `ReadStatus` of each row, (rows,) uint8; all OK where the column "text" was not asked for.
     picked: shard rows, (rows,) int64, where the batch is not a range.
     """
@@ -83,6 +85,21 @@ class Batch:
     status: U8
     problems: tuple[Problem, ...] = ()
     picked: I64 | None = None
+    resident: Resident | None = None
+
+    @property
+    def text(self) -> pa.Array | Resident:
+        """The texts, without nulls: an Arrow array, or where they lie on the device."""
+        if self.resident is not None:
+            return self.resident
+        column = self.table.column("text")
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+    def documents(self, columns: Sequence[str]) -> pa.Table | Documents:
+        """Return these columns, as stages are given them."""
+        if self.resident is None:
+            return self.table.select(list(columns))
+        return Documents(self.table.select([name for name in columns if name != "text"]), self.resident)
 
     @property
     def rows(self) -> I64:

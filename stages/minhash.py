@@ -61,6 +61,10 @@ class MinHash(ShardStage):
         value = pa.uint32() if self.hash_bits == 32 else pa.uint64()
         return pa.schema([("signature", pa.list_(value, self.num_permutations))])
 
+    @property
+    def host_text(self) -> bool:  # cuDF has no such normalisation, and its shingles of words are others
+        return self.normalise != "none" or self.shingles != "characters"
+
     def annotate(self, documents: pa.Table) -> pa.Table:
         matrix = self.signatures(normalise(whole(documents.column("text")), self.normalise))
         values = pa.array(np.ascontiguousarray(matrix).reshape(-1))

@@ -20,7 +20,7 @@ from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.base import array, whole
 from stages.dedup import candidate_schema, candidates
-from stages.kernels.bands import band_keys
+from stages.kernels.bands import band_records, shared_records
 from stages.kernels.components import join
 from stages.kernels.hashing import mix64
 from stages.kernels.minhash import slots8
@@ -113,25 +113,14 @@ def _emit_keys(run: Run, index: int, banding: tuple[int, int, int, int], positio
     if not len(rows):
         return
     signatures = signature_matrix(view.facts(minhash_index(run, index), rows))
-    keys = band_keys(signatures, *banding)
-    doc = view.doc_ids[rows]
-    columns = [pa.array(keys.T.reshape(-1)), pa.array(np.tile(doc, keys.shape[1]))]
-    yield pa.table(columns, schema=RECORDS)
+    keys, doc = band_records(signatures, view.doc_ids[rows], *banding)
+    yield pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS)
 
 
 def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
     """Keep the records whose key occurs twice or more, sorted by key."""
-    keys = array(table, "key").astype(np.uint64, copy=False)
-    order = np.argsort(keys)
-    keys = keys[order]
-    same = keys[1:] == keys[:-1]
-    shared = np.zeros(len(keys), np.bool_)
-    shared[1:] = same
-    shared[:-1] |= same
-    if not shared.any():
-        return None
-    doc = array(table, "doc")[order[shared]]
-    return pa.table([pa.array(keys[shared]), pa.array(doc)], schema=RECORDS)
+    keys, doc = shared_records(array(table, "key").astype(np.uint64, copy=False), array(table, "doc"))
+    return pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS) if len(keys) else None
 
 
 def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:

@@ -13,10 +13,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stages.base import Decisions, ShardStage, param
-from stages.kernels.hashing import buffers, mix64, xxh64
+from stages.kernels.hashing import buffers, content_hash, mix64
+from stages.kernels.text import characters
 from stages.reading import Batch, ReadStatus
 
 BYTES_PER_TOKEN = 4  # the labelled estimate where no tokenizer is given
@@ -49,15 +49,19 @@ class Read(ShardStage):
     def columns(self) -> tuple[str, ...]:
         return ("text", "id", "url")
 
+    @property
+    def host_text(self) -> bool:
+        return False
+
     def facts_of(self, batch: Batch) -> pa.Table:
         """Return the facts of one batch as it was read, (rows,)."""
-        text = batch.table.column("text").combine_chunks()
-        data, offsets = buffers(text)
+        data, offsets = buffers(batch.text)
+        h1, h2 = content_hash(data, offsets)
         columns = [
             pa.array(batch.status),
-            pa.array(xxh64(data, offsets, 0)),
-            pa.array(xxh64(data, offsets, 1)),
-            pc.utf8_length(text).cast(pa.uint32()),
+            pa.array(h1),
+            pa.array(h2),
+            pa.array(characters(batch.text)),
             pa.array(np.diff(offsets).astype(np.uint32)),
             batch.table.column("id").cast(pa.large_string()),
             batch.table.column("url").cast(pa.large_string()),

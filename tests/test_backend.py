@@ -70,6 +70,7 @@ class Runtime:
     def memGetInfo() -> tuple[int, int]:
         return 1 << 30, 2 << 30
 
+    deviceGetPCIBusId = staticmethod(lambda _: "0000:1B:00.0")
     driverGetVersion = staticmethod(lambda: 13010)
     runtimeGetVersion = staticmethod(lambda: 13000)
 

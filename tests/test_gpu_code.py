@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import backend
+from cluster import backend, halving
 from stages.kernels import array_code, bands, components, gpu, hashing, minhash
 from stages.kernels.dispatch import TWOFOLD
 from stages.kernels.hashing import buffers
@@ -38,6 +38,23 @@ def test_band_keys_in_array_code_have_the_bits_of_the_kernel(
         assert np.array_equal(array_code.band_keys(space, signatures, rows, first, count - first), expected)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 6), max_size=12), st.data())
+def test_records_of_the_exchange_in_array_code_are_those_of_the_host(few: list[int], data: st.DataObject) -> None:
+    keys, doc = np.array(few, np.uint64) * np.uint64(2**61 - 1), np.arange(len(few)) * 3
+    sig = np.random.default_rng(len(few)).integers(0, 3, (len(few), 6), np.uint32)
+    bands_, rows = data.draw(st.sampled_from([(3, 2), (2, 3), (6, 1)]))
+    for space in (HOST, strict()):
+        found = array_code.shared_records(space, keys, doc)
+        assert sorted(zip(*found, strict=True)) == sorted(zip(*TWOFOLD["shared_records"](keys, doc), strict=True))
+        assert (found[0][1:] >= found[0][:-1]).all()
+        made = array_code.band_records(space, sig, doc, rows, 0, bands_)
+        assert sorted(zip(*made, strict=True)) == sorted(
+            zip(*TWOFOLD["band_records"](sig, doc, bands_, rows, 0, bands_), strict=True)
+        )
+        assert (made[0][1:] >= made[0][:-1]).all()
+
+
 @pytest.mark.parametrize("room", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("most", [None, 4])
 def test_parts_that_do_not_fit_are_halved_and_keep_their_order(
@@ -51,7 +68,7 @@ def test_parts_that_do_not_fit_are_halved_and_keep_their_order(
         largest.append(stop - start)
         return list(range(start, stop))
 
-    assert gpu.in_parts(work, 25, most) == list(range(25))
+    assert halving.in_parts(work, 25, most) == list(range(25))
     assert max(largest) <= min(room, most or 25)
     assert bool(caplog.records) == (room < (most or 25))
 
@@ -61,8 +78,8 @@ def test_one_document_that_does_not_fit_is_an_error() -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        gpu.in_parts(work, 3)
-    assert gpu.in_parts(work, 0) == []
+        halving.in_parts(work, 3)
+    assert halving.in_parts(work, 0) == []
 
 
 class Column:
@@ -173,6 +190,28 @@ class TestOnStandIns:
         signatures = np.random.default_rng(1).integers(0, 2**32, (50, 16), np.uint32)
         assert np.array_equal(bands.band_keys(signatures, 4, 4), TWOFOLD["band_keys"](signatures, 4, 4))
         assert bands.band_keys(signatures[:0], 4, 4).shape == (0, 4)
+
+    def test_records_that_do_not_fit_are_sorted_on_the_host(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def no_room(*_: Any) -> Any:
+            raise MemoryError("std::bad_alloc")
+
+        monkeypatch.setattr(array_code, "shared_records", no_room)
+        keys, doc = bands.shared_records(np.array([5, 1, 5], np.uint64), np.array([7, 8, 9]))
+        assert (keys.tolist(), sorted(doc.tolist())) == ([5, 5], [7, 9])
+        assert "sorted on the host" in caplog.text
+
+    def test_kernels_of_one_batch_share_one_transfer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        crossed = []
+        made = gpu.texts_of
+        monkeypatch.setattr(gpu, "texts_of", lambda *given: crossed.append(given) or made(*given))
+        given_ = buffers(pa.array(["one text", "another"], pa.large_string()))
+        hashing.content_hash(*given_)
+        minhash.signatures(*given_, minhash.nemo_parameters(4), 3)
+        assert len(crossed) == 1
+        hashing.content_hash(*buffers(pa.array(["one text", "Another"], pa.large_string())))
+        assert len(crossed) == 2
 
     @settings(deadline=None, max_examples=40)
     @given(st.integers(1, 20), st.data())

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cluster.errors import RecipeError
 from stages.kernels.dispatch import by_backend
-from stages.kernels.hashing import U64, mix64_word, read_only
+from stages.kernels.hashing import I64, U64, mix64_word, read_only
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -50,6 +50,27 @@ def band_keys(
     out = np.empty((len(sig), count), np.uint64)
     _keys(read_only(sig, sig.dtype), rows, first, out)
     return out
+
+
+@by_backend
+def band_records(
+    sig: npt.NDArray[np.unsignedinteger[Any]], doc: I64, bands: int, rows: int, first: int, count: int
+) -> tuple[U64, I64]:
+    """Return (key, document) for every document and each of these bands, in any order, both (docs * count,)."""
+    keys = band_keys(sig, bands, rows, first, count)
+    return keys.T.reshape(-1), np.tile(doc, keys.shape[1])
+
+
+@by_backend
+def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
+    """Return the records whose key occurs twice or more, sorted by key."""
+    order = np.argsort(keys)
+    keys = keys[order]
+    same = keys[1:] == keys[:-1]
+    shared = np.zeros(len(keys), np.bool_)
+    shared[1:] = same
+    shared[:-1] |= same
+    return keys[shared], doc[order[shared]]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -10,21 +10,24 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cluster.halving import in_parts, ran_out
 from stages.kernels import array_code
 from stages.kernels.dispatch import TWOFOLD
-from stages.kernels.hashing import I64, U8, U64
+from stages.kernels.hashing import I64, U8, U64, buffers
 from stages.kernels.kmeans import F32, ITERATIONS
 from stages.kernels.minhash import Parameters, Signatures
+from stages.kernels.resident import Judged, Resident, judge_column
 from stages.kernels.space import Space
 
-MAX_SLOTS = (1 << 31) - 1  # of one call of cuDF's minhash: rows x permutations
+MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
 NARROW = 2  # cuDF's narrowest shingle
 
 
@@ -35,28 +38,54 @@ def space() -> Space:
     return Space(cupy, cupy.asarray, cupy.asnumpy)
 
 
-def in_parts(work: Callable[[int, int], list[Any]], rows: int, most: int | None = None) -> list[Any]:
-    """Return work(start, stop) for parts that cover `rows`; a part too large for the device's memory is halved.
+# --- texts on the device ---------------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    work : returns a list of results for rows [start, stop); it may raise MemoryError, as CuPy, RMM and cuDF do.
-    most : rows in a part.
+
+class RawTexts(NamedTuple):
+    """A string column as cuDF read it: a series, which may hold nulls, and its bytes and offsets as arrays."""
+
+    column: Any
+    data: Any  # (bytes,) uint8
+    offsets: Any  # (docs + 1,) int32 or int64
+
+
+def parquet_chunks(path: str, name: str, group: int, limit: int) -> Iterator[RawTexts]:
+    """Yield one column of one row group of a local Parquet file, at most about `limit` bytes at a time.
+
+    libcudf reads through KvikIO, straight to the device where GPUDirect Storage is set up.
     """
-    step = max(1, min(rows, most or rows))
-    todo = [(start, min(start + step, rows)) for start in range(0, rows, step)][::-1]
-    found: list[Any] = []
-    while todo:
-        start, stop = todo.pop()
-        try:
-            found += work(start, stop)
-        except MemoryError:
-            if stop - start < 2:
-                raise
-            half = (start + stop) // 2
-            todo += [(half, stop), (start, half)]
-            logging.getLogger("winnow.gpu").warning("out of device memory: %d rows are halved", stop - start)
-    return found
+    cudf: Any = importlib.import_module("cudf")
+    pylibcudf: Any = importlib.import_module("pylibcudf")
+    options = pylibcudf.io.parquet.ParquetReaderOptions.builder(pylibcudf.io.SourceInfo([path])).build()
+    options.set_row_groups([[group]])
+    options.set_column_names([name])
+    reader = pylibcudf.io.parquet.ChunkedParquetReader(options, chunk_read_limit=limit, pass_read_limit=4 * limit)
+    while reader.has_next():
+        [column] = reader.read_chunk().tbl.columns()
+        if column.size():
+            yield RawTexts(cudf.Series.from_pylibcudf(column), *_raw(column))
+
+
+def _raw(column: Any) -> tuple[Any, Any]:
+    """Return bytes and offsets of a column of libcudf, which is no slice, without copying."""
+    cupy: Any = importlib.import_module("cupy")
+    wide = column.child(0).type().id().name == "INT64"
+    offsets = cupy.asarray(column.child(0).data()).view(cupy.int64 if wide else cupy.int32)[: column.size() + 1]
+    size = int(offsets[-1])
+    data = cupy.asarray(column.data())[:size] if size else cupy.empty(0, cupy.uint8)
+    return data.view(cupy.uint8), offsets
+
+
+def judged(raw: RawTexts) -> tuple[Resident, Judged] | None:
+    """Return the texts of a chunk and what is known of each; None where one is not well-formed UTF-8."""
+    place = space()
+    starts = raw.offsets[:-1]
+    if not array_code.well_formed(place, raw.data, starts[starts < raw.data.shape[0]]):
+        return None
+    found = judge_column(raw.column)
+    sizes = np.diff(place.get(raw.offsets).astype(np.int64))
+    sizes[found.blank] = 0
+    return Resident(found.column, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), found.characters), found
 
 
 def texts_of(data: U8, offsets: I64, start: int, stop: int) -> pa.Array:
@@ -66,12 +95,56 @@ def texts_of(data: U8, offsets: I64, start: int, stop: int) -> pa.Array:
     return pa.LargeStringArray.from_buffers(stop - start, pa.py_buffer(places), pa.py_buffer(text))
 
 
+class _Upload:
+    """The texts that crossed the bus last: kernels that ask for the same ones in turn share one transfer.
+
+    Arrow's buffers never change, and the one in use is held, so its address names its content.
+    """
+
+    held: tuple[U8, I64, Any] | None = None
+
+    def column(self, data: U8 | Resident, offsets: I64, start: int, stop: int) -> Any:
+        if isinstance(data, Resident):
+            return data.column.iloc[start:stop]
+        part = offsets[start : stop + 1]
+        if self.held and _same(self.held[0], data) and np.array_equal(self.held[1], part):
+            return self.held[2]
+        self.held = None  # frees the device's memory before more is asked for
+        cudf: Any = importlib.import_module("cudf")
+        column = cudf.Series.from_arrow(texts_of(data, offsets, start, stop))
+        self.held = data, part.copy(), column
+        return column
+
+
+def _same(one: U8, other: U8) -> bool:
+    return one.nbytes == other.nbytes and one.ctypes.data == other.ctypes.data
+
+
+_uploads = threading.local()
+
+
+def _column(data: U8 | Resident, offsets: I64, start: int, stop: int) -> Any:
+    """Return documents [start, stop) as a column on the device."""
+    if not hasattr(_uploads, "last"):
+        _uploads.last = _Upload()
+    return _uploads.last.column(data, offsets, start, stop)
+
+
+def _on_host(data: U8 | Resident, offsets: I64, row: int) -> tuple[U8, I64]:
+    """Return one document's bytes and offsets on the host."""
+    if isinstance(data, Resident):
+        return buffers(data.host(row, row + 1))
+    return data, offsets[row : row + 2]
+
+
+# --- namesakes of the host's kernels -----------------------------------------------------------------------
+
+
 def content_hash(data: U8, offsets: I64) -> tuple[U64, U64]:
     """Return the two content hashes of each document, as `hashing.content_hash` does."""
-    cudf: Any = importlib.import_module("cudf")
 
     def work(start: int, stop: int) -> list[Any]:
-        texts = cudf.Series.from_arrow(texts_of(data, offsets, start, stop))
+        texts = _column(data, offsets, start, stop)
         hashes = [texts.hash_values(method="xxhash64", seed=seed).to_arrow() for seed in (0, 1)]
         return [tuple(h.to_numpy(zero_copy_only=False).astype(np.uint64, copy=False) for h in hashes)]
 
@@ -87,8 +160,8 @@ def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_
         return np.asarray(host(data, offsets, params, width, max_shingles))
     a, b = (np.array(values, params.dtype) for values in (params.a, params.b))
     out = _minhash(data, offsets, params.seed, a, b, width)
-    for row in np.flatnonzero(np.diff(offsets) > max_shingles) if max_shingles else ():
-        out[row] = host(data, offsets[row : row + 2], params, width, max_shingles)[0]
+    for row in np.flatnonzero(np.diff(offsets) > max_shingles).tolist() if max_shingles else ():
+        out[row] = host(*_on_host(data, offsets, row), params, width, max_shingles)[0]
     return out
 
 
@@ -110,8 +183,8 @@ def signatures_by_seeds(
     again = (out == 1).any(axis=1)
     if max_shingles:
         again |= np.diff(offsets) > max_shingles
-    for row in np.flatnonzero(again):
-        out[row] = host(data, offsets[row : row + 2], family, width, max_shingles)[0]
+    for row in np.flatnonzero(again).tolist():
+        out[row] = host(*_on_host(data, offsets, row), family, width, max_shingles)[0]
     return out
 
 
@@ -120,7 +193,7 @@ def _minhash(data: U8, offsets: I64, seed: int, a: Any, b: Any, width: int) -> n
     cudf: Any = importlib.import_module("cudf")
 
     def work(start: int, stop: int) -> list[Any]:
-        texts = cudf.Series.from_arrow(texts_of(data, offsets, start, stop))
+        texts = _column(data, offsets, start, stop)
         family = {"a": cudf.Series(a), "b": cudf.Series(b)}
         if a.dtype == np.uint32:
             lists = texts.str.minhash(seed=seed, a=family["a"], b=family["b"], width=width)
@@ -141,6 +214,28 @@ def band_keys(
     TWOFOLD["band_keys"](sig[:0], bands, rows, first, many)  # checks the banding
     parts = in_parts(lambda i, j: [array_code.band_keys(space(), sig[i:j], rows, first, many)], len(sig))
     return np.concatenate([np.empty((0, many), np.uint64), *parts])
+
+
+def band_records(
+    sig: npt.NDArray[np.unsignedinteger[Any]], doc: I64, bands: int, rows: int, first: int, count: int
+) -> tuple[U64, I64]:
+    """Return the records of bands, as `bands.band_records` does, but sorted by key, in one part or several."""
+    TWOFOLD["band_keys"](sig[:0], bands, rows, first, count)  # checks the banding
+    parts = in_parts(lambda i, j: [array_code.band_records(space(), sig[i:j], doc[i:j], rows, first, count)], len(sig))
+    keys, docs = zip(*parts, strict=True) if parts else ((), ())
+    return np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, np.int64), *docs])
+
+
+def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
+    """Return the records whose key occurs twice or more, as `bands.shared_records` does."""
+    try:
+        return array_code.shared_records(space(), keys, doc)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        logging.getLogger("winnow.gpu").warning("out of device memory: %d records are sorted on the host", len(keys))
+        found: tuple[U64, I64] = TWOFOLD["shared_records"](keys, doc)
+        return found
 
 
 def join(label: I64, left: I64, right: I64) -> None:

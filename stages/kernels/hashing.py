@@ -17,6 +17,7 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from stages.kernels.dispatch import by_backend
+from stages.kernels.resident import Resident
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -31,12 +32,13 @@ _P5 = np.uint64(0x27D4EB2F165667C5)
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
-def buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[U8, I64]:
+def buffers(texts: pa.Array | pa.ChunkedArray | Resident) -> tuple[U8, I64]:
     """Return the bytes and offsets of a string array, without copying text where it is one chunk.
 
     Parameters
     ----------
-    texts : string, large_string, binary, large_binary or string_view, without nulls; may be a slice.
+    texts : string, large_string, binary, large_binary or string_view, without nulls; may be a slice. Texts that
+        lie on the device stand for their own bytes.
 
     Returns
     -------
@@ -50,6 +52,8 @@ def buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[U8, I64]:
     >>> offsets.tolist(), bytes(data[offsets[0]:offsets[1]])
     ([1, 3, 6], b'bc')
     """
+    if isinstance(texts, Resident):  # for the kernels that compute where the texts lie
+        return texts, texts.offsets  # type: ignore[return-value]
     assert texts.null_count == 0, "texts hold nulls: fill or drop them before hashing"
     array = _one_chunk(texts)
     small = pa.types.is_string(array.type) or pa.types.is_binary(array.type)

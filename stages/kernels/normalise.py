@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from cluster.errors import RecipeError
 from stages.kernels.hashing import I64, U8, buffers, read_only
+from stages.kernels.resident import Resident
 
 NORMALISATIONS = ("none", "nfc_lower_space", "digits")
 _DIGIT = re.compile(r"\d")
@@ -45,6 +46,8 @@ def normalise(texts: pa.Array | pa.ChunkedArray, how: str) -> pa.Array:
     """
     if how not in NORMALISATIONS:
         raise RecipeError(f"normalise must be one of {', '.join(NORMALISATIONS)}, got {how!r}.")
+    if isinstance(texts, Resident) and how == "none":
+        return texts
     wide = _whole(texts)
     if how == "none":
         return wide

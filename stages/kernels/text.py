@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.kernels.resident import Resident
+
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -53,6 +55,14 @@ def only_white_space(texts: pa.Array) -> BoolArray:
     """Mark non-empty values for which `str.isspace` is true; values must be valid UTF-8 without nulls."""
     marks: BoolArray = pc.utf8_is_space(texts).to_numpy(zero_copy_only=False)
     return marks
+
+
+def characters(texts: pa.Array | Resident) -> npt.NDArray[np.uint32]:
+    """Return the number of code points of each text, (rows,)."""
+    if isinstance(texts, Resident):
+        return texts.characters
+    counted: npt.NDArray[np.uint32] = pc.utf8_length(texts).to_numpy(zero_copy_only=False).astype(np.uint32)
+    return counted
 
 
 def blank(texts: pa.Array, marks: BoolArray) -> pa.Array:
