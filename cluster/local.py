@@ -8,16 +8,20 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from cluster import backend
+from cluster import backend, cgroups
 from cluster.engine import Engine, InlineEngine
 from cluster.errors import BackendError, RecipeError
 
 THREADS_PER_WORKER = 8
+MEMORY_PER_THREAD = 512 << 20  # bytes; a batch of text, its facts, and the libraries
+MEMORY_SHARE = 0.9  # of what is free for the workers; the rest is for scheduler and client
+LEAST_MEMORY = 256 << 20  # bytes; below that a worker dies of its libraries
 KINDS = ("local", "threads", "inline", "local-cuda", "scheduler", "slurm", "ray")
 TASK_TIMEOUT = 6 * 3600.0
+
+OWN_PAGES = "127.0.0.1:0"  # Dask serves pages about itself even without a dashboard: to this machine only
 
 QUIET = {  # Dask's settings for workers that winnow starts
     "distributed.worker.memory.spill": False,  # tasks return counts; there is nothing to spill
@@ -64,38 +68,47 @@ class ClusterOptions:
 def available_cores() -> int:
     """Return the cores this process may use: affinity and cgroup quota included."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_cores()
-    return max(1, min(cores, quota) if quota else cores)
-
-
-def _cgroup_cores() -> int | None:
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else max(1, int(quota) // int(period))
+    quota = cgroups.cores()
+    return max(1, min(cores, int(quota)) if quota else cores)
 
 
 def available_memory() -> int:
-    """Return the bytes this process may use: the smaller of what is free and the cgroup's limit."""
+    """Return the bytes this process may use: the smaller of what is free and what its cgroups leave."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
-    except OSError:
-        return free
-    return free if limit == "max" else max(0, min(free, int(limit) - int(used)))
+    left = cgroups.free_memory()
+    return free if left is None else min(free, left)
 
 
-def size(options: ClusterOptions, cores: int | None = None) -> tuple[int, int]:
-    """Return (worker processes, threads in each) for a machine of so many cores (default: this one)."""
+def size(options: ClusterOptions, cores: int | None = None, memory: int | None = None) -> tuple[int, int]:
+    """Return (worker processes, threads in each) for a machine with so many cores and bytes (default: this one)."""
+    if options.workers is not None:
+        return options.workers, options.threads_per_worker or 1
     cores = cores or available_cores()
-    if options.workers is None:
-        threads = options.threads_per_worker or min(cores, THREADS_PER_WORKER)
-        return max(1, cores // threads), threads
-    return options.workers, options.threads_per_worker or 1
+    memory = memory or int(available_memory() * MEMORY_SHARE)
+    cores = max(1, min(cores, memory // MEMORY_PER_THREAD))
+    threads = options.threads_per_worker or min(cores, THREADS_PER_WORKER)
+    return max(1, cores // threads), threads
+
+
+def worker_memory(options: ClusterOptions, processes: int) -> int | str:
+    """Return the memory of each worker of this machine. Raises BackendError where too little is free."""
+    if options.memory_limit is not None:
+        return options.memory_limit
+    share = int(available_memory() * MEMORY_SHARE) // processes
+    if share < LEAST_MEMORY:
+        raise BackendError(
+            f"{share / 1e6:.0f} MB of memory are free for each of {processes} workers, at least "
+            f"{LEAST_MEMORY / 1e6:.0f} MB are needed. Give fewer (--workers 1), or say what each may take: "
+            "--set cluster.memory_limit=1GB."
+        )
+    return share
+
+
+def pages(options: ClusterOptions) -> dict[str, Any]:
+    """Return a scheduler's keywords for its dashboard, or for none."""
+    return {"dashboard": options.dashboard is not None, "dashboard_address": options.dashboard or OWN_PAGES}
 
 
 def start(options: ClusterOptions, run_dir: str | None = None) -> Engine:
@@ -144,7 +157,7 @@ def _local(options: ClusterOptions) -> Engine:
     import distributed
 
     processes, threads = size(options)
-    limit: Any = options.memory_limit or int(available_memory() * 0.9 / processes)
+    limit: Any = worker_memory(options, processes)
     make_cluster: Any = distributed.LocalCluster
     with dask.config.set(QUIET):
         cluster: Any = make_cluster(
@@ -154,7 +167,7 @@ def _local(options: ClusterOptions) -> Engine:
             memory_limit=limit,
             host="127.0.0.1",
             dashboard_address=options.dashboard,
-            scheduler_kwargs={} if options.dashboard else {"dashboard_address": "127.0.0.1:0"},  # its health page
+            scheduler_kwargs={} if options.dashboard else {"dashboard_address": OWN_PAGES},
             silence_logs=logging.ERROR,
         )
     return own(cluster, options, "on this machine")

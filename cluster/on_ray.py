@@ -16,7 +16,7 @@ from typing import Any
 
 from cluster.engine import Engine
 from cluster.errors import BackendError
-from cluster.local import QUIET, ClusterOptions, size
+from cluster.local import OWN_PAGES, QUIET, ClusterOptions, pages, size
 
 LOOK = 10.0  # seconds between looks for nodes that joined
 PLACED = 120.0  # seconds for an actor to start on its node
@@ -69,7 +69,7 @@ class Placement:
         self._workers: dict[str, list[Any]] = {}  # actors by node id
         self._stop = threading.Event()
         here = self._ray.get_runtime_context().get_node_id()
-        self._scheduler = _actor(self._ray, SchedulerActor, here, restarts=0).remote(self._security, options.dashboard)
+        self._scheduler = _actor(self._ray, SchedulerActor, here, restarts=0).remote(self._security, pages(options))
         self.address = str(self._wait(self._scheduler.address.remote(), "the scheduler"))
         self.look()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -100,8 +100,9 @@ class Placement:
         gpus = int(node["Resources"].get("GPU", 0))
         if cores < 1:
             return []
-        processes, threads = (gpus, 1) if gpus else size(self._options, cores)
-        memory = self._options.memory_limit or int(node["Resources"].get("memory", 0) * MEMORY_SHARE / processes)
+        memory = int(node["Resources"].get("memory", 0) * MEMORY_SHARE)
+        processes, threads = (gpus, 1) if gpus else size(self._options, cores, memory)
+        limit = self._options.memory_limit or memory // processes
         kind = _actor(
             self._ray,
             WorkerActor,
@@ -110,7 +111,7 @@ class Placement:
             cpus=min(threads, cores // processes),
             gpus=1 if gpus else 0,
         )
-        return [kind.remote(self.address, self._security, threads, memory) for _ in range(processes)]
+        return [kind.remote(self.address, self._security, threads, limit) for _ in range(processes)]
 
     def _watch(self) -> None:
         while not self._stop.wait(LOOK):
@@ -159,9 +160,9 @@ def _security() -> Any:
 class SchedulerActor:
     """Dask's scheduler in an actor. When it is lost the run stops, and goes on when started again."""
 
-    def __init__(self, security: Any, dashboard: str | None) -> None:
+    def __init__(self, security: Any, pages: dict[str, Any]) -> None:
         self._security = security
-        self._dashboard = dashboard
+        self._pages = pages
         self._scheduler: Any = None
 
     async def address(self) -> str:
@@ -178,8 +179,7 @@ class SchedulerActor:
                 port=0,
                 protocol="tls" if self._security else "tcp",
                 security=self._security,
-                dashboard=self._dashboard is not None,
-                dashboard_address=self._dashboard,
+                **self._pages,
             )
         return str(self._scheduler.address)
 
@@ -219,6 +219,7 @@ class WorkerActor:
             self._address,
             host=ray.util.get_node_ip_address(),
             dashboard=False,
+            dashboard_address=OWN_PAGES,
             local_directory=scratch,
             death_timeout=PLACED,
             **self._make,

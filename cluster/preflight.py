@@ -17,6 +17,7 @@ from typing import Any
 from cluster import storage
 from cluster.codebase import code_digest, code_files
 from cluster.errors import BackendError
+from cluster.local import MEMORY_PER_THREAD
 
 VERSIONS = (  # what decides over bits or over the wire
     "dask",
@@ -30,7 +31,6 @@ VERSIONS = (  # what decides over bits or over the wire
     "orjson",
     "zstandard",
 )
-MEMORY_PER_THREAD = 512 << 20  # bytes; a batch of text, its facts, and the libraries
 FREE_DISK = 1 << 30  # bytes left where the run folder lies
 SECONDS = 60.0  # in which every node must have answered
 SHOWN = 10  # nodes named in one message

@@ -6,13 +6,16 @@ and the same script submitted again goes on where the run stopped.
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import sys
 from typing import Any
 
 from cluster.engine import Engine
 from cluster.errors import BackendError, RecipeError
-from cluster.local import QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions
+from cluster.local import OWN_PAGES, QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions, pages
+
+MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
 
 
 def start(options: ClusterOptions, run_dir: str | None) -> Engine:
@@ -37,7 +40,7 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
 def job_cluster(options: ClusterOptions) -> Any:
     """Return dask-jobqueue's cluster without jobs yet. Raises BackendError where it is not installed."""
     try:
-        from dask_jobqueue import SLURMCluster
+        jobqueue: Any = importlib.import_module("dask_jobqueue")
     except ImportError:
         raise BackendError(
             "cluster.kind slurm needs dask-jobqueue: pip install 'winnow[slurm]'. Without it, `winnow slurm-script` "
@@ -45,7 +48,7 @@ def job_cluster(options: ClusterOptions) -> Any:
         ) from None
     asked = options.slurm
     processes, _ = split(options)
-    return SLURMCluster(
+    return jobqueue.SLURMCluster(
         cores=asked.cores,
         memory=asked.memory,
         processes=processes,
@@ -58,8 +61,8 @@ def job_cluster(options: ClusterOptions) -> Any:
         job_name="winnow",
         job_script_prologue=list(asked.prologue),
         job_extra_directives=[*_gpus(asked), *asked.directives],
-        worker_extra_args=["--no-dashboard"],
-        scheduler_options={"dashboard_address": options.dashboard, "dashboard": options.dashboard is not None},
+        worker_extra_args=["--no-dashboard", "--dashboard-address", OWN_PAGES],
+        scheduler_options=pages(options),
     )
 
 
@@ -102,12 +105,12 @@ def script(options: ClusterOptions, command: list[str], run_dir: str, name: str)
         "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False",
         f"RUN={shlex.quote(run_dir)}",
         f"PYTHON={shlex.quote(sys.executable)}",
-        'FILE="$RUN/scheduler-${SLURM_JOB_ID}.json"',
+        'FILE="$RUN/scheduler-${SLURM_JOB_ID}-${SLURM_RESTART_COUNT:-0}.json"  # a try that was killed left its own',
         'mkdir -p "$RUN"',
         'trap \'kill "${workers:-}" "${scheduler:-}" 2>/dev/null || true; rm -f "$FILE"\' EXIT',
         "",
         f'"$PYTHON" -m distributed.cli.dask_scheduler --scheduler-file "$FILE" --port 0{_interface(asked)} '
-        "--no-dashboard &",
+        f"{_pages(options)} &",
         "scheduler=$!",
         f"{_workers(options)} &",
         "workers=$!",
@@ -150,11 +153,25 @@ def _workers(options: ClusterOptions) -> str:
     scratch = shlex.quote(asked.local_directory) if asked.local_directory else '"${SLURM_TMPDIR:-${TMPDIR:-/tmp}}"'
     module = ["dask_cuda.cli", "worker"] if asked.gpus else ["distributed.cli.dask_worker"]
     count = "" if asked.gpus else f" --nworkers {processes}"
-    limit = f" --memory-limit {options.memory_limit}" if options.memory_limit else ""
     return (
         f'srun --kill-on-bad-exit=0 "$PYTHON" -m {" ".join(module)} --scheduler-file "$FILE"{count} '
-        f"--nthreads {threads}{limit}{_interface(asked)} --local-directory {scratch} --no-dashboard"
+        f"--nthreads {threads} --memory-limit {_memory(options)}{_interface(asked)} --local-directory {scratch} "
+        f"--no-dashboard --dashboard-address {OWN_PAGES}"
     )
+
+
+def _memory(options: ClusterOptions) -> str:
+    """Return the memory of one worker: a share of what the job asks for, since a node may have more than that."""
+    from dask.utils import parse_bytes
+
+    processes, _ = split(options)
+    return options.memory_limit or str(int(parse_bytes(options.slurm.memory) * MEMORY_SHARE) // processes)
+
+
+def _pages(options: ClusterOptions) -> str:
+    """Return the scheduler's options for its dashboard."""
+    shown = "--dashboard" if options.dashboard else "--no-dashboard"
+    return f"{shown} --dashboard-address {shlex.quote(options.dashboard or OWN_PAGES)}"
 
 
 def _interface(asked: SlurmOptions) -> str:

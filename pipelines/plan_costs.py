@@ -61,7 +61,7 @@ def machine(recipe: Recipe, workers: int | None, gpus: int | None) -> Machine:
     options = cluster_of(recipe, workers if workers is not None else gpus)
     processes, threads = (1, 1) if options.kind == "inline" else local.size(options)
     given = options.memory_limit
-    memory = parse_bytes(given) if given else int(local.available_memory() * 0.9 / max(1, processes))
+    memory = parse_bytes(given) if given else int(local.available_memory() * local.MEMORY_SHARE) // processes
     return Machine(
         kind=options.kind,
         workers=processes,
