@@ -32,17 +32,19 @@ def dedup(
 ) -> None:
     """Remove near duplicates from one dataset: the longer text stays, every input column is kept."""
     from pipelines.dedup import dedup as run
+    from stages.kernels.start import not_installed
 
-    found = run(
-        paths,
-        out,
-        jaccard_threshold=jaccard_threshold,
-        shingle_width=shingle_width,
-        text_column=text_column,
-        id_column=id_column,
-        workers=workers,
-        progress=display(quiet, json_log),
-    )
+    with not_installed("pandas"):  # pyarrow would load it to tell arrays from series, of which there are none
+        found = run(
+            paths,
+            out,
+            jaccard_threshold=jaccard_threshold,
+            shingle_width=shingle_width,
+            text_column=text_column,
+            id_column=id_column,
+            workers=workers,
+            progress=display(quiet, json_log),
+        )
     say(f"{found['rows']:,} documents in, {found['kept']:,} kept, {found['dropped']:,} dropped: {out}")
 
 

@@ -18,6 +18,9 @@ from numba.core.extending import intrinsic
 
 from stages.kernels.dispatch import by_backend
 from stages.kernels.resident import Resident
+from stages.kernels.start import load_numba
+
+load_numba()
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
