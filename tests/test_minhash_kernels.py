@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,12 @@ def test_words_are_split_where_python_splits_them() -> None:
     assert result.tolist() == [slow_words(t, family, 1) for t in texts]
 
 
+def scattered(share: float, seed: int) -> str:
+    """Return a text of several blocks with so large a share of characters beyond ASCII, here and there."""
+    random_ = random.Random(seed)
+    return "".join(random_.choice("éß“日🙂" if random_.random() < share else "abcde ") for _ in range(5000))
+
+
 LONG = [
     "plain ascii text, " * 400,
     "a curly “quote” now and then, " * 300,
@@ -173,6 +180,8 @@ LONG = [
     "🙂 emoji and 日本 mixed é " * 200,
     "x" * (murmur.BLOCK + 23),
     "x" * (murmur.BLOCK - 1) + "é" + "y" * 60,
+    "x" * (murmur.BLOCK - 2) + "日" + "y" * 60 + "é",
+    *(scattered(share, seed) for share in (0.001, 0.01, 0.05, 0.06, 0.07, 0.2) for seed in (1, 2)),
 ]
 
 

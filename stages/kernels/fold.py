@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from stages.kernels.hashing import buffers, read_only
 from stages.kernels.heuristics import SINGLE, WORD, classes
-from stages.kernels.murmur import final64
+from stages.kernels.murmur64 import final64
 from stages.kernels.words import next_word
 
 U64 = npt.NDArray[np.uint64]

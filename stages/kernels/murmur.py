@@ -1,8 +1,9 @@
-"""MurmurHash3 (x86_32 and the first word of x64_128) of byte spans and of every shingle of a block.
+"""MurmurHash3_x86_32 of byte spans and of every shingle of a block; the 64-bit kind is in murmur64.py.
 
 Bits equal the reference implementation. What MurmurHash3_x86_32 does to a 4-byte word before it meets the
 running hash depends only on these bytes, so it is done once per byte position ("premix") and shared by all
-shingles; ASCII shingles are then hashed in vector loops, the others one by one, from the same premixed words.
+shingles. ASCII is then hashed in vector loops; text with few other characters likewise, run by run of windows of equal
+byte length; denser text by byte length, and what is rare there one by one, all from the same premixed words.
 Every loop that must vectorise works on slices with plain uint32 operations: a signed index would prevent it.
 """
 
@@ -17,17 +18,16 @@ BLOCK = 2048  # shingles per block: premixed words and hashes stay in the first-
 MANY = 32  # windows of one byte length in a block from which hashing them all in vectors pays
 LENGTHS = 256  # byte lengths from the width on for which there is room: half a megabyte at width 24
 SAMPLE = 8  # every eighth window is counted
+SPARSE = BLOCK // 16  # characters beyond ASCII in a block up to which runs of equal windows are long enough
+LANES = 16  # windows hashed side by side in a run, which may write so many beyond its end
 
 _TAILS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)  # masks of the last 0 to 3 bytes
+_HIGH = np.uint64(0x8080808080808080)
 _A1 = np.uint32(0xCC9E2D51)
 _A2 = np.uint32(0x1B873593)
 _A3 = np.uint32(0xE6546B64)
 _F1 = np.uint32(0x85EBCA6B)
 _F2 = np.uint32(0xC2B2AE35)
-_B1 = np.uint64(0x87C37B91114253D5)
-_B2 = np.uint64(0x4CF5AD432745937F)
-_G1 = np.uint64(0xFF51AFD7ED558CCD)
-_G2 = np.uint64(0xC4CEB9FE1A85EC53)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -169,11 +169,17 @@ def code_points(data, at, stop, reach, starts):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def make_scratch(width):  # type: ignore[no-untyped-def]
-    """Allocate what the block functions need: words, code-point starts, hashes per length, length counts."""
-    room = BLOCK + 4 * width + 8
+    """Allocate what the block functions need: words, code-point starts, hashes per length, length counts, marks."""
+    room = BLOCK + 4 * width + 8 + LANES
     words, lengths = np.empty((3, room), np.uint32), min(3 * width + 1, LENGTHS)
     vectors = np.empty((lengths, BLOCK), np.uint32)
-    return words, np.empty(room, np.uint32), vectors, np.zeros(lengths + 1, np.int64)
+    return (
+        words,
+        np.empty(room, np.uint32),
+        vectors,
+        np.zeros(lengths + 1, np.int64),
+        np.empty((2, SPARSE + 2), np.int64),
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -182,7 +188,7 @@ def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-
 
     Parameters
     ----------
-    scratch : from `make_scratch`. out : (BLOCK,) uint32 or longer, receives the hashes in order.
+    scratch : from `make_scratch`. out : (BLOCK + LANES,) uint32 or longer, receives the hashes in order.
 
     Returns
     -------
@@ -205,10 +211,17 @@ def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-
 
 @numba.njit(cache=True, nogil=True)
 def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-untyped-def]
-    """Hash the shingles of a block of any text: in vectors for byte lengths that many of them share."""
-    words, starts, _, counts = scratch
+    """Hash the shingles of a block of any text: in vectors, by runs or by byte length."""
+    words, starts, _, counts, marks = scratch
     reach = BLOCK + 4 * width
     _prepare_block(data, at, stop, reach, words)
+    end = min(stop, at + reach)
+    found, more, inside = _mark(data, at, end, marks)
+    if found <= SPARSE:
+        here, known = min(BLOCK, end - at) - inside, end - at - more + (end == stop)
+        count = max(0, min(here, known - width))
+        _hash_runs(count, width, found, seed, scratch, out)
+        return count
     here, known = code_points(data, at, stop, reach, starts)
     count = max(0, min(here, known - width))
     counts[:] = 0
@@ -222,9 +235,88 @@ def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[n
 
 
 @numba.njit(cache=True, nogil=True)
+def _mark(data, at, end, marks):  # type: ignore[no-untyped-def]
+    """Note the code points of data[at:end] that are longer than a byte.
+
+    Fills marks[0] with their places among the code points and marks[1, k] with the bytes that continue a code point up
+    to the first k of them; bytes at the very beginning that continue a code point of the block before count for all k.
+
+    Returns
+    -------
+    found : how many there are; it stops at SPARSE + 1.
+    more, inside : bytes that continue a code point, in all and among the first BLOCK.
+    """
+    place, gain, found, more, inside, i = marks[0], marks[1], 0, 0, 0, at
+    gain[0] = 0
+    while i < end and found <= SPARSE:
+        if i + 8 <= end and (load64(data, i) & _HIGH) == 0:
+            i += 8
+            continue
+        if (data[i] & 0xC0) == 0x80:
+            owner = i - at - more - 1
+            more += 1
+            inside += i - at < BLOCK
+            if owner >= 0 and (found == 0 or place[found - 1] != owner):
+                place[found] = owner
+                found += 1
+            gain[found] = more
+        i += 1
+    return found, more, inside
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash_runs(count, width, found, seed, scratch, out):  # type: ignore[no-untyped-def]
+    """Hash the windows of a block run by run: a run ends where a marked code point enters or leaves the window."""
+    words, marks, shared = scratch[0], scratch[4], width // 4
+    place, gain, state = marks[0], marks[1], words[2]
+    state[:BLOCK] = seed
+    for word in range(shared):
+        _step_block(state, words[1], word, BLOCK)
+    i, entered, left = 0, 0, 0
+    while i < count:
+        while entered < found and place[entered] < i + width:
+            entered += 1
+        while left < found and place[left] < i:
+            left += 1
+        end = count
+        if entered < found:
+            end = min(end, place[entered] - width + 1)
+        if left < found:
+            end = min(end, place[left] + 1)
+        _hash_run(words, shared, i, i + gain[left], width + gain[entered] - gain[left], end - i, out)
+        i = end
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash_run(words, shared, first, start, length, count, out):  # type: ignore[no-untyped-def]
+    """Put the hashes of `count` windows of `length` bytes, one byte apart from `start`, into out[first:].
+
+    The states hold their first `shared` words already. Unsigned indices keep the loops over LANES in vectors.
+    """
+    raw, premixed, state = words[0], words[1], words[2]
+    whole, mask, size = length // 4, _TAILS[length % 4], np.uint32(length)
+    source, target = np.uint64(start), np.uint64(first)
+    for _ in range((count + LANES - 1) // LANES):
+        for lane in range(LANES):
+            out[target + np.uint64(lane)] = state[source + np.uint64(lane)]
+        for word in range(shared, whole):
+            begin = source + np.uint64(4 * word)
+            for lane in range(LANES):
+                i = target + np.uint64(lane)
+                out[i] = step32(out[i], premixed[begin + np.uint64(lane)])
+        begin = source + np.uint64(4 * whole)
+        for lane in range(LANES):
+            i = target + np.uint64(lane)
+            h = np.uint32(out[i] ^ premix32(np.uint32(raw[begin + np.uint64(lane)] & mask)))
+            out[i] = final32(np.uint32(h ^ size))
+        source += np.uint64(LANES)
+        target += np.uint64(LANES)
+
+
+@numba.njit(cache=True, nogil=True)
 def _pick(count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
     """Take each window's hash from the vectors, or hash it now where its length is rare."""
-    words, starts, vectors, counts = scratch
+    words, starts, vectors, counts, _ = scratch
     ends = starts[width:]
     extra = np.uint32(counts.argmax())
     usual = np.uint32(np.uint32(width) + extra) if counts[extra] >= MANY else np.uint32(0)
@@ -249,7 +341,7 @@ def _vectors_by_length(size, width, seed, scratch):  # type: ignore[no-untyped-d
 
     `size` is what is left of the document, in bytes.
     """
-    words, _, vectors, counts = scratch
+    words, _, vectors, counts, _ = scratch
     premixed, state = words[1], words[2]
     longest = 0
     for extra in range(len(counts)):
@@ -263,56 +355,3 @@ def _vectors_by_length(size, width, seed, scratch):  # type: ignore[no-untyped-d
                 windows = min(BLOCK, size - length + 1)
                 _finish_block(words, length, windows, vectors[length - width])
         _step_block(state, premixed, word, reach)
-
-
-@numba.njit(cache=True, nogil=True)
-def _rotate64(x, bits):  # type: ignore[no-untyped-def]
-    return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
-
-
-@numba.njit(cache=True, nogil=True)
-def final64(h):  # type: ignore[no-untyped-def]
-    """Return the 64-bit finaliser of MurmurHash3."""
-    h = (h ^ (h >> np.uint64(33))) * _G1
-    h = (h ^ (h >> np.uint64(33))) * _G2
-    return h ^ (h >> np.uint64(33))
-
-
-@numba.njit(cache=True, nogil=True)
-def _partial64(data, start, stop):  # type: ignore[no-untyped-def]
-    """Return up to 8 bytes of data[start:stop] as a little-endian word; 0 for an empty span."""
-    word = np.uint64(0)
-    for i in range(min(stop - start, 8)):
-        word |= np.uint64(data[start + i]) << np.uint64(8 * i)
-    return word
-
-
-@numba.njit(cache=True, nogil=True)
-def span64(data, start, stop, seed):  # type: ignore[no-untyped-def]
-    """Return the first word of MurmurHash3_x64_128 of data[start:stop], uint64, both lanes seeded."""
-    h1, h2, i = seed, seed, start
-    while i + 16 <= stop:
-        h1 ^= _rotate64(load64(data, i) * _B1, 31) * _B2
-        h1 = (_rotate64(h1, 27) + h2) * np.uint64(5) + np.uint64(0x52DCE729)
-        h2 ^= _rotate64(load64(data, i + 8) * _B2, 33) * _B1
-        h2 = (_rotate64(h2, 31) + h1) * np.uint64(5) + np.uint64(0x38495AB5)
-        i += 16
-    h2 ^= _rotate64(_partial64(data, i + 8, stop) * _B2, 33) * _B1
-    h1 ^= _rotate64(_partial64(data, i, stop) * _B1, 31) * _B2
-    length = np.uint64(stop - start)
-    h1 ^= length
-    h2 ^= length
-    h1 += h2
-    h2 += h1
-    return final64(h1) + final64(h2)
-
-
-@numba.njit(cache=True, nogil=True)
-def hash_block64(data, at, stop, width, seed, scratch, out):  # type: ignore[no-untyped-def]
-    """Hash shingles as `hash_block32` does, to uint64."""
-    starts = scratch[1]
-    here, known = code_points(data, at, stop, BLOCK + 4 * width, starts)
-    count = max(0, min(here, known - width))
-    for i in range(count):
-        out[i] = span64(data, at + starts[i], at + starts[i + width], seed)
-    return count

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from stages.kernels.fold import fold_words, table
 from stages.kernels.hashing import buffers, read_only
-from stages.kernels.murmur import final64
+from stages.kernels.murmur64 import final64
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]

@@ -13,17 +13,17 @@ import numpy as np
 from stages.kernels.hashing import load32
 from stages.kernels.murmur import (
     BLOCK,
+    LANES,
     code_points,
     final32,
     hash_block32,
-    hash_block64,
     make_scratch,
     premix32,
     span32,
-    span64,
     step32,
     tail32,
 )
+from stages.kernels.murmur64 import hash_block64, span64
 
 _MERSENNE = np.uint64((1 << 61) - 1)
 _MAX32 = np.uint32(0xFFFFFFFF)
@@ -116,7 +116,7 @@ def _thin(hashes, judges, count, stride):  # type: ignore[no-untyped-def]
 def sketch32(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-untyped-def]
     """Fill out (docs, permutations) uint32 with signatures of character shingles."""
     scratch, judge = make_scratch(width), np.uint32(~seed)
-    hashes, judges = np.empty(BLOCK + 8, np.uint32), np.empty(BLOCK + 8, np.uint32)
+    hashes, judges = np.empty(BLOCK + LANES, np.uint32), np.empty(BLOCK + LANES, np.uint32)
     for d in range(len(out)):
         row, start, stop = out[d], offsets[d], offsets[d + 1]
         row[:] = _MAX32 if stop > start else np.uint32(0)

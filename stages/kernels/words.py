@@ -12,7 +12,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from stages.kernels.murmur import BLOCK, final32, final64, span32, span64
+from stages.kernels.murmur import BLOCK, final32, span32
+from stages.kernels.murmur64 import final64, span64
 from stages.kernels.sketch import permute32, permute64
 
 COMBINE = 0x9E3779B185EBCA87
