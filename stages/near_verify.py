@@ -226,23 +226,32 @@ def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int)
         route="destination",
     )
     opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(run, index, turn, d))]
-    lists = wanted.run(engine, opened, partial(_emit_wanted, run), _receive_wanted)
-    texts = Exchange(
-        folder=run.exchange_folder(index, f"texts-{turn}"),
-        destinations=destinations,
-        schema=TEXTS,
-        route="destination",
-    )
+    lists = wanted.run(engine, opened, partial(_emit_wanted, run, index, turn), _receive_wanted)
+    texts = _texts(run, index, destinations, turn)
     sources = [(group, path) for group, path in enumerate(lists) if path]
-    return texts.run(engine, sources, partial(_emit_texts, run, index), partial(_receive_texts, run, index, turn))
+    receive = partial(_receive_texts, run, index, destinations, turn)
+    return texts.run(engine, sources, partial(_emit_texts, run, index), receive)
 
 
-def _emit_wanted(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
+def _texts(run: Run, index: int, destinations: int, turn: int) -> Exchange:
+    """Return the hop that brings texts to the pairs of one turn."""
+    folder = run.exchange_folder(index, f"texts-{turn}")
+    return Exchange(folder=folder, destinations=destinations, schema=TEXTS, route="destination")
+
+
+def _emit_wanted(run: Run, index: int, turn: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Name the documents of open pairs whose text no earlier turn brought."""
     home, path = source
-    table = read_arrow(path)
-    doc = np.unique(np.concatenate([array(table, "left"), array(table, "right")])).astype(np.int64)
+    before = [p for t in range(turn) if storage.exists(p := _open_path(run, index, t, home))]
+    doc = np.setdiff1d(_named(path), np.concatenate([np.empty(0, np.int64), *map(_named, before)]))
     columns = [run.manifest.group_of(doc).astype(np.int32), doc, np.full(len(doc), home, np.int32)]
     yield pa.table([pa.array(c) for c in columns], schema=WANTED)
+
+
+def _named(path: str) -> I64:
+    """Return the documents that a file of pairs names, sorted."""
+    table = read_arrow(path)
+    return np.unique(np.concatenate([array(table, side) for side in PAIRS.names])).astype(np.int64)
 
 
 def _receive_wanted(_: int, table: pa.Table) -> pa.Table | None:
@@ -266,12 +275,16 @@ def _emit_texts(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Ta
                 yield pa.table(columns, schema=TEXTS)
 
 
-def _receive_texts(run: Run, index: int, turn: int, d: int, table: pa.Table) -> pa.Table | None:
+def _receive_texts(run: Run, index: int, destinations: int, turn: int, d: int, table: pa.Table) -> pa.Table | None:
     """Compute the true Jaccard of every open pair of destination `d`."""
     path = _open_path(run, index, turn, d)
     if not storage.exists(path):
         return None
     pairs = read_arrow(path)
+    named = pa.array(_named(path))
+    for before in range(turn):
+        known = _texts(run, index, destinations, before).gathered(d)
+        table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
     table = table.combine_chunks()
     doc = array(table, "doc").astype(np.int64)
     order = np.argsort(doc)

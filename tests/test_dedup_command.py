@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ import pytest
 from cluster.errors import RecipeError
 from pipelines.dedup import dedup
 from pipelines.minhash_files import write
+from stages import near_verify
 from stages.minhash import MinHash
 from tests import oracles
-from tests.corpora import corpus
+from tests.corpora import corpus, edited, text
 
 COLUMNS = ("text", "id", "url", "score")
 
@@ -67,6 +71,39 @@ def test_dedup_again_changes_nothing_and_another_needs_another_folder(tmp_path: 
     assert before == {p: p.read_bytes() for p in (tmp_path / "out").rglob("*.parquet")}
     with pytest.raises(RecipeError, match="another"):
         dedup([source], str(tmp_path / "out"), jaccard_threshold=0.5, workers=1)
+
+
+def test_dedup_starts_without_packages_it_does_not_need(tmp_path: Path) -> None:
+    source = write_input(tmp_path / "in", documents(60), "parquet")
+    arguments = ["dedup", source, "-o", str(tmp_path / "out")]
+    code = f"import sys; from pipelines import cli; code = cli.main({arguments!r}); "
+    code += "loaded = sorted({'pandas', 'scipy.linalg', 'dask'} & set(sys.modules)); "
+    code += "import pandas, scipy.linalg; print(loaded, code)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+
+
+def test_a_text_is_read_once_for_all_turns_of_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_ = random.Random(3)
+    base = text(random_, 80)
+    rows = [{"text": edited(random_, base, random_.randint(2, 8)), "id": str(i)} for i in range(150)]
+    wanted: list[list[int]] = []
+    receive = near_verify._receive_wanted
+
+    def noted(group: int, table: pa.Table) -> pa.Table | None:
+        wanted.append(table.column("doc").to_pylist())
+        return receive(group, table)
+
+    monkeypatch.setattr(near_verify, "_receive_wanted", noted)
+    dedup([write_input(tmp_path / "in", rows, "parquet")], str(tmp_path / "out"), shingle_width=8, workers=1)
+    asked = [doc for docs in wanted for doc in docs]
+    assert len(wanted) > 1  # turns; there is one group of bundles
+    assert len(asked) == len(set(asked)) > 0
+    shingles = {row["id"]: oracles.shingle_set(row["text"], 8) for row in rows}
+    kept = {row["id"] for row in read_parts(tmp_path / "out")}
+    assert len(kept) < len(rows)
+    for name in shingles.keys() - kept:
+        assert max(oracles.jaccard(shingles[name], shingles[other]) for other in kept) >= 0.8
 
 
 def test_dedup_names_the_columns_there_are(tmp_path: Path) -> None:
