@@ -57,7 +57,11 @@ class Exchange:
         have = storage.names(self.folder)
         wanted = [d for d in range(self.destinations) if not have & {_out_name(d), _none_name(d)}]
         engine.map(partial(_read, self, receive, len(sources)), wanted, done=done)
-        have = storage.names(self.folder) if wanted else have
+        return self.outputs()
+
+    def outputs(self) -> list[str | None]:
+        """Return the path of every destination's output, None where it said that there is none."""
+        have = storage.names(self.folder)
         return [self._output(d, have) for d in range(self.destinations)]
 
     def _output(self, destination: int, have: set[str]) -> str | None:

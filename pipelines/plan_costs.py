@@ -20,6 +20,7 @@ from pipelines.recipe import Recipe
 from stages.base import ExchangeStage, ShardStage
 from stages.dedup import DedupStage, destinations_for
 from stages.near_buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
+from stages.near_components import AT_ONCE, EDGES_PER_DESTINATION
 from stages.near_dedup import NearDedup, minhash_stage
 from stages.reading import BATCH_BYTES
 from stages.shard import Bundle
@@ -31,6 +32,7 @@ USUAL_BANDS = 16  # to tell how many tasks bring band keys together
 TASK_SECONDS = 0.004  # scheduling one task
 HASHED_PER_SECOND = 500e6  # bytes that are fingerprinted
 GATHER = 3.0  # times slower than the sample's: sorting documents out of files that no cache holds (2026-11)
+EDGE_BYTES, RECORD_BYTES, LABEL_BYTES = 100, 60, 45  # held per edge, band record, labelled document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +345,13 @@ def _near(rates: Rates, index: int, stage: NearDedup, whole: Whole, rows: int) -
     return {
         f"{stage.name}: band keys": min(rows, live) * (permutations * 4 + bands * 32.0),
         f"{stage.name}: buckets": records * 16 * 4,
-        f"{stage.name}: components": members * bands / 2 * 16 * 2,
+        f"{stage.name}: components": _components(live, members, records),
         f"{stage.name}: verify": min(one, members) * (permutations + 150 + size),
     }
+
+
+def _components(live: float, members: float, records: float) -> float:
+    """Return the bytes of joining components: all in one task, or one destination's edges (measured 2026-11)."""
+    if live > AT_ONCE and members > AT_ONCE:
+        return max(EDGES_PER_DESTINATION * EDGE_BYTES, records * RECORD_BYTES)
+    return min(members, AT_ONCE) * LABEL_BYTES + records * RECORD_BYTES

@@ -1,12 +1,12 @@
 """From signatures to groups of candidates: band keys, buckets, components, one destination per component.
 
-Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; 24
-bytes for every document that shares a bucket in the one task that joins components.
+Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; what
+joining components takes is said in near_components.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,17 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster import storage
 from cluster.engine import Engine
 from cluster.errors import RecipeError
-from cluster.exchange import Exchange, read_arrow, write_arrow
-from stages.base import array, whole
+from cluster.exchange import Exchange, read_arrow
+from stages.base import array
 from stages.dedup import candidate_schema, candidates
-from stages.kernels.bands import band_records, shared_records
-from stages.kernels.components import join
-from stages.kernels.hashing import mix64
+from stages.kernels.bands import band_keys, band_records, shared_records
 from stages.kernels.minhash import slots8
 from stages.minhash import signature_matrix
+from stages.near_components import Labels, component_keys, join_buckets
 from stages.near_dedup import minhash_index, minhash_stage, near_stage
 from stages.run import Run, View
 
@@ -34,18 +32,16 @@ BAND_BYTES = 4 << 30  # band records written by one batch of bands
 RECORDS_PER_DESTINATION = 2_000_000
 DOCUMENTS_PER_DESTINATION = 100_000
 MAX_DESTINATIONS = 4096
-COMPONENT_SEED = 2
 
 RECORDS = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])
 MEMBERS = pa.schema([("key", pa.uint64()), ("bucket", pa.uint64()), ("doc", pa.int64())])
-LABELS = pa.schema([("doc", pa.int64()), ("label", pa.int64())])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
     """Where the candidates of each destination lie: bucket members and documents."""
 
-    labels: str  # path of the sorted (doc, label) file
+    labels: Labels
     members: list[str | None]
     documents: list[str | None]
 
@@ -57,24 +53,33 @@ class Groups:
 def group(engine: Engine, run: Run, index: int) -> Groups | None:
     """Return the groups of candidates; None when no two documents share a bucket."""
     buckets = _buckets(engine, run, index)
-    labels = storage.join(run.exchange_folder(index, "components"), "labels.arrow")
-    [(documents, largest)] = engine.map(partial(_components, buckets), [labels])
-    _check_largest(run, index, largest)
-    if documents == 0:
+    labels = join_buckets(engine, run, index, buckets)
+    _check_largest(run, index, labels.largest)
+    if labels.documents == 0:
         return None
-    count = min(MAX_DESTINATIONS, max(1, -(-documents // DOCUMENTS_PER_DESTINATION)))
-    if documents > DOCUMENTS_PER_DESTINATION // 10:
+    count = min(MAX_DESTINATIONS, max(1, -(-labels.documents // DOCUMENTS_PER_DESTINATION)))
+    if labels.documents > DOCUMENTS_PER_DESTINATION // 10:
         count = max(count, 4)
-    members = Exchange(folder=run.exchange_folder(index, "members"), destinations=count, schema=MEMBERS)
-    sources = [path for path in buckets if path]
-    by_bucket = members.run(engine, sources, partial(_emit_members, labels), _receive_members)
     documents_hop = Exchange(
         folder=run.exchange_folder(index, "documents"), destinations=count, schema=document_schema(run, index)
     )
     positions = range(len(run.manifest.bundles))
     emit = partial(_emit_documents, run, index, labels)
     by_document = documents_hop.run(engine, positions, emit, _receive_documents)
+    by_bucket = _members(engine, run, index, labels, [path for path in buckets if path], count)
     return Groups(labels=labels, members=by_bucket, documents=by_document)
+
+
+def _members(engine: Engine, run: Run, index: int, labels: Labels, buckets: list[str], count: int) -> list[str | None]:
+    """Bring the members of every bucket to their component's destination.
+
+    Where labels lie with the bundles, so do the sources: keys are made again and lone ones left out on arrival.
+    """
+    hop = Exchange(folder=run.exchange_folder(index, "members"), destinations=count, schema=MEMBERS)
+    if labels.by_group:
+        positions = range(len(run.manifest.bundles))
+        return hop.run(engine, positions, partial(_emit_all_keys, run, index, labels), _receive_shared)
+    return hop.run(engine, buckets, partial(_emit_members, labels), _receive_members)
 
 
 def _check_largest(run: Run, index: int, largest: int) -> None:
@@ -123,54 +128,31 @@ def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
     return pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS) if len(keys) else None
 
 
-def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
-    """Join buckets that share documents; return (documents, size of the largest component)."""
-    if not storage.exists(labels):
-        docs = np.empty(0, np.int64)
-        for path in filter(None, buckets):
-            docs = np.union1d(docs, _members(path)[1])
-        label = np.arange(len(docs), dtype=np.int64)
-        for path in filter(None, buckets):
-            key, found, code = _members(path)
-            code = np.searchsorted(docs, found)[code]
-            join(label, _centres(key, code), code)
-        write_arrow(labels, pa.table([pa.array(docs), pa.array(docs[label])], schema=LABELS))
-    found = array(read_arrow(labels), "label")
-    if not len(found):
-        return 0, 0
-    return len(found), int(np.unique(found, return_counts=True)[1].max())
+def _emit_all_keys(run: Run, index: int, labels: Labels, position: int) -> Iterable[pa.Table]:
+    view = View(run, run.manifest.bundles[position])
+    key, member = component_keys(labels.at(run, position), view.doc_ids)
+    rows = np.flatnonzero(member)
+    if not len(rows):
+        return
+    bands, rows_per_band = near_stage(run, index).banding(minhash_stage(run, index).num_permutations)
+    signatures = signature_matrix(view.facts(minhash_index(run, index), rows))
+    keys = band_keys(signatures, bands, rows_per_band)
+    columns = [np.repeat(key[rows], bands), keys.reshape(-1), np.repeat(view.doc_ids[rows], bands)]
+    yield pa.table([pa.array(c) for c in columns], schema=MEMBERS)
 
 
-def _members(path: str) -> tuple[U64, I64, I64]:
-    """Return (keys, distinct documents, position of each member among these) of one file of buckets."""
-    table = read_arrow(path)
-    encoded = whole(table.column("doc")).dictionary_encode()
-    return array(table, "key"), encoded.dictionary.to_numpy(), encoded.indices.to_numpy().astype(np.int64)
+def _receive_shared(destination: int, table: pa.Table) -> pa.Table | None:
+    """Leave out buckets of one member, then do as for members of known buckets."""
+    bucket = array(table, "bucket").astype(np.uint64, copy=False)
+    _, place = shared_records(bucket, np.arange(len(bucket), dtype=np.int64))
+    return _receive_members(destination, table.take(pa.array(place)))
 
 
-def _centres(key: U64, code: I64) -> I64:
-    """Return the first member of each member's bucket; `key` holds the members of a bucket side by side."""
-    if not len(key):
-        return code
-    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-    return np.repeat(code[starts], np.diff(np.r_[starts, len(key)]))
-
-
-def component_keys(labels: str, doc: I64) -> tuple[U64, npt.NDArray[np.bool_]]:
-    """Return the routing key of each document's component and whether it has one, (docs,)."""
-    table = read_arrow(labels)
-    known = array(table, "doc").astype(np.int64, copy=False)
-    at = np.minimum(np.searchsorted(known, doc), max(0, len(known) - 1))
-    found = known[at] == doc if len(known) else np.zeros(len(doc), np.bool_)
-    label = array(table, "label").astype(np.uint64)[at] if len(known) else np.zeros(len(doc), np.uint64)
-    return mix64(label, COMPONENT_SEED), found
-
-
-def _emit_members(labels: str, source: str) -> Iterable[pa.Table]:
+def _emit_members(labels: Labels, source: str) -> Iterable[pa.Table]:
     table = read_arrow(source)
     bucket, doc = array(table, "key"), array(table, "doc").astype(np.int64, copy=False)
     starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])  # a bucket lies in one component
-    key, _ = component_keys(labels, doc[starts])
+    key, _ = component_keys(labels.of_group(0), doc[starts])
     key = np.repeat(key, np.diff(np.r_[starts, len(bucket)]))
     yield pa.table([pa.array(key), table.column("key"), table.column("doc")], schema=MEMBERS)
 
@@ -197,11 +179,11 @@ def document_schema(run: Run, index: int) -> pa.Schema:
     )
 
 
-def _emit_documents(run: Run, index: int, labels: str, position: int) -> Iterable[pa.Table]:
+def _emit_documents(run: Run, index: int, labels: Labels, position: int) -> Iterable[pa.Table]:
     view = View(run, run.manifest.bundles[position])
     if not near_stage(run, index).applies_to(view.bundle.dataset):
         return
-    key, member = component_keys(labels, view.doc_ids)
+    key, member = component_keys(labels.at(run, position), view.doc_ids)
     rows = np.flatnonzero(member)
     if not len(rows):
         return

@@ -29,7 +29,8 @@ from stages.kernels.hashing import buffers
 from stages.kernels.jaccard import estimate_pairs, exact_pairs, standard_error
 from stages.kernels.normalise import normalise
 from stages.kernels.survivors import resolve
-from stages.near_buckets import Groups, component_keys
+from stages.near_buckets import Groups
+from stages.near_components import Labels, component_keys
 from stages.near_dedup import NearDedup, minhash_stage, near_stage
 from stages.run import Run
 
@@ -41,6 +42,7 @@ SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 
 PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
 KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
+AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
 WANTED = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("home", pa.int32())])
 TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
 NO, YES, UNKNOWN = 0, 1, 2
@@ -326,19 +328,35 @@ def _recall_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> list[
     folder = _facts_folder(run, index)
     mine = run.decision_digest(index)
     names = sorted(n for n in storage.names(folder) if n.endswith(".arrow") and not n.startswith(mine))
-    hop = Exchange(folder=run.exchange_folder(index, "known"), destinations=groups.destinations, schema=KEYED)
     sources = [storage.join(folder, name) for name in names]
     if near_stage(run, index).verify != "exact" or not sources:
         return [None] * groups.destinations
-    return hop.run(engine, sources, partial(_emit_known, groups.labels), _receive_known)
+    hop = Exchange(folder=run.exchange_folder(index, "known"), destinations=groups.destinations, schema=KEYED)
+    found: list[tuple[int, str]] = [(0, path) for path in sources]
+    if groups.labels.by_group:
+        home = Exchange(
+            folder=run.exchange_folder(index, "known-home"),
+            destinations=len(run.manifest.groups),
+            schema=AT_HOME,
+            route="destination",
+        )
+        paths = home.run(engine, sources, partial(_emit_home, run), _receive_known)
+        found = [(group, path) for group, path in enumerate(paths) if path]
+    return hop.run(engine, found, partial(_emit_known, groups.labels), _receive_known)
 
 
-def _emit_known(labels: str, source: str) -> Iterable[pa.Table]:
+def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:
     table = read_arrow(source)
-    left, has_left = component_keys(labels, array(table, "left").astype(np.int64))
-    right, has_right = component_keys(labels, array(table, "right").astype(np.int64))
-    here = pa.array(has_left & has_right & (left == right))
-    yield pa.table([pa.array(left), *table.columns], schema=KEYED).filter(here)
+    where = run.manifest.group_of(array(table, "left").astype(np.int64)).astype(np.int32)
+    yield pa.table([pa.array(where), *table.columns], schema=AT_HOME)
+
+
+def _emit_known(labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Send pairs where their first document goes; the judge passes over those whose second one is not there."""
+    group, path = source
+    table = read_arrow(path)
+    key, here = component_keys(labels.of_group(group), array(table, "left").astype(np.int64))
+    yield pa.table([pa.array(key), *table.columns], schema=KEYED).filter(pa.array(here))
 
 
 def _receive_known(_: int, table: pa.Table) -> pa.Table | None:
