@@ -29,6 +29,9 @@ def plan(
     overrides: Overrides = None,
     workers: Workers = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="plan for one worker on each of N GPUs")] = None,
+    gpu_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="memory of one GPU, such as 80GB (default: of this machine's)")
+    ] = None,
     price_per_hour: Annotated[float | None, typer.Option(min=0.0, help="of one worker, or GPU, for the cost")] = None,
     sample_documents: Annotated[
         int, typer.Option(min=1, help="documents that are drawn and run to measure rates")
@@ -46,6 +49,7 @@ def plan(
         run_dir,
         workers=workers,
         gpus=gpus,
+        gpu_memory=_size(gpu_memory),
         price_per_hour=price_per_hour,
         sample_documents=sample_documents,
     )
@@ -53,6 +57,15 @@ def plan(
         say_json(found)
     else:
         say(plan_view.render(found))
+
+
+def _size(given: str | None) -> int | None:
+    from pipelines.sections import parse_bytes
+
+    try:
+        return None if given is None else parse_bytes(given)
+    except ValueError as error:
+        raise BadUsage(f"--gpu-memory: {error}") from None
 
 
 @app.command()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines import opening, plan_costs, plan_growth, plan_inputs, plan_profile, plan_warnings
+from pipelines import opening, plan_costs, plan_device, plan_growth, plan_inputs, plan_profile, plan_warnings
 from pipelines.plan_costs import Machine, Rates, Whole
 from pipelines.plan_growth import Flow
 from pipelines.plan_inputs import Drawn, Input, Size
@@ -47,6 +47,7 @@ def plan(
     *,
     workers: int | None = None,
     gpus: int | None = None,
+    gpu_memory: int | None = None,
     price_per_hour: float | None = None,
     sample_documents: int = SAMPLE_DOCUMENTS,
 ) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def plan(
     ----------
     run_dir : run folder; what it holds is reused.
     gpus : one worker for each of so many GPUs; rates are those of this machine's CPU all the same.
+    gpu_memory : bytes of one GPU (default: of this machine's).
     price_per_hour : of one worker (one GPU with `gpus`).
     sample_documents : size of the sample, over all datasets.
 
@@ -77,6 +79,7 @@ def plan(
         whole = _whole(measured, sampled, bundles, here)
         found = _describe(recipe, here, sampled, measured, whole, run_dir)
         found |= _costs(recipe, rates, whole, where, here, found["mix"], cold)
+        found |= plan_device.section(recipe, measured.run, whole, gpus, gpu_memory)
         if price_per_hour is not None:
             count = where.gpus or where.workers
             found["cost"] = {

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipelines import plan_device
 from stages.kernels.banding import probability
 
 WIDTH, HEIGHT = 61, 10  # characters of the S-curve's plot
@@ -103,6 +104,7 @@ def _summary(plan: Mapping[str, Any]) -> Text:
         f"disk: about {size(plan['bytes_on_disk'])} in the run folder at most",
         f"memory: a worker holds {size(memory['worker'])} at most (in {memory['largest']}), of {size(memory['limit'])} "
         f"({memory['limit_is']})",
+        *plan_device.lines(plan),
     ]
     if "cost" in plan:
         cost = plan["cost"]

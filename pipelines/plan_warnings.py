@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster import storage
+from pipelines import plan_device
 from pipelines.recipe import Recipe
 from stages.base import ShardStage
 from stages.dedup import DedupStage
@@ -37,6 +38,7 @@ def warnings(recipe: Recipe, run: Run, plan: Mapping[str, Any], bundle_bytes: Se
         *_memory(plan),
         *_disk(plan),
         *_gpus(plan),
+        *plan_device.warnings(plan),
         *_sample(plan),
     ]
 

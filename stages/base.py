@@ -145,6 +145,7 @@ class ShardStage(Stage):
 
     schema: ClassVar[pa.Schema] = pa.schema([])  # of the facts, one row per document
     expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
+    device_expansion: ClassVar[float] = 0.0  # the same on a GPU, for what a stage computes there
 
     def columns(self) -> tuple[str, ...]:
         """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""

@@ -30,12 +30,17 @@ LEAST_BYTES = 16 << 20  # of a chunk; what does not fit then is read on the host
 TEXTS = (pa.types.is_string, pa.types.is_large_string)
 
 
-def possible(stages: Sequence[ShardStage], on_error: str) -> bool:
-    """Tell whether texts may stay on the device: none of these stages needs them on the host.
+def fits(stages: Sequence[ShardStage], on_error: str) -> bool:
+    """Tell whether these stages can do with texts on a device.
 
     libcudf checks no page's checksum; where damaged pages are to be put in quarantine, the host reads.
     """
-    return backend.current() == "gpu" and on_error == "stop" and not any(stage.host_text for stage in stages)
+    return on_error == "stop" and not any(stage.host_text for stage in stages)
+
+
+def possible(stages: Sequence[ShardStage], on_error: str) -> bool:
+    """Tell whether texts may stay on the device of this process."""
+    return backend.current() == "gpu" and fits(stages, on_error)
 
 
 def groups(dataset: Dataset, piece: Piece) -> tuple[str, list[tuple[int, int]]] | None:

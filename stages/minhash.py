@@ -43,6 +43,7 @@ class MinHash(ShardStage):
 
     use: ClassVar[str] = "minhash"
     summary: ClassVar[str] = "MinHash signatures for near deduplication"
+    device_expansion: ClassVar[float] = 10.0  # texts, and a hash of up to 8 bytes for each of their bytes
 
     def validate(self) -> None:
         if self.shingles == "characters" and self.shingle_width < 2:

@@ -45,6 +45,7 @@ class Read(ShardStage):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "what each row is: status, content hash, sizes"
     schema: ClassVar[pa.Schema] = SCHEMA
+    device_expansion: ClassVar[float] = 5.0  # as read, decompressed pages, without nulls, stripped, blanked
 
     def columns(self) -> tuple[str, ...]:
         return ("text", "id", "url")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import plan_view, runner
+from pipelines import plan_device, plan_view, runner
 from pipelines.cli import main
 from pipelines.plan import plan
 from pipelines.plan_costs import makespan
@@ -264,3 +264,23 @@ def test_the_plot_has_fixed_lines_and_marks_the_threshold(bands: int, rows: int,
     heights = [sum(plan_view.BLOCKS.find(line[6 + c]) for line in lines[1:-2] if line[6 + c] != "│") for c in range(61)]
     assert all(math.isfinite(h) for h in heights)
     assert heights == sorted(heights)
+
+
+# --- device memory ---------------------------------------------------------------------------------------
+
+
+def test_the_plan_checks_what_stages_take_against_the_memory_of_a_gpu(
+    datasets: dict[str, Any], planned: dict[str, Any]
+) -> None:
+    assert "device" not in planned  # nobody asked for a GPU
+    stages = [{"use": "minhash", "num_permutations": 256, "hash_bits": 64}]
+    only = {"web": next(iter(datasets.values()))}
+    found = plan(load_data(data(only, stages=stages), "test"), gpus=8, gpu_memory=2 * 10**9, sample_documents=50)
+    device = found["device"]
+    assert device["worker"] == device["tasks"]["annotate"] > 10 * (256 << 20)  # ten times a chunk of text
+    assert (device["limit"], device["text_on_host_for"]) == (1_800_000_000, [])
+    assert plan_device.lines(found)[1] == "text: read to the GPU"
+    assert [text for text in found["warnings"] if "on its GPU (annotate) of 1.8 GB" in text]
+    found["device"] |= {"limit": 72 * 10**9, "text_on_host_for": ["heuristics"]}
+    assert plan_device.warnings(found) == []
+    assert plan_device.lines(found)[1] == "text: on the host, for heuristics"
