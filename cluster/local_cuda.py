@@ -1,6 +1,7 @@
 """One Dask worker for each GPU of this machine (cluster.kind local-cuda).
 
-Guarantees: each worker sees one GPU; the keywords are those of the pinned Dask-CUDA (see rapids.CALLS). Memory
+Guarantees: the first GPU that a worker sees is its own; tasks exchange files, not messages, so workers talk over TCP
+and no UCX is set up; the keywords are those of the pinned Dask-CUDA (see rapids.CALLS). Memory
 pools are set up by the workers themselves when the backend is settled, as on any other cluster.
 """
 

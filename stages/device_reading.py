@@ -89,7 +89,7 @@ def read(dataset: Dataset, piece: Piece, columns: Sequence[str]) -> Iterator[Bat
 def _others(dataset: Dataset, piece: Piece, columns: list[str]) -> pa.Table | None:
     """Return the other columns of a piece; None where something is wrong with them."""
     batches = list(read_piece(dataset, piece, columns))
-    if any(batch.problems or batch.status.any() for batch in batches):
+    if not batches or any(batch.problems or batch.status.any() for batch in batches):
         return None
     table = pa.concat_tables([batch.table for batch in batches])
     return table if table.num_rows == piece.rows else None

@@ -22,6 +22,7 @@ from stages import device_reading
 from stages.documents import ReadStatus, judge
 from stages.kernels import array_code, gpu, resident
 from stages.kernels.space import HOST, Space
+from stages.read import Read
 from stages.reading import read_piece
 from stages.shard import Dataset, Piece, Shard
 from tests.test_cosine import strict
@@ -249,6 +250,13 @@ class TestReading:
         assert rows_of(found) == rows_of(read_piece(WEB, piece, ["text", "id"]))
         part = Piece(shard=piece.shard, start=5, stop=15)
         assert rows_of(read(part)) == rows_of(read_piece(WEB, part, ["text", "id"]))
+
+    @pytest.mark.parametrize("texts", [[], [None], ODD, [*ODD, b"a\xff", *ODD]])
+    def test_facts_are_those_of_the_host(self, tmp_path: Path, texts: list[Any]) -> None:
+        piece, columns = shard(tmp_path / "a.parquet", texts), ["text", "id", "url"]
+        readers = device_reading.read(WEB, piece, columns), read_piece(WEB, piece, columns)
+        ours, theirs = ([row for batch in each for row in Read().facts_of(batch).to_pylist()] for each in readers)
+        assert ours == theirs
 
     @pytest.mark.parametrize("bad", INVALID)
     def test_a_text_that_is_not_utf8_is_judged_by_the_host(self, tmp_path: Path, bad: bytes) -> None:

@@ -21,10 +21,14 @@ from hypothesis import strategies as st
 from cluster import backend, halving
 from pipelines import runner
 from pipelines.recipe import load_data
+from stages import device_reading
 from stages.kernels import bands, components, cosine, gpu, hashing, kmeans, minhash, space
 from stages.kernels.dispatch import TWOFOLD
 from stages.kernels.hashing import buffers
+from stages.read import Read
+from stages.reading import read_piece
 from tests import corpora
+from tests.test_device_reading import WEB, rows_of, shard
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
@@ -104,6 +108,38 @@ def test_band_keys_are_those_of_the_host(kind: Any) -> None:
     assert np.array_equal(bands.band_keys(signatures, 16, 8, 3, 5), TWOFOLD["band_keys"](signatures, 16, 8, 3, 5))
 
 
+def test_records_of_the_exchange_are_those_of_the_host() -> None:
+    rng = np.random.default_rng(6)
+    signatures, doc = rng.integers(0, 3, (5000, 16), np.uint32), np.arange(5000) << 20
+    found = bands.band_records(signatures, doc, 8, 2, 0, 8)
+    expected = TWOFOLD["band_records"](signatures, doc, 8, 2, 0, 8)
+    for give in (lambda x: x, lambda x: bands.shared_records(*x)):
+        ours, theirs = (sorted(zip(*give(x), strict=True)) for x in (found, expected))
+        assert ours == theirs
+
+
+BROKEN = [b"\xff", b"\xed\xa0\x80", b"a\xe2\x82"]
+ODD = ["plain", "", " \u3000\x1f", "naïve — 文字 🎉", None, "\u200b", "z" * 3000, "\t\n", *BROKEN]
+
+
+@RANDOM
+@given(st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=300)), max_size=60), st.integers(1, 20))
+def test_texts_read_to_the_device_are_those_of_the_host(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[Any], group: int
+) -> None:
+    piece = shard(tmp_path_factory.mktemp("read") / "a.parquet", texts, group)
+    found = list(device_reading.read(WEB, piece, ["text", "id", "url"]))
+    expected = list(read_piece(WEB, piece, ["text", "id", "url"]))
+    assert rows_of(found) == rows_of(expected)
+    read = Read()
+    ours, theirs = (pa.concat_tables([read.facts_of(batch) for batch in each] or [read.schema.empty_table()])
+                    for each in (found, expected))  # fmt: skip
+    names = ["status", "h1", "h2", "num_chars", "num_bytes"]
+    assert ours.select(names).to_pylist() == theirs.select(names).to_pylist()
+    if texts and not any(isinstance(text, bytes) for text in texts):
+        assert all(batch.resident is not None for batch in found)
+
+
 @pytest.mark.parametrize("edges", [1, 500, 5000])
 def test_components_are_those_of_the_host(edges: int) -> None:
     rng = np.random.default_rng(edges)
@@ -148,7 +184,50 @@ def test_a_part_too_large_for_the_device_is_halved(on_gpu: backend.Device) -> No
     assert halving.in_parts(work, 16) == list(range(16))
 
 
+def test_semantic_duplicates_of_other_centroids_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """K-means differs between devices: how many verdicts does that change?"""
+    rng = np.random.default_rng(8)
+    vectors = rng.normal(size=(1500, 32))[rng.integers(0, 1500, 4000)] + rng.normal(size=(4000, 32)) * 0.15
+    (tmp_path / "in").mkdir()
+    table = pa.table({"text": [f"text {i}" for i in range(4000)], "v": vectors.tolist()})
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+    stages = [{"use": "semantic_dedup", "model": "column:v", "cosine_threshold": 0.9, "centroids": 8}]
+    paths = {"web": str(tmp_path / "in")}
+    kept = [
+        ledger(tmp_path, paths, name, stages, {"text": "text"}, kind="inline", backend=name)["kept"].to_numpy()
+        for name in ("gpu", "cpu")
+    ]
+    other = int((kept[0] != kept[1]).sum())
+    dropped = int((~kept[1]).sum())
+    with capsys.disabled():
+        print(f"\nsemantic_dedup, 8 centroids: {other} of 4000 verdicts differ; the CPU drops {dropped}")
+    assert other < 100
+
+
+def test_neural_scores_near_a_threshold_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A transformer computes in half precision on a GPU: how many documents change sides of the median score?"""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from classifiers.hf_model import HuggingFaceClassifier
+
+    words = [f"w{i}" for i in range(200)]
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    transformers.BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    torch.manual_seed(1)
+    config = transformers.BertConfig(vocab_size=205, hidden_size=64, num_hidden_layers=2, num_attention_heads=4)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    rng = np.random.default_rng(2)
+    texts = pa.array([" ".join(rng.choice(words, rng.integers(1, 300))) for _ in range(2000)], pa.large_string())
+    scores = [HuggingFaceClassifier(str(tmp_path), device=device).score(texts).value for device in ("cuda", "cpu")]
+    middle = float(np.median(scores[1]))
+    other = int(((scores[0] >= middle) != (scores[1] >= middle)).sum())
+    most = np.abs(scores[0] - scores[1]).max()
+    with capsys.disabled():
+        print(f"\nhf: model: {other} of 2000 documents change sides; scores differ by {most:.4f} at most")
+    assert other < 200
+
+
 NEAR = {"use": "near_dedup", "jaccard_threshold": 0.7, "bands": 32, "rows_per_band": 4}
+COLUMNS = {"text": "text", "id": "id", "url": "url"}
 STAGES = [
     {"use": "exact_dedup"},
     {"use": "minhash", "shingle_width": 8},
@@ -157,8 +236,9 @@ STAGES = [
 ]
 
 
-def ledger(root: Path, paths: dict[str, str], name: str, stages: list[dict[str, Any]], **cluster: Any) -> pa.Table:
-    columns = {"text": "text", "id": "id", "url": "url"}
+def ledger(
+    root: Path, paths: dict[str, str], name: str, stages: list[dict[str, Any]], columns: Any = COLUMNS, **cluster: Any
+) -> pa.Table:
     datasets = {key: {"paths": path, "columns": columns} for key, path in paths.items()}
     recipe = load_data({"name": "t", "datasets": datasets, "stages": stages, "cluster": cluster}, "test")
     runner.run(recipe, str(root / name), with_report=False)
