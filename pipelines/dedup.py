@@ -26,7 +26,7 @@ from stages.shard import Columns, Dataset
 NAME = "data"
 WORK = ".winnow"  # run folder below OUT, removed when all is done
 DONE = "dedup.json"
-SHARD_BYTES = 64_000_000  # small enough for several threads to write at once
+SHARD_BYTES = 32_000_000  # small enough for several threads to write at once
 THREADS = 8  # up to so many, threads of this process do the work: they start at once
 
 

@@ -5,6 +5,7 @@ Guarantees: parts follow from the manifest and the survivors alone, never from t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,31 +68,37 @@ class Part:
 
 
 def parts(run: Run, output: Output, text_bytes: Sequence[int]) -> list[Part]:
-    """Cut each dataset's bundles into tasks whose output is about `shard_bytes`."""
+    """Cut each dataset's bundles into tasks of about equal output, `shard_bytes` at most but for one bundle."""
     found: list[Part] = []
     for dataset in run.datasets:
         if dataset.role == "reference":
             continue
-        group: list[int] = []
-        size = 0.0
-        number = 0
-        for position, bundle in enumerate(run.manifest.bundles):
-            if bundle.dataset != dataset.name or not text_bytes[position]:
-                continue
-            weight = text_bytes[position] * COMPRESSED_SHARE
-            if group and size + weight > output.shard_bytes:
-                found.append(Part(dataset=dataset.name, number=number, positions=tuple(group)))
-                group, size, number = [], 0.0, number + 1
-            group.append(position)
-            size += weight
-        if group:
-            found.append(Part(dataset=dataset.name, number=number, positions=tuple(group)))
+        mine = [p for p, b in enumerate(run.manifest.bundles) if b.dataset == dataset.name and text_bytes[p]]
+        groups = even_groups([text_bytes[p] * COMPRESSED_SHARE for p in mine], output.shard_bytes)
+        for number, group in enumerate(groups):
+            found.append(Part(dataset=dataset.name, number=number, positions=tuple(mine[i] for i in group)))
     return found
+
+
+def even_groups(weights: Sequence[float], limit: float) -> list[list[int]]:
+    """Cut a row of weights into as few runs as `limit` allows on average, of about equal weight; return positions.
+
+    >>> even_groups([4, 4, 4, 4, 4], 16)
+    [[0, 1], [2, 3, 4]]
+    """
+    count = max(1, math.ceil(sum(weights) / limit))
+    groups: list[list[int]] = [[] for _ in range(count)]
+    before = 0.0
+    for position, weight in enumerate(weights):
+        middle = (before + weight / 2) / sum(weights)
+        groups[min(count - 1, int(middle * count))].append(position)
+        before += weight
+    return [group for group in groups if group]
 
 
 def mix_digest(run: Run, mix: Mix, output: Output) -> str:
     """Digest of everything that the bytes of the mix depend on."""
-    return digest(lineage_digest(run), mix, output, sorted(run.extra_columns))
+    return digest("even parts", lineage_digest(run), mix, output, sorted(run.extra_columns))
 
 
 def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:

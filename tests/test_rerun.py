@@ -12,10 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.errors import RecipeError, ShardError
 from pipelines import cli, opening, runner
 from pipelines.clean import clean
+from pipelines.mix_job import even_groups
 from stages import annotate, freeze, manifest
 from tests import corpora
 from tests.test_run import mix, read_ledger, recipe_of, run
@@ -226,3 +229,13 @@ def test_a_full_disk_is_told_with_what_to_do_and_the_run_goes_on(
         assert cli.main(command) == 1
     assert "make room; what is finished stays" in capsys.readouterr().err
     assert cli.main(command) == 0
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 20_000))
+def test_files_of_a_mix_share_its_bundles_evenly_and_in_order(weights: list[int], limit: int) -> None:
+    groups = even_groups(weights, limit)
+    assert [position for group in groups for position in group] == list(range(len(weights)))
+    total, count = sum(weights), -(-sum(weights) // limit)
+    assert len(groups) <= count
+    for group in groups:
+        assert abs(sum(weights[i] for i in group) - total / count) <= max(weights)
