@@ -110,6 +110,28 @@ def test_a_worker_on_a_gpu_gets_a_pool_shared_by_cudf_and_cupy_and_spills(stand_
     assert backend.current() == "cpu"
 
 
+@pytest.mark.parametrize("initialised", [False, True])
+def test_torch_takes_its_memory_from_the_pool_before_it_holds_any(
+    stand_in: dict[str, Any], monkeypatch: pytest.MonkeyPatch, initialised: bool
+) -> None:
+    torch, allocator = types.ModuleType("torch"), types.ModuleType("rmm.allocators.torch")
+    torch.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
+        is_available=lambda: True,
+        is_initialized=lambda: initialised,
+        memory=types.SimpleNamespace(change_current_allocator=lambda given: stand_in.update(torch=given)),
+    )
+    allocator.rmm_torch_allocator = "for torch"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "rmm.allocators.torch", allocator)
+    monkeypatch.setattr(rapids, "share_with_torch", rapids.share_with_torch.__wrapped__)
+    backend.ready_for_torch()
+    assert "torch" not in stand_in  # the backend is cpu: a model has the device for itself
+    backend.use("gpu")
+    backend.ready_for_torch()
+    assert stand_in.get("torch") == (None if initialised else "for torch")
+    backend.use("cpu")
+
+
 def test_pools_are_multiples_of_what_rmm_wants() -> None:
     assert [size % 256 for size in rapids.pool_sizes(123_456_789)] == [0, 0]
 

@@ -110,6 +110,23 @@ def test_sentence_transformers_are_asked_for_vectors(monkeypatch: pytest.MonkeyP
     assert model._model.max_seq_length == 10
 
 
+def test_texts_that_do_not_fit_the_device_together_are_embedded_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Small(Stub):
+        def encode(self, texts: list[str], **more: Any) -> Any:
+            if len(texts) > 1:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().encode(texts, **more)
+
+    library = types.ModuleType("sentence_transformers")
+    library.SentenceTransformer = Small  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    model: Any = load(Settings(spec=f"sentence-transformers:{tmp_path}", max_tokens=11))
+    assert model.embed(pa.array(["a", "bcd", "ef"], pa.large_string())).tolist() == [[1, 1], [3, 1], [2, 1]]
+    assert "3 rows are halved" in caplog.text
+
+
 def test_batches_hold_texts_of_one_length() -> None:
     lengths = np.array([3, 5, 3, 5, 3, 900], np.int64)
     batches = [rows.tolist() for rows in equal_batches(lengths, 7)]

@@ -11,7 +11,7 @@ import functools
 import importlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,33 +226,56 @@ def band_records(
     return np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, np.int64), *docs])
 
 
-def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
-    """Return the records whose key occurs twice or more, as `bands.shared_records` does."""
+def _or_host(work: Callable[[], Any], name: str, *given: Any) -> Any:
+    """Return work(); where device memory runs out, say so and return what the host's kernel does with `given`."""
     try:
-        return array_code.shared_records(space(), keys, doc)
+        return work()
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
-        logging.getLogger("winnow.gpu").warning("out of device memory: %d records are sorted on the host", len(keys))
-        found: tuple[U64, I64] = TWOFOLD["shared_records"](keys, doc)
-        return found
+    logging.getLogger("winnow.gpu").warning("out of device memory: %s computes on the host", name)
+    return TWOFOLD[name](*given)
+
+
+def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
+    """Return the records whose key occurs twice or more, as `bands.shared_records` does."""
+    found: tuple[U64, I64] = _or_host(
+        lambda: array_code.shared_records(space(), keys, doc), "shared_records", keys, doc
+    )
+    return found
 
 
 def join(label: I64, left: I64, right: I64) -> None:
-    """Join edges into labels in place, as `components.join` does: the labels count as edges too."""
-    if not len(left):
+    """Join edges into labels in place, as `components.join` does. What crosses the bus are edges between labels.
+
+    A label is the least member of its component, so edges may join labels in the place of documents.
+    """
+    _or_host(lambda: _join(label, left, right), "join", label, left, right)
+
+
+def _join(label: I64, left: I64, right: I64) -> None:
+    u, v = label[left], label[right]
+    apart = u != v
+    if not apart.any():
         return
+    vertex, least = _components(u[apart], v[apart])
+    at = np.minimum(np.searchsorted(vertex, label), len(vertex) - 1)
+    label[:] = np.where(vertex[at] == label, least[at], label)
+
+
+def _components(left: I64, right: I64) -> tuple[I64, I64]:
+    """Return the vertices of a graph, ascending, and the least of the component of each."""
     cudf: Any = importlib.import_module("cudf")
     cugraph: Any = importlib.import_module("cugraph")
-    joined = np.flatnonzero(label != np.arange(len(label)))
-    edges = cudf.DataFrame({"left": np.r_[joined, left], "right": np.r_[label[joined], right]})
     graph = cugraph.Graph(directed=False)
+    edges = cudf.DataFrame({"left": left, "right": right})
     graph.from_cudf_edgelist(edges, source="left", destination="right", renumber=True)
     found = cugraph.weakly_connected_components(graph)
     vertex, group = (np.asarray(found[name].to_arrow().to_numpy(zero_copy_only=False)) for name in ("vertex", "labels"))
     order = np.argsort(vertex)
+    vertex = vertex[order]
     _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)
-    label[vertex[order]] = vertex[order][first][inverse]
+    return vertex, vertex[first][inverse]
 
 
 def kmeans(sample: F32, clusters: int, seed: int) -> F32:
