@@ -3,8 +3,8 @@
 A destination decides as far as it can from 8-bit signature slots and names the pairs whose true Jaccard
 it needs; one pass over the bundles brings just those texts, and it decides again. Guarantees: a pair is
 computed once and kept as a fact, so another threshold reads no text for it. Memory: one destination's
-candidates and the texts of its open pairs; texts over `LONGEST` bytes are never fetched, their estimate
-decides and the ledger says so.
+candidates and TEXT_BYTES of the texts of its open pairs, which lie in mapped files; texts over LONGEST
+bytes are never fetched, their estimate decides and the ledger says so.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from stages.kernels.hashing import buffers
 from stages.kernels.jaccard import estimate_pairs, exact_pairs, standard_error
 from stages.kernels.normalise import normalise
 from stages.kernels.survivors import resolve
+from stages.minhash import MinHash
 from stages.near_buckets import Groups
 from stages.near_components import Labels, component_keys
 from stages.near_dedup import NearDedup, minhash_stage, near_stage
@@ -37,6 +38,7 @@ from stages.run import Run
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 LONGEST = 16 << 20  # bytes of a text that is still compared by its shingles
+TEXT_BYTES = 64 << 20  # of text compared at a time
 SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 7 in a million pairs
 
 PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
@@ -287,15 +289,38 @@ def _receive_texts(run: Run, index: int, destinations: int, turn: int, d: int, t
     for before in range(turn):
         known = _texts(run, index, destinations, before).gathered(d)
         table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
-    table = table.combine_chunks()
     doc = array(table, "doc").astype(np.int64)
     order = np.argsort(doc)
     left, right = (order[np.searchsorted(doc[order], array(pairs, s).astype(np.int64))] for s in ("left", "right"))
-    how = minhash_stage(run, index)
-    data, offsets = buffers(whole(table.column("text")))
-    value = exact_pairs(data, offsets, left, right, how.shingle_width, words=how.shingles == "words")
-    columns = [pairs.column("left"), pairs.column("right"), pa.array(value.astype(np.float64))]
+    value = _similarities(minhash_stage(run, index), table.column("text"), left, right)
+    columns = [pairs.column("left"), pairs.column("right"), pa.array(value)]
     return pa.table(columns, schema=SIMILARITIES)
+
+
+def _similarities(how: MinHash, text: pa.ChunkedArray, left: I64, right: I64) -> F64:
+    """Return the true Jaccard of pairs of rows, a few TEXT_BYTES of text at a time; the texts are mapped files."""
+    size = np.asarray(pc.binary_length(text), np.int64)
+    order = np.lexsort((right, left))
+    block = np.cumsum(size[left[order]] * (np.diff(left[order], prepend=-1) != 0) + size[right[order]]) // TEXT_BYTES
+    value = np.empty(len(left), np.float64)
+    for pairs in np.split(order, np.flatnonzero(np.diff(block)) + 1):
+        rows, place = np.unique(np.r_[left[pairs], right[pairs]], return_inverse=True)
+        data, offsets = buffers(_taken(text, rows))
+        ends = place[: len(pairs)], place[len(pairs) :]
+        value[pairs] = exact_pairs(data, offsets, *ends, how.shingle_width, words=how.shingles == "words")
+    return value
+
+
+def _taken(text: pa.ChunkedArray, rows: I64) -> pa.Array:
+    """Return these rows, ascending, and copy no others: `take` on chunks would join all of them first."""
+    starts = np.cumsum([0, *map(len, text.chunks)])
+    bounds = np.searchsorted(rows, starts)
+    parts = [
+        chunk.take(pa.array(rows[first:last] - start))
+        for chunk, start, first, last in zip(text.chunks, starts, bounds, bounds[1:], strict=False)
+        if last > first
+    ]
+    return pa.concat_arrays(parts) if parts else pa.array([], text.type)
 
 
 def _facts_folder(run: Run, index: int) -> str:
