@@ -53,6 +53,7 @@ CALLS = (
     Call("cudf/core/single_column_frame.py", "SingleColumnFrame.to_arrow"),
     Call("pylibcudf/io/types.pyi", "SourceInfo.__init__", positional=1),
     Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.builder", positional=1),
+    Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptionsBuilder.use_pandas_metadata", positional=1),
     Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptionsBuilder.build"),
     Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.set_row_groups", positional=1),
     Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.set_column_names", positional=1),

@@ -27,6 +27,8 @@ from stages.shard import Dataset, Piece
 
 CHUNK_BYTES = 256 << 20
 LEAST_BYTES = 16 << 20  # of a chunk; what does not fit then is read on the host
+# What libcudf's exceptions become in Python (pylibcudf/exception_handler.pxd).
+ERRORS = (MemoryError, RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError)
 TEXTS = (pa.types.is_string, pa.types.is_large_string)
 
 
@@ -57,7 +59,7 @@ def groups(dataset: Dataset, piece: Piece) -> tuple[str, list[tuple[int, int]]] 
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     except parquet.Corrupt:
         return None
-    if where is None or where.json or len(where.names) > 1 or not any(test(where.type) for test in TEXTS):
+    if where is None or where.json or "." in where.leaf or not any(test(where.type) for test in TEXTS):
         return None
     bounds = np.concatenate([[0], np.cumsum(sizes)])
     if piece.start not in bounds or piece.stop not in bounds:
@@ -104,7 +106,7 @@ def _texts(path: str, name: str, group: int, rows: int) -> Iterator[tuple[Reside
                 done += len(found[0])
                 yield found
             break
-        except (MemoryError, RuntimeError) as error:
+        except ERRORS as error:
             limit //= 4
             if not ran_out(error):
                 limit = 0

@@ -152,6 +152,10 @@ class Options:
 
     builder = classmethod(lambda cls, source: cls(source))
 
+    def use_pandas_metadata(self, wanted: bool) -> Options:
+        assert not wanted
+        return self
+
     def build(self) -> Options:
         return self
 
@@ -267,7 +271,9 @@ class TestReading:
         assert found[0].resident is not None
         assert found[-1].resident is None
 
-    @pytest.mark.parametrize("error", [MemoryError("std::bad_alloc"), RuntimeError("corrupt page")])
+    @pytest.mark.parametrize(
+        "error", [MemoryError("std::bad_alloc"), RuntimeError("corrupt page"), OverflowError("size")]
+    )
     @pytest.mark.parametrize("times", [1, 5])
     def test_what_the_device_cannot_read_is_read_in_smaller_chunks_or_by_the_host(
         self, tmp_path: Path, error: Exception, times: int, caplog: pytest.LogCaptureFixture

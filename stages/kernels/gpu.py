@@ -56,7 +56,8 @@ def parquet_chunks(path: str, name: str, group: int, limit: int) -> Iterator[Raw
     """
     cudf: Any = importlib.import_module("cudf")
     pylibcudf: Any = importlib.import_module("pylibcudf")
-    options = pylibcudf.io.parquet.ParquetReaderOptions.builder(pylibcudf.io.SourceInfo([path])).build()
+    builder = pylibcudf.io.parquet.ParquetReaderOptions.builder(pylibcudf.io.SourceInfo([path]))
+    options = builder.use_pandas_metadata(False).build()  # else a stored index comes along
     options.set_row_groups([[group]])
     options.set_column_names([name])
     reader = pylibcudf.io.parquet.ChunkedParquetReader(options, chunk_read_limit=limit, pass_read_limit=4 * limit)
