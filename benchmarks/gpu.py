@@ -78,8 +78,9 @@ def signatures(texts: list[str]) -> dict[str, Any]:
     statistics.enable_statistics()
     seconds = []
     for _ in range(REPETITIONS):
+        fresh = data.copy()  # texts that lie on the device already would not cross the bus again
         begin = time.perf_counter()
-        minhash.signatures(data, offsets, family, 24)
+        minhash.signatures(fresh, offsets, family, 24)
         seconds.append(time.perf_counter() - begin)
     median = sorted(seconds)[REPETITIONS // 2]
     peak = int(statistics.get_statistics().peak_bytes)
