@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipelines.plan_sample import Measured
 from stages.base import ShardStage
-from stages.kernels.banding import half_way, probability
+from stages.kernels.banding import half_way, probability, s_curve
 from stages.kernels.jaccard import estimate_pairs
 from stages.kernels.minhash import slots8
 from stages.language_id import LanguageId
@@ -122,6 +122,7 @@ def lsh(measured: Measured) -> list[dict[str, Any]]:
                 "rows_per_band": rows,
                 "threshold": threshold,
                 "threshold_is": "half-way point of the curve" if math.isnan(stage.threshold) else "jaccard_threshold",
+                "s_curve": s_curve(bands, rows),
                 "found": {f"{j:.2f}": probability(j, bands, rows) for j in SHOWN},
                 "half_way": half_way(bands, rows),
                 "missed_if_even": missed_if_even(threshold, bands, rows),

@@ -8,6 +8,7 @@ exchange is resumable. How it goes: near_buckets.py (bands -> buckets -> compone
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +17,7 @@ from cluster.engine import Engine
 from cluster.errors import RecipeError
 from stages.base import param
 from stages.dedup import DedupStage, complete, mark_complete, write_decisions
-from stages.kernels.banding import probability
+from stages.kernels.banding import probability, solve, warnings
 from stages.minhash import MinHash
 from stages.run import Run
 
@@ -32,6 +33,15 @@ class NearDedup(DedupStage):
     )
     bands: int | None = param(None, "LSH bands; solved from the threshold if not given", ge=1)
     rows_per_band: int | None = param(None, "signature slots in a band", ge=1)
+    solve: str = param(
+        "recall",
+        "how bands are solved. recall: for min_recall; area: the least false-positive and false-negative area",
+        choices=("recall", "area"),
+    )
+    min_recall: float | None = param(
+        None, "least share of pairs to find at recall_at (default: 0.94 at the threshold)", ge=0, le=1
+    )
+    recall_at: float | None = param(None, "similarity that min_recall is for (default: the threshold)", ge=0, le=1)
     verify: str = param(
         "exact",
         "exact: true Jaccard near the threshold; signature: its estimate; none: every bucket is a group",
@@ -61,14 +71,21 @@ class NearDedup(DedupStage):
             raise self.error("bands and rows_per_band", (self.bands, self.rows_per_band), "given together")
         if self.bands is None and self.jaccard_threshold is None:
             raise self.error("bands", None, "given where there is no jaccard_threshold")
+        if self.bands is not None and (self.min_recall is not None or self.solve == "area"):
+            raise self.error("bands", self.bands, "left out where they are solved (min_recall, solve: area)")
+        if self.min_recall is not None and self.solve == "area":
+            raise self.error("min_recall", self.min_recall, "left out with solve: area")
+        if self.recall_at is not None and self.min_recall is None:
+            raise self.error("recall_at", self.recall_at, "given with min_recall")
         if self.mode == "representative" and self.verify == "none":
             raise self.error("mode", self.mode, "component where verify is none")
 
     def banding(self, num_permutations: int) -> tuple[int, int]:
-        """Return (bands, rows_per_band): the given ones, or the fewest candidates with high recall.
+        """Return (bands, rows_per_band): the given ones, or those solved from the threshold.
 
-        Solved: the most rows in a band for which 1 - (1 - t^rows)^(k // rows) is at least
-        `RECALL_AT_THRESHOLD` at the threshold t. 128 permutations at .8 give 16 x 8.
+        By default the most rows in a band for which 1 - (1 - t^rows)^(k // rows) is at least `RECALL_AT_THRESHOLD`
+        at the threshold t: 128 permutations at .8 give 16 x 8. With min_recall, the banding with the least
+        false-positive area that keeps it; with solve: area, datasketch's optimum.
         """
         if self.bands is not None and self.rows_per_band is not None:
             if self.bands * self.rows_per_band > num_permutations:
@@ -78,6 +95,8 @@ class NearDedup(DedupStage):
                     f"at most num_permutations ({num_permutations})",
                 )
             return self.bands, self.rows_per_band
+        if self.solve == "area" or self.min_recall is not None:
+            return solve(self.threshold, num_permutations, min_recall=self.min_recall, at=self.recall_at)
         for rows in range(num_permutations, 1, -1):
             if probability(self.threshold, num_permutations // rows, rows) >= RECALL_AT_THRESHOLD:
                 return num_permutations // rows, rows
@@ -88,6 +107,9 @@ class NearDedup(DedupStage):
             return
         from stages import near_buckets, near_verify
 
+        if self.jaccard_threshold is not None:
+            for text in warnings(*self.banding(minhash_stage(run, index).num_permutations), self.threshold):
+                logging.getLogger("winnow.near_dedup").warning("%s: %s", self.name, text)
         groups = near_buckets.group(engine, run, index)
         found = near_verify.survivors(engine, run, index, groups) if groups else []
         write_decisions(engine, run, index, found)

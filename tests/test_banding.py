@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from stages.kernels.banding import half_way, probability, s_curve, solve, warnings
+from stages.near_dedup import NearDedup
 
 
 def test_point_eight_with_128_permutations_is_9_bands_of_13_rows() -> None:
@@ -65,3 +67,28 @@ def test_values_out_of_range_and_recall_out_of_reach_are_refused() -> None:
             solve(0.8, 128, min_recall=recall, at=at)
     with pytest.raises(RecipeError, match="out of reach"):
         solve(0.1, 4, min_recall=0.99)
+
+
+def test_a_recipe_says_how_bands_are_solved() -> None:
+    assert NearDedup(jaccard_threshold=0.8).banding(128) == (16, 8)
+    assert NearDedup(jaccard_threshold=0.8, solve="area").banding(128) == (9, 13)
+    bands, rows = NearDedup(jaccard_threshold=0.8, min_recall=0.99).banding(128)
+    assert probability(0.8, bands, rows) >= 0.99 > probability(0.8, bands - 1, rows)
+    at_ninety = NearDedup(jaccard_threshold=0.8, min_recall=0.99, recall_at=0.9).banding(128)
+    assert at_ninety == solve(0.8, 128, min_recall=0.99, at=0.9) != (bands, rows)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solve": "area", "min_recall": 0.9},
+        {"solve": "area", "bands": 16, "rows_per_band": 8},
+        {"min_recall": 0.9, "bands": 16, "rows_per_band": 8},
+        {"recall_at": 0.9},
+        {"min_recall": 95},
+    ],
+    ids=str,
+)
+def test_options_of_the_solver_that_do_not_fit_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        NearDedup(jaccard_threshold=0.8, **options)
