@@ -1,1 +1,7 @@
 """Text in, scores out; no Dask."""
+
+from pathlib import Path
+
+from cluster.compiled import prepare
+
+prepare(Path(__file__).parent)

@@ -62,7 +62,12 @@ class Listed:
 
 def models_folder() -> Path:
     """Return the folder of fetched models: $WINNOW_MODELS or ~/.cache/winnow/models."""
-    return Path(os.environ.get("WINNOW_MODELS") or Path.home() / ".cache" / "winnow" / "models")
+    if given := os.environ.get("WINNOW_MODELS"):
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "winnow" / "models"
+    except RuntimeError:  # a container's user, without HOME
+        raise RecipeError("this user has no home folder: set WINNOW_MODELS to the folder of models.") from None
 
 
 def resolve(spec: str) -> str:

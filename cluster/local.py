@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster import backend, cgroups
+from cluster import backend, cgroups, security
 from cluster.engine import Engine, InlineEngine
 from cluster.errors import BackendError, RecipeError
 
@@ -169,6 +169,7 @@ def _local(options: ClusterOptions) -> Engine:
             dashboard_address=options.dashboard,
             scheduler_kwargs={} if options.dashboard else {"dashboard_address": OWN_PAGES},
             silence_logs=logging.ERROR,
+            **security.keywords(),
         )
     return own(cluster, options, "on this machine")
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from cluster import security
 from cluster.engine import Engine
 from cluster.errors import BackendError
 from cluster.local import OWN_PAGES, QUIET, ClusterOptions, pages, size
@@ -65,7 +66,7 @@ class Placement:
     def __init__(self, options: ClusterOptions) -> None:
         self._ray = _ray()
         self._options = options
-        self._security = _security()
+        self._security = security.temporary()
         self._workers: dict[str, list[Any]] = {}  # actors by node id
         self._stop = threading.Event()
         here = self._ray.get_runtime_context().get_node_id()
@@ -147,21 +148,11 @@ def _actor(ray: Any, cls: type, node: str, *, restarts: int, cpus: int = 0, gpus
     )
 
 
-def _security() -> Any:
-    """Return the run's own certificate, in memory only; None where Python lacks `cryptography`."""
-    from distributed.security import Security
-
-    try:
-        return Security.temporary()  # type: ignore[no-untyped-call]
-    except ImportError:
-        return None
-
-
 class SchedulerActor:
     """Dask's scheduler in an actor. When it is lost the run stops, and goes on when started again."""
 
-    def __init__(self, security: Any, pages: dict[str, Any]) -> None:
-        self._security = security
+    def __init__(self, certificate: Any, pages: dict[str, Any]) -> None:
+        self._security = certificate
         self._pages = pages
         self._scheduler: Any = None
 
@@ -187,8 +178,8 @@ class SchedulerActor:
 class WorkerActor:
     """One Dask worker in an actor. Ends itself when its scheduler is gone; Ray starts it again if it dies."""
 
-    def __init__(self, address: str, security: Any, threads: int, memory: int | str) -> None:
-        self._make = {"nthreads": threads, "memory_limit": memory or "auto", "security": security}
+    def __init__(self, address: str, certificate: Any, threads: int, memory: int | str) -> None:
+        self._make = {"nthreads": threads, "memory_limit": memory or "auto", "security": certificate}
         self._address = address
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -206,21 +197,17 @@ class WorkerActor:
             os._exit(code)
 
     async def _work(self) -> None:
-        import tempfile
-
         import dask
         import ray
         from distributed import Worker
 
         dask.config.set(QUIET)
-        scratch = tempfile.mkdtemp(prefix="winnow-")
         make: Any = Worker
         worker = await make(
             self._address,
             host=ray.util.get_node_ip_address(),
             dashboard=False,
             dashboard_address=OWN_PAGES,
-            local_directory=scratch,
             death_timeout=PLACED,
             **self._make,
         )

@@ -7,15 +7,28 @@ and the same script submitted again goes on where the run stopped.
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 import sys
 from typing import Any
 
+from cluster import security, storage
 from cluster.engine import Engine
 from cluster.errors import BackendError, RecipeError
 from cluster.local import OWN_PAGES, QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions, pages
 
 MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
+
+CERTIFICATE = (  # lines of the batch script
+    'TLS="${FILE%.json}.tls"  # a certificate of its own: nobody else can send this job tasks',
+    'trap \'kill "${workers:-}" "${scheduler:-}" 2>/dev/null || true; rm -rf "$FILE" "$TLS"\' EXIT',
+    '"$PYTHON" -m cluster.security "$TLS"',
+    'export DASK_DISTRIBUTED__COMM__TLS__CA_FILE="$TLS/cert.pem" DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True',
+    "for role in SCHEDULER WORKER CLIENT; do",
+    '    export "DASK_DISTRIBUTED__COMM__TLS__${role}__CERT=$TLS/cert.pem"',
+    '    export "DASK_DISTRIBUTED__COMM__TLS__${role}__KEY=$TLS/key.pem"',
+    "done",
+)
 
 
 def start(options: ClusterOptions, run_dir: str | None) -> Engine:
@@ -26,7 +39,7 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     from cluster import scheduler
 
     with dask.config.set(QUIET):
-        cluster = job_cluster(options)
+        cluster = job_cluster(options, run_dir)
         client: Any = distributed.Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
     cluster.scale(jobs=options.slurm.jobs)
 
@@ -37,8 +50,14 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     return scheduler.attach(client, close, options, run_dir, f"Slurm, {options.slurm.jobs} jobs")
 
 
-def job_cluster(options: ClusterOptions) -> Any:
-    """Return dask-jobqueue's cluster without jobs yet. Raises BackendError where it is not installed."""
+def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
+    """Return dask-jobqueue's cluster without jobs yet; the jobs read its certificate in the run folder.
+
+    Raises
+    ------
+    BackendError
+        dask-jobqueue is not installed.
+    """
     try:
         jobqueue: Any = importlib.import_module("dask_jobqueue")
     except ImportError:
@@ -63,6 +82,8 @@ def job_cluster(options: ClusterOptions) -> Any:
         job_extra_directives=[*_gpus(asked), *asked.directives],
         worker_extra_args=["--no-dashboard", "--dashboard-address", OWN_PAGES],
         scheduler_options=pages(options),
+        shared_temp_directory=run_dir if run_dir and storage.is_local(run_dir) else os.getcwd(),
+        **security.keywords(),
     )
 
 
@@ -107,10 +128,9 @@ def script(options: ClusterOptions, command: list[str], run_dir: str, name: str)
         f"PYTHON={shlex.quote(sys.executable)}",
         'FILE="$RUN/scheduler-${SLURM_JOB_ID}-${SLURM_RESTART_COUNT:-0}.json"  # a try that was killed left its own',
         'mkdir -p "$RUN"',
-        'trap \'kill "${workers:-}" "${scheduler:-}" 2>/dev/null || true; rm -f "$FILE"\' EXIT',
+        *CERTIFICATE,
         "",
-        f'"$PYTHON" -m distributed.cli.dask_scheduler --scheduler-file "$FILE" --port 0{_interface(asked)} '
-        f"{_pages(options)} &",
+        f"{_scheduler(options)} &",
         "scheduler=$!",
         f"{_workers(options)} &",
         "workers=$!",
@@ -144,6 +164,14 @@ def _directives(asked: SlurmOptions, name: str) -> list[str]:
                 "Use a partition and an account without blanks or line breaks."
             )
     return found
+
+
+def _scheduler(options: ClusterOptions) -> str:
+    """Return the command that starts the scheduler."""
+    return (
+        '"$PYTHON" -m distributed.cli.dask_scheduler --scheduler-file "$FILE" --protocol tls --port 0'
+        f"{_interface(options.slurm)} {_pages(options)}"
+    )
 
 
 def _workers(options: ClusterOptions) -> str:

@@ -23,6 +23,7 @@ from cluster.errors import BackendError, RecipeError
 from pipelines.recipe import builtin_names, load
 
 RECIPE = "recipe.yaml"
+PASSED = ("WINNOW_MODELS",)  # variables that go along; Ray writes them to its logs, so none may be a secret
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 LOOK = 1.0  # seconds between questions about a job
 
@@ -112,7 +113,7 @@ def _submit(jobs: Any, command: str, working_dir: str, name: str) -> str:
         "working_dir": working_dir,
         "py_modules": code,
         "excludes": ["**/__pycache__"],
-        "env_vars": {name: value for name, value in os.environ.items() if name.startswith("WINNOW_")},
+        "env_vars": {name: os.environ[name] for name in PASSED if name in os.environ},
     }
     try:
         return str(jobs.submit_job(entrypoint=command, runtime_env=environment, metadata={"winnow": name}))

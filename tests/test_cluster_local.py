@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cluster import cgroups, local
+from cluster import cgroups, local, security
 from cluster.errors import BackendError
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
@@ -96,3 +98,28 @@ def test_little_memory_is_told_before_workers_start(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(local, "available_memory", lambda: 10**8)
     with pytest.raises(BackendError, match=r"90 MB of memory are free for each of 1 workers.*cluster\.memory_limit"):
         local.start(local.ClusterOptions())
+
+
+def test_nobody_without_the_runs_certificate_reaches_the_workers_of_this_machine() -> None:
+    from distributed.core import connect
+
+    engine: Any = local.start(local.ClusterOptions(workers=1))
+    try:
+        assert engine.map(len, [(1, 2)]) == [2]
+        address = engine._client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        for stranger in (address.replace("tls", "tcp"), address):
+            with pytest.raises((OSError, TypeError)):
+                asyncio.run(connect(stranger, timeout=2, deserialize=False))
+    finally:
+        engine.close()
+
+
+def test_a_certificate_on_disk_is_for_its_owner_only(tmp_path: Path) -> None:
+    security.write(str(tmp_path / "tls"))
+    assert (tmp_path / "tls").stat().st_mode & 0o077 == 0
+    for name in ("cert.pem", "key.pem"):
+        assert (tmp_path / "tls" / name).stat().st_mode & 0o077 == 0
+        assert "PRIVATE KEY" in (tmp_path / "tls" / "key.pem").read_text()
+    with pytest.raises(FileExistsError):
+        security.write(str(tmp_path / "tls"))

@@ -66,7 +66,7 @@ def test_the_printed_script_runs_a_recipe_to_its_end(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "42", "PATH": f"{path}:{os.environ['PATH']}"}
     made = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     done = subprocess.run(
-        ["bash", "-c", made.stdout], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+        ["bash", "-c", made.stdout], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert outcome(tmp_path / "run") == outcome(run(tmp_path / "expected", inputs, kind="inline"))

@@ -73,7 +73,7 @@ def test_a_requeued_job_goes_on_beside_what_its_first_try_left(
     folder, expected = work
     job = slurm.submit(script(slurm, folder, "requeued"), folder)
     wait_for(lambda: (folder / "requeued" / "manifest.parquet").exists(), 120)
-    left = next((folder / "requeued").glob("scheduler-*"))
+    left = next((folder / "requeued").glob("scheduler-*.json"))
     address = left.read_text()
     slurm.ask("scontrol", "requeue", job)
     wait_for(lambda: slurm.state(job) == "PENDING")
