@@ -18,7 +18,16 @@ from cluster import storage
 from cluster.errors import LedgerError, WinnowError
 from pipelines import report_scores
 from pipelines.report_samples import pairs, samples
-from pipelines.report_tally import COLUMNS, GROUP_SIZES, SIMILARITIES, Amount, DatasetTally, Tally
+from pipelines.report_tally import (
+    COLUMNS,
+    GROUP_SIZES,
+    SIMILARITIES,
+    SIMILARITY_BINS,
+    Amount,
+    DatasetTally,
+    DedupTally,
+    Tally,
+)
 from pipelines.runfolder import RunFolder, StageInfo, open_run
 from stages.base import DATA_FORMAT, digest
 
@@ -50,6 +59,7 @@ def build(run: RunFolder) -> dict[str, Any]:
     tally = count(run)
     scores, languages, source = report_scores.read(run)
     digests = _stage_digests(run)
+    total = funnel(run, None, _sum(tally, run.datasets))
     return {
         "format": DATA_FORMAT,
         "name": run.recipe.get("name", ""),
@@ -59,7 +69,7 @@ def build(run: RunFolder) -> dict[str, Any]:
         "stages": [_stage(stage, digests.get(stage.name)) for stage in run.stages],
         "datasets": [_dataset(run, name) for name in run.datasets],
         "funnel": {name: funnel(run, name, tally.datasets[name]) for name in run.datasets},
-        "total": funnel(run, None, _sum(tally, run.datasets)),
+        "total": total,
         "overlap": _overlap(run, tally),
         "dedup": [_similarities(name, tally) for name in _in_order(run, tally.dedup)],
         "groups": _groups(run, tally),
@@ -70,8 +80,23 @@ def build(run: RunFolder) -> dict[str, Any]:
         "samples": samples(run, tally),
         "pairs": pairs(run, tally),
         "quarantine": _quarantine(run),
-        "timings": run.json("timings.json"),
+        "timings": timings(run, total),
     }
+
+
+def timings(run: RunFolder, total: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the last call took per step, with rates; where a step counts no documents, those that reached it."""
+    found = run.json("timings.json")
+    reached = {step["stage"]: step["before"]["documents"] for step in total["stages"]}
+    for step in (found or {}).get("stages", []):
+        step["documents"] = step.get("documents") or reached.get(step["name"], 0)
+        step.setdefault("parts", [])
+        for each in (step, *step["parts"]):
+            for what in ("documents", "bytes"):
+                each[f"{what}_per_second"] = (
+                    each[what] / each["seconds"] if each.get(what) and each["seconds"] else None
+                )
+    return found
 
 
 def count(run: RunFolder) -> Tally:
@@ -114,7 +139,8 @@ def funnel(run: RunFolder, dataset: str | None, tally: DatasetTally) -> dict[str
     before = tally.rows
     steps = []
     for stage in _in_order(run, [stage for stage, _ in tally.dropped]):
-        reasons = {r: a for (s, r), a in sorted(tally.dropped.items()) if s == stage}
+        mine = [(r, a) for (s, r), a in tally.dropped.items() if s == stage]
+        reasons = dict(sorted(mine, key=lambda item: (-item[1].documents, item[0])))
         after = before - sum(reasons.values(), Amount())
         info = next((s for s in run.stages if s.name == stage), None)
         steps.append(
@@ -233,10 +259,19 @@ def _similarities(stage: str, tally: Tally) -> dict[str, Any]:
         "edges": SIMILARITIES.tolist(),
         "dropped": mine.similarity.tolist(),
         "kinds": dict(sorted(mine.kinds.items())),
+        "at_least": _at_least(mine),
         "without_similarity": mine.unknown,
         "below_one": mine.below_one,
         "below_threshold": mine.below,
     }
+
+
+def _at_least(mine: DedupTally) -> list[dict[str, Any]]:
+    """Return how many of the dropped documents are at least so similar, in steps of .05 from the threshold on."""
+    lowest = min(mine.thresholds, default=0.0)
+    above = mine.similarity[::-1].cumsum()[::-1].tolist()
+    steps = range(round(lowest * SIMILARITY_BINS), SIMILARITY_BINS, SIMILARITY_BINS // 20)
+    return [{"similarity": float(SIMILARITIES[at]), "documents": above[at]} for at in steps]
 
 
 def _groups(run: RunFolder, tally: Tally) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def card(row: dict[str, Any], document: Document | None, chars: int = EXCERPT) -
 def samples(run: RunFolder, tally: Tally) -> list[dict[str, Any]]:
     """Return a few documents per stage and reason, then a few kept ones per dataset."""
     order = {stage.name: place for place, stage in enumerate(run.stages)}
-    dropped = sorted(tally.samples, key=lambda key: (order.get(key[0], len(order)), key))
+    totals = {key: sum(t.dropped[key].documents for t in tally.datasets.values()) for key in tally.samples}
+    dropped = sorted(tally.samples, key=lambda key: (order.get(key[0], len(order)), -totals[key], key))
     groups: list[tuple[str | None, str | None, str | None, list[int]]]
     groups = [(stage, reason, None, tally.samples[stage, reason].docs) for stage, reason in dropped]
     groups += [(None, None, name, tally.datasets[name].kept_samples.docs) for name in run.datasets]
@@ -50,7 +51,8 @@ def samples(run: RunFolder, tally: Tally) -> list[dict[str, Any]]:
             }
             for doc in found
         ]
-        result.append({"stage": stage, "reason": reason, "dataset": dataset, "documents": documents})
+        of = totals[stage, reason] if stage and reason else tally.datasets[dataset or ""].kept.documents
+        result.append({"stage": stage, "reason": reason, "dataset": dataset, "of": of, "documents": documents})
     return [group for group in result if group["documents"]]
 
 

@@ -28,6 +28,7 @@ BINS = 40
 NEAR = 0.01  # of the range of scores: a document this near to a threshold may fall on the other side elsewhere
 LANGUAGES = 25  # shown by name, the rest in one line
 UNNAMED = "(not recorded)"
+OTHER_LANGUAGE = 0  # the number of reason `language` of stage language_id
 FACTS, SIDE = "facts", "ledger and mix"
 
 
@@ -41,6 +42,7 @@ class Judged:
     languages: pa.Array | None
     dropped: npt.NDArray[np.bool_]
     tokens: I64
+    wanted: npt.NDArray[np.bool_] | None = None  # in a language that the stage keeps; None: not to be had
 
 
 def read(run: RunFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
@@ -172,6 +174,8 @@ class _Languages:
     stage: StageInfo
     kept: dict[str, Amount] = field(default_factory=lambda: defaultdict(Amount))
     dropped: dict[str, Amount] = field(default_factory=lambda: defaultdict(Amount))
+    unwanted: Amount = field(default_factory=Amount)
+    scores: _Scores | None = None
     datasets: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
 
     def add(self, group: Judged) -> None:
@@ -184,6 +188,23 @@ class _Languages:
             self.datasets[name][group.dataset] += int(mine.sum())
             for target, rows in ((self.dropped, mine & group.dropped), (self.kept, mine & ~group.dropped)):
                 target[name].add(rows.sum(), group.tokens[rows].sum())
+        if group.wanted is not None:
+            self._add_scores(group, group.wanted)
+
+    def _add_scores(self, group: Judged, wanted: npt.NDArray[np.bool_]) -> None:
+        self.unwanted.add((~wanted).sum(), group.tokens[~wanted].sum())
+        if self.scores is None:
+            self.scores = _Scores(self.stage, np.linspace(0.0, 1.0, BINS + 1))
+        self.scores.add(
+            Judged(
+                stage=group.stage,
+                dataset=group.dataset,
+                values=group.values[wanted],
+                languages=None,
+                dropped=group.dropped[wanted],
+                tokens=group.tokens[wanted],
+            )
+        )
 
     def to_json(self) -> dict[str, Any]:
         def size(name: str) -> tuple[int, str]:
@@ -197,6 +218,9 @@ class _Languages:
             "stage": self.stage.name,
             "languages": len(ordered),
             "wanted": list(self.stage.parameters.get("languages") or []),
+            "judged": sum((a for side in (self.kept, self.dropped) for a in side.values()), Amount()).to_json(),
+            "unwanted": self.unwanted.to_json() if self.scores else None,
+            "scores": self.scores.to_json() if self.scores else None,
             "rows": rows,
         }
 
@@ -246,6 +270,7 @@ def _from_facts(run: RunFolder) -> Iterator[Judged]:
                 languages=_strings(table, "language") if is_language else None,
                 dropped=decisions.dropped,
                 tokens=tokens[rows],
+                wanted=decisions.reason != OTHER_LANGUAGE if is_language else None,
             )
 
 

@@ -7,14 +7,11 @@ apart, in timings.json).
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from cluster import local, storage
 from cluster.engine import Engine
@@ -38,6 +35,7 @@ from pipelines.opening import (
 )
 from pipelines.progress import Progress, silent
 from pipelines.recipe import Recipe
+from pipelines.watched import Watched
 from stages import ledger, lineage
 from stages.annotate import annotate
 from stages.base import DATA_FORMAT, ExchangeStage, ShardStage, Stage, digest
@@ -62,9 +60,6 @@ __all__ = [
     "stage_counts",
 ]
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -73,54 +68,6 @@ class RunResult:
     root: str
     tallies: dict[str, dict[str, Any]] = field(default_factory=dict)
     report: str | None = None
-
-
-class Watched:
-    """An engine that tells a progress display of every finished task, and keeps the time of every stage."""
-
-    def __init__(self, engine: Engine, progress: Progress) -> None:
-        self._engine = engine
-        self._progress = progress
-        self._advance: Callable[..., None] | None = None
-        self.timings: list[dict[str, Any]] = []
-
-    @property
-    def workers(self) -> int:
-        return self._engine.workers
-
-    def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
-    ) -> list[R]:
-        def tell(result: R) -> None:
-            counts = result if isinstance(result, dict) else {}
-            if self._advance:
-                self._advance(documents=counts.get("documents", 0), bytes=counts.get("bytes", 0))
-            if done:
-                done(result)
-
-        return self._engine.map(function, tasks, done=tell)
-
-    @contextlib.contextmanager
-    def stage(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
-        """Show and time what happens inside the block as one stage."""
-        seen = {"documents": 0, "bytes": 0}
-        begin = time.perf_counter()
-        with self._progress.stage(name, documents=documents, bytes=bytes) as advance:
-
-            def count(documents: int = 0, bytes: int = 0) -> None:
-                seen["documents"] += documents
-                seen["bytes"] += bytes
-                advance(documents=documents, bytes=bytes)
-
-            self._advance = count
-            try:
-                yield
-            finally:
-                self._advance = None
-        self.timings.append({"name": name, "seconds": round(time.perf_counter() - begin, 3), **seen})
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 def run(
@@ -306,7 +253,13 @@ def _report(engine: Watched, job: Run) -> str:
     from pipelines import card, report
 
     card.write(job.root)
-    timings = {"format": DATA_FORMAT, "workers": engine.workers, "stages": engine.timings}
+    peak = max((t["peak_memory_bytes"] or 0 for t in engine.timings), default=0) or None
+    timings = {
+        "format": DATA_FORMAT,
+        "workers": engine.workers,
+        "peak_memory_bytes": peak,
+        "stages": engine.timings,
+    }
     storage.write_bytes(storage.join(job.root, "timings.json"), json.dumps(timings, indent=2).encode())
     return str(report.write(job.root))
 

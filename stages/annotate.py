@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +39,15 @@ class _Track:
     rows: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     table: pa.Table | None = None
     writer: Writer | None = None
+    documents: int = 0  # annotated, and the seconds that took
+    seconds: float = 0.0
 
 
-def annotate(run: Run, number: int) -> dict[str, int]:
-    """Write the missing facts of bundle `number`; return counts (documents, bytes, annotated)."""
+def annotate(run: Run, number: int) -> dict[str, Any]:
+    """Write the missing facts of bundle `number`; return counts (documents, bytes, annotated, parts)."""
+    begin = time.perf_counter()
     bundle = run.manifest.bundles[number]
-    counts = {"documents": bundle.rows, "bytes": 0, "annotated": 0}
+    counts: dict[str, Any] = {"documents": bundle.rows, "bytes": 0, "annotated": 0, "parts": {}}
     tracks = [_track(run, bundle, i) for i, s in enumerate(run.stages) if _takes_part(s, bundle)]
     if _complete(run, bundle, tracks):
         return counts
@@ -56,7 +61,15 @@ def annotate(run: Run, number: int) -> dict[str, int]:
         for offset, batch in read_bundle(run, bundle, _columns(tracks), on_device=on_device):
             counts["bytes"] += batch.text.nbytes
             counts["annotated"] += _pass(run, tracks, offset, batch)
-    return counts
+    return {**counts, "parts": _parts(tracks, time.perf_counter() - begin)}
+
+
+def _parts(tracks: list[_Track], seconds: float) -> dict[str, dict[str, float]]:
+    """Return documents and seconds per stage; what no other stage took of all seconds is reading."""
+    parts = {t.stage.name: {"documents": t.documents, "seconds": t.seconds} for t in tracks}
+    others = sum(t.seconds for t in tracks[1:])
+    parts[tracks[0].stage.name]["seconds"] = max(0.0, seconds - others)
+    return parts
 
 
 def _takes_part(stage: object, bundle: Bundle) -> bool:
@@ -193,6 +206,7 @@ def _pass(run: Run, tracks: list[_Track], offset: int, batch: Batch) -> int:
     live = np.ones(rows, np.bool_)
     count = 0
     for track in tracks:
+        begin = time.perf_counter()
         need = live & ~track.covered[offset : offset + rows]
         fresh, where = _annotate(run, track, batch, need)
         count += len(where)
@@ -202,6 +216,8 @@ def _pass(run: Run, tracks: list[_Track], offset: int, batch: Batch) -> int:
             at = np.flatnonzero(live)
             decisions = track.stage.decide(_joined(track, fresh, where, at, offset))
             live[at[decisions.dropped]] = False
+        track.documents += len(where)
+        track.seconds += time.perf_counter() - begin
     return count
 
 

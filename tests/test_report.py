@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import re
+import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -106,6 +107,35 @@ def test_members_of_the_largest_groups_ended_there(run: Path, found: dict[str, A
         assert sum(group["group_datasets"].values()) == group["group_size"]
         assert len(group["members"]) == min(report.MEMBERS, group["group_size"] - 1)
         assert all(rows[m["doc_id"]]["survivor"] == group["doc_id"] for m in group["members"])
+
+
+def test_every_step_tells_its_time_rate_and_memory(run: Path, found: dict[str, Any]) -> None:
+    kept = json.loads((run / "timings.json").read_text())["stages"]
+    reached = {step["stage"]: step["before"]["documents"] for step in found["total"]["stages"]}
+    steps = {step["name"]: step for step in found["timings"]["stages"]}
+    assert [s["name"] for s in kept] == list(steps)
+    assert steps["near_dedup"]["documents"] == reached["near_dedup"] > 0
+    parts = {part["name"]: part for part in steps["annotate"]["parts"]}
+    assert list(parts) == ["read", "minhash", "quality"]
+    assert parts["read"]["documents"] == found["total"]["rows"]["documents"]
+    assert parts["quality"]["documents"] >= found["scores"][0]["judged"]
+    for step in (*steps.values(), *parts.values()):
+        if step["documents_per_second"] is not None:
+            assert step["documents_per_second"] * step["seconds"] == pytest.approx(step["documents"])
+    if sys.platform == "linux":
+        assert all(steps[name]["peak_memory_bytes"] > 1 << 20 for name in ("annotate", "near_dedup", "materialize"))
+
+
+def test_reasons_and_samples_begin_with_the_commonest(found: dict[str, Any]) -> None:
+    totals = {(s["stage"], r): a["documents"] for s in found["total"]["stages"] for r, a in s["dropped"].items()}
+    for step in found["total"]["stages"]:
+        counts = [a["documents"] for a in step["dropped"].values()]
+        assert counts == sorted(counts, reverse=True)
+    assert {(g["stage"], g["reason"]): g["of"] for g in found["samples"] if g["stage"]} == totals
+    near = next(d for d in found["dedup"] if d["stage"] == "near_dedup")
+    for entry in near["at_least"]:
+        at = near["edges"].index(entry["similarity"])
+        assert entry["documents"] == sum(near["dropped"][at:])
 
 
 def test_the_mix_is_set_against_its_targets(run: Path, found: dict[str, Any]) -> None:
@@ -364,6 +394,8 @@ def _minimal_report(text: str) -> dict[str, Any]:
     mix = {**one, "copies": 1, "share": 1.0, "weight_share": None, "available": one, "epochs": 1.0, "files": 1}
     mix |= {"target_tokens": 1, "shortfall_tokens": 1, "rows": 1, "bytes": 1, "holdout_documents": 0, "max_epochs": 1}
     matrix = {"documents": [[1]], "tokens": [[1]]}
+    time = {"name": text, "seconds": 1.0, "documents": 1, "bytes": 1, "peak_memory_bytes": 1}
+    time |= {"documents_per_second": 1.0, "bytes_per_second": 1.0}
     return {
         "name": text,
         "tokens_are": text,
@@ -385,6 +417,9 @@ def _minimal_report(text: str) -> dict[str, Any]:
                 "stage": text,
                 "languages": 1,
                 "wanted": [text],
+                "judged": one,
+                "unwanted": one,
+                "scores": None,
                 "rows": [{"language": text, "kept": one, "dropped": one, "datasets": {text: 1}}],
             }
         ],
@@ -395,12 +430,13 @@ def _minimal_report(text: str) -> dict[str, Any]:
                 "stage": text,
                 "reason": text,
                 "dataset": None,
+                "of": 1,
                 "documents": [{**card, "value": 0.5, "threshold": None}],
             }
         ],
         "pairs": [{**pair, "difference": difference}, {**pair, "difference": None}],
         "quarantine": {"problems": 1, "first": [{"path": text, "row": 1, "byte_offset": None, "error": text}]},
-        "timings": {"workers": 1, "stages": [{"name": text, "seconds": 0.0}]},
+        "timings": {"workers": 1, "stages": [{**time, "parts": [time]}]},
     }
 
 

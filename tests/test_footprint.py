@@ -1,0 +1,62 @@
+"""What a worker holds is measured per stage, and measuring changes neither results nor names of tasks."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.footprint import Measured
+from pipelines.progress import silent
+from pipelines.watched import Watched
+
+
+def hold(megabytes: int, task: int) -> int:
+    return int(np.ones(megabytes << 20, np.uint8).sum()) + task
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the largest resident size anew")
+def test_memory_is_that_of_the_stage_and_not_of_an_earlier_one() -> None:
+    large = Measured(partial(hold, 256), "large")
+    result, peak = large(1)
+    again, later = Measured(partial(hold, 1), "small")(2)
+    assert (result, again) == ((256 << 20) + 1, (1 << 20) + 2)
+    assert peak > later + (128 << 20)
+    assert large.func is hold
+
+
+class Backwards:
+    """An engine whose tasks end in another order than they were given."""
+
+    workers = 1
+
+    def map(self, function: Any, tasks: Any, *, done: Any = None) -> list[Any]:
+        results = {at: function(tasks[at]) for at in reversed(range(len(tasks)))}
+        for at in reversed(range(len(tasks))) if done else ():
+            done(results[at])
+        return [results[at] for at in range(len(tasks))]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def counted(task: int) -> dict[str, object]:
+    return {"documents": task, "bytes": 10 * task, "parts": {"read": {"documents": task, "seconds": 0.5}}}
+
+
+def test_a_watched_engine_gives_results_in_order_and_sums_what_tasks_tell() -> None:
+    engine, seen = Watched(Backwards(), silent()), list[int]()
+    with engine.stage("annotate"):
+        found = engine.map(counted, [1, 2, 3], done=lambda r: seen.append(r["documents"]))
+    with engine.stage("tally"):
+        assert engine.map(abs, [-1]) == [1]
+    assert [r["documents"] for r in found] == [1, 2, 3]
+    assert seen == [3, 2, 1]
+    first, second = engine.timings
+    assert (first["documents"], first["bytes"]) == (6, 60)
+    assert first["parts"] == [{"name": "read", "documents": 6, "seconds": 1.5}]
+    assert second["parts"] == []
+    assert second["documents"] == 0
