@@ -157,7 +157,7 @@ class RunFolder:
         return json.loads(storage.read_bytes(path)) if storage.exists(path) else None
 
     def ledger(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the ledger in tables of at most 131,072 rows, shard by shard, rows in order.
+        """Yield the ledger in order, in tables of at most 131,072 rows; tables of small shards are joined.
 
         Parameters
         ----------
@@ -172,9 +172,9 @@ class RunFolder:
             A shard's file is missing or has another number of rows than the manifest says.
         """
         self._check_dataset(dataset)
-        for shard in self.manifest.to_pylist():
-            if dataset is None or shard["dataset"] == dataset:
-                yield from self._shard(shard, columns)
+        for name in self.datasets if dataset is None else [dataset]:
+            shards = [s for s in self.manifest.to_pylist() if s["dataset"] == name]
+            yield from _joined(table for shard in shards for table in self._shard(shard, columns))
 
     def _shard(self, shard: dict[str, Any], columns: Sequence[str] | None) -> Iterator[pa.Table]:
         path = self.path("ledger", f"{shard['ordinal']}.parquet")
@@ -279,6 +279,20 @@ def open_run(path: str) -> RunFolder:
         if not storage.exists(run.path(name)):
             raise RecipeError(f"{run.root} is not a run folder: it has no {name}. Run `winnow run` first.")
     return run
+
+
+def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join consecutive tables up to `BATCH_ROWS` rows: a hundred thousand tiny shards are not as many tables."""
+    held: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        if held and rows + table.num_rows > BATCH_ROWS:
+            yield pa.concat_tables(held).combine_chunks()
+            held, rows = [], 0
+        held.append(table)
+        rows += table.num_rows
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _add(counts: Counts, table: pa.Table) -> Counts:

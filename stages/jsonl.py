@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from cluster import storage
 from stages.columns import COLUMN, RAW, TEXT, from_json, getter, ids_of, raw_of, source_path, texts_of
-from stages.discover import stat_token
+from stages.discover import size_of, stat_token
 from stages.documents import (
     BATCH_ROWS,
     I64,
@@ -294,8 +294,10 @@ def layout(dataset: Dataset, path: str) -> Layout:
     counts, rows = index(path)
     groups: list[tuple[int, int]] = []
     first = size = 0
+    left = size_of(path)
     for here in range(1, len(counts)):
-        size += BLOCK
+        size += min(BLOCK, left)
+        left -= BLOCK
         final = here == len(counts) - 1
         end = rows if final else int(counts[here])
         if end > first and (size >= GROUP_BYTES or end - first >= GROUP_ROWS or final):

@@ -22,6 +22,7 @@ from stages.base import DATA_FORMAT
 from stages.shard import Bundle
 
 ROW = pa.field("row", pa.uint32())
+JOINED_ROWS = 4096  # of small batches that are written together
 _FORMAT = b"winnow.format"
 _ROWS = b"winnow.rows"
 
@@ -50,7 +51,9 @@ class Sidecars:
         schema = pa.schema([ROW, *schema]).with_metadata(_metadata(bundle))
         options = pa.ipc.IpcWriteOptions(compression=None)
         with storage.commit(path) as file, pa.ipc.new_file(file, schema, options=options) as writer:
-            yield Writer(writer, schema)
+            parts = Writer(writer, schema)
+            yield parts
+            parts.flush()
 
     def write(self, bundle: Bundle, reading: str, table: pa.Table) -> None:
         """Commit a whole sidecar (decisions); an existing one is replaced by the same content."""
@@ -82,18 +85,30 @@ class Sidecars:
         return table if columns is None else table.select(["row", *columns])
 
 
-@dataclass(frozen=True)
 class Writer:
-    """Appends facts to one part."""
+    """Appends facts to one part; those of tiny shards are joined, so that a reader meets few record batches."""
 
-    file: pa.ipc.RecordBatchFileWriter
-    schema: pa.Schema
+    def __init__(self, file: pa.ipc.RecordBatchFileWriter, schema: pa.Schema) -> None:
+        self._file = file
+        self._schema = schema
+        self._held: list[pa.Table] = []
+        self._rows = 0
 
     def append(self, rows: npt.NDArray[np.integer], facts: pa.Table) -> None:
+        """Add facts of these rows, (rows,), in the schema's order of columns."""
         if not len(rows):
             return
         columns = [pa.array(rows.astype(np.uint32)), *facts.columns]
-        self.file.write_table(pa.table(columns, schema=self.schema))
+        self._held.append(pa.table(columns, schema=self._schema))
+        self._rows += len(rows)
+        if self._rows >= JOINED_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._held:
+            self._file.write_table(pa.concat_tables(self._held).combine_chunks())
+        self._held, self._rows = [], 0
 
 
 def _metadata(bundle: Bundle) -> dict[bytes, bytes]:

@@ -571,3 +571,11 @@ def test_malformed_utf8_is_what_python_cannot_decode(values: list[bytes]) -> Non
 @settings(max_examples=100, deadline=None)
 def test_white_space_is_what_python_calls_space(values: list[str]) -> None:
     assert only_white_space(pa.array(values, pa.large_string())).tolist() == [v.isspace() for v in values]
+
+
+def test_tiny_files_weigh_what_they_hold(tmp_path: Path) -> None:
+    """So that many of them share a bundle, whatever the block in which lines are counted."""
+    file = tmp_path / "tiny.jsonl"
+    file.write_text('{"text": "a"}\n{"text": "b"}\n')
+    found = jsonl.layout(Dataset(name="a", paths=(str(tmp_path),), format="jsonl", columns=Columns()), str(file))
+    assert found.row_groups == [(2, file.stat().st_size)]
