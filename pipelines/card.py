@@ -30,6 +30,7 @@ SIZES = (
     *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"),
     *("1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"),
 )
+CHANGED = "with the cuts and replacements of the steps above"
 LANGUAGE_SHARE = 0.005  # of the documents: what is rarer is not listed
 LANGUAGE = re.compile(r"[a-z]{2,3}")
 NOT_A_LANGUAGE = {"und", "zxx", "mul", "mis"}
@@ -40,7 +41,7 @@ LIMITS = """\
   sets, unless a step for them is listed.
 - Quality and language are judged by models, which are wrong for some documents and tend to favour some
   styles and dialects over others.
-- The texts come from the sources unchanged. Their licences, and the rights of the authors of the pages they
+- The texts come from the sources {changed}. Their licences, and the rights of the authors of the pages they
   were made from, continue to apply to each of them."""
 
 
@@ -62,7 +63,7 @@ def render(run: RunFolder) -> str:
         "## Steps\n\n" + _steps(run),
         "## Counts\n\n" + _counts(run),
         "## Columns\n\n" + _columns(run),
-        "## Known limits\n\n" + LIMITS,
+        "## Known limits\n\n" + LIMITS.format(changed=CHANGED if _rewritten(run) else "unchanged"),
     ]
     return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
 
@@ -135,6 +136,11 @@ def _configs(run: RunFolder, names: list[str]) -> list[dict[str, Any]]:
     held = {n for n in names if _held_out(run, n)}
     everything = {"config_name": "default", "default": True, "data_files": files("*", bool(held))}
     return [everything, *({"config_name": n, "data_files": files(n, n in held)} for n in names)]
+
+
+def _rewritten(run: RunFolder) -> bool:
+    """Tell whether a stage of the recipe changes the texts that are written."""
+    return any(stage.use == "rewrite" for stage in run.stages)
 
 
 def _held_out(run: RunFolder, dataset: str) -> int:
@@ -230,7 +236,7 @@ def _mix_numbers(entry: dict[str, Any]) -> list[object]:
 
 def _columns(run: RunFolder) -> str:
     known = {
-        "text": "the document, unchanged",
+        "text": f"the document, {CHANGED if _rewritten(run) else 'unchanged'}",
         "id": "the source's own id",
         "doc_id": "handle inside this run: file number << 32 | row",
         "source": "dataset it came from",

@@ -7,7 +7,6 @@ stored facts, without reading or scoring text. Memory: the facts of one bundle, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import RecipeError, WinnowError
-from pipelines.report_samples import card, compare
+from pipelines.explain_find import Match, find
+from pipelines.report_samples import PAIR_CHARS, card, compare
+from pipelines.report_text import word_diff
 from pipelines.runfolder import RunFolder, StageInfo, open_run
 from stages.base import DATA_FORMAT
 
@@ -44,12 +45,13 @@ def explain(
     ----------
     doc_id : the document's handle inside the run.
     id : the user's own id.
-    url : as the input states it.
-    text : the whole text, byte for byte; white space at its ends may be missing or added.
+    url : as the input states it; else those that differ in scheme, case, fragment or final slash only.
+    text : the whole text; white space at its ends may be missing or added. Else its near duplicates.
 
     Returns
     -------
-    JSON-able: `found` (how many match), `documents` (the first 20 in full), `more` (doc_ids of the others).
+    JSON-able: `match` (exact, alike or near), `found` (how many match), `documents` (the first 20 in full), `more`
+    (doc_ids of the others).
 
     Raises
     ------
@@ -62,15 +64,19 @@ def explain(
     if len(keys) != 1:
         raise RecipeError(f"give exactly one of doc_id, id, url and text, got {', '.join(keys) or 'none'}.")
     value = given[keys[0]]
-    found = list(_find(run, keys[0], value))
+    match = find(run, keys[0], value)
+    found = match.docs
     if not found:
         raise RecipeError(_nothing(run, keys[0], value))
     return {
         "format": DATA_FORMAT,
         "run": run.root,
         "query": {keys[0]: value},
+        "match": match.how,
         "found": len(found),
-        "documents": [_document(run, doc) for doc in found[:SHOWN]],
+        "documents": [
+            {**_document(run, doc), "resemblance": _resemblance(run, doc, match, text)} for doc in found[:SHOWN]
+        ],
         "more": found[SHOWN:],
     }
 
@@ -88,52 +94,22 @@ def _nothing(run: RunFolder, key: str, value: object) -> str:
     remedy = {
         "doc_id": "A doc_id is ordinal << 32 | row; the ledger and the mix have a column with it.",
         "id": "Ids are compared as they stand in the input; look into the column id of the ledger.",
-        "url": "URLs are compared as they stand in the input, with scheme and final slash.",
-        "text": "The whole text is needed, unchanged; part of a text is not found.",
+        "url": "Scheme, case, fragment and a final slash may differ; everything else must be as in the input.",
+        "text": "Near duplicates are found too where the recipe has a minhash stage; part of a text is not found.",
     }
     shown = repr(value if not isinstance(value, str) or len(value) < 60 else value[:57] + "...")
     return f"no document with {key} {shown} among the {rows:,} of {run.root}. {remedy[key]}"
 
 
-def _find(run: RunFolder, key: str, value: Any) -> Iterator[int]:
-    """Yield the doc_ids that match, in order."""
-    if key == "doc_id":
-        yield from run.rows([int(value)])
-    elif key == "id":
-        for table in run.ledger(columns=["doc_id", "id"]):
-            yield from table.filter(pc.equal(table.column("id"), value)).column("doc_id").to_pylist()
-    elif key == "url":
-        for doc, facts in _read_facts(run):
-            yield from doc[_hits(facts.column("url"), pa.array([value], pa.large_string()))].tolist()
-    else:
-        yield from _find_text(run, value)
-
-
-def _find_text(run: RunFolder, text: str) -> Iterator[int]:
-    from stages.kernels.hashing import buffers, content_hash
-
-    bare = text.strip()
-    forms = {text, text.rstrip("\r\n"), text.rstrip(), bare, bare + "\n"}
-    h1, h2 = content_hash(*buffers(pa.array(sorted(forms), pa.large_string())))
-    pairs = set(zip(h1.tolist(), h2.tolist(), strict=True))
-    for doc, facts in _read_facts(run):
-        for at in np.flatnonzero(_hits(facts.column("h1"), pa.array(h1))):
-            if (facts.column("h1")[int(at)].as_py(), facts.column("h2")[int(at)].as_py()) in pairs:
-                yield int(doc[at])
-
-
-def _hits(column: pa.ChunkedArray, values: pa.Array) -> Any:
-    """Return which rows hold one of the values, (rows,) bool."""
-    return pc.is_in(column, values).to_numpy().astype(np.bool_)
-
-
-def _read_facts(run: RunFolder) -> Iterator[tuple[Any, pa.Table]]:
-    """Yield (doc_ids, facts of stage read) bundle by bundle."""
-    from stages.run import View
-
-    for bundle in run.job.manifest.bundles:
-        view = View(run.job, bundle)
-        yield view.doc_ids, view.read
+def _resemblance(run: RunFolder, doc: int, match: Match, text: str | None) -> dict[str, Any] | None:
+    """Return how similar a near duplicate is to the text that was asked about; with the difference for the best one."""
+    if text is None or doc not in match.similarity:
+        return None
+    found: dict[str, Any] = {"similarity": match.similarity[doc], "similarity_kind": "estimated", "difference": None}
+    mine = run.texts([doc]).get(doc) if doc == match.docs[0] else None
+    if mine is not None:
+        found["difference"] = word_diff(text[:PAIR_CHARS], mine.text[:PAIR_CHARS]).to_json()
+    return found
 
 
 def _document(run: RunFolder, doc: int) -> dict[str, Any]:

@@ -16,11 +16,17 @@ from rich.text import Text
 from pipelines.report_text import visible
 
 STYLES = {"dropped": "red", "passed": "green"}
+NOT_EXACT = {
+    "alike": "No document has exactly this URL; these differ in scheme, case, fragment or final slash only.",
+    "near": "No document has exactly this text; these are its near duplicates, the most similar first.",
+}
 
 
 def render(explanation: dict[str, Any]) -> Group:
     """Return what `explain.explain` found as something that rich can print."""
     parts: list[RenderableType] = [_one(document) for document in explanation["documents"]]
+    if explanation["match"] != "exact":
+        parts.insert(0, Text(NOT_EXACT[explanation["match"]], style="yellow"))
     if explanation["found"] > 1:
         parts.insert(0, Text(f"{explanation['found']:,} documents match."))
     if explanation["more"]:
@@ -36,9 +42,13 @@ def _one(document: dict[str, Any]) -> Panel:
         _facts(document),
         *_lineage(document),
     ]
-    comparison = document["comparison"]
+    comparison, resemblance = document["comparison"], document["resemblance"]
+    if resemblance:
+        parts.append(Text(f"\nestimated similarity to the given text: {resemblance['similarity']:.3f}"))
+        if resemblance["difference"]:
+            parts += _difference(resemblance["difference"], "the given text", "this document")
     if comparison and comparison["difference"]:
-        parts += _difference(comparison)
+        parts += _difference(comparison["difference"], "this document", "what it lost to")
     elif document["text"] is not None:
         parts += [_heading("text"), Text(visible(document["text"]))]
     return Panel(Group(*parts), title=f"doc_id {document['doc_id']}", title_align="left")
@@ -112,12 +122,11 @@ def _members(group: dict[str, Any]) -> Table:
     return table
 
 
-def _difference(comparison: dict[str, Any]) -> list[RenderableType]:
-    """Return the two texts side by side, what differs marked."""
-    difference = comparison["difference"]
+def _difference(difference: dict[str, Any], left: str, right: str) -> list[RenderableType]:
+    """Return the two texts side by side under these titles, what differs marked."""
     table = Table(expand=True, padding=(0, 1))
-    table.add_column("this document", ratio=1, overflow="fold")
-    table.add_column("what it lost to", ratio=1, overflow="fold")
+    table.add_column(left, ratio=1, overflow="fold")
+    table.add_column(right, ratio=1, overflow="fold")
     table.add_row(*(_spans(difference[side]) for side in ("left", "right")))
     words = f"{difference['same_words']:,} of {difference['left_words']:,} and {difference['right_words']:,} words"
     spacing = f", {difference['spacing']:,} with other white space" if difference["spacing"] else ""

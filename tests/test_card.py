@@ -102,3 +102,11 @@ def test_languages_are_listed_commonest_first(tmp_path: Path, monkeypatch: pytes
 )
 def test_sizes_have_the_hubs_names(rows: int, name: str) -> None:
     assert card.size_category(rows) == name
+
+
+def test_the_card_says_whether_texts_were_changed(run: Path, tmp_path: Path) -> None:
+    assert "come from the sources unchanged" in (run / "mix" / "README.md").read_text()
+    masked = run_folders.make(tmp_path, stages=[{"use": "pii"}])
+    text = (masked / "mix" / "README.md").read_text()
+    assert "unchanged" not in text
+    assert text.count("with the cuts and replacements of the steps above") == 2

@@ -106,6 +106,35 @@ def test_documents_are_found_by_id_url_and_text(run: Path, rows: dict[int, dict[
             assert found["found"] == len(every)
 
 
+def test_urls_are_found_without_scheme_case_fragment_or_final_slash(run: Path) -> None:
+    url = "https://x.example/<b>"
+    exact = explain(str(run), url=url)
+    assert exact["match"] == "exact"
+    for form in ("http://x.example/<b>", "X.example/<b>/", url + "#part", url + "/"):
+        found = explain(str(run), url=form)
+        assert found["match"] == "alike"
+        assert [d["doc_id"] for d in found["documents"]] == [d["doc_id"] for d in exact["documents"]]
+    with pytest.raises(RecipeError, match="everything else must be as in the input"):
+        explain(str(run), url="https://x.example/<b>/page")
+
+
+def test_a_changed_text_finds_its_near_duplicates(run: Path, rows: dict[int, dict[str, Any]]) -> None:
+    texts = open_run(str(run)).texts(rows)
+    kept = next(d for d, r in rows.items() if r["kept"] and (r["id"] or "").startswith("<b>evil"))
+    changed = texts[kept].text.replace("filler", "FILLER", 1) + " one two"
+    found = explain(str(run), text=changed)
+    assert found["match"] == "near"
+    assert kept in [d["doc_id"] for d in found["documents"]]
+    near = [d["resemblance"]["similarity"] for d in found["documents"]]
+    assert near == sorted(near, reverse=True)
+    assert near[0] > 0.6
+    assert ["other", "one two"] in found["documents"][0]["resemblance"]["difference"]["left"]
+    out = io.StringIO()
+    Console(file=out, width=120, color_system=None).print(render(found))
+    assert "near duplicates, the most similar first" in out.getvalue()
+    assert "the given text" in out.getvalue()
+
+
 def test_what_is_not_there_or_asked_twice_is_an_error_that_helps(run: Path) -> None:
     with pytest.raises(RecipeError, match=r"no document with id 'nobody' among the .* column id of the ledger"):
         explain(str(run), id="nobody")
