@@ -111,11 +111,13 @@ def say(found: object) -> None:
 
 
 def say_json(value: object, indent: bool = True) -> None:
-    """Print a value as JSON; NaN becomes null."""
+    """Print a value as JSON; NaN becomes null, and what could act on a terminal stands as an escape."""
     import orjson
 
+    from pipelines.report_text import escape_json
+
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
-    print(orjson.dumps(value, default=str, option=options).decode())
+    print(escape_json(orjson.dumps(value, default=str, option=options).decode()))
 
 
 def _version(asked: bool) -> None:
@@ -148,20 +150,27 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except BadUsage as error:
-        print(f"Error: {error}", file=sys.stderr)
+        _complain(f"Error: {error}")
         return 2
     except WinnowError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        _complain(f"{type(error).__name__}: {error}")
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: flush to nowhere
         return 1
     except OSError as error:
-        print(f"{type(error).__name__}: {error}{_remedy(error)}", file=sys.stderr)
+        _complain(f"{type(error).__name__}: {error}{_remedy(error)}")
         return 1
     except (KeyboardInterrupt, *_named("Abort")):
         print("Stopped. What is finished stays; the same command goes on from there.", file=sys.stderr)
         return 130
+
+
+def _complain(sentence: str) -> None:
+    """Print an error; what it quotes of files and recipes cannot move the cursor or reorder the line."""
+    from pipelines.report_text import visible
+
+    print(visible(sentence), file=sys.stderr)
 
 
 def _remedy(error: OSError) -> str:

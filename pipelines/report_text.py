@@ -17,6 +17,7 @@ _WORDS = re.compile(r"\S+\s*|\s+")
 _PICTURES = {c: 0x2400 + c for c in range(32) if c not in (9, 10)} | {127: 0x2421}  # U+2400: control pictures
 _UNSHOWN = dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\N{REPLACEMENT CHARACTER}")
 _BIDI = {c: f"[U+{c:04X}]" for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_ACTING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # in JSON only within strings
 _TABLE: dict[int, Any] = {**_PICTURES, **_UNSHOWN, **_BIDI, 0x2028: "\n", 0x2029: "\n"}
 
 
@@ -27,6 +28,15 @@ def visible(text: str) -> str:
     'a␀b␛[31m'
     """
     return text.replace("\r\n", "\n").translate(_TABLE)
+
+
+def escape_json(text: str) -> str:
+    r"""Return JSON text with C1 controls and direction overrides as escapes; it stands for the same value.
+
+    >>> escape_json('"a\x9bb"')
+    '"a\\u009bb"'
+    """
+    return _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def excerpt(text: str, chars: int) -> str:

@@ -174,6 +174,24 @@ def test_what_the_system_refuses_exits_with_1_and_names_the_file(winnow: Winnow,
 # --- a run and what looks at it ---
 
 
+def test_errors_and_json_hold_nothing_that_acts_on_a_terminal(
+    winnow: Winnow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text('"\\e[2Jkey": 1\n')
+    code, _, error = winnow("check", str(path))
+    assert code == 2
+    assert "␛[2Jkey is not a known key" in error
+    _, _, error = winnow("run", "\x1b[31m\u202e.yaml", "--run-dir", str(tmp_path / "run"))
+    assert "␛[31m[U+202E].yaml" in error
+    value = {"text": "\x1b[31m \x9b31m \x7f \u202e \u2066 \u2028 é"}
+    cli.say_json(value)
+    shown = capsys.readouterr().out
+    assert not set(shown) & set("\x1b\x9b\x7f\u202e\u2066\u2028")
+    assert "é" in shown
+    assert json.loads(shown) == value
+
+
 def test_run_ends_with_the_funnel_and_where_things_are(winnow: Winnow, made: Path) -> None:
     code, out, err = winnow("run", str(made / "r.yaml"), "-r", str(made / "run"))
     table = ledger(made / "run").to_pylist()
