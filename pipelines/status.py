@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from cluster import storage
+from pipelines.report_text import visible
 from pipelines.runner import reopen
 from stages.base import ExchangeStage, ShardStage
 from stages.dedup import complete
@@ -50,11 +53,10 @@ def _mix(run: Run) -> dict[str, Any] | None:
     return {key: sum(d[key] for d in datasets.values()) for key in ("documents", "tokens", "bytes")}
 
 
-def render(found: dict[str, Any]) -> Table:
-    """Return a status as a table for the terminal."""
-    table = Table(
-        title=f"{found['recipe']} in {found['run']}: {found['documents']:,} documents in {found['shards']:,} shards"
-    )
+def render(found: dict[str, Any]) -> Group:
+    """Return a status for the terminal: a line and a table."""
+    title = f"{found['recipe']} in {found['run']}: {found['documents']:,} documents in {found['shards']:,} shards"
+    table = Table()
     table.add_column("stage")
     table.add_column("bundles done", justify="right")
     for entry in found["stages"]:
@@ -62,4 +64,4 @@ def render(found: dict[str, Any]) -> Table:
     table.add_row("ledger (shards)", f"{found['ledger']['done']:,} of {found['ledger']['of']:,}")
     mix = found["mix"]
     table.add_row("mix", f"{mix['documents']:,} documents, {mix['tokens']:,} tokens" if mix else "not written")
-    return table
+    return Group(Text(visible(title)), table)
