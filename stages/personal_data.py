@@ -1,30 +1,21 @@
 """What counts as personal data: e-mail and public IP addresses, phone numbers, payment cards, IBANs.
 
 Guarantees: cards pass Luhn's check and have an issuer's prefix and length, IBANs have their country's length and
-pass ISO 7064 mod 97-10, addresses are public (no private, local or reserved range), e-mail addresses end in a
-top-level domain that exists. Where two kinds overlap the earlier of `KINDS` holds.
+pass ISO 7064 mod 97-10, addresses are those of `stages.net_addresses`. Where two kinds overlap the earlier of
+`KINDS` holds.
 """
 
 from __future__ import annotations
 
-import functools
-import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from stages import net_addresses
 from stages.kernels import pii_windows
 
 KINDS = ("email", "iban", "credit_card", "ip", "phone")
 Found = tuple[int, int, str]  # start, stop in bytes, kind
-
-_EMAIL = re.compile(
-    rb"(?<![A-Za-z0-9])[A-Za-z0-9](?:[A-Za-z0-9._%+\-]{0,62}[A-Za-z0-9_%+\-])?"
-    rb"@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,8}([A-Za-z][A-Za-z0-9\-]{1,22})(?![A-Za-z0-9\-@])"
-)
-_IPV4 = re.compile(rb"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z]|\.[0-9])")
-_IPV6 = re.compile(rb"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![0-9A-Za-z:]|\.[0-9])")
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all that is given out (RFC 4291, 2.4)
 
 _CARD = re.compile(
     rb"(?<![0-9A-Za-z_/=.\-+])[2-6](?:(?:[ \-]|\xc2\xa0)?[0-9]){11,18}(?![0-9A-Za-z_/]|[.\-][0-9A-Za-z])"
@@ -53,16 +44,18 @@ _IBAN_LENGTHS = dict(
 _SEP = rb"(?:[ .\-/]|\xc2\xa0|\xe2\x80[\x90-\x93\xaf]| [\-/] )"
 _BEFORE = rb"(?<![0-9A-Za-z+/=_.\-])"
 _AFTER = rb"(?![0-9A-Za-z_/]|[\-.][0-9])"
+_LAST = rb"(?! [0-9])"  # of a row of numbers
 _PHONES = tuple(
     re.compile(pattern.replace(b"SEP", _SEP))
     for pattern in (
         # with the country's code: +49 (0)30 1234567, 0044 20 7946 0958
         rb"(?<![0-9A-Za-z+/=_])\+[1-9][0-9]{0,3}(?:SEP?\([0-9]{1,5}\))?(?:SEP?[0-9]){5,11}(?![0-9*^])",
-        _BEFORE + rb"(?<![0-9] )00[1-9][0-9]{0,2}SEP(?:SEP?[0-9]){6,11}" + _AFTER,
+        _BEFORE + rb"(?<![0-9] )00[1-9][0-9]{0,2}SEP(?:SEP?[0-9]){6,11}" + _AFTER + _LAST,
         # North America: (212) 555-0100, 1-212-555-0100
         _BEFORE + rb"(?:1SEP)?(?:\([2-9][0-9]{2}\)SEP?|[2-9][0-9]{2}SEP)[2-9][0-9]{2}SEP[0-9]{4}" + _AFTER,
-        # with a leading 0: 01 23 45 67 89, (020) 7946 0958, 030/1234567
-        _BEFORE + rb"(?<![0-9] )0[1-9](?:SEP[0-9]{2}){4}" + _AFTER,
+        # with a leading 0: 01 23 45 67 89, 03-1234-5678, (020) 7946 0958, 030/1234567
+        _BEFORE + rb"(?<![0-9] )0[1-9](?:SEP[0-9]{2}){4}" + _AFTER + _LAST,
+        _BEFORE + rb"(?<![0-9] )(?:\(0[1-9]\)SEP?|0[1-9]-)[0-9]{4}SEP[0-9]{4}" + _AFTER + _LAST,
         _BEFORE
         + rb"(?<![0-9] )(?:\(0[1-9][0-9]{1,4}\)|0[1-9][0-9]{1,4})SEP(?:[0-9]{3,4}SEP[0-9]{3,4}|[0-9]{5,8})"
         + _AFTER,
@@ -96,17 +89,15 @@ def find_in(text: bytes, windows: Any) -> list[Found]:
 def _in_window(text: bytes, start: int, stop: int, kind: int) -> Iterator[Found]:
     end = min(stop + 1, len(text))  # a pattern looks one character further, and never takes that one in
     if kind == pii_windows.EMAIL:
-        for m in _EMAIL.finditer(text, start, end):
-            if m[1].lower().decode() in _top_level_domains():
-                yield m.start(), m.end(), "email"
+        yield from ((*span, "email") for span in net_addresses.emails(text, start, end))
     elif kind == pii_windows.IBAN:
         yield from _ibans(text, start, stop)
     elif kind == pii_windows.IPV6:
-        yield from ((*m.span(), "ip") for m in _IPV6.finditer(text, start, end) if _is_public(m[0]))
+        yield from ((*span, "ip") for span in net_addresses.ipv6(text, start, end))
     else:
         end = min(stop + 2, len(text))
         yield from ((*m.span(), "credit_card") for m in _CARD.finditer(text, start, end) if _is_card(m[0]))
-        yield from ((*m.span(), "ip") for m in _IPV4.finditer(text, start, end) if _is_public(m[0]))
+        yield from ((*span, "ip") for span in net_addresses.ipv4(text, start, end))
         for pattern in _PHONES:
             yield from ((*m.span(), "phone") for m in pattern.finditer(text, start, end) if _is_phone(m[0]))
         for m in _LABELLED.finditer(text, start, end):
@@ -123,23 +114,6 @@ def _resolved(found: Iterator[Found]) -> list[Found]:
     return sorted(held)
 
 
-@functools.cache
-def _top_level_domains() -> frozenset[str]:
-    from stages.url_parts import suffixes
-
-    return frozenset(name.rsplit(".", 1)[-1].lstrip("*!") for name in suffixes())
-
-
-def _is_public(address: bytes) -> bool:
-    try:
-        found = ipaddress.ip_address(address.decode())
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found not in _GLOBAL_UNICAST:
-        return False
-    return found.is_global and not found.is_multicast
-
-
 def _is_phone(number: bytes) -> bool:
     return 7 <= sum(48 <= byte <= 57 for byte in number) <= 15
 
@@ -147,7 +121,8 @@ def _is_phone(number: bytes) -> bool:
 def _is_card(number: bytes) -> bool:
     digits = bytes(byte for byte in number if 48 <= byte <= 57).decode()
     issued = any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _ISSUERS)
-    return issued and len(set(digits)) > 1 and luhn(digits)
+    grouped = all(len(group) >= 4 for group in re.split(rb"[^0-9]+", number)[:-1])  # else a row of numbers
+    return issued and grouped and len(set(digits)) > 1 and luhn(digits)
 
 
 def luhn(digits: str) -> bool:

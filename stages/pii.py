@@ -47,6 +47,7 @@ class Pii(ShardStage):
     """
 
     use: ClassVar[str] = "pii"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "Find personal data and replace, hash or cut it in what is written"
     schema: ClassVar[pa.Schema] = pa.schema([("spans", pa.list_(SPAN))])
 

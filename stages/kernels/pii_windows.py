@@ -25,6 +25,7 @@ def _classes() -> npt.NDArray[np.uint8]:
         c = chr(code)
         found[code] |= _DIGIT * c.isdigit() | _UPPER * c.isupper() | _LOWER * c.islower()
         found[code] |= _MAIL * (c.isalnum() or c in "._%+-@") | _HEX * (c in "0123456789abcdefABCDEF:.")
+    found[128:] |= _MAIL  # letters of other scripts
     for byte in (*b" .-/()", 0xC2, 0xA0, 0xE2, 0x80, 0x90, 0x91, 0x92, 0x93, 0xAF):
         found[byte] |= _GAP
     return found
