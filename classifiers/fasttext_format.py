@@ -77,6 +77,16 @@ def read(path: str) -> Loaded:
     return Loaded(dictionary.labels, _tables(arguments, dictionary, rows, projected), output)
 
 
+def read_labels(path: str) -> tuple[str, ...]:
+    """Return the labels of the model at `path` without reading its matrices. Raises Unsupported."""
+    with open(path, "rb") as file:
+        try:
+            _read_arguments(file)
+            return _read_dictionary(file).labels
+        except (struct.error, ValueError, IndexError, MemoryError) as error:
+            raise Unsupported(str(error) or type(error).__name__) from error
+
+
 def _project(rows: F32, output: Output) -> F32:
     """Multiply the input rows with the output layer once, since the mean of products is the product's mean.
 

@@ -71,6 +71,22 @@ def _load(path: str, changed: int, size: int) -> FastTextModel:
         return model
 
 
+def labels_of(path: str) -> tuple[str, ...]:
+    """Return a model's labels, in its order; only the head of the file is read. Raises RecipeError."""
+    stat = os.stat(path)
+    return _labels(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _labels(path: str, changed: int, size: int) -> tuple[str, ...]:
+    from classifiers import fasttext_format
+
+    try:
+        return fasttext_format.read_labels(path)
+    except fasttext_format.Unsupported:
+        return _load(path, changed, size).labels
+
+
 def card(path: str) -> dict[str, str]:
     """Return digest, licence and source of a model file."""
     return {"digest": file_digest(path), "licence": licence_of(path), "source": path}

@@ -48,6 +48,10 @@ yi ydd,zh cmn,ff fuv,gn gug,ku kmr,om gaz,qu quy,ay ayr,ak twi,sc sro
 _WIKIPEDIA = {"als": "gsw", "iw": "he", "in": "id", "ji": "yi", "jw": "jv", "mo": "ro"}
 
 
+# What a code of several languages means besides itself, where models name them one by one (ISO 639-3 macrolanguages).
+_MEANS = {"no": ("nb", "nn"), "sh": ("bs", "hr", "sr")}
+
+
 def _pairs(table: str) -> dict[str, str]:
     return {long: short for short, long in (pair.split() for pair in table.replace("\n", "").split(",") if pair)}
 
@@ -85,8 +89,25 @@ def check_code(code: str) -> str:
 
 
 def matches(tags: tuple[str, ...], wanted: str) -> npt.NDArray[np.bool_]:
-    """Tell which tags mean the wanted language, (tags,) bool; `en` also means `en-Latn`."""
-    return np.array([t == wanted or t.split("-")[0] == wanted for t in tags], np.bool_)
+    """Tell which tags mean the wanted language, (tags,) bool; `en` also means `en-Latn`, and `no` also `nb`, `nn`."""
+    every = (wanted, *_MEANS.get(wanted, ()))
+    return np.array([t == wanted or t.split("-")[0] in every for t in tags], np.bool_)
+
+
+def tags_of(spec: str) -> tuple[str, ...]:
+    """Return the tags that a model can give, in its order, without loading it."""
+    return tuple(normalise(label) for label in fasttext_model.labels_of(models.resolve(spec)))
+
+
+def remedy(tags: tuple[str, ...], code: str) -> str:
+    """Return what to write in place of a language that a model with these tags never names."""
+    base = check_code(code).split("-")[0]
+    whole = next((name for name, members in _MEANS.items() if base in members and name in tags), "")
+    near = [t for t in tags if t.split("-")[0] in (base, whole)]
+    if near:
+        return f"It has {', '.join(near)}."
+    same = sorted(t for t in tags if t[:1] == base[:1])
+    return f"Of those with {base[:1]} it has {', '.join(same)}." if same else f"It has {len(tags)} others."
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,6 +87,11 @@ class LanguageId(ShardStage):
         return found
 
     def model_digest(self) -> str:
+        tags = (*language.tags_of(self.model), language.UNDETERMINED)
+        for key, codes in (("languages", self.languages), ("thresholds", tuple(self.scores_by_language()))):
+            for code in codes:
+                if not language.matches(tags, language.check_code(code)).any():
+                    raise self.error(key, code, f"a language of {self.model}", language.remedy(tags, code))
         return models.file_digest(models.resolve(self.model))
 
     def annotate(self, documents: pa.Table) -> pa.Table:
@@ -108,7 +113,7 @@ class LanguageId(ShardStage):
         reason = np.where(score < limit, 1, -1)
         if self.min_share:
             share = self._share_allowed(facts.column("language_shares").combine_chunks())
-            mixed = (share < self.min_share) & (reason < 0)
+            mixed = (share < self.min_share) & (reason < 0) & allowed[index]
             reason[mixed], score, limit = 2, np.where(mixed, share, score), np.where(mixed, self.min_share, limit)
         reason[~allowed[index]] = 0
         return Decisions(reason.astype(np.int16), REASONS, score, limit)

@@ -170,6 +170,42 @@ def test_a_wrong_parameter_is_refused_with_its_value(parameters: dict[str, Any],
         LanguageId(**parameters)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"languages": ("en", "fr")}, r"languages must be a language of fasttext:.*, got 'fr'.*It has 6 others"),
+        ({"languages": ("en-Cyrl",)}, "It has en-Latn"),
+        ({"thresholds": ("srb:0.5",)}, r"thresholds must be .*got 'srb'.*Of those with s it has sr-Cyrl, sr-Latn"),
+    ],
+)
+def test_a_language_that_the_model_never_names_is_refused_before_any_work(
+    model: str, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        LanguageId(model=model, **parameters).fact_digest()
+    assert LanguageId(model=model, languages=("en", "srp", "sr-Latn", "und")).fact_digest()
+
+
+def test_norwegian_means_both_written_languages_and_a_model_that_has_only_it_is_told() -> None:
+    assert language.matches(("no", "nb-Latn", "nn", "nl"), "no").tolist() == [True, True, True, False]
+    assert language.matches(("no", "nb-Latn", "nn"), "nn").tolist() == [False, False, True]
+    assert language.remedy(("en", "no"), "nb") == "It has no."
+
+
+def test_a_document_in_another_language_is_dropped_for_its_language_and_score() -> None:
+    facts = pa.table(
+        {
+            "language": ["de", "en"],
+            "language_score": pa.array([0.9, 0.8], pa.float32()),
+            "language_shares": [[{"language": "de", "share": 1.0}], [{"language": "en", "share": 0.5}]],
+        }
+    )
+    found = LanguageId(languages=("en",), segment_chars=100, min_share=0.7, min_score=0.2).decide(facts)
+    assert [found.reasons[i] for i in found.reason] == ["language", "mixed_language"]
+    assert np.allclose(found.value, [0.9, 0.5])
+    assert np.allclose(found.threshold, [0.2, 0.7])
+
+
 def test_no_document_gives_an_empty_table_of_the_schema() -> None:
     stage = LanguageId(model="fasttext:not-even-there.bin")
     assert stage.annotate(documents()).schema == LanguageId.schema
