@@ -1,7 +1,7 @@
 """The features of a text as fastText sees it: words, character n-grams, word n-grams; compiled by numba.
 
 Guarantees: the rows that fastText's `Dictionary::getLine` names for the text and an end of line, in order.
-Bytes up to 0x20 and 0x7F separate words. No Python object per text.
+What separates words is fastText's white space: NUL, tab to carriage return, space. No Python object per text.
 """
 
 # numba has no types for mypy and knows no difference between Python's and numpy's numbers:
@@ -328,6 +328,12 @@ def is_label(data: U8, start: int, stop: int) -> bool:
 
 
 @inlined
+def separates(byte: np.uint8) -> bool:
+    """Tell whether fastText ends a word here; a newline counts as a space."""
+    return bool(byte <= 32 and (byte == 32 or byte == 0 or 9 <= byte <= 13))
+
+
+@inlined
 def tokenise(data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32) -> int:
     """Write the hash of every token and where it lies after `at`; return their number.
 
@@ -335,11 +341,11 @@ def tokenise(data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32) 
     """
     begin, tokens, mask = at, 0, len(slots) - 1
     while at < stop:
-        if data[at] <= 32 or data[at] == 127:
+        if separates(data[at]):
             at += 1
             continue
         h, first = _BASIS, at
-        while at < stop and data[at] > 32 and data[at] != 127:
+        while at < stop and not separates(data[at]):
             h = np.uint32(np.uint32(h ^ sign_extended(data[at])) * _PRIME)
             at += 1
         prefetch(slots, np.int64(h) & mask)

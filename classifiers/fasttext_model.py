@@ -1,7 +1,7 @@
 """fastText models (.bin, .ftz) that judge Arrow text, with the answers of the fasttext package.
 
 Guarantees: the label of the package's `predict` and its score to 1e-6 (clipped to 1), for a text whose
-control characters are replaced by spaces and which is cut after `max_chars` characters. A model is loaded
+newlines are replaced by spaces and which is cut after `max_chars` characters. A model is loaded
 once per process and path and is never pickled.
 """
 
@@ -24,7 +24,6 @@ F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 
 MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
-CONTROLS = dict.fromkeys((*range(32), 127), " ")  # str.translate table: what becomes a space
 
 if TYPE_CHECKING:
     from classifiers.fasttext_format import Loaded
@@ -169,8 +168,8 @@ def _labels_of(model: Any) -> list[str]:
 
 
 def clean(text: str, max_chars: int = MAX_CHARS) -> str:
-    """Return the text as the model sees it: cut, control characters (C0 and DEL) replaced by spaces."""
-    return text[:max_chars].translate(CONTROLS)
+    """Return the text as the model sees it: cut, newlines replaced by spaces."""
+    return text[:max_chars].replace("\n", " ")
 
 
 def not_a_model(path: str, reason: str) -> RecipeError:

@@ -124,7 +124,7 @@ def _parameters(given: dict[str, Any]) -> Parameters:
 
 
 def line_of(text: str, max_chars: int = MAX_CHARS) -> str:
-    """Return the text as one line of fastText input: cut, no control characters, no special tokens."""
+    """Return the text as one line of fastText input: cut, no newlines, no special tokens."""
     return _SPECIAL.sub("", clean(text, max_chars)).strip()
 
 

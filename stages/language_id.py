@@ -33,10 +33,11 @@ class LanguageId(ShardStage):
     `min_score`, `mixed_language` where less than `min_share` of the characters is in the wanted languages.
 
     Short texts are judged like long ones; raise `min_score` to drop the uncertain. Texts longer than
-    `max_chars` characters are judged by their beginning. Newlines and control characters count as spaces.
+    `max_chars` characters are judged by their beginning. Newlines count as spaces.
     """
 
     use: ClassVar[str] = "language_id"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "Identify the language; keep the wanted ones"
     schema: ClassVar[pa.Schema] = pa.schema(
         [("language", pa.string()), ("language_score", pa.float32()), ("language_shares", SHARES)]

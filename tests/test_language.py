@@ -92,11 +92,11 @@ def test_a_text_without_a_letter_is_undetermined(model: str, text: str) -> None:
     assert facts.to_pylist() == [{"language": "und", "language_score": 0.0, "language_shares": None}]
 
 
-def test_newlines_and_control_characters_count_as_spaces(model: str) -> None:
+def test_newlines_count_as_spaces_and_nul_too(model: str) -> None:
     text = SAMPLES["__label__deu_Latn"]
     stage = LanguageId(model=model)
     plain = stage.annotate(documents(text)).to_pylist()
-    for mark in ("\n", "\r\n", "\t", "\x00", "\x07", "\x7f"):
+    for mark in ("\n", "\r\n", "\t", "\x0b", "\x00"):
         assert stage.annotate(documents(text.replace(" ", mark))).to_pylist() == plain
 
 
