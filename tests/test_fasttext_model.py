@@ -135,6 +135,17 @@ def test_the_package_itself_is_asked_through_its_public_predict(make: Callable[[
         assert abs(score[i] - min(float(values[0][0]), 1.0)) <= 1e-6
 
 
+@pytest.mark.parametrize(
+    "text", ["abc\x08def g", "a\x7fb", "\x07 abc", "a\x00b c", "abc \x1f def", "a\x0bb\x0cc\rd\te"]
+)
+def test_control_characters_stand_in_words_as_in_the_package(make: Callable[[str], Path], text: str) -> None:
+    path = str(make("plain"))
+    [names], [values] = fasttext.load_model(path).predict([text])
+    label, score = fasttext_model.load(path).best(array([text]))
+    assert fasttext_model.load(path).labels[label[0]] == names[0]
+    assert abs(score[0] - min(float(values[0]), 1.0)) <= 1e-6
+
+
 def test_a_text_is_cut_after_max_chars_characters(make: Callable[[str], Path]) -> None:
     own = fasttext_model.load(str(make("tree")))
     texts = ["漢字 abc àéî" * 30, "abcdef" * 50, "short"]
