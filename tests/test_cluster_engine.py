@@ -33,6 +33,13 @@ def marks(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def own(tmp_path: Path) -> Iterator[DaskProcesses]:
+    """A cluster for one test: workers that are started anew may still be on their way when it ends."""
+    with DaskProcesses(tmp_path / "dask") as processes:
+        yield processes
+
+
+@pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
     engines: list[Any] = []
     run_dir = tmp_path / "run"
@@ -91,14 +98,14 @@ def test_a_task_that_kills_its_workers_stops_the_map_with_its_name(
     assert work.attempts(marks, 0) <= 5
 
 
-def test_a_hanging_task_is_run_elsewhere(shared: DaskProcesses, start: Start, marks: Path) -> None:
-    assert start(shared, task_timeout=8).map(work.hang_once, tasks(marks, 6)) == [n**2 for n in range(6)]
+def test_a_hanging_task_is_run_elsewhere(own: DaskProcesses, start: Start, marks: Path) -> None:
+    assert start(own, task_timeout=8).map(work.hang_once, tasks(marks, 6)) == [n**2 for n in range(6)]
     assert work.attempts(marks, 3) >= 2
 
 
-def test_a_task_that_always_hangs_stops_the_map(shared: DaskProcesses, start: Start, marks: Path) -> None:
+def test_a_task_that_always_hangs_stops_the_map(own: DaskProcesses, start: Start, marks: Path) -> None:
     with pytest.raises(ShardError, match=r"always_hang \(task 0\) ran 3 times .* task_timeout = 1 s"):
-        start(shared, task_timeout=1).map(work.always_hang, tasks(marks, 1))
+        start(own, task_timeout=1).map(work.always_hang, tasks(marks, 1))
     assert work.attempts(marks, 0) == dask_engine.ATTEMPTS
 
 
