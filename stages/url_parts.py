@@ -12,7 +12,7 @@ import ipaddress
 import re
 from typing import Any
 
-_HOST = re.compile(r"^(?:[a-z][a-z0-9+.\-]*:)?//(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)", re.IGNORECASE)
+_HOST = re.compile(r"^(?:[a-z][a-z0-9+.\-]*:)?//(?:[^/?#\\]*@)?(\[[^\]]*\]|[^/?#:\\]*)", re.IGNORECASE)
 
 
 def list_version() -> str:

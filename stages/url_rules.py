@@ -48,10 +48,11 @@ class UrlRules(ShardStage):
 
     use: ClassVar[str] = "url_rules"
     summary: ClassVar[str] = "Block lists of domains, and of words in URLs"
+    version: ClassVar[int] = 2
     schema: ClassVar[pa.Schema] = SCHEMA
 
     domains: tuple[str, ...] = param((), "files of domains, one a line; # starts a comment", fact=True)
-    words: tuple[str, ...] = param((), "files of words, one a line", fact=True)
+    words: tuple[str, ...] = param((), "files of words, one a line; words with a hyphen are tokens in a row", fact=True)
     match: str = param("token", "words as whole tokens, or anywhere", fact=True, choices=("token", "substring"))
     max_words: int = param(0, "drop URLs with more listed words than this", ge=0)
     require_url: bool = param(False, "drop documents without a URL")
@@ -64,22 +65,24 @@ class UrlRules(ShardStage):
         return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 
     def annotate(self, documents: pa.Table) -> pa.Table:
-        blocked, words = _domains(self.domains), _words(self.words)
+        blocked, words, several = _domains(self.domains), _words(self.words), _several(self.words)
         urls = documents.column("url").to_pylist()
         hosts = [url_parts.host_of(url) if url else "" for url in urls]
         columns = [
             pa.array([url_parts.registered_domain(host) if host else None for host in hosts], pa.string()),
             pa.array([_blocking(host, blocked) for host in hosts], pa.string()),
-            pa.array([self._listed(url, words) for url in urls], pa.list_(pa.string())),
+            pa.array([self._listed(url, words, several) for url in urls], pa.list_(pa.string())),
         ]
         return pa.table(columns, schema=SCHEMA)
 
-    def _listed(self, url: str | None, words: frozenset[str]) -> list[str]:
+    def _listed(self, url: str | None, words: frozenset[str], several: Mapping[str, str]) -> list[str]:
         if not url or not words:
             return []
         text = unquote(url).lower()
         if self.match == "token":
-            return sorted(words.intersection(_TOKEN.findall(text)))
+            tokens = _TOKEN.findall(text)
+            line = _spaced(tokens)
+            return sorted({*words.intersection(tokens), *(word for word in several if several[word] in line)})
         return sorted(word for word in words if word in text)
 
     def decide(self, facts: pa.Table) -> Decisions:
@@ -94,6 +97,10 @@ class UrlRules(ShardStage):
         return Decisions(
             reason, REASONS, np.where(by_word, count, np.nan), np.where(by_word, float(self.max_words), np.nan)
         )
+
+
+def _spaced(tokens: list[str]) -> str:
+    return f" {' '.join(tokens)} "
 
 
 def _blocking(host: str, blocked: Mapping[str, str]) -> str | None:
@@ -114,7 +121,7 @@ def _blocking(host: str, blocked: Mapping[str, str]) -> str | None:
 
 def _lines(path: str) -> list[str]:
     try:
-        text = storage.read_bytes(path).decode("utf-8", "replace")
+        text = storage.read_bytes(path).decode("utf-8-sig", "replace")
     except OSError as error:
         raise RecipeError(
             f"the list {path} cannot be read ({error.strerror or error}). Name a file with one entry a line."
@@ -144,3 +151,10 @@ def _domains(paths: tuple[str, ...]) -> dict[str, str]:
 @functools.lru_cache(maxsize=8)
 def _words(paths: tuple[str, ...]) -> frozenset[str]:
     return frozenset(line.lower() for path in paths for line in _lines(path))
+
+
+@functools.lru_cache(maxsize=8)
+def _several(paths: tuple[str, ...]) -> dict[str, str]:
+    """Return the entries of several tokens, such as free-porn, with the tokens between blanks."""
+    tokens = {word: _TOKEN.findall(word) for word in _words(paths)}
+    return {word: _spaced(found) for word, found in tokens.items() if len(found) > 1}

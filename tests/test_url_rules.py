@@ -37,6 +37,8 @@ def file(folder: Path, name: str, *lines: str) -> str:
         ("http://[2001:db8::1]/", "[2001:db8::1]", "[2001:db8::1]"),
         ("https://a.b.example.kawasaki.jp", "a.b.example.kawasaki.jp", "b.example.kawasaki.jp"),  # *.kawasaki.jp
         ("https://www.city.kawasaki.jp", "www.city.kawasaki.jp", "city.kawasaki.jp"),  # !city.kawasaki.jp
+        ("http://bad.example\\@good.example/", "bad.example", "bad.example"),  # as browsers read it
+        ("http://user@name@example.com", "example.com", "example.com"),
         ("", "", ""),
     ],
 )
@@ -73,6 +75,13 @@ def test_words_are_tokens_or_stand_anywhere_and_are_counted_once(tmp_path: Path)
     assert judged(UrlRules(words=(words,)), urls) == ["blocked_word", None, "blocked_word"]
     assert judged(UrlRules(words=(words,), match="substring"), urls) == ["blocked_word"] * 3
     assert judged(UrlRules(words=(words,), max_words=1), urls) == [None, None, "blocked_word"]
+
+
+def test_lists_from_windows_and_words_of_several_tokens_are_read(tmp_path: Path) -> None:
+    (tmp_path / "w.txt").write_bytes(b"\xef\xbb\xbfcasino\r\n\r\n# x\r\nfree-beer\r\n")
+    stage = UrlRules(words=(str(tmp_path / "w.txt"),))
+    urls: list[str | None] = ["http://a.com/%43asino", "http://a.com/free_beer.html", "http://a.com/free-beers"]
+    assert judged(stage, urls) == ["blocked_word", "blocked_word", None]
 
 
 def test_documents_without_url_stay_unless_one_is_required(tmp_path: Path) -> None:
