@@ -84,6 +84,7 @@ class Heuristics(ShardStage):
     """
 
     use: ClassVar[str] = "heuristics"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "Rules of Gopher, C4 and FineWeb about words, lines and repetition"
     schema: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in FACTS])
     expansion: ClassVar[float] = 3.0

@@ -13,13 +13,35 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from stages.heuristics import PRESETS, Heuristics
+from stages.kernels import word_tokens
 from stages.kernels.heuristic_facts import FACTS
 from stages.kernels.heuristics import measure
-from tests import heuristics_reference
+from tests import heuristics_reference, word_tokens_reference
 
 WORDS = ["the", "be", "to", "word", "don't", "3.14", "1,000", "x-y", "漢字", "é", "e\u0301", "A", "_", "\u2019s", "🙂"]
+PARTS = [
+    "(",
+    ")",
+    "'s",
+    "n't",
+    "'ll",
+    "+",
+    "1",
+    "--",
+    "/",
+    "://",
+    "@",
+    ".com",
+    "e.g.",
+    "US$",
+    "%",
+    "U.S.",
+    ":",
+    ",",
+    ".",
+]
 MARKS = ["...", "\u2026", "#", "{", "\n", "\n\n", " ", "  ", "\t", "-", "* item", "Lorem ipsum", "end.", "Why?", '"so"']
-PIECES = st.sampled_from(WORDS + MARKS)
+PIECES = st.sampled_from(WORDS + MARKS + PARTS)
 
 
 def array(texts: list[str]) -> pa.Array:
@@ -48,6 +70,23 @@ def test_facts_equal_the_plain_rules_on_telling_pieces(text: str) -> None:
 @settings(max_examples=150, deadline=None)
 def test_facts_equal_the_plain_rules_on_any_text(texts: list[str]) -> None:
     check(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ('He said: "it\'s (not) done."', 'He said : " it \'s ( not ) done . "'),
+        ("Don't; we'll see e.g. the U.S. -- twenty-one", "Do n't ; we 'll see e.g. the U.S. -- twenty - one"),
+        ("www.example.com/a-b, x=y/z 10-20 5% $3.50...", "www.example.com/a-b , x = y / z 10 - 20 5 % $ 3.50 ..."),
+        ("==**bold**\n漢字。f(x)", "= = * * bold * * 漢 字 。 f(x )"),
+    ],
+)
+def test_tokens_are_those_of_the_plain_splitter(text: str, tokens: str) -> None:
+    assert word_tokens_reference.tokens(text) == tokens.split()
+    points = np.array([ord(c) for c in text], np.uint32)
+    starts, stops = np.empty((2, len(text) + 1), np.int64)
+    count = word_tokens.split(points, word_tokens.classes()[points], len(text), starts, stops)
+    assert [text[a:b] for a, b in zip(starts[:count], stops[:count], strict=True)] == tokens.split()
 
 
 def test_facts_equal_the_plain_rules_on_repetitive_documents() -> None:

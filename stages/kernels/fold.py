@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stages.kernels.hashing import buffers, read_only
-from stages.kernels.heuristics import SINGLE, WORD, classes
 from stages.kernels.murmur64 import final64
+from stages.kernels.word_tokens import SINGLE, WORD, classes
 from stages.kernels.words import next_word
 
 U64 = npt.NDArray[np.uint64]
@@ -50,8 +50,6 @@ def table(digits: bool) -> npt.NDArray[np.uint32]:
     found = np.zeros(sys.maxunicode + 1, np.uint32)
     kinds = classes()
     for code in np.flatnonzero(kinds & WORD).tolist():
-        if chr(code) == "_":
-            continue
         folded = fold_character(chr(code), digits)
         found[code] = (ord(folded) | (ALONE if kinds[code] & SINGLE else 0)) if folded else SKIP
     found[[ord(c) for c in _SKIPPED]] = SKIP

@@ -1,16 +1,11 @@
 """Every number that the Gopher, C4 and FineWeb rules compare, in one pass over the text, compiled by numba.
 
-Guarantees: equal to the plain rules of `tests/heuristics_reference.py` for every text. A token is a run of
-letters, digits, marks and underscores (an apostrophe inside belongs to it, as do points and commas between
-digits; a character of a script without spaces stands alone), or a run of other characters that are no white
-space. Lines are those with a character that is no white space. Holds the code points of one document.
+Guarantees: equal to the plain rules of `tests/heuristics_reference.py` for every text. Tokens are those of
+`word_tokens`; words are tokens with a letter or digit. Lines are those with a character that is no white space.
+Holds the code points of one document.
 """
 
 from __future__ import annotations
-
-import functools
-import sys
-import unicodedata
 
 import numba
 import numpy as np
@@ -19,13 +14,11 @@ import pyarrow as pa
 
 from stages.kernels.hashing import buffers
 from stages.kernels.heuristic_facts import FACTS
+from stages.kernels.word_tokens import ALPHA, SPACE, TERMINAL, WORD, classes, split
 
-U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
 
-SPACE, WORD, ALPHA, SINGLE, DIGIT = 1, 2, 4, 8, 16  # classes of characters
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher, Rae et al. 2021, A1.1
-TERMINAL = ".!?\"'"  # what a line of prose ends with (C4, FineWeb)
 BULLETS = "\u2022\u2023\u25b6\u25c0\u25e6\u25a0\u25a1\u25aa\u25ab\u2013-*"
 SHORT_LINE = 30  # characters, FineWeb
 COUNT = len(FACTS)
@@ -44,26 +37,8 @@ def scalar_hash(text: str) -> int:
 
 
 _STOPS = np.array([scalar_hash(word) for word in STOP_WORDS], np.uint64)
-_TERMINAL = np.array([ord(c) for c in TERMINAL], np.uint32)
 _BULLETS = np.array([ord(c) for c in BULLETS], np.uint32)
 _LOREM = np.array([ord(c) for c in "lorem ipsum"], np.uint32)
-
-
-@functools.cache
-def classes() -> U8:
-    """Return the classes of every code point, (1114112,) uint8; about half a second, once per process."""
-    found = np.zeros(sys.maxunicode + 1, np.uint8)
-    for code in range(0x3FFFF):  # beyond are only tags, selectors and private use
-        c = chr(code)
-        flags = SPACE * c.isspace()
-        if c.isalnum() or c == "_":
-            flags |= WORD | ALPHA * c.isalpha() | DIGIT * ("0" <= c <= "9")
-        elif code > 0x2FF and unicodedata.category(c)[0] == "M":
-            flags |= WORD
-        if 0x3040 <= code <= 0x30FF or 0x3400 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF or code >= 0x20000:
-            flags |= SINGLE if flags & ALPHA else 0
-        found[code] = flags
-    return found
 
 
 @numba.njit(cache=True, nogil=True)
@@ -99,56 +74,28 @@ def hash_of(points, start, stop):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def token_end(points, kinds, n, i):  # type: ignore[no-untyped-def]
-    """Return where the token that starts at i ends."""
-    if kinds[i] & SINGLE:
-        return i + 1
-    word = kinds[i] & WORD
-    i += 1
-    while i < n and not kinds[i] & (SPACE | SINGLE):
-        if kinds[i] & WORD:
-            if not word:
-                return i
-        elif word:
-            c = points[i]
-            apostrophe = c == 39 or c == 0x2019
-            number = (c == 46 or c == 44) and kinds[i - 1] & DIGIT and i + 1 < n and kinds[i + 1] & DIGIT
-            follows = i + 1 < n and kinds[i + 1] & WORD and not kinds[i + 1] & SINGLE
-            if not ((apostrophe and follows) or number):
-                return i
-        i += 1
-    return i
-
-
-@numba.njit(cache=True, nogil=True)
-def tokenise(points, kinds, n, hashes, lengths, out):  # type: ignore[no-untyped-def]
-    """Find the tokens and what Gopher says of words; return the number of tokens."""
-    tokens = words = chars = alphabetic = 0
+def judge_words(points, kinds, tokens, starts, stops, hashes, out):  # type: ignore[no-untyped-def]
+    """Fill in what Gopher says of words, tokens with a letter or digit; write hash and, into stops, length."""
+    words = chars = alphabetic = 0
     seen = np.zeros(len(_STOPS), np.bool_)
-    i = 0
-    while i < n:
-        if kinds[i] & SPACE:
-            i += 1
-            continue
-        stop = token_end(points, kinds, n, i)
-        h = hash_of(points, i, stop)
-        hashes[tokens], lengths[tokens] = h, stop - i
-        tokens += 1
-        if kinds[i] & WORD:
+    for t in range(tokens):
+        first, stop = starts[t], stops[t]
+        h = hash_of(points, first, stop)
+        hashes[t], stops[t] = h, stop - first
+        flags = 0
+        for k in range(first, stop):
+            flags |= kinds[k]
+        alphabetic += flags & ALPHA != 0
+        if flags & WORD:
             words += 1
-            chars += stop - i
-            for k in range(i, stop):
-                if kinds[k] & ALPHA:
-                    alphabetic += 1
-                    break
+            chars += stop - first
+        if 2 <= stop - first <= 4:
             for k in range(len(_STOPS)):
                 seen[k] |= h == _STOPS[k]
-        i = stop
     out[0] = words
     out[1] = chars / max(words, 1)
     out[6] = alphabetic / max(tokens, 1)
     out[7] = seen.sum()
-    return tokens
 
 
 @numba.njit(cache=True, nogil=True)
@@ -205,7 +152,7 @@ def judge_lines(points, kinds, n, table, tokens, out):  # type: ignore[no-untype
         bullets += among(points[first], _BULLETS)
         dots = last - first >= 3 and points[last - 1] == 46 and points[last - 2] == 46 and points[last - 3] == 46
         ellipses += dots or points[last - 1] == 0x2026
-        punctuated += among(points[last - 1], _TERMINAL)
+        punctuated += kinds[last - 1] & TERMINAL != 0
         short += last - first <= SHORT_LINE
         if not insert(table, hash_of(points, first, last), mask):
             copies += 1
@@ -320,8 +267,9 @@ def judge_characters(points, kinds, n, tokens, out):  # type: ignore[no-untyped-
 @numba.njit(cache=True, nogil=True)
 def judge(data, offsets, table_of_classes, longest, found):  # type: ignore[no-untyped-def]
     """Fill in `found`, (documents, facts)."""
-    points, kinds = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint8)
-    hashes, lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
+    points, kinds = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint16)
+    starts, lengths = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
+    hashes = np.empty(longest + 1, np.uint64)
     size = 32
     while size < 4 * (longest + 2):
         size *= 2
@@ -331,7 +279,8 @@ def judge(data, offsets, table_of_classes, longest, found):  # type: ignore[no-u
         n = decode(data, offsets[d], offsets[d + 1], points)
         for i in range(n):
             kinds[i] = table_of_classes[points[i]]
-        tokens = tokenise(points, kinds, n, hashes, lengths, out)
+        tokens = split(points, kinds, n, starts, lengths)
+        judge_words(points, kinds, tokens, starts, lengths, hashes, out)
         judge_characters(points, kinds, n, tokens, out)
         judge_lines(points, kinds, n, table, tokens, out)
         judge_paragraphs(points, kinds, n, table, out)
