@@ -78,7 +78,7 @@ class SlurmCluster:
         for node in ("n1", "n2"):
             (folder / f"spool-{node}").mkdir()
             self._start("slurmd", "-D", "-N", node)
-        wait_for(lambda: self.ask("sinfo", "-h", "-N", "-o", "%T").split() == ["idle", "idle"])
+        wait_for(self.idle)
 
     def _start(self, *command: str) -> None:
         log = open(self.folder / f"{command[0]}{len(self._processes)}.log", "wb")  # noqa: SIM115
@@ -89,6 +89,10 @@ class SlurmCluster:
     def ask(self, *command: str, **more: Any) -> str:
         """Run one of Slurm's commands and return what it prints."""
         return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, **more).stdout.strip()
+
+    def idle(self) -> bool:
+        """Tell whether both nodes are free."""
+        return self.ask("sinfo", "-h", "-N", "-o", "%T").split() == ["idle", "idle"]
 
     def submit(self, script: str, cwd: Path) -> str:
         """Hand a batch script over as a user does, on standard input; return the job's number."""
