@@ -1,7 +1,5 @@
 """Text in, scores out; no Dask."""
 
-from pathlib import Path
-
 from cluster.compiled import prepare
 
-prepare(Path(__file__).parent)
+prepare()

@@ -1,38 +1,60 @@
 """Where compiled kernels are kept: beside the code, else below the home folder, else in a private temporary folder.
 
 Guarantees: a container with read-only code, without HOME or with a user that has none, still computes; a folder
-that somebody else could write to is not read, since what lies there is run.
+that somebody else could write to is not read, since what lies there is run. The folder's name has a digest of all
+kernels: numba itself looks at a kernel's own file and would not notice a change in one that it is inlined from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+KERNELS = ("stages/kernels/*.py", "stages/edits.py", "classifiers/fasttext_*.py", "classifiers/segments.py")
+NAME = "winnow-kernels"
 
-def prepare(code: Path) -> None:
-    """Tell Numba of a folder where it finds none itself. code: a folder with kernels."""
-    if os.environ.get("NUMBA_CACHE_DIR") or _writable(code) or _home():
+
+def prepare() -> None:
+    """Tell Numba where its compiled functions are, unless the user did."""
+    if NAME not in os.environ.get("NUMBA_CACHE_DIR", NAME):
         return
-    folder = os.environ["NUMBA_CACHE_DIR"] = private_folder()
+    folder = os.environ["NUMBA_CACHE_DIR"] = os.path.join(_place(), source_digest(ROOT))
     if "numba" in sys.modules:  # which has read its environment already
         sys.modules["numba"].config.CACHE_DIR = folder
+
+
+def source_digest(root: Path) -> str:
+    """Return a digest of the sources of all kernels below the folder of the packages."""
+    found = hashlib.blake2b(digest_size=8)
+    for path in sorted(path for pattern in KERNELS for path in root.glob(pattern)):
+        found.update(path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def _place() -> str:
+    code = ROOT / "stages" / "kernels"
+    if _writable(code):
+        return str(code / "__pycache__" / NAME)
+    home = _home()
+    return private_folder() if home is None else str(home / NAME)
 
 
 def private_folder() -> str:
     """Return this user's folder for compiled kernels below the temporary folder, or a new one if that is not safe."""
     import tempfile
 
-    folder = os.path.join(tempfile.gettempdir(), f"winnow-kernels-{os.getuid()}")
+    folder = os.path.join(tempfile.gettempdir(), f"{NAME}-{os.getuid()}")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         found = os.lstat(folder)
     except OSError:
-        return tempfile.mkdtemp(prefix="winnow-kernels-")
+        return tempfile.mkdtemp(prefix=f"{NAME}-")
     own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
-    return folder if own else tempfile.mkdtemp(prefix="winnow-kernels-")
+    return folder if own else tempfile.mkdtemp(prefix=f"{NAME}-")
 
 
 def _writable(code: Path) -> bool:
@@ -41,11 +63,11 @@ def _writable(code: Path) -> bool:
     return os.access(beside if beside.is_dir() else code, os.W_OK | os.X_OK)
 
 
-def _home() -> bool:
-    """Tell whether the folder that Numba takes instead can be made."""
-    place = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+def _home() -> Path | None:
+    """Return the user's folder for what can be made again, if it can be made."""
+    wanted = place = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     if not place.is_absolute():  # no HOME, and a user without a home folder
-        return False
+        return None
     while not place.exists():
         place = place.parent
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    return wanted if place.is_dir() and os.access(place, os.W_OK | os.X_OK) else None

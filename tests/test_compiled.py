@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -17,9 +18,9 @@ from cluster.errors import RecipeError
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Read-only code, a user without a home folder, an empty temporary folder."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr(compiled, "_writable", lambda _: False)
-    monkeypatch.setattr(compiled, "_home", lambda: False)
+    monkeypatch.setattr(compiled, "_home", lambda: None)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(sys.modules, "numba", type("Numba", (), {"config": type("Config", (), {})}))
@@ -27,13 +28,12 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_a_place_of_their_own_kernels_go_to_a_private_folder(bare: Path) -> None:
-    compiled.prepare(bare)
+    compiled.prepare()
     folder = Path(os.environ["NUMBA_CACHE_DIR"])
-    assert folder.parent == bare
-    assert folder.stat().st_mode & 0o077 == 0
+    assert folder.parent.parent == bare
+    assert folder.parent.stat().st_mode & 0o077 == 0
     assert str(folder) == sys.modules["numba"].config.CACHE_DIR
-    os.environ["NUMBA_CACHE_DIR"] = ""
-    compiled.prepare(bare)
+    compiled.prepare()
     assert os.environ["NUMBA_CACHE_DIR"] == str(folder)  # the next process finds what this one compiled
 
 
@@ -49,15 +49,38 @@ def test_a_folder_that_others_can_write_to_is_not_used(bare: Path, trap: str) ->
     assert Path(compiled.private_folder()) != name
 
 
-def test_a_place_beside_the_code_or_at_home_is_left_to_numba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+def test_kernels_lie_beside_the_code_or_at_home_where_they_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "yet"))
     monkeypatch.setattr(compiled, "private_folder", lambda: pytest.fail("not needed"))
-    compiled.prepare(tmp_path)  # beside the code
-    monkeypatch.setattr(compiled, "_writable", lambda _: False)
-    compiled.prepare(tmp_path)  # below XDG_CACHE_HOME
+    monkeypatch.setitem(sys.modules, "numba", type("Numba", (), {"config": type("Config", (), {})}))
+    for writable, place in [(True, compiled.ROOT / "stages/kernels/__pycache__"), (False, tmp_path / "not/yet")]:
+        monkeypatch.setattr(compiled, "_writable", lambda _, writable=writable: writable)
+        compiled.prepare()
+        assert Path(os.environ["NUMBA_CACHE_DIR"]).parent == place / "winnow-kernels"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert not compiled._home()
+    assert compiled._home() is None
+
+
+def test_a_folder_that_the_user_names_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/theirs")
+    compiled.prepare()
+    assert os.environ["NUMBA_CACHE_DIR"] == "/theirs"
+
+
+def test_a_change_in_any_kernel_is_noticed_by_all(tmp_path: Path) -> None:
+    for name in ("stages/kernels/murmur.py", "stages/kernels/sketch.py", "classifiers/fasttext_kernels.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+        before = compiled.source_digest(tmp_path)
+        (tmp_path / name).write_text("2")
+        assert compiled.source_digest(tmp_path) != before
+
+
+def test_every_compiled_function_is_in_the_digest() -> None:
+    seen = {path for pattern in compiled.KERNELS for path in compiled.ROOT.glob(pattern)}
+    code = [p for d in ("stages", "classifiers") for p in (compiled.ROOT / d).rglob("*.py")]
+    assert {p for p in code if re.search(r"^@\w*\.?njit|^import numba$", p.read_text(), re.MULTILINE)} <= seen
 
 
 def test_a_user_without_home_is_told_how_to_name_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
