@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,11 @@ from pipelines.runfolder import RunFolder
 from stages import near_buckets, near_verify
 from stages.base import ExchangeStage
 from stages.dedup import ESTIMATED, write_decisions
+from stages.kernels.answers import NO, YES
 from stages.ledger import num_tokens
 from stages.near_buckets import Groups
 from stages.near_dedup import NearDedup, near_stage
-from stages.near_verify import NO, YES, Judge
+from stages.near_judge import Judge
 from stages.run import Run, View
 from stages.sidecar import Sidecars
 
@@ -36,6 +37,8 @@ I64 = npt.NDArray[np.int64]
 @dataclass(frozen=True, kw_only=True)
 class Scratch(Run):
     """A run whose stages from `first` on decide anew, in another folder; facts and earlier verdicts are the run's."""
+
+    guesses: ClassVar[bool] = True
 
     scratch: str = ""
     first: int = 0
@@ -97,13 +100,14 @@ def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
         counts = [0, 0]
         for place in range(index, len(stages)):
             _resolve(scratch, place, counts)
-        now, then = kept(job), kept(scratch)
+        now, then, unjudged = kept(job), kept(scratch), _unjudged(scratch)
     return {
         "stage": stage.name,
         "threshold": threshold,
         "present": stage.jaccard_threshold,
         "pairs_known": counts[0],
         "pairs_guessed": counts[1],
+        "not_judged": unjudged,
         "datasets": {name: {"now": now[name], "then": then[name]} for name in now},
     }
 
@@ -119,6 +123,17 @@ def _resolve(scratch: Scratch, index: int, counts: list[int]) -> None:
     groups = near_buckets.group(engine, scratch, index)
     found = _verdicts(engine, scratch, index, groups, counts) if groups else []
     write_decisions(engine, scratch, index, found)
+
+
+def _unjudged(run: Run) -> int:
+    """Return how many documents a deferred filter has not judged, which count as passing."""
+    found = 0
+    for index, stage in enumerate(run.stages):
+        if run.deferred(index) and getattr(stage, "drops", False):
+            for bundle in filter(lambda b: stage.applies_to(b.dataset), run.manifest.bundles):
+                view = View(run, bundle)
+                found += int((view.live(index) & ~view.covered(index)).sum())
+    return found
 
 
 def _verdicts(engine: InlineEngine, scratch: Run, index: int, groups: Groups, counts: list[int]) -> list[str | None]:

@@ -93,3 +93,7 @@ def _guesses(entry: Mapping[str, Any]) -> Iterator[Text]:
         f"from stored facts: {entry['pairs_known']:,} similarities known exactly, {entry['pairs_guessed']:,} near the "
         "threshold decided by their estimate; a run would read those texts"
     )
+    if entry["not_judged"]:
+        yield Text(
+            f"{entry['not_judged']:,} documents that no filter has judged yet count as passing; a run would judge"
+        )

@@ -49,7 +49,7 @@ def _live(run: Run) -> set[str]:
     for index, stage in enumerate(run.stages):
         if isinstance(stage, ShardStage):
             live.add(run.facts(stage).folder)
-        if isinstance(stage, ExchangeStage):
+        if isinstance(stage, ExchangeStage) or run.deferred(index):
             live.add(run.decisions(index).folder)
     near = storage.join(run.root, "facts", "near_dedup")
     return live | {storage.join(near, name) for name in storage.names(near)}  # verified pairs serve any threshold

@@ -224,7 +224,8 @@ def _verdicts(run: RunFolder, row: dict[str, Any]) -> tuple[dict[str, Any], list
     steps, dropped = [], False
     for stage in run.stages:
         if dropped:
-            steps.append(_Step(stage, "not reached"))
+            unseen = missing is None and stage.name in _deferred(run) and stage.name not in facts
+            steps.append(_Step(stage, "not reached, never judged" if unseen else "not reached"))
         elif not stage.applies_to(row["dataset"]):
             steps.append(_Step(stage, "not for this dataset"))
         elif stage.name == row["stage"]:
@@ -233,6 +234,11 @@ def _verdicts(run: RunFolder, row: dict[str, Any]) -> tuple[dict[str, Any], list
         else:
             steps.append(_Step(stage, "passed", None, *values.get(stage.name, (None, None))))
     return facts, [step.to_json() for step in steps], missing
+
+
+def _deferred(run: RunFolder) -> set[str]:
+    """Return the stages that judge only what deduplication leaves, and what it has to ask about."""
+    return {stage.name for index, stage in enumerate(run.job.stages) if run.job.deferred(index)}
 
 
 def _from_facts(

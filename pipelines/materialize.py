@@ -19,14 +19,13 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engine import Engine
-from cluster.errors import LedgerError
 from cluster.exchange import Exchange
 from pipelines.mix_files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix_job import OWN, Job, Output, Part, input_schema, mix_digest, parts
-from stages.annotate import read_rows
+from stages.annotate import check_texts, read_rows
 from stages.base import array, whole
 from stages.edits import apply
-from stages.kernels.hashing import buffers, content_hash, mix64
+from stages.kernels.hashing import mix64
 from stages.language_id import LanguageId
 from stages.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
 from stages.mixing import SHUFFLE_SALT, is_held_out
@@ -177,7 +176,7 @@ def documents(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.T
     names = _read_columns(job, run.dataset(found.view.bundle.dataset).name)
     for batch, at in read_rows(run, found.view.bundle, rows, names):
         here = rows[at]
-        _check(found.view, here, batch.table)
+        check_texts(found.view, here, batch.table)
         mine = facts.take(pa.array(at))
         table = _assemble(job, schema, _rewritten(found.view, here, batch.table), mine)
         keys = _keys(job, h1[here], found.view.doc_ids[here], held[here], array(mine, "num_tokens"), number[here])
@@ -222,20 +221,6 @@ def _last(view: View, kind: type[Any], rows: I64, names: tuple[str, ...]) -> lis
             table = view.facts(index, rows, list(names))
             return [table.column(name).cast(types[name]) for name in names]
     return [pa.nulls(len(rows), types[name]) for name in names]
-
-
-def _check(view: View, rows: I64, table: pa.Table) -> None:
-    """Raise LedgerError where a text is not the one that was judged."""
-    h1, h2 = content_hash(*buffers(whole(table.column("text"))))
-    read = view.read
-    wrong = (h1 != array(read, "h1")[rows]) | (h2 != array(read, "h2")[rows])
-    if wrong.any():
-        doc = int(view.doc_ids[rows[np.flatnonzero(wrong)[0]]])
-        shard = view.run.manifest.shard(doc >> 32)
-        raise LedgerError(
-            f"{shard.path}, row {doc & 0xFFFFFFFF}: the text is not the one that was judged; the file changed during "
-            "the run. Run again with --refresh."
-        )
 
 
 def _rewritten(view: View, rows: I64, table: pa.Table) -> pa.Table:

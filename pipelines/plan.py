@@ -14,7 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines import opening, plan_costs, plan_device, plan_growth, plan_inputs, plan_profile, plan_warnings
+from pipelines import (
+    opening,
+    plan_costs,
+    plan_deferred,
+    plan_device,
+    plan_growth,
+    plan_inputs,
+    plan_profile,
+    plan_warnings,
+)
 from pipelines.plan_costs import Machine, Rates, Whole
 from pipelines.plan_growth import Flow
 from pipelines.plan_inputs import Drawn, Input, Size
@@ -326,6 +335,7 @@ def _costs(
             "cores_here": where.cores,
         },
         "stages": stages,
+        "judged": plan_deferred.documents(rates, whole),
         "bytes_written": {name: round(size) for name, size in written.items()},
         "bytes_on_disk": round(sum(written.values()) - sum(exchange) + max(exchange, default=0.0)),
         "memory": {
@@ -371,6 +381,7 @@ def _seconds(rates: Rates, whole: Whole, where: Machine, here: Present, mix: Map
         if isinstance(stage, ExchangeStage) and not stage.hidden and stage.name not in here.complete:
             rows = whole.rows * plan_costs.growth_of(rates.sample, whole, stage.name)
             found[stage.name] = plan_costs.step_seconds(rates, whole, where, stage.name, rows)
+    found |= plan_deferred.seconds(rates, whole, where)
     for name in CLOSING:
         if name not in here.complete:
             rows = float(whole.rows)

@@ -32,6 +32,7 @@ USUAL_BANDS = 16  # to tell how many tasks bring band keys together
 TASK_SECONDS = 0.004  # scheduling one task
 HASHED_PER_SECOND = 500e6  # bytes that are fingerprinted
 GATHER = 3.0  # times slower than the sample's: sorting documents out of files that no cache holds (2026-11)
+JUDGING = "stages.promotion._judge"  # counts for the stage that judges, see plan_deferred.py
 EDGE_BYTES, RECORD_BYTES, LABEL_BYTES = 100, 60, 45  # held per edge, band record, labelled document
 
 
@@ -166,9 +167,10 @@ def makespan(seconds: Sequence[float], slots: float) -> float:
 def annotate_seconds(rates: Rates, whole: Whole, where: Machine) -> float:
     """Return the seconds of the first read: only bundles and stages whose facts are missing."""
     tasks = []
-    size = bundle_bytes(whole)
+    size, run = bundle_bytes(whole), rates.sample.run
+    later = {stage.name for index, stage in enumerate(run.stages) if run.deferred(index)}
     for position, bundle in enumerate(whole.bundles):
-        todo = [s for s, missing in whole.missing.items() if missing[position]]
+        todo = [s for s, missing in whole.missing.items() if missing[position] and s not in later]
         if todo:
             rate = sum(rates.annotate(s, bundle.dataset) for s in {"read", *todo})
             tasks.append(rate * size[position] + TASK_SECONDS)
@@ -200,6 +202,8 @@ def step_seconds(rates: Rates, whole: Whole, where: Machine, step: str, document
     index = next((i for i, s in enumerate(rates.sample.run.stages) if s.name == step), -1)
     near = isinstance(rates.sample.run.stages[index], NearDedup) and index >= 0
     for rate in rates.of(step):
+        if rate.what == JUDGING:
+            continue
         tasks = _tasks(rate.what, whole, step)
         work = tasks * (rate.each + TASK_SECONDS)
         if not (near and rate.what in plan_near.OF_CANDIDATES):
@@ -207,7 +211,7 @@ def step_seconds(rates: Rates, whole: Whole, where: Machine, step: str, document
         seconds += work / max(1.0, min(where.slots, tasks))
     if near:
         candidates = candidates_of(rates, whole, step)
-        seconds += plan_near.seconds(rates.sample, index, candidates, _reading(rates, whole)) / where.slots
+        seconds += plan_near.seconds(rates.sample, index, candidates, reading_seconds(rates, whole)) / where.slots
     return seconds
 
 
@@ -217,7 +221,7 @@ def candidates_of(rates: Rates, whole: Whole, step: str) -> float:
     return plan_near.in_all(rates.sample, step, whole.flow.duplicates[step], live)
 
 
-def _reading(rates: Rates, whole: Whole) -> float:
+def reading_seconds(rates: Rates, whole: Whole) -> float:
     """Return the seconds that one core needs to read the whole text."""
     return sum(rates.annotate("read", name) * size for name, size in whole.text_bytes.items())
 
@@ -267,7 +271,8 @@ def bytes_written(rates: Rates, whole: Whole, mixed_bytes: float) -> dict[str, f
             missing = whole.missing.get(stage.name, ())
             rows = sum(b.rows for b, gone in zip(whole.bundles, missing, strict=False) if gone)
             share = rows / max(1, sum(b.rows for b, _ in zip(whole.bundles, missing, strict=False)))
-            # facts are made before any deduplication, so their share of the documents is the sample's
+            if run.deferred(index):  # others are made before any deduplication: their share is the sample's
+                share *= growth_of(rates.sample, whole, stage.name)
         elif isinstance(stage, ExchangeStage):
             share = growth_of(rates.sample, whole, stage.name)
         found[stage.name] = rates.written(stage.name) * growth * share
@@ -286,17 +291,19 @@ def bytes_written(rates: Rates, whole: Whole, mixed_bytes: float) -> dict[str, f
 
 def growth_of(sample: Measured, whole: Whole, stage: str) -> float:
     """Return how much larger the share of documents that reach a stage is in the whole than in the sample."""
-    names = list(whole.flow.before.get(stage, {}))
-    if not names:
+    if not whole.flow.before.get(stage):
         return 1.0
-    index = next(i for i, s in enumerate(sample.run.stages) if s.name == stage)
-    earlier = [s.name for s in sample.run.stages[:index]]
-    seen = 0.0
-    for tally in sample.tallies:
-        if tally.dataset in names:
-            seen += tally.rows - sum(n for (s, _), n in tally.dropped.items() if s in earlier)
+    seen = reaching(sample, stage)
     share = total(whole.flow.before[stage]) / max(1, whole.rows)
     return share / (seen / max(1, sample.rows)) if seen else 1.0
+
+
+def reaching(sample: Measured, stage: str) -> float:
+    """Return how many of the sample's documents reach a stage."""
+    index = next(i for i, s in enumerate(sample.run.stages) if s.name == stage)
+    earlier = [s.name for s in sample.run.stages[:index]]
+    mine = [t for t in sample.tallies if sample.run.stages[index].applies_to(t.dataset)]
+    return float(sum(t.rows - sum(n for (s, _), n in t.dropped.items() if s in earlier) for t in mine))
 
 
 def _file_bytes(rates: Rates, key: str) -> float:

@@ -42,7 +42,7 @@ def section(recipe: Recipe, run: Run, whole: Whole, gpus: int | None, memory: in
             "worker": needed[largest],
             "limit": round(limit * MAXIMUM_SHARE) if limit else None,
             "limit_is": limit_is,
-            "text_on_host_for": [s.name for s in run.stages if isinstance(s, ShardStage) and s.host_text],
+            "text_on_host_for": [s.name for s in _first(run) if s.host_text],
         }
     }
 
@@ -73,9 +73,14 @@ def tasks(run: Run, whole: Whole, on_error: str) -> dict[str, int]:
     return {name: round(size) for name, size in found.items()}
 
 
+def _first(run: Run) -> list[ShardStage]:
+    """Return the stages of the first read."""
+    return [s for i, s in enumerate(run.stages) if isinstance(s, ShardStage) and not run.deferred(i)]
+
+
 def _annotate(run: Run, whole: Whole, rows: int, on_error: str) -> float:
     """Return the bytes of one chunk of text with all that is made of it; kernels come one after the other."""
-    stages = [s for s in run.stages if isinstance(s, ShardStage)]
+    stages = _first(run)
     straight = device_reading.fits(stages, on_error)
     text = device_reading.CHUNK_BYTES if straight else BATCH_BYTES
     average = sum(whole.text_bytes.values()) / max(1, whole.rows)

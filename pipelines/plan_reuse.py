@@ -13,7 +13,7 @@ from pipelines import opening
 from pipelines.materialize import mix_digest
 from pipelines.plan_inputs import Input
 from pipelines.recipe import Recipe
-from stages import lineage, manifest
+from stages import deferred, lineage, manifest
 from stages.base import ExchangeStage, ShardStage
 from stages.dedup import complete
 from stages.manifest import Manifest
@@ -48,7 +48,8 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
     finished: set[str] = set()
     for index, stage in enumerate(job.stages):
         if isinstance(stage, ShardStage):
-            have = storage.names(job.facts(stage).folder)
+            judged = not job.deferred(index) or deferred.was_resolved(job, index)
+            have = storage.names(job.facts(stage).folder) if judged else set()
             done[stage.name] = [_name(job, b) in have for b in frozen.bundles]
         elif isinstance(stage, ExchangeStage) and not stage.hidden and not changed and complete(job, index):
             finished.add(stage.name)

@@ -25,7 +25,7 @@ from cluster import storage
 from pipelines import opening
 from pipelines.materialize import Job, materialize
 from pipelines.recipe import Recipe
-from stages import ledger, lineage
+from stages import deferred, ledger, lineage
 from stages.annotate import annotate
 from stages.base import ExchangeStage, ShardStage, Stage
 from stages.freeze import freeze
@@ -94,6 +94,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.dataset = ""
         self.seconds: dict[tuple[str, str], float] = {}
+        self.judged: dict[str, tuple[int, float]] = {}  # stage -> documents, seconds
 
     def timed(self, stage: Stage) -> Stage:
         """Return the same stage, whose annotate is timed."""
@@ -105,8 +106,11 @@ class Stopwatch:
         def run(self: ShardStage, documents: pa.Table) -> pa.Table:
             begin = time.perf_counter()
             facts = plain(self, documents)
+            seconds = time.perf_counter() - begin
             key = (self.name, watch.dataset)
-            watch.seconds[key] = watch.seconds.get(key, 0.0) + time.perf_counter() - begin
+            watch.seconds[key] = watch.seconds.get(key, 0.0) + seconds
+            count, spent = watch.judged.get(self.name, (0, 0.0))
+            watch.judged[self.name] = count + documents.num_rows, spent + seconds
             return facts
 
         copy: Stage = object.__new__(type(kind.__name__, (kind,), {"annotate": run}))
@@ -123,6 +127,7 @@ class Measured:
     text_bytes: dict[str, int]
     calls: list[Call]
     annotate: dict[tuple[str, str], float]  # (stage, dataset) -> seconds; stage "read" is the reading itself
+    judged: dict[str, tuple[int, float]]  # stage -> documents it judged, in any step, and the seconds that took
     bundles: dict[str, int]
     written: dict[str, int]
     tallies: list[ledger.Tally]
@@ -157,11 +162,13 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with
     job = dataclasses.replace(job, manifest_digest=frozen.digest)
     written = {"staged": folder_bytes(storage.join(folder, "staged"))}
     spent = _annotate(clock, watch, job)
-    written |= {s.name: folder_bytes(job.facts(s).folder) for s in job.stages if isinstance(s, ShardStage)}
     for index, stage in enumerate(job.stages):
+        clock.step = stage.name
         if isinstance(stage, ExchangeStage) and not stage.hidden:
-            clock.step = stage.name
             written[stage.name] = _resolve(clock, job, index, stage)
+        elif job.deferred(index):
+            deferred.resolve(clock, job, [index])
+    written |= {s.name: folder_bytes(job.facts(s).folder) for s in job.stages if isinstance(s, ShardStage)}
     mixed, tallies = _finish(clock, recipe, job, written)
     if with_report:
         _report(clock, recipe, job)
@@ -175,6 +182,7 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with
         text_bytes=text,
         calls=clock.calls,
         annotate=spent,
+        judged=watch.judged,
         bundles={d.name: sum(b.dataset == d.name for b in frozen.bundles) for d in datasets},
         written=written,
         tallies=tallies,

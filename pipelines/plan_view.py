@@ -106,6 +106,9 @@ def _summary(plan: Mapping[str, Any]) -> Text:
         f"({memory['limit_is']})",
         *plan_device.lines(plan),
     ]
+    rows = sum(entry["documents"] for entry in plan["datasets"].values())
+    for name, judged in plan["judged"].items():
+        lines.append(f"{name}: judges about {judged:,} of {rows:,} documents, those that earlier stages leave")
     if "cost" in plan:
         cost = plan["cost"]
         lines.append(

@@ -51,7 +51,7 @@ def read(run: RunFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]], st
     if not stages:
         return [], [], FACTS
     try:
-        return *_count(stages, _scores_stored(run), _from_facts(run)), FACTS
+        return *_count(stages, _scores_judged(run), _from_facts(run)), FACTS
     except (WinnowError, OSError):
         scores = ((g.stage.name, g.values) for g in _from_files(run) if g.languages is None)
         return *_count(stages, scores, _from_files(run)), SIDE
@@ -237,13 +237,16 @@ class _Languages:
         }
 
 
-def _scores_stored(run: RunFolder) -> Iterator[tuple[str, F64]]:
-    """Yield every stored score with its stage, judged now or by an earlier recipe: enough for their range."""
+def _scores_judged(run: RunFolder) -> Iterator[tuple[str, F64]]:
+    """Yield the scores of the documents that reached each quality stage; more may be stored, of earlier recipes."""
+    from stages.run import View
+
     job = run.job
     for bundle in job.manifest.bundles:
-        for stage in job.stages:
+        view = View(job, bundle)
+        for index, stage in enumerate(job.stages):
             if stage.use == "quality" and stage.applies_to(bundle.dataset):
-                table = job.facts(stage).read(bundle, job.reading(bundle.dataset), ["quality_score"])
+                table = view.facts(index, np.flatnonzero(view.live(index)), ["quality_score"])
                 yield stage.name, _floats(table, "quality_score")
 
 

@@ -36,7 +36,7 @@ from pipelines.opening import (
 from pipelines.progress import Progress, silent
 from pipelines.recipe import Recipe
 from pipelines.watched import Watched
-from stages import ledger, lineage
+from stages import deferred, ledger, lineage
 from stages.annotate import annotate
 from stages.base import DATA_FORMAT, ExchangeStage, ShardStage, Stage, digest
 from stages.dedup import DedupStage, check_removed
@@ -131,15 +131,26 @@ def _run(
     total = sum(s.bytes for s in frozen.live_shards)
     with engine.stage("annotate", documents=frozen.rows(), bytes=total):
         engine.map(partial(annotate, work), range(len(frozen.bundles)))
-    for index, stage in enumerate(work.stages):
+    _in_turn(engine, job, len(job.stages) if until is None else job.index(until) + 1)
+    if until is not None:
+        return RunResult(root=job.root)
+    return _finish(engine, recipe, job, output, with_report)
+
+
+def _in_turn(engine: Watched, job: Run, end: int) -> None:
+    """Do, in order, what the first read could not: exchange stages, and deferred ones on what is left."""
+    judged = 0  # stages before this one
+    for index, stage in enumerate(job.stages[:end]):
         if isinstance(stage, ExchangeStage) and not stage.hidden:
             with engine.stage(stage.name):
                 stage.resolve(engine, job, index)
                 if isinstance(stage, DedupStage):
                     check_removed(engine, job, index)
-    if until is not None:
-        return RunResult(root=job.root)
-    return _finish(engine, recipe, job, output, with_report)
+        elif index >= judged and job.deferred(index):
+            together = [i for i in deferred.phase(job, index) if i < end]
+            with engine.stage(", ".join(job.stages[i].name for i in together)):
+                deferred.resolve(engine, job, together)
+            judged = together[-1] + 1
 
 
 def _up_to(job: Run, until: str) -> tuple[Stage, ...]:

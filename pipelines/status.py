@@ -12,6 +12,7 @@ from rich.text import Text
 from cluster import storage
 from pipelines.report_text import visible
 from pipelines.runner import reopen
+from stages import deferred
 from stages.base import ExchangeStage, ShardStage
 from stages.dedup import complete
 from stages.run import Run
@@ -30,7 +31,8 @@ def status(run_dir: str) -> dict[str, Any]:
             done = len(mine) if complete(run, index) else 0
         else:
             assert isinstance(stage, ShardStage)
-            have = storage.names(run.facts(stage).folder)
+            judged = not run.deferred(index) or deferred.is_resolved(run, index)
+            have = storage.names(run.facts(stage).folder) if judged else set()
             done = sum(f"{b.number}-{b.fingerprint}{run.reading(b.dataset)}.arrow" in have for b in mine)
         stages.append({"stage": stage.name, "done": done, "of": len(mine)})
     ledger = len(storage.names(storage.join(run.root, "ledger")))

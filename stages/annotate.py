@@ -1,8 +1,8 @@
 """One read of a bundle, every fact that is still missing.
 
-All ShardStages of a recipe are fused into this read: each one annotates the rows that the ShardStages
-before it leave alive, and only those its sidecar does not cover yet. Memory: one batch of text, the
-facts that `decide` needs of one bundle. Running it twice reads no text the second time.
+All ShardStages of a recipe but the deferred ones (deferred.py) are fused into this read: each one annotates the
+rows that those before it leave alive, and only those its sidecar does not cover yet. Memory: one batch of text,
+the facts that `decide` needs of one bundle. Running it twice reads no text the second time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.errors import ShardError
+from cluster.errors import LedgerError, ShardError
 from stages import device_reading
-from stages.base import BoolArray, ShardStage
+from stages.base import BoolArray, ShardStage, array, whole
 from stages.discover import size_of
+from stages.kernels.hashing import buffers, content_hash
 from stages.reading import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.run import Run, View, filters_rows, read_stage
 from stages.shard import Bundle, Shard
@@ -30,7 +31,7 @@ from stages.sidecar import Writer, expand
 
 
 @dataclass
-class _Track:
+class Track:
     """One stage during the pass: what is covered, what facts are known, where new ones go."""
 
     index: int
@@ -48,8 +49,9 @@ def annotate(run: Run, number: int) -> dict[str, Any]:
     begin = time.perf_counter()
     bundle = run.manifest.bundles[number]
     counts: dict[str, Any] = {"documents": bundle.rows, "bytes": 0, "annotated": 0, "parts": {}}
-    tracks = [_track(run, bundle, i) for i, s in enumerate(run.stages) if _takes_part(s, bundle)]
-    if _complete(run, bundle, tracks):
+    tracks = tracks_of(run, bundle, (i for i in range(len(run.stages)) if not run.deferred(i)))
+    every = np.ones(bundle.rows, np.bool_)
+    if all(t.table is not None for t in tracks) and not len(missing(tracks, every)):
         return counts
     with contextlib.ExitStack() as stack:
         for track in tracks:
@@ -58,13 +60,15 @@ def annotate(run: Run, number: int) -> dict[str, Any]:
                 writing = sidecars.writer(bundle, run.reading(bundle.dataset), track.stage.schema)
                 track.writer = stack.enter_context(writing)
         on_device = device_reading.possible([track.stage for track in tracks], run.on_error)
-        for offset, batch in read_bundle(run, bundle, _columns(tracks), on_device=on_device):
+        names = ["text", "id", "url", *columns_of(tracks)]
+        for offset, batch in read_bundle(run, bundle, names, on_device=on_device):
             counts["bytes"] += batch.text.nbytes
-            counts["annotated"] += _pass(run, tracks, offset, batch)
+            place = np.arange(offset, offset + batch.table.num_rows)
+            counts["annotated"] += annotate_batch(run, tracks, place, batch)
     return {**counts, "parts": _parts(tracks, time.perf_counter() - begin)}
 
 
-def _parts(tracks: list[_Track], seconds: float) -> dict[str, dict[str, float]]:
+def _parts(tracks: list[Track], seconds: float) -> dict[str, dict[str, float]]:
     """Return documents and seconds per stage; what no other stage took of all seconds is reading."""
     parts = {t.stage.name: {"documents": t.documents, "seconds": t.seconds} for t in tracks}
     others = sum(t.seconds for t in tracks[1:])
@@ -72,16 +76,16 @@ def _parts(tracks: list[_Track], seconds: float) -> dict[str, dict[str, float]]:
     return parts
 
 
-def _takes_part(stage: object, bundle: Bundle) -> bool:
-    return isinstance(stage, ShardStage) and stage.applies_to(bundle.dataset)
+def tracks_of(run: Run, bundle: Bundle, indexes: Iterable[int]) -> list[Track]:
+    """Return what is known of those of these stages that judge documents of the bundle, each alone."""
+    stages = ((i, run.stages[i]) for i in indexes)
+    return [_track(run, bundle, i, s) for i, s in stages if isinstance(s, ShardStage) and s.applies_to(bundle.dataset)]
 
 
-def _track(run: Run, bundle: Bundle, index: int) -> _Track:
-    stage = run.stages[index]
-    assert isinstance(stage, ShardStage)
+def _track(run: Run, bundle: Bundle, index: int, stage: ShardStage) -> Track:
     sidecars = run.facts(stage)
     reading = run.reading(bundle.dataset)
-    track = _Track(index, stage, np.zeros(bundle.rows, np.bool_))
+    track = Track(index, stage, np.zeros(bundle.rows, np.bool_))
     if sidecars.parts(bundle, reading):
         table = sidecars.read(bundle, reading, None if filters_rows(stage) else [])
         track.rows = table.column("row").to_numpy()
@@ -90,26 +94,23 @@ def _track(run: Run, bundle: Bundle, index: int) -> _Track:
     return track
 
 
-def _complete(run: Run, bundle: Bundle, tracks: list[_Track]) -> bool:
-    """Tell, without reading text, whether every row a stage would judge is covered."""
-    if tracks[0].table is None or not tracks[0].covered.all():
-        return False
-    live = np.ones(bundle.rows, np.bool_)
+def missing(tracks: list[Track], among: BoolArray) -> npt.NDArray[np.int64]:
+    """Return the rows that a stage may have to judge and has no facts of, ascending; reads no text."""
+    live, found = among.copy(), np.zeros(len(among), np.bool_)
     for track in tracks:
-        if track.table is None or not track.covered[live].all():
-            return False
-        if filters_rows(track.stage):
-            rows = np.flatnonzero(live)
+        known = live & track.covered
+        found |= live & ~known
+        if filters_rows(track.stage) and track.table is not None:
+            rows = np.flatnonzero(known)
             facts = expand(track.rows, track.table, rows, track.stage.name)
             live[rows[track.stage.decide(facts).dropped]] = False
-    return True
+    return np.flatnonzero(found)
 
 
-def _columns(tracks: list[_Track]) -> list[str]:
-    names = ["text", "id", "url"]
-    for track in tracks:
-        names.extend(c for c in track.stage.columns() if c not in names)
-    return names
+def columns_of(tracks: list[Track]) -> list[str]:
+    """Return what these stages read besides text, id and url."""
+    names = dict.fromkeys(c for track in tracks for c in track.stage.columns())
+    return [name for name in names if name not in ("text", "id", "url")]
 
 
 def read_bundle(
@@ -160,6 +161,20 @@ def read_rows(
         offset += piece.rows
 
 
+def check_texts(view: View, rows: npt.NDArray[np.int64], table: pa.Table) -> None:
+    """Raise LedgerError where the text of a bundle row is not the one that was judged."""
+    h1, h2 = content_hash(*buffers(whole(table.column("text"))))
+    read = view.read
+    wrong = (h1 != array(read, "h1")[rows]) | (h2 != array(read, "h2")[rows])
+    if wrong.any():
+        doc = int(view.doc_ids[rows[np.flatnonzero(wrong)[0]]])
+        shard = view.run.manifest.shard(doc >> 32)
+        raise LedgerError(
+            f"{shard.path}, row {doc & 0xFFFFFFFF}: the text is not the one that was judged; the file changed during "
+            "the run. Run again with --refresh."
+        )
+
+
 def staged(run: Run, shard: Shard) -> str | None:
     """Return the Parquet copy of a compressed input, made again if it was deleted; None for other inputs."""
     path = run.staged_path(shard)
@@ -200,28 +215,30 @@ def quarantine(root: str, name: str, problems: list[Problem]) -> None:
     storage.write_bytes(storage.join(root, "quarantine", f"{name}.jsonl"), ("\n".join(lines) + "\n").encode())
 
 
-def _pass(run: Run, tracks: list[_Track], offset: int, batch: Batch) -> int:
-    """Annotate one batch with every stage in turn; return how many documents were annotated."""
-    rows = batch.table.num_rows
-    live = np.ones(rows, np.bool_)
+def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], batch: Batch) -> int:
+    """Annotate one batch with every stage in turn; return how many documents were annotated.
+
+    place : bundle row of each row of the batch.
+    """
+    live = np.ones(len(place), np.bool_)
     count = 0
     for track in tracks:
         begin = time.perf_counter()
-        need = live & ~track.covered[offset : offset + rows]
+        need = live & ~track.covered[place]
         fresh, where = _annotate(run, track, batch, need)
         count += len(where)
         if track.writer is not None and len(where):
-            track.writer.append(where + offset, fresh)
+            track.writer.append(place[where], fresh)
         if filters_rows(track.stage):
             at = np.flatnonzero(live)
-            decisions = track.stage.decide(_joined(track, fresh, where, at, offset))
+            decisions = track.stage.decide(_joined(track, fresh, where, at, place))
             live[at[decisions.dropped]] = False
         track.documents += len(where)
         track.seconds += time.perf_counter() - begin
     return count
 
 
-def _annotate(run: Run, track: _Track, batch: Batch, need: BoolArray) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Return new facts and the batch rows they are for."""
     where = np.flatnonzero(need)
     if track.index == 0:
@@ -235,14 +252,18 @@ def _annotate(run: Run, track: _Track, batch: Batch, need: BoolArray) -> tuple[p
 
 
 def _joined(
-    track: _Track, fresh: pa.Table, where: npt.NDArray[np.int64], at: npt.NDArray[np.int64], offset: int
+    track: Track,
+    fresh: pa.Table,
+    where: npt.NDArray[np.int64],
+    at: npt.NDArray[np.int64],
+    place: npt.NDArray[np.int64],
 ) -> pa.Table:
     """Return the facts of batch rows `at`, out of the old ones and the fresh ones."""
     if len(where) == len(at):
         return fresh
     old = at[~np.isin(at, where)]
     assert track.table is not None
-    known = expand(track.rows, track.table, old + offset, track.stage.name).select(fresh.schema.names)
+    known = expand(track.rows, track.table, place[old], track.stage.name).select(fresh.schema.names)
     order = np.argsort(np.concatenate([where, old]), kind="stable")
     return pa.concat_tables([fresh, known.cast(fresh.schema)]).take(pa.array(order))
 

@@ -147,6 +147,16 @@ class ShardStage(Stage):
     expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
     device_expansion: ClassVar[float] = 0.0  # the same on a GPU, for what a stage computes there
 
+    @property
+    def costly(self) -> bool:
+        """Whether judging a text costs far more than reading it: such a stage waits for those before it that drop."""
+        return False
+
+    @property
+    def drops(self) -> bool:
+        """Whether the stage, with these parameters, can drop a document."""
+        return type(self).decide is not ShardStage.decide
+
     def columns(self) -> tuple[str, ...]:
         """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""
         return ("text",)
@@ -178,6 +188,11 @@ class ExchangeStage(Stage):
 
     drop_reason: ClassVar[str] = ""
     keeps_verdicts: ClassVar[bool] = True  # in a decisions sidecar per bundle, a row per document concerned
+
+    @property
+    def drops(self) -> bool:
+        """Whether the stage, with these parameters, can drop a document."""
+        return True
 
     @property
     def threshold(self) -> float:

@@ -150,6 +150,10 @@ class Decontaminate(ExchangeStage):
         stamps = [stamp(split_spec(spec)[1]) for spec in self.benchmarks]
         return hashlib.blake2b("|".join(stamps).encode(), digest_size=8).hexdigest()
 
+    @property
+    def drops(self) -> bool:
+        return self.action == "drop"
+
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         documents = sum(run.manifest.rows(d.name) for d in run.datasets if self.applies_to(d.name))
         over = max(RARE, int(documents * self.common_share))

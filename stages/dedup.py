@@ -19,6 +19,7 @@ from cluster.engine import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.base import ExchangeStage, array, param
+from stages.kernels.answers import YES
 from stages.kernels.order import order_words, sort_order, tie_ranks
 from stages.run import Run, View
 from stages.shard import ROW_BITS
@@ -86,7 +87,7 @@ def candidate_schema(run: Run) -> pa.Schema:
             ("doc", pa.int64()),
             ("rank", pa.uint16()),
             ("protected", pa.bool_()),
-            ("eligible", pa.bool_()),
+            ("eligible", pa.uint8()),  # NO, YES or UNKNOWN (kernels/answers.py); UNKNOWN counts as YES until asked
             ("h1", pa.uint64()),
             ("h2", pa.uint64()),
             *criteria,
@@ -101,7 +102,7 @@ def candidates(view: View, index: int, rows: I64) -> pa.Table:
     run, stage = view.run, view.run.stages[index]
     assert isinstance(stage, DedupStage)
     dataset = view.bundle.dataset
-    eligible = view.eligible(index)[rows] if stage.orphans == "promote" else np.ones(len(rows), np.bool_)
+    eligible = view.eligible(index)[rows] if stage.orphans == "promote" else np.full(len(rows), YES, np.uint8)
     facts = view.read.select(["h1", "h2", "id", "url"])
     if len(rows) != facts.num_rows:
         facts = facts.take(pa.array(rows))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from cluster.engine import Engine
 from cluster.exchange import Exchange
+from stages import promotion
 from stages.base import ShardStage, Stage, array, param, whole
 from stages.dedup import (
     EXACT,
@@ -73,13 +74,17 @@ class ExactDedup(DedupStage):
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         if complete(run, index):
             return
+        asks = promotion.is_needed(run, index)
         hop = Exchange(
-            folder=run.exchange_folder(index, "groups"),
+            folder=run.exchange_folder(index, "candidates" if asks else "groups"),
             destinations=destinations_for(run.manifest.rows()),
             schema=_schema(run),
         )
         sources = range(len(run.manifest.bundles))
-        found = hop.run(engine, sources, partial(_emit, run, index), partial(_resolve, run, index))
+        receive = _receive if asks else partial(_resolve, run, index)
+        found = hop.run(engine, sources, partial(_emit, run, index), receive)
+        if asks:
+            found = promotion.settle(engine, run, index, found, partial(_decide, run, index))
         write_decisions(engine, run, index, found)
         mark_complete(run, index)
 
@@ -105,12 +110,20 @@ def _emit(run: Run, index: int, position: int) -> Iterable[pa.Table]:
     yield pa.table([pa.array(key), pa.array(g1), pa.array(g2), *table.columns], schema=_schema(run))
 
 
-def _resolve(run: Run, index: int, _: int, table: pa.Table) -> pa.Table | None:
+def _receive(_: int, table: pa.Table) -> pa.Table | None:
+    """Return the candidates whose key occurs more than once."""
+    table = table.filter(pa.array(_repeated(array(table, "g1").astype(np.uint64))))
+    return table.combine_chunks() if table.num_rows else None
+
+
+def _resolve(run: Run, index: int, d: int, table: pa.Table) -> pa.Table | None:
+    found = _receive(d, table)
+    return None if found is None else _decide(run, index, found).verdicts
+
+
+def _decide(run: Run, index: int, table: pa.Table) -> promotion.Decided:
     stage = run.stages[index]
     assert isinstance(stage, ExactDedup)
-    table = table.filter(pa.array(_repeated(array(table, "g1").astype(np.uint64))))
-    if not table.num_rows:
-        return None
     winner = exact_groups(
         array(table, "g1").astype(np.uint64),
         array(table, "g2").astype(np.uint64),
@@ -123,7 +136,8 @@ def _resolve(run: Run, index: int, _: int, table: pa.Table) -> pa.Table | None:
     doc = array(table, "doc").astype(np.int64)
     lost = np.flatnonzero(winner >= 0)
     ones = np.ones(len(lost))
-    return verdicts(doc[lost], doc[winner[lost]], ones, np.full(len(lost), EXACT))
+    found = verdicts(doc[lost], doc[winner[lost]], ones, np.full(len(lost), EXACT))
+    return promotion.Decided(winner, array(table, "g1"), found)
 
 
 def _repeated(

@@ -86,6 +86,10 @@ class LineDedup(ExchangeStage):
         )
         return (hashes,)
 
+    @property
+    def drops(self) -> bool:
+        return self.max_share is not None
+
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         lists = partial(frequency.fact_lists, f"{self.name}.lines", "lines")
         frequency.resolve(engine, run, index, lists, self.max_documents, partial(_spans, lists))

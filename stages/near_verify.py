@@ -3,12 +3,14 @@
 A destination decides as far as it can from 8-bit signature slots and names the pairs whose true Jaccard
 it needs; one pass over the bundles brings just those texts, and it decides again. Guarantees: a pair is
 computed once and kept as a fact, so another threshold reads no text for it. Memory: one destination's
-candidates and TEXT_BYTES of the texts of its open pairs, which lie in mapped files; texts over LONGEST
-bytes are never fetched, their estimate decides and the ledger says so.
+candidates and TEXT_BYTES of the texts of its open pairs, which lie in mapped files; texts over `LONGEST`
+bytes are never fetched, their estimate decides and the ledger says so. Verdicts of filters that have not judged
+everybody are asked for in the same turns (promotion.py).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from functools import partial
 
@@ -20,45 +22,44 @@ import pyarrow.compute as pc
 from cluster import storage
 from cluster.engine import Engine
 from cluster.exchange import Exchange, read_arrow, write_arrow
+from stages import promotion
 from stages.annotate import read_rows
 from stages.base import BoolArray, array, digest, whole
-from stages.dedup import ESTIMATED, EXACT, VERDICTS, survivor_order, verdicts
-from stages.kernels.answers import Result
+from stages.dedup import VERDICTS, survivor_order, verdicts
+from stages.kernels.answers import Result, groups_of
 from stages.kernels.component_survivors import component_survivors
 from stages.kernels.hashing import buffers
-from stages.kernels.jaccard import estimate_pairs, exact_pairs, standard_error
+from stages.kernels.jaccard import exact_pairs
 from stages.kernels.normalise import normalise
 from stages.kernels.survivors import resolve
 from stages.minhash import MinHash
 from stages.near_buckets import Groups
 from stages.near_components import Labels, component_keys
 from stages.near_dedup import NearDedup, minhash_stage, near_stage
+from stages.near_judge import PAIRS, Judge
 from stages.run import Run
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-LONGEST = 16 << 20  # bytes of a text that is still compared by its shingles
 TEXT_BYTES = 64 << 20  # of text compared at a time
-SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 7 in a million pairs
 
-PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
 KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
 AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
 WANTED = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("home", pa.int32())])
 TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
-NO, YES, UNKNOWN = 0, 1, 2
 
 
 def survivors(engine: Engine, run: Run, index: int, groups: Groups) -> list[str | None]:
     """Return the files of verdicts, one per destination."""
-    known = [_recall_pairs(engine, run, index, groups)]
+    known, answers = [_recall_pairs(engine, run, index, groups)], list[list[str | None]]()
     for turn in range(1 << 16):
-        task = partial(_attempt, run, index, groups, known, turn)
-        open_pairs = sum(engine.map(task, range(groups.destinations)))
-        if not open_pairs:
+        task = partial(_attempt, run, index, groups, known, answers, turn)
+        if not sum(engine.map(task, range(groups.destinations))):
             break
         known.append(_compare(engine, run, index, groups.destinations, turn))
+        if promotion.is_needed(run, index):
+            answers.append(promotion.ask(engine, run, index, turn, groups.destinations))
     return [_verdicts_path(run, index, d) for d in range(groups.destinations)]
 
 
@@ -82,13 +83,22 @@ def _left_path(run: Run, index: int, turn: int, destination: int) -> str:
     return _path(run, index, f"left-{turn}", f"{destination}.arrow")
 
 
-def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]], turn: int, d: int) -> int:
-    """Decide destination `d` or write down the pairs it has to know; return how many those are."""
+def _attempt(
+    run: Run,
+    index: int,
+    groups: Groups,
+    known: list[list[str | None]],
+    answers: list[list[str | None]],
+    turn: int,
+    d: int,
+) -> int:
+    """Decide destination `d` or write down the pairs and verdicts it has to know; return how many those are."""
     members, documents = groups.members[d], groups.documents[d]
     if storage.exists(_verdicts_path(run, index, d)):
         return 0
     if storage.exists(_open_path(run, index, turn, d)):
-        return int(read_arrow(_open_path(run, index, turn, d)).num_rows)
+        asked = promotion.count_questions(run, index, turn, d)
+        return asked + int(read_arrow(_open_path(run, index, turn, d)).num_rows)
     settled = [read_arrow(_settled_path(run, index, t, d)) for t in range(turn)]
     if members is None or documents is None:
         write_arrow(_verdicts_path(run, index, d), VERDICTS.empty_table())
@@ -96,18 +106,48 @@ def _attempt(run: Run, index: int, groups: Groups, known: list[list[str | None]]
     table, buckets = read_arrow(documents), read_arrow(members)
     if turn:
         table, buckets = _still_open(table, buckets, read_arrow(_left_path(run, index, turn - 1, d)))
+    table = promotion.answered(table, [paths[d] for paths in answers])
     judge = Judge(run, index, table, [paths[d] for paths in known])
     result = _decide(run, near_stage(run, index), judge, buckets)
+    asks, open_ = _questions(run, index, judge, buckets, result, promotion.asked_before(run, index, turn, d))
+    result = dataclasses.replace(result, open_group=open_)
     now = _verdicts(judge, result)
-    if not len(result.unknown_left):
+    if not len(result.unknown_left) and not len(asks):
         write_arrow(_verdicts_path(run, index, d), pa.concat_tables([*settled, now]))
         return 0
+    if len(result.unknown_left):
+        asks = asks[:0]  # first all pairs, then verdicts: the groups of a destination look ahead in step
+    _write_turn(run, index, turn, d, judge, result, now)
+    if len(asks):
+        promotion.write_questions(run, index, turn, d, judge.doc[asks])
+    pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
+    write_arrow(_open_path(run, index, turn, d), pa.table(pairs, schema=PAIRS))
+    return len(result.unknown_left) + len(asks)
+
+
+def _write_turn(run: Run, index: int, turn: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
+    """Write down what this turn settled, and who is left for the next."""
     write_arrow(_settled_path(run, index, turn, d), now)
     left = pa.table([pa.array(judge.doc[result.open_group])], names=["doc"])
     write_arrow(_left_path(run, index, turn, d), left)
-    pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
-    write_arrow(_open_path(run, index, turn, d), pa.table(pairs, schema=PAIRS))
-    return len(result.unknown_left)
+
+
+def _questions(
+    run: Run, index: int, judge: Judge, buckets: pa.Table, result: Result, turn: int
+) -> tuple[I64, BoolArray]:
+    """Return the rows whose verdict groups without open pairs depend on, and who is in a group that is open."""
+    stage, open_ = near_stage(run, index), result.open_group
+    if not promotion.is_needed(run, index):
+        return np.empty(0, np.int64), open_
+    start, member = _buckets(buckets, judge.doc)
+    winner = np.where(open_, -1, result.lost_to)
+    needed = promotion.representatives(winner)
+    if stage.mode == "representative":
+        eligible = array(judge.table, "eligible")
+        needed |= promotion.seated(start, member, result.lost_to, eligible, 1 + stage.further_tries)
+    asks = promotion.questions(run, judge.table, winner, needed & ~open_, promotion.ahead(turn))
+    group = groups_of(start, member, len(winner))
+    return asks, open_ | np.isin(group, group[asks])
 
 
 def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -146,79 +186,6 @@ def _buckets(table: pa.Table, doc: I64) -> tuple[I64, I64]:
     starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
     member = pc.index_in(whole(table.column("doc")), pa.array(doc)).to_numpy().astype(np.int64)
     return np.r_[starts, len(bucket)].astype(np.int64), member
-
-
-class Judge:
-    """Answers whether two documents of a destination are similar: no, yes, or unknown without text."""
-
-    def __init__(self, run: Run, index: int, table: pa.Table, known: list[str | None]) -> None:
-        self.table = table
-        self.stage = near_stage(run, index)
-        self.doc = array(table, "doc").astype(np.int64)
-        self._h1, self._h2 = array(table, "h1"), array(table, "h2")
-        self._long = array(table, "num_bytes").astype(np.int64) > LONGEST
-        column = whole(table.column("slots"))
-        width = column.type.byte_width
-        data = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
-        self._slots = data.reshape(-1, width)
-        self._margin = 0.0
-        if self.stage.verify == "exact":
-            self._margin = SURE * float(standard_error(self.stage.threshold, width))
-        self._pairs, self._values = self._load([path for path in known if path])
-
-    def _load(self, paths: list[str]) -> tuple[I64, F64]:
-        """Read verified pairs as sorted keys (position of left * documents + position of right)."""
-        keys, values = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
-        candidates = pa.array(self.doc)
-        for path in paths:
-            pairs = read_arrow(path)
-            left, right = (pc.index_in(whole(pairs.column(side)), candidates) for side in PAIRS.names)
-            here = pc.and_(left.is_valid(), right.is_valid())  # others belong to groups that are settled
-            keys.append(self._key(*(side.filter(here).to_numpy().astype(np.int64) for side in (left, right))))
-            values.append(whole(pairs.column("similarity")).filter(here).to_numpy())
-        joined, position = np.unique(np.concatenate(keys), return_index=True)
-        return joined, np.concatenate(values)[position]
-
-    def _key(self, left: I64, right: I64) -> I64:
-        return np.minimum(left, right) * np.int64(len(self.doc)) + np.maximum(left, right)
-
-    def similarity(self, left: I64, right: I64) -> tuple[F64, npt.NDArray[np.uint8]]:
-        """Return the similarity that decides about each pair and its kind, (pairs,).
-
-        A verified one counts only where the estimate is near the threshold: what other runs verified
-        besides must not change a verdict.
-        """
-        left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
-        value = estimate_pairs(self._slots, left, right).astype(np.float64)
-        kind = np.full(len(left), ESTIMATED, np.uint8)
-        known, at = self._known(left, right)
-        known &= self._is_close(value, left, right)
-        value[known] = self._values[at[known]]
-        same = (self._h1[left] == self._h1[right]) & (self._h2[left] == self._h2[right])
-        value[same] = 1.0
-        kind[known | same] = EXACT
-        return value, kind
-
-    def _is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
-        """Tell which estimates do not settle their pair, (pairs,) bool."""
-        close: BoolArray = np.abs(value - self.stage.threshold) < self._margin
-        return close & ~(self._long[left] | self._long[right])
-
-    def _known(self, left: I64, right: I64) -> tuple[BoolArray, I64]:
-        if not len(self._pairs):
-            return np.zeros(len(left), np.bool_), np.zeros(len(left), np.int64)
-        keys = self._key(left, right)
-        at = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
-        return self._pairs[at] == keys, at
-
-    def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
-        """Return NO, YES or UNKNOWN for pairs of document positions, (pairs,) uint8."""
-        if self.stage.verify == "none":
-            return np.full(len(left), YES, np.uint8)
-        value, kind = self.similarity(left, right)
-        answer = np.where(value >= self.stage.threshold, YES, NO).astype(np.uint8)
-        answer[(kind == ESTIMATED) & self._is_close(value, left, right)] = UNKNOWN
-        return answer
 
 
 def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int) -> list[str | None]:
@@ -285,6 +252,8 @@ def _receive_texts(run: Run, index: int, destinations: int, turn: int, d: int, t
     if not storage.exists(path):
         return None
     pairs = read_arrow(path)
+    if not pairs.num_rows:
+        return None
     named = pa.array(_named(path))
     for before in range(turn):
         known = _texts(run, index, destinations, before).gathered(d)

@@ -74,6 +74,14 @@ class Pii(ShardStage):
         if self.entities and self.detector != "presidio":
             raise self.error("entities", list(self.entities), "empty unless detector is presidio")
 
+    @property
+    def costly(self) -> bool:
+        return self.detector == "presidio"
+
+    @property
+    def drops(self) -> bool:
+        return self.max_found is not None
+
     def model_digest(self) -> str:
         if self.detector == "presidio":
             from stages import presidio

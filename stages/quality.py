@@ -63,6 +63,14 @@ class Quality(ShardStage):
     def _column(self) -> str:
         return self.model[len(COLUMN) :] if self.model.startswith(COLUMN) else ""
 
+    @property
+    def costly(self) -> bool:
+        return self.model.partition(":")[0] in ("hf", "nemo", "python")
+
+    @property
+    def drops(self) -> bool:
+        return self.min_score is not None or self.max_score is not None or bool(self.keep_labels)
+
     def columns(self) -> tuple[str, ...]:
         return (self.model,) if self._column else ("text",)
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster import storage
 from cluster.errors import LedgerError
 from stages import edits, manifest
-from stages.base import BoolArray, Decisions, ExchangeStage, ShardStage, Stage, digest, rewrites
+from stages.base import BoolArray, Decisions, ExchangeStage, ShardStage, Stage, array, digest, rewrites, whole
 from stages.edits import Edits
+from stages.kernels.answers import NO, UNKNOWN, YES
 from stages.read import Read
 from stages.rewrite import Rewrite
 from stages.shard import Bundle, Dataset, Shard
@@ -29,7 +31,12 @@ COMPRESSED = (".gz", ".zst", ".zstd")  # not seekable: staged once as Parquet
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One execution of a recipe in a run folder. `stages` starts with `read`."""
+    """One execution of a recipe in a run folder. `stages` starts with `read`.
+
+    guesses: what a deferred stage has not judged passes it, and nobody is judged (an estimate, not a run).
+    """
+
+    guesses: ClassVar[bool] = False
 
     root: str
     datasets: tuple[Dataset, ...]
@@ -72,6 +79,12 @@ class Run:
     def exchange_folder(self, index: int, hop: str) -> str:
         return storage.join(self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop)
 
+    def deferred(self, index: int) -> bool:
+        """Tell whether a stage judges only what the exchange stages before it leave: it is costly, and they drop."""
+        stage = self.stages[index]
+        earlier = (s.drops for s in self.stages[:index] if isinstance(s, ExchangeStage))
+        return isinstance(stage, ShardStage) and stage.costly and any(earlier)
+
     def decision_digest(self, index: int) -> str:
         """Digest of all that an exchange stage's verdicts depend on.
 
@@ -79,7 +92,7 @@ class Run:
         """
         stage = self.stages[index]
         later = self.stages[index + 1 :] if getattr(stage, "orphans", "allow") == "promote" else ()
-        filters = [s.digest() for s in later if isinstance(s, ShardStage) and filters_rows(s)]
+        filters = [s.digest() for s in later if isinstance(s, ShardStage) and s.drops]
         earlier = [s.digest() for s in self.stages[: index + 1]]
         readings = [(d.name, d.role, self.reading(d.name)) for d in self.datasets]
         return digest(earlier, filters, self.priority, self.prefer, readings, self.manifest_digest)
@@ -123,6 +136,8 @@ class View:
         """Return a stage's facts for these bundle rows. Raises LedgerError if one is not covered."""
         stage = self.run.stages[index]
         table = self.read if index == 0 else self.run.facts(stage).read(self.bundle, self.reading, columns)
+        if self.run.guesses and self.run.deferred(index):
+            return table.take(pc.index_in(pa.array(rows, pa.uint32()), whole(table.column("row"))))
         return expand(table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}")
 
     def live(self, index: int) -> BoolArray:
@@ -151,6 +166,8 @@ class View:
         if isinstance(stage, ShardStage):
             if not filters_rows(stage):
                 return nothing
+            if self.run.guesses and self.run.deferred(index):
+                among = among & self.covered(index)
             rows = np.flatnonzero(among)
             return rows, stage.decide(self.facts(index, rows))
         assert isinstance(stage, ExchangeStage)
@@ -176,14 +193,33 @@ class View:
                 found.append(stage.edits_of(self, index, rows))
         return edits.merge(found).numbered(rows)
 
-    def eligible(self, index: int) -> BoolArray:
-        """Return which rows live before stage `index` and pass every later per-document filter."""
+    def eligible(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return whether rows live before stage `index` and pass every later per-document filter, (rows,) uint8.
+
+        UNKNOWN: no filter that judged the row drops it, and a deferred one has not judged it yet.
+        """
         passing = self.live(index).copy()
+        unknown = np.zeros(len(passing), np.bool_)
         for later in range(index + 1, len(self.run.stages)):
-            if isinstance(self.run.stages[later], ShardStage):
-                rows, decisions = self._decide(later, passing)
+            stage = self.run.stages[later]
+            if not isinstance(stage, ShardStage) or not stage.drops:
+                continue
+            judged = passing
+            if self.run.deferred(later) and stage.applies_to(self.bundle.dataset):
+                judged = passing & self.covered(later)
+                unknown |= passing & ~judged
+            if judged.any():
+                rows, decisions = self._decide(later, judged)
                 passing[rows[decisions.dropped]] = False
-        return passing
+        return np.where(passing, np.where(unknown, UNKNOWN, YES), NO).astype(np.uint8)
+
+    def covered(self, index: int) -> BoolArray:
+        """Return the rows that have facts of a stage, (rows,) bool."""
+        found = np.zeros(self.bundle.rows, np.bool_)
+        sidecars = self.run.facts(self.run.stages[index])
+        if sidecars.parts(self.bundle, self.reading):
+            found[array(sidecars.read(self.bundle, self.reading, []), "row")] = True
+        return found
 
     def criteria(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float64]]:
         """Return one array per entry of `prefer`, smaller is better, (rows,) float64."""

@@ -24,6 +24,7 @@ from classifiers import embeddings
 from cluster.engine import Engine
 from cluster.errors import RecipeError, ShardError
 from cluster.exchange import Exchange, read_arrow
+from stages import promotion
 from stages.base import ShardStage, Stage, array, param, whole
 from stages.columns import holds_text, parse_json
 from stages.dedup import (
@@ -66,6 +67,10 @@ class Embedding(ShardStage):
     use: ClassVar[str] = "embedding"
     hidden: ClassVar[bool] = True
     schema: ClassVar[pa.Schema] = pa.schema([("embedding", VECTOR)])  # null: no direction, compared with nothing
+
+    @property
+    def costly(self) -> bool:
+        return not self.model.startswith(COLUMN)
 
     def columns(self) -> tuple[str, ...]:
         return (self.model,) if self.model.startswith(COLUMN) else ("text",)
@@ -247,13 +252,16 @@ def _compare(engine: Engine, run: Run, index: int, documents: int) -> list[str |
         [centroids] = sample.run(engine, positions, emit, fit)
     wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
     count = min(clusters, wanted, MAX_DESTINATIONS)
+    asks = promotion.is_needed(run, index)
     hop = Exchange(
-        folder=run.exchange_folder(index, "centroids"),
+        folder=run.exchange_folder(index, "candidates" if asks else "centroids"),
         destinations=count,
         schema=_schema(run),
         route="destination",
     )
-    return hop.run(engine, positions, partial(_emit, run, index, centroids, count), partial(_resolve, run, index))
+    receive = _receive if asks else partial(_resolve, run, index)
+    found = hop.run(engine, positions, partial(_emit, run, index, centroids, count), receive)
+    return promotion.settle(engine, run, index, found, partial(_decide, run, index)) if asks else found
 
 
 def _schema(run: Run) -> pa.Schema:
@@ -296,20 +304,35 @@ def _emit(run: Run, index: int, centroids: str | None, count: int, position: int
     yield pa.table([*columns, *candidates(view, index, rows).columns], schema=_schema(run))
 
 
+def _receive(_: int, table: pa.Table) -> pa.Table | None:
+    return table.combine_chunks() if table.num_rows > 1 else None
+
+
 def _resolve(run: Run, index: int, _: int, table: pa.Table) -> pa.Table | None:
+    found = _decide(run, index, table).verdicts
+    return found if found.num_rows else None
+
+
+def _decide(run: Run, index: int, table: pa.Table) -> promotion.Decided:
     """Decide centroid by centroid."""
     centroid = array(table, "centroid")
     order = np.argsort(centroid, kind="stable")
     bounds = np.flatnonzero(np.r_[True, np.diff(centroid[order]) != 0, True][: len(order) + 1])
-    parts = [
-        _survivors(run, index, table.take(pa.array(order[start:stop])))
-        for start, stop in itertools.pairwise(bounds)
-        if stop - start > 1
-    ]
-    return pa.concat_tables(parts) if parts else None
+    winner, similarity = np.full(len(order), -1, np.int64), np.zeros(len(order))
+    for start, stop in itertools.pairwise(bounds):
+        if stop - start > 1:
+            rows = order[start:stop]
+            won, cosines = _survivors(run, index, table.take(pa.array(rows)))
+            lost = np.flatnonzero(won >= 0)
+            winner[rows[lost]], similarity[rows[lost]] = rows[won[lost]], cosines
+    lost = np.flatnonzero(winner >= 0)
+    doc = array(table, "doc").astype(np.int64)
+    found = verdicts(doc[lost], doc[winner[lost]], similarity[lost], np.full(len(lost), EXACT))
+    return promotion.Decided(winner, centroid, found)
 
 
-def _survivors(run: Run, index: int, table: pa.Table) -> pa.Table:
+def _survivors(run: Run, index: int, table: pa.Table) -> tuple[I64, npt.NDArray[np.float64]]:
+    """Return whom each document of a centroid loses to, and the similarities of those that lose."""
     stage = _stage(run, index)
     vectors = to_matrix(table.column("embedding"))
     winner = cosine.survivors(
@@ -323,6 +346,4 @@ def _survivors(run: Run, index: int, table: pa.Table) -> pa.Table:
         space.here(),
     )
     lost = np.flatnonzero(winner >= 0)
-    doc = array(table, "doc").astype(np.int64)
-    similarity = cosine.pair_cosines(vectors, winner[lost], lost)
-    return verdicts(doc[lost], doc[winner[lost]], similarity, np.full(len(lost), EXACT))
+    return winner, cosine.pair_cosines(vectors, winner[lost], lost)

@@ -14,7 +14,7 @@ import pytest
 
 from stages import near_verify
 from stages.kernels.jaccard import exact_pairs
-from stages.near_verify import Judge
+from stages.near_judge import Judge
 from tests import corpora
 from tests.test_run import run
 
