@@ -1,4 +1,4 @@
-"""`python -m benchmarks [signatures|dedup|accuracy|filters|language]`: without a name, all of them on small sizes.
+"""`python -m benchmarks [signatures|dedup|accuracy|filters|language|quality]`; all of them on small sizes by default.
 
 Writes results.json and results.md below --out. Peers are installed into environments of their own on first use.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import accuracy, dedup, inputs, machine, scoring, signatures, tables
 from benchmarks.environments import PEERS, Environments
 
-TASKS = ("signatures", "dedup", "accuracy", "filters", "language")
+TASKS = ("signatures", "dedup", "accuracy", "filters", "language", "quality")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,8 +96,8 @@ def measured(task: str, options: argparse.Namespace, texts: list[str], environme
     corpus = inputs.built(texts, options.out, options.signature_megabytes)
     if task == "signatures":
         return signatures.benchmark(corpus, work, environments, options.only, options.rounds)
-    benchmark = scoring.filters if task == "filters" else scoring.language
-    return benchmark(corpus, work, environments, options.rounds)
+    benchmarks = {"filters": scoring.filters, "language": scoring.language, "quality": scoring.quality}
+    return benchmarks[task](corpus, work, environments, options.rounds)
 
 
 if __name__ == "__main__":

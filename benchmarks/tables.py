@@ -109,7 +109,13 @@ def scoring(title: str, note: str) -> Callable[[Row], str]:
         ("MB/s of CPU time", lambda row: _spread(row["cpu_rate"])),
         ("winnow is faster by", lambda row: _by_cpu(row, "winnow_times")),
     ]
-    return lambda found: _section(title, note, columns, found["rows"])
+    compared: Column = ("answers equal to winnow's", lambda row: _agreement(row))
+
+    def write(found: Row) -> str:
+        more = [compared] if any("agreement" in row for row in found["rows"]) else []
+        return _section(title, note, [*columns, *more], found["rows"])
+
+    return write
 
 
 SECTIONS: Sequence[tuple[str, Callable[[Row], str]]] = (
@@ -118,6 +124,7 @@ SECTIONS: Sequence[tuple[str, Callable[[Row], str]]] = (
     ("accuracy", accuracy),
     ("filters", scoring("Heuristic filters", "Rules of Gopher and FineWeb on one core, reading excluded.")),
     ("language", scoring("Language identification", "One core, model loaded, reading excluded.")),
+    ("quality", scoring("Quality scoring with a fastText model", "One core, model loaded, reading excluded.")),
 )
 
 
@@ -150,6 +157,11 @@ def _times(row: Row, key: str) -> str:
 
 def _by_cpu(row: Row, key: str) -> str:
     return f"{_number(row[key + '_cpu'])} ({_number(row[key])})" if key in row else ""
+
+
+def _agreement(row: Row) -> str:
+    found = row.get("agreement")
+    return f"{found['labels']:.4%} of labels, scores within {found['score']:.2g}" if found else ""
 
 
 def _number(value: float | None) -> str:

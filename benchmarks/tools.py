@@ -241,6 +241,17 @@ LANGUAGE = (
     ),
 )
 
+QUALITY = (
+    Tool(key="winnow", label="winnow", settings="two labels, word pairs", driver="run_winnow.py"),
+    Tool(
+        key="fasttext",
+        label="fasttext",
+        settings="two labels, word pairs, one call per text",
+        driver="run_fasttext.py",
+        environment="fasttext",
+    ),
+)
+
 
 def chosen(tools: tuple[Tool, ...], only: list[str]) -> list[Tool]:
     """Return the tools whose environment or key is in `only`; winnow and bare always, all when it is empty."""

@@ -134,7 +134,8 @@ class FastTextQuality:
     def score(self, texts: pa.Array) -> Scores:
         every = self._model.scores(texts, range(len(self._model.labels)), self.max_chars)
         known = every.any(axis=1)
-        label: I32 = np.where(known, every.argmax(axis=1) if every.size else 0, -1).astype(np.int32)
+        last = every.shape[1] - 1 - every[:, ::-1].argmax(axis=1)  # of equal scores the package names the last label
+        label: I32 = np.where(known, last, -1).astype(np.int32)
         value = np.where(known, every[:, self.positive], np.nan).astype(np.float64)
         return Scores(value, label)
 

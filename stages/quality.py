@@ -31,7 +31,7 @@ class Quality(ShardStage):
     """
 
     use: ClassVar[str] = "quality"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "Score quality by a classifier or a column; keep what is good enough"
     schema: ClassVar[pa.Schema] = pa.schema([("quality_score", pa.float64()), ("quality_label", pa.string())])
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import dedup, inputs, measure, tables, truth
+from benchmarks import dedup, inputs, measure, scoring, tables, truth
 from benchmarks.__main__ import command, given_environments
+from benchmarks.environments import Environments
 
 WORDS = st.lists(st.sampled_from(["ab", "cd", "e", "é", "語", "xyz"]), max_size=9).map(" ".join)
 
@@ -109,6 +110,27 @@ def test_the_command_shown_leaves_local_environments_out() -> None:
     assert command(["dedup", "--env", "rensa=/x", "--rounds", "3"]) == "python -m benchmarks dedup --rounds 3"
     with pytest.raises(SystemExit, match="NAME=FOLDER"):
         given_environments(["nobody=/x"])
+
+
+def test_quality_scores_are_compared_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.random.default_rng(1).choice(["good", "bad", "plain", "words", "of", "text"], (60, 30))
+    corpus = inputs.built([" ".join(row) for row in words.tolist()], tmp_path, 0.01)
+    small = scoring.quality_model(corpus, tmp_path / "work", bucket=1000, dimensions=10)
+    monkeypatch.setattr(scoring, "quality_model", lambda corpus, work: small)
+    here = Environments(tmp_path, {"fasttext": Path(sys.executable).parent.parent})
+    found = scoring.quality(corpus, tmp_path / "work", here, 1)
+    assert found["missing"] == {}
+    _, package = found["rows"]
+    assert package["agreement"]["labels"] == 1.0
+    assert package["agreement"]["score"] < 1e-6
+    assert package["winnow_times"] > 0
+    assert "100.0000% of labels" in tables.SECTIONS[-1][1](found)
+
+
+def test_answers_that_differ_are_told(tmp_path: Path) -> None:
+    for name, labels, scores in (("a", ["x", "y"], [1.0, 0.5]), ("b", ["x", "x"], [1.00001, 0.25])):
+        pq.write_table(pa.table({"label": labels, "score": scores}), tmp_path / name)
+    assert scoring.agreement(tmp_path / "a", tmp_path / "b") == {"labels": 0.5, "score": 0.25}
 
 
 def test_tables_show_median_and_noise() -> None:

@@ -167,6 +167,16 @@ def test_models_keep_the_protocol(model: str) -> None:
     assert empty.value.shape == empty.label.shape == (0,)
 
 
+def test_of_equal_scores_the_package_s_label_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ties.bin"
+    path.with_suffix(".txt").write_text(f"__label__hq {GOOD}\n__label__cc {GOOD}\n")
+    untrained = fasttext.train_supervised(str(path.with_suffix(".txt")), dim=4, epoch=1, lr=0.0, thread=1, verbose=0)
+    untrained.save_model(str(path))
+    found = FastTextQuality(Settings(spec=f"fasttext:{path}"))
+    label = int(found.score(texts(GOOD)["text"].combine_chunks()).label[0])
+    assert (f"__label__{found.labels[label]}",) == untrained.predict(GOOD)[0]
+
+
 def test_no_document_gives_an_empty_table_of_the_schema() -> None:
     for spec in ("column:x", "fasttext:not-there.bin", "hf:not-there"):
         assert Quality(model=spec).annotate(texts()).schema == Quality.schema

@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ BATCH = 1000  # documents
 def arguments() -> argparse.Namespace:
     """Return the command line: a task, an input, and what the task needs."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("task", choices=("signatures", "dedup", "filters", "language"))
+    parser.add_argument("task", choices=("signatures", "dedup", "filters", "language", "quality"))
     parser.add_argument("--input", type=Path, required=True, help="folder of Parquet files with text and id")
     parser.add_argument("--output", type=Path, help="folder to write to")
     parser.add_argument("--megabytes", type=float, default=0.0, help="only so much text from the front")
@@ -31,7 +31,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shingles", choices=("characters", "words"), default="words")
     parser.add_argument("--width", type=int, default=5)
     parser.add_argument("--variant", default="", help="a mode of the tool, see the driver")
-    parser.add_argument("--model", default="", help="model file of task language")
+    parser.add_argument("--model", default="", help="model file of the tasks language and quality")
+    parser.add_argument("--answers", type=Path, help="Parquet file to write a label and a score per text to")
     return parser.parse_args()
 
 
@@ -53,8 +54,8 @@ def texts(folder: Path, megabytes: float = 0.0) -> list[str]:
     return found
 
 
-def measure(options: argparse.Namespace, work: Work, prepare: Callable[[list[str]], Any] | None = None) -> None:
-    """Time `work` over the texts and print the result; the first call, on a few texts, is not counted.
+def measure(options: argparse.Namespace, work: Work, prepare: Callable[[list[str]], Any] | None = None) -> Any:
+    """Time `work` over the texts, print the result, return its answer; a first call, on a few texts, is not counted.
 
     `prepare` turns a list of texts into what the tool is handed in practice; it is not timed.
     """
@@ -77,6 +78,13 @@ def measure(options: argparse.Namespace, work: Work, prepare: Callable[[list[str
         "answer": answer if isinstance(answer, int | float | str) else None,
     }
     sys.stdout.write("\n" + json.dumps(result) + "\n")
+    return answer
+
+
+def write_answers(options: argparse.Namespace, labels: Sequence[str], scores: Sequence[float]) -> None:
+    """Write what a tool found to --answers, so that the answers of two tools can be compared."""
+    if options.answers:
+        pq.write_table(pa.table({"label": pa.array(labels, pa.string()), "score": scores}), options.answers)
 
 
 def shingles(text: str, kind: str, width: int) -> list[Any]:

@@ -30,6 +30,11 @@ def judge(texts: Any) -> int:
     return int((stage.decide(stage.annotate(pa.table({"text": texts}))).reason < 0).sum())
 
 
+def named(labels: list[str], indices: Any) -> list[str]:
+    """Return labels by name; the last one stands for none (index -1)."""
+    return [labels[i] for i in indices]
+
+
 if __name__ == "__main__":
     given = protocol.arguments()
     arrow = lambda texts: pa.array(texts, pa.large_string())  # noqa: E731
@@ -37,8 +42,16 @@ if __name__ == "__main__":
         protocol.measure(given, lambda texts: sketch(texts, given), arrow)
     elif given.task == "filters":
         protocol.measure(given, judge, arrow)
-    else:
+    elif given.task == "language":
+        from classifiers.fasttext_model import labels_of
         from classifiers.language import LanguageIdentifier
 
         identifier = LanguageIdentifier(given.model)
-        protocol.measure(given, lambda texts: len(identifier.identify(texts).index), arrow)
+        language = protocol.measure(given, identifier.identify, arrow)
+        protocol.write_answers(given, named([*labels_of(identifier.path), ""], language.index), language.score)
+    else:
+        from classifiers.quality import PREFIX, Settings, load
+
+        model = load(Settings(spec=f"fasttext:{given.model}"))
+        found = protocol.measure(given, model.score, arrow)
+        protocol.write_answers(given, named([*(PREFIX + name for name in model.labels), ""], found.label), found.value)
