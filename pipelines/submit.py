@@ -8,6 +8,7 @@ the cluster sees. The job is `python -m pipelines run RECIPE --run-dir RUN --clu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shlex
@@ -26,11 +27,15 @@ RECIPE = "recipe.yaml"
 PASSED = ("WINNOW_MODELS",)  # variables that go along; Ray writes them to its logs, so none may be a secret
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 LOOK = 1.0  # seconds between questions about a job
+PATIENCE = 60.0  # seconds without an answer after which a job is given up
+STARTING = "No available agent"  # what a head node says that has just been started
+TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the head node, or copy its ~/.ray/auth_token."
 
 
 def client(address: str | None) -> Any:
     """Return Ray's job client. Raises BackendError where Ray is missing or nobody answers."""
     try:
+        from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
     except ImportError:
         raise BackendError("`winnow submit` needs Ray on this machine: pip install 'winnow[ray]'.") from None
@@ -42,6 +47,8 @@ def client(address: str | None) -> Any:
         for name in [n for n in logging.root.manager.loggerDict if n.startswith("ray.")]:
             logging.getLogger(name).setLevel(logging.WARNING)  # every upload is told at INFO
         return jobs
+    except AuthenticationError:
+        raise BackendError(f"{where} wants another token: {TOKEN}") from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BackendError(f"no Ray dashboard answers at {where}: {_short(error)}") from None
 
@@ -115,14 +122,23 @@ def _submit(jobs: Any, command: str, working_dir: str, name: str) -> str:
         "excludes": ["**/__pycache__"],
         "env_vars": {name: os.environ[name] for name in PASSED if name in os.environ},
     }
-    try:
-        return str(jobs.submit_job(entrypoint=command, runtime_env=environment, metadata={"winnow": name}))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise BackendError(f"the job cannot be submitted: {_short(error)}") from None
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return str(jobs.submit_job(entrypoint=command, runtime_env=environment, metadata={"winnow": name}))
+        except (RuntimeError, ValueError, OSError) as error:
+            if STARTING not in str(error) or time.monotonic() > end:
+                raise BackendError(f"the job cannot be submitted: {_short(error)}") from None
+        time.sleep(LOOK)
 
 
 def follow(jobs: Any, job: str, write: Callable[[str], object]) -> str:
-    """Write a job's log as it grows, until the job ends; return its status."""
+    """Write a job's log as it grows, until the job ends; return its status.
+
+    Raises BackendError if there is no such job, or if nobody answers for PATIENCE seconds.
+    """
+    from aiohttp import ClientError
+
     sent = 0
 
     async def tail() -> None:
@@ -133,9 +149,15 @@ def follow(jobs: Any, job: str, write: Callable[[str], object]) -> str:
             sent += len(fresh)
             write(fresh)
 
+    state, heard = status(jobs, job)["status"], time.monotonic()
     while True:
-        asyncio.run(tail())
-        state = status(jobs, job)["status"]
+        with contextlib.suppress(ClientError, OSError, RuntimeError):
+            asyncio.run(tail())
+        try:
+            state, heard = status(jobs, job)["status"], time.monotonic()
+        except BackendError as error:
+            if time.monotonic() - heard > PATIENCE:
+                raise BackendError(f"{error} The job may go on: winnow submit --follow {job}") from None
         if state in ENDED:
             return str(state)
         time.sleep(LOOK)
@@ -162,7 +184,7 @@ def stop(jobs: Any, job: str, seconds: float = 60.0) -> str:
 def _asked(question: Callable[[str], Any], job: str) -> Any:
     try:
         return question(job)
-    except (RuntimeError, ConnectionError) as error:
+    except (RuntimeError, OSError) as error:  # OSError: ConnectionError and what requests raises
         raise BackendError(f"job {job}: {_short(error)}") from None
 
 

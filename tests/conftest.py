@@ -1,10 +1,14 @@
-"""What all tests share: no time limit per example, and quiet Dask."""
+"""What all tests share: no time limit per example, quiet Dask, files that one process takes as a whole."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+import pytest
 from hypothesis import settings
+
+TOGETHER = ("test_cluster_ray.py", "test_cluster_slurm_queue.py")  # all their tests share a cluster
 
 # The first example of a property often compiles a kernel, and machines differ.
 settings.register_profile("winnow", deadline=None, print_blob=True)
@@ -12,3 +16,16 @@ settings.load_profile("winnow")
 
 for name in ("distributed", "distributed.worker", "distributed.nanny", "distributed.scheduler"):
     logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests one by one, but files of TOGETHER as a whole."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByCluster(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(TOGETHER) else nodeid
+
+    return ByCluster(config, log)

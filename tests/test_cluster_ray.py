@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import psutil
 import pytest
 import yaml
 
+from cluster.codebase import PACKAGES
 from tests import corpora
 from tests.dask_processes import ROOT, wait_for
 from tests.run_folders import STAGES
@@ -134,6 +136,34 @@ def test_a_job_that_fails_is_an_error(cluster: RayCluster, work: tuple[Path, dic
     assert done.returncode == 1
     assert "nowhere" in done.stdout
     assert "FAILED" in done.stderr
+    done = cluster.winnow("--follow", "nobody", cwd=folder, check=False)
+    assert done.returncode == 1
+    assert "job nobody" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_token_is_told(cluster: RayCluster, work: tuple[Path, dict[str, str]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(cluster.env, "RAY_AUTH_TOKEN", secrets.token_hex(16))
+        done = cluster.winnow("--status", "nobody", cwd=work[0], check=False)
+    assert done.returncode == 1
+    assert "another token" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plain_ray_job_submission_works_from_a_checkout(
+    cluster: RayCluster, work: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    folder, expected = work
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copytree(folder / "in", tmp_path / "in")
+    shutil.copy(folder / "recipe.yaml", tmp_path)
+    job = ["python", "-m", "pipelines", "run", "recipe.yaml", "--run-dir", str(tmp_path / "run"), "--cluster", "ray"]
+    command = ["ray", "job", "submit", "--address", cluster.url, "--working-dir", ".", "--", *job]
+    done = subprocess.run(command, env=cluster.env, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcome(tmp_path / "run") == expected
 
 
 def test_rayignore_and_relative_paths_of_an_uploaded_folder(
