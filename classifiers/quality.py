@@ -7,8 +7,6 @@ Guarantees: a model is loaded once per process; `digest_of` answers without load
 from __future__ import annotations
 
 import functools
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +15,7 @@ import pyarrow as pa
 from classifiers import fasttext_model, models
 from classifiers.base import I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
+from classifiers.outside import OutsideClassifier
 from cluster.errors import RecipeError
 
 KINDS = ("fasttext", "hf", "nemo", "python")
@@ -73,7 +72,7 @@ def _load(settings: Settings, stamp: tuple[int, int]) -> Classifier:
     if kind == "fasttext":
         return FastTextQuality(settings)
     if kind == "python":
-        return _outside(settings.spec, name)
+        return OutsideClassifier(name)
     if kind == "nemo":
         from classifiers.nemo_models import NemoClassifier
 
@@ -89,7 +88,7 @@ def digest_of(spec: str) -> str:
     if kind == "fasttext":
         return models.file_digest(models.resolve(spec))
     if kind == "python":
-        return load(Settings(spec=spec)).card().get("digest", "")
+        return load(Settings(spec=spec)).card()["digest"]
     if kind == "nemo":
         from classifiers.nemo_models import digest_of_nemo
 
@@ -97,22 +96,6 @@ def digest_of(spec: str) -> str:
     from classifiers.hf_model import digest_of_model
 
     return digest_of_model(name)
-
-
-def _outside(spec: str, name: str) -> Classifier:
-    """Call the factory MODULE:NAME of somebody else's package."""
-    module, _, attribute = name.partition(":")
-    try:
-        factory: Callable[[], object] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(
-            f"model {spec!r} cannot be imported ({error}). Give python:MODULE:NAME, where NAME is a function "
-            "or class without required arguments, in a module that every worker can import."
-        ) from error
-    made = factory()
-    if not isinstance(made, Classifier):
-        raise RecipeError(f"model {spec!r} made a {type(made).__name__} without labels, score(texts) and card().")
-    return made
 
 
 class FastTextQuality:

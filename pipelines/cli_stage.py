@@ -25,7 +25,7 @@ class StageGroup(click.Group):
         return list(STAGES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _command(cmd_name) if cmd_name in STAGES else None
+        return _command(cmd_name) if cmd_name in STAGES or ":" in cmd_name else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Stages"):
@@ -137,6 +137,6 @@ def _put(entries: list[dict[str, Any]], use: str, values: dict[str, Any]) -> str
         raise BadUsage(f"the recipe uses {use} {len(found)} times. Give --name, one of {names}.")
     if not found:
         entries.append({"use": use, **plain})
-        return str(plain.get("name") or use)
+        return str(plain.get("name") or stage_class(use).use)
     found[0].update(plain)
     return str(found[0]["name"])

@@ -128,7 +128,7 @@ class RunFolder:
             found.append(
                 StageInfo(name=name, use=entry["use"], datasets=tuple(entry.get("datasets") or ()), parameters=rest)
             )
-        if any(s.use in STAGES and rewrites(stage_class(s.use)) for s in found):
+        if any((s.use in STAGES or ":" in s.use) and rewrites(stage_class(s.use)) for s in found):
             found.append(StageInfo(name=LAST_STAGE, use=LAST_STAGE))
         return found
 

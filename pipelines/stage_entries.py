@@ -33,18 +33,23 @@ def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:
         problems.add(path, f"must be a mapping with the key use, got {shown(entry)}.")
         return None
     use = entry.get("use")
-    if not isinstance(use, str) or use not in STAGES:
+    if not isinstance(use, str) or (use not in STAGES and ":" not in use):
         got = f"got {shown(use)}.{did_you_mean(str(use), STAGES)}" if "use" in entry else "but is missing."
         problems.add((*path, "use"), f"must be one of {', '.join(STAGES)}, {got}")
         return None
     before = len(problems.sentences)
-    values = _checked(stage_class(use), entry, path, problems)
+    try:
+        cls = stage_class(use)
+    except RecipeError as error:
+        problems.add((*path, "use"), f"cannot be used: {error}")
+        return None
+    values = _checked(cls, entry, path, problems)
     if values.get("name") and not (NAME.fullmatch(values["name"]) and values["name"] not in RESERVED):
         right = f"letters, digits, _ and -, and not {' or '.join(RESERVED)}"
         problems.add((*path, "name"), f"must be made of {right}, got {shown(values['name'])}.")
     if len(problems.sentences) > before:
         return None
-    return _construct(stage_class(use), values, path, problems)
+    return _construct(cls, values, path, problems)
 
 
 def _checked(cls: type[Stage], entry: Mapping[str, Any], path: Path, problems: Problems) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def _checked(cls: type[Stage], entry: Mapping[str, Any], path: Path, problems: P
             problems.add((*path, key), f"must be a finite number, got {value}.")
             continue
         try:
-            values[key] = _adapter(cls.use, key).validate_json(json.dumps(value, default=str), strict=True)
+            values[key] = _adapter(cls.key(), key).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             problems.add((*path, key), _type_problem(error, hints[key], value))
     for f in dataclasses.fields(cls):
@@ -136,7 +141,7 @@ def type_name(hint: Any) -> str:
 def entry_of(stage: Stage) -> dict[str, Any]:
     """Return the recipe entry that gives exactly this stage, defaults written out."""
     values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
-    return {"use": stage.use, **json.loads(json.dumps(values))}
+    return {"use": type(stage).key(), **json.loads(json.dumps(values))}
 
 
 def stage_schemas(names: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -157,4 +162,6 @@ def stage_schemas(names: Mapping[str, str]) -> list[dict[str, Any]]:
                 properties[f.name]["default"] = json.loads(json.dumps(f.default))
         required = ["use", *(f.name for f in dataclasses.fields(cls) if _required(f))]
         found.append({"type": "object", "properties": properties, "required": required, "additionalProperties": False})
+    outside = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "a stage of your own, MODULE:CLASS"}
+    found.append({"type": "object", "properties": {"use": outside}, "required": ["use"]})
     return found

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.errors import LedgerError, ShardError
+from cluster.errors import LedgerError, RecipeError, ShardError
 from stages import device_reading
 from stages.base import BoolArray, ShardStage, array, whole
 from stages.discover import size_of
@@ -248,6 +248,11 @@ def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa
         return track.stage.schema.empty_table(), where
     documents = batch.documents(track.stage.columns())
     facts = track.stage.annotate(documents if need.all() else documents.take(pa.array(where)))
+    if len(facts) != len(where):
+        raise RecipeError(
+            f"annotate of stage {track.stage.name} gave {len(facts)} rows for {len(where)} documents; it must give one "
+            "row per document, in order."
+        )
     return facts.select(track.stage.schema.names).cast(track.stage.schema), where
 
 

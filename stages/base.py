@@ -123,6 +123,12 @@ class Stage:
     def applies_to(self, dataset: str) -> bool:
         return not self.datasets or dataset in self.datasets
 
+    @classmethod
+    def key(cls) -> str:
+        """Return the name by which recipes ask for this stage: `use`, or its import path where it is not winnow's."""
+        own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        return cls.use if own else f"{cls.__module__}:{cls.__qualname__}"
+
     def model_digest(self) -> str:
         """Digest of a model file the facts depend on; empty when there is none."""
         return ""
@@ -130,13 +136,13 @@ class Stage:
     def fact_digest(self) -> str:
         """Digest that addresses the facts: stage, version, fact parameters, model."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("fact")}
-        return digest(self.use, self.version, values, self.model_digest())
+        return digest(self.key(), self.version, values, self.model_digest())
 
     def digest(self) -> str:
         """Digest of every parameter that can change a verdict (guard rails cannot): addresses decisions."""
         fields = [f for f in dataclasses.fields(self) if not f.metadata.get("guard")]
         values = {f.name: getattr(self, f.name) for f in fields}
-        return digest(self.use, self.version, values, self.model_digest())
+        return digest(self.key(), self.version, values, self.model_digest())
 
 
 @dataclass(frozen=True, kw_only=True)

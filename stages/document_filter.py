@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import json
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 import pyarrow as pa
 
+from classifiers import outside
 from cluster.errors import RecipeError
 from stages.base import Decisions, ShardStage, array, param
 
@@ -61,8 +62,9 @@ class DocumentFilter(ShardStage):
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         judge = _instance(self.filter, self.arguments)
-        scores = [judge.score_document(text) for text in documents.column("text").to_pylist()]
-        kept = [bool(judge.keep_document(score)) for score in scores]
+        with outside.blamed(f"the filter {self.filter}"):
+            scores = [judge.score_document(text) for text in documents.column("text").to_pylist()]
+            kept = [bool(judge.keep_document(score)) for score in scores]
         return pa.table([pa.array(map(_number, scores), pa.float64()), pa.array(kept, pa.bool_())], schema=self.schema)
 
     def decide(self, facts: pa.Table) -> Decisions:
@@ -76,14 +78,9 @@ def _number(score: Any) -> float | None:
 
 
 def _class(path: str) -> type:
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        remedy = "pip install 'winnow[nemo]'." if module.startswith("nemo_curator") else "Put it on PYTHONPATH."
-        raise RecipeError(f"the filter {path} cannot be imported ({error}). {remedy}") from None
-    except AttributeError:
-        raise RecipeError(f"module {module} has no class {name}. Give MODULE:CLASS.") from None
+    if path.startswith("nemo_curator") and importlib.util.find_spec("nemo_curator") is None:
+        raise RecipeError(f"the filter {path} needs NeMo Curator. Install the extra: pip install 'winnow[nemo]'.")
+    found = outside.imported(path, "the filter")
     lacking = [method for method in ("score_document", "keep_document") if not hasattr(found, method)]
     if lacking:
         raise RecipeError(
@@ -95,12 +92,8 @@ def _class(path: str) -> type:
 @functools.lru_cache(maxsize=16)
 def _instance(path: str, arguments: tuple[str, ...]) -> Filter:
     values = {name: _value(text) for name, _, text in (argument.partition("=") for argument in arguments)}
-    try:
+    with outside.blamed(f"making the filter {path} with {', '.join(arguments) or 'no arguments'}"):
         return cast(Filter, _class(path)(**values))
-    except TypeError as error:
-        raise RecipeError(
-            f"the filter {path} does not take {', '.join(arguments) or 'no arguments'} ({error})."
-        ) from None
 
 
 def _value(text: str) -> Any:

@@ -1,12 +1,14 @@
-"""The stages by name, each imported when it is first asked for.
+"""The stages by name, each imported when it is first asked for; those of others by import path, MODULE:CLASS.
 
 Guarantees: looking at the names imports nothing, so the command line starts fast; `stage_class` returns
-a class whose `use` is the name it was asked by.
+a class that is asked for by the same name again (`Stage.key`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import re
 from typing import cast
 
 from cluster.errors import RecipeError
@@ -28,6 +30,7 @@ STAGES: dict[str, str] = {
     "pii": "stages.pii:Pii",
     "url_rules": "stages.url_rules:UrlRules",
 }
+_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
 def stage_class(use: str) -> type[Stage]:
@@ -38,9 +41,27 @@ def stage_class(use: str) -> type[Stage]:
     RecipeError
         when there is no such stage; the message lists those that exist.
     """
+    if use not in STAGES and ":" in use:
+        return _outside(use)
     if use not in STAGES:
-        raise RecipeError(f"use must be one of {', '.join(STAGES)}, got {use!r}.")
+        raise RecipeError(f"use must be one of {', '.join(STAGES)}, or MODULE:CLASS, got {use!r}.")
     module, name = STAGES[use].split(":")
     found = cast("type[Stage]", getattr(importlib.import_module(module), name))
     assert found.use == use, f"{STAGES[use]} calls itself {found.use!r}"
+    return found
+
+
+def _outside(path: str) -> type[Stage]:
+    from classifiers import outside
+
+    found = outside.imported(path, "the stage")
+    if not (isinstance(found, type) and issubclass(found, Stage) and dataclasses.is_dataclass(found)):
+        raise RecipeError(f"{path} must be a dataclass derived from stages.base.ShardStage; it is {found!r}.")
+    if not _NAME.fullmatch(found.use) or found.use in STAGES:
+        raise RecipeError(
+            f"{path}.use must be a name of lower-case letters, digits and _ that no stage of winnow has, got "
+            f"{found.use!r}."
+        )
+    if found.key() != path:
+        raise RecipeError(f"{path} is {found.key()}: name it so.")
     return found

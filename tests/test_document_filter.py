@@ -69,9 +69,9 @@ def test_arguments_and_source_are_part_of_the_facts_address(module: str) -> None
 @pytest.mark.parametrize(
     ("path", "arguments", "message"),
     [
-        ("own_filters:Nothing", (), "no class Nothing"),
+        ("own_filters:Nothing", (), "has no Nothing.*it has WordCount, Ready, NoFilter"),
         ("own_filters:NoFilter", (), "no method score_document"),
-        ("own_filters:WordCount", ("size=3",), "does not take size=3"),
+        ("own_filters:WordCount", ("size=3",), r"own_filters:WordCount with size=3 failed with TypeError.*size"),
         ("not_there:X", (), "PYTHONPATH"),
         ("nemo_curator.not_there:X", (), r"winnow\[nemo\]"),
         ("own_filters", (), "MODULE:CLASS"),

@@ -239,7 +239,6 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "readme_stage.py").write_text(readme_code("class Shouting"))
     (tmp_path / "readme_model.py").write_text(readme_code("class Length"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(STAGES, "shouting", "readme_stage:Shouting")
     yield tmp_path
     for name in ("readme_stage", "readme_model"):
         sys.modules.pop(name, None)
@@ -252,7 +251,7 @@ def test_the_stage_and_the_classifier_of_the_readme_work(added: Path) -> None:
         {
             "datasets": {"web": {"paths": str(added / "in.jsonl")}},
             "stages": [
-                {"use": "shouting", "min_calm": 0.5},
+                {"use": "readme_stage:Shouting", "min_calm": 0.5},
                 {"use": "quality", "model": "python:readme_model:Length", "min_score": 10},
             ],
             "cluster": {"kind": "inline"},

@@ -236,9 +236,9 @@ def test_a_classifier_from_outside_needs_three_members(tmp_path: Path, monkeypat
     assert found.column("quality_score").to_pylist() == [3.0, 18.0]
     assert found.column("quality_label").to_pylist() == ["short", "long"]
     assert stage.model_digest() == "by-length-1"
-    with pytest.raises(RecipeError, match="without labels, score"):
+    with pytest.raises(RecipeError, match="without labels and score and card"):
         Quality(model="python:outsider_pkg:nothing").annotate(texts("abc"))
-    with pytest.raises(RecipeError, match="cannot be imported"):
+    with pytest.raises(RecipeError, match="has no missing"):
         Quality(model="python:outsider_pkg:missing").annotate(texts("abc"))
     sys.modules.pop("outsider_pkg", None)
 

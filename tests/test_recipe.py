@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -465,7 +466,9 @@ def test_the_schema_refuses_what_loading_refuses(old: str, new: str) -> None:
 def test_the_schema_describes_every_parameter_of_every_stage() -> None:
     from stages.registry import stage_class
 
-    entries = {e["properties"]["use"]["const"]: e for e in recipe.schema()["properties"]["stages"]["items"]["oneOf"]}
+    *own, outside = recipe.schema()["properties"]["stages"]["items"]["oneOf"]
+    assert re.search(outside["properties"]["use"]["pattern"], "my_module:MyStage")
+    entries = {e["properties"]["use"]["const"]: e for e in own}
     assert set(entries) == set(STAGES)
     for use, entry in entries.items():
         cls: type[Stage] = stage_class(use)
