@@ -18,6 +18,7 @@ from cluster.errors import BackendError, RecipeError
 from cluster.local import OWN_PAGES, QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions, pages
 
 MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
+DASK_CUDA = "dask_cuda.cli"  # one worker process for each GPU that the job was given
 
 CERTIFICATE = (  # lines of the batch script
     'TLS="${FILE%.json}.tls"  # a certificate of its own: nobody else can send this job tasks',
@@ -66,7 +67,8 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
             "prints a batch script that needs no package."
         ) from None
     asked = options.slurm
-    processes, _ = split(options)
+    processes, threads = split(options)
+    on_gpus: dict[str, Any] = {"worker_command": DASK_CUDA} if asked.gpus else {}
     return jobqueue.SLURMCluster(
         cores=asked.cores,
         memory=asked.memory,
@@ -80,9 +82,13 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
         job_name="winnow",
         job_script_prologue=list(asked.prologue),
         job_extra_directives=[*_gpus(asked), *asked.directives],
-        worker_extra_args=["--no-dashboard", "--dashboard-address", OWN_PAGES],
+        worker_extra_args=[  # the last of two --nthreads counts; dask-jobqueue's own is an equal share of the cores
+            *(["--nthreads", str(threads)] if asked.gpus else []),
+            *("--no-dashboard", "--dashboard-address", OWN_PAGES),
+        ],
         scheduler_options=pages(options),
         shared_temp_directory=run_dir if run_dir and storage.is_local(run_dir) else os.getcwd(),
+        **on_gpus,
         **security.keywords(),
     )
 
@@ -179,10 +185,10 @@ def _workers(options: ClusterOptions) -> str:
     processes, threads = split(options)
     asked = options.slurm
     scratch = shlex.quote(asked.local_directory) if asked.local_directory else '"${SLURM_TMPDIR:-${TMPDIR:-/tmp}}"'
-    module = ["dask_cuda.cli", "worker"] if asked.gpus else ["distributed.cli.dask_worker"]
+    module = DASK_CUDA if asked.gpus else "distributed.cli.dask_worker"
     count = "" if asked.gpus else f" --nworkers {processes}"
     return (
-        f'srun --kill-on-bad-exit=0 "$PYTHON" -m {" ".join(module)} --scheduler-file "$FILE"{count} '
+        f'srun --kill-on-bad-exit=0 "$PYTHON" -m {module} --scheduler-file "$FILE"{count} '
         f"--nthreads {threads} --memory-limit {_memory(options)}{_interface(asked)} --local-directory {scratch} "
         f"--no-dashboard --dashboard-address {OWN_PAGES}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def test_the_script_is_valid_bash_with_slurms_options_first(tmp_path: Path) -> N
     wanted = {"--nodes=3", "--cpus-per-task=16", "--mem=61035M", "--time=12:00:00", "--partition=cpu", "--account=lab"}
     assert wanted | {"--gres=gpu:2", "--qos=long", "--requeue"} <= set(options)
     assert text.splitlines()[1 : 1 + len(options)] == [f"#SBATCH {option}" for option in options]
-    assert "dask_cuda.cli worker" in text
+    assert " -m dask_cuda.cli --scheduler-file " in text
     assert "'/shared/my run'" in text
     assert "winnow run 'a recipe.yaml' --scheduler-file" in text
 
@@ -82,6 +83,18 @@ def test_jobs_ask_slurm_for_what_the_recipe_says() -> None:
         assert line in text
     assert "--nthreads 8" in text
     assert "--nworkers 2" in text
+
+
+def test_jobs_with_gpus_start_one_worker_of_one_thread_for_each() -> None:
+    """Plain workers would all take a job's first GPU, and a thread for every core would share its memory."""
+    pytest.importorskip("dask_jobqueue")
+    asked = SlurmOptions(cores=16, memory="64GB", gpus=2)
+    with slurm.job_cluster(ClusterOptions(kind="slurm", slurm=asked)) as cluster:
+        [line] = [line for line in cluster.job_script().splitlines() if " -m " in line]
+    words = line.split()
+    assert "dask_cuda.cli" in words
+    assert not {"--nworkers", "--nanny", "--no-nanny"} & set(words)
+    assert [after for word, after in itertools.pairwise(words) if word == "--nthreads"][-1] == "1"
 
 
 def test_the_kind_slurm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import rapids
-from cluster.local import ClusterOptions
+from cluster import rapids, slurm
+from cluster.local import ClusterOptions, SlurmOptions
 from cluster.local_cuda import cluster_keywords
 from cluster.rapids import CALLERS, CALLS, Call
 from stages.kernels.dispatch import TWOFOLD
@@ -218,6 +218,19 @@ def test_keywords_that_dask_cuda_hands_on_are_those_of_dask() -> None:
 
     known = set(inspect.signature(distributed.LocalCluster.__init__).parameters)
     assert set(cluster_keywords(ClusterOptions())) <= known
+
+
+def test_slurm_starts_workers_on_gpus_with_options_that_dask_cuda_has() -> None:
+    pytest.importorskip("dask_jobqueue")
+    options = ClusterOptions(kind="slurm", slurm=SlurmOptions(cores=8, memory="64GB", gpus=2, interface="lo"))
+    with slurm.job_cluster(options) as cluster:
+        commands = cluster.job_script() + slurm.script(options, [], "/run", "name")
+    started = re.findall(r" -m dask_cuda\.cli( .*)", commands)
+    assert len(started) == 2
+    named = re.findall(r'^ +"(--[\w-]+)(?:/(--[\w-]+))?",', source("dask_cuda/cli.py"), re.MULTILINE)
+    known = {option for pair in named for option in pair}
+    for line in started:
+        assert set(re.findall(r" (--[\w-]+)", line)) <= known
 
 
 def test_the_columns_that_components_reads_are_those_of_cugraph() -> None:
