@@ -21,6 +21,7 @@ from cluster.errors import BackendError
 
 LIBRARIES = ("cudf", "cupy", "cuml", "cugraph", "rmm")  # what kernels import where the backend is gpu
 BACKENDS = ("auto", "cpu", "gpu")
+STARTING = 300.0  # seconds in which a worker must have loaded its libraries and set up its device
 _resolved = "cpu"
 
 
@@ -85,10 +86,33 @@ def obstacle() -> str:
     missing = missing_libraries()
     if missing:
         return f"{', '.join(missing)} cannot be imported (pip install 'winnow[gpu-cu13]')"
+    try:
+        runtime = importlib.import_module("cupy").cuda.runtime
+    except ImportError as error:
+        return f"cupy does not load: {' '.join(str(error).split())}"
+    driver = int(runtime.driverGetVersion())
+    if not driver:
+        return "no CUDA device can be used: no NVIDIA driver is installed"
+    try:
+        return "" if runtime.getDeviceCount() else "no CUDA device can be used"
+    except RuntimeError as error:  # CuPy's CUDARuntimeError: no device, a driver that is too old
+        versions = f"driver CUDA {cuda(driver)}, libraries CUDA {cuda(int(runtime.runtimeGetVersion()))}"
+        return f"no CUDA device can be used: {error} ({versions})"
+
+
+def cuda(version: int) -> str:
+    """Return a CUDA version as people write it.
+
+    >>> cuda(13010)
+    '13.1'
+    """
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def visible_gpus() -> int:
+    """Return how many GPUs this process sees; to be called where there is no `obstacle`. Makes no CUDA context."""
     cupy: Any = importlib.import_module("cupy")
-    if not cupy.cuda.is_available():
-        return "no CUDA device can be used (no GPU, no driver, or CUDA_VISIBLE_DEVICES is empty)"
-    return ""
+    return int(cupy.cuda.runtime.getDeviceCount())
 
 
 def probe() -> Probe:
@@ -176,14 +200,14 @@ def settle(client: Any, wanted: str) -> Resolved:
     """Ask the workers of a Dask client, decide, and tell those there are and those to come."""
     probes: list[Probe] = []
     if wanted != "cpu":
-        from cluster.preflight import SECONDS, within
+        from cluster.preflight import within
 
-        probes = list(within(SECONDS, lambda: client.run(probe), "a worker").values())
+        probes = list(within(STARTING, lambda: client.run(probe), "a worker").values())
     found = _said(resolve(wanted, probes))
     if found.name == "gpu":
         from cluster.plugins import OnDevice
 
-        client.register_plugin(OnDevice())
+        within(STARTING, lambda: client.register_plugin(OnDevice()), "a worker")
     return found
 
 

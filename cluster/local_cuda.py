@@ -1,8 +1,8 @@
 """One Dask worker for each GPU of this machine (cluster.kind local-cuda).
 
-Guarantees: the first GPU that a worker sees is its own; tasks exchange files, not messages, so workers talk over TCP
-and no UCX is set up; the keywords are those of the pinned Dask-CUDA (see rapids.CALLS). Memory
-pools are set up by the workers themselves when the backend is settled, as on any other cluster.
+Guarantees: the first GPU that a worker sees is its own; tasks exchange files, not messages, so workers talk over TLS
+as those of kind local do, and no UCX is set up; the keywords are those of the pinned Dask-CUDA (see rapids.CALLS).
+Memory pools are set up by the workers themselves when the backend is settled, as on any other cluster.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from cluster import security
 from cluster.errors import BackendError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def cluster_keywords(options: ClusterOptions) -> dict[str, Any]:
         "dashboard_address": options.dashboard,
         "scheduler_kwargs": {} if options.dashboard else {"dashboard_address": "127.0.0.1:0"},  # its health page
         "silence_logs": logging.ERROR,
+        **security.keywords(),
     }
 
 
@@ -42,6 +44,12 @@ def start(options: ClusterOptions) -> Any:
     if problem:
         raise BackendError(
             f"cluster.kind local-cuda: {problem}. Use kind local and backend cpu, or see `winnow doctor`."
+        )
+    gpus = backend.visible_gpus()
+    if options.workers is not None and options.workers > gpus:
+        raise BackendError(
+            f"cluster.kind local-cuda starts one worker for each GPU: {options.workers} workers are asked for, this "
+            f"process sees {gpus}. Give --workers {gpus}, or leave it out."
         )
     return dask_cuda.LocalCUDACluster(
         n_workers=options.workers,

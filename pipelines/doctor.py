@@ -130,15 +130,7 @@ def _process(facts: dict[str, Any]) -> Sequence[str]:
     lines = [f"process  {facts['host']}, {facts['pid']}: {facts['problem'] or 'can compute on its GPU'}"]
     if device:
         gpu = f"{device['name']}, {device['free'] / 1e9:.1f} of {device['memory'] / 1e9:.1f} GB free"
-        lines.append(f"  device {gpu}, driver CUDA {cuda(device['driver'])}, runtime CUDA {cuda(device['runtime'])}")
+        driver, runtime = backend.cuda(device["driver"]), backend.cuda(device["runtime"])
+        lines.append(f"  device {gpu}, driver CUDA {driver}, runtime CUDA {runtime}")
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
     return lines
-
-
-def cuda(version: int) -> str:
-    """Return a CUDA version as people write it.
-
-    >>> cuda(13010)
-    '13.1'
-    """
-    return f"{version // 1000}.{version % 1000 // 10}"

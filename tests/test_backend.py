@@ -70,6 +70,7 @@ class Runtime:
     def memGetInfo() -> tuple[int, int]:
         return 1 << 30, 2 << 30
 
+    getDeviceCount = staticmethod(lambda: 1)
     deviceGetPCIBusId = staticmethod(lambda _: "0000:1B:00.0")
     driverGetVersion = staticmethod(lambda: 13010)
     runtimeGetVersion = staticmethod(lambda: 13000)
@@ -80,9 +81,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Modules in the place of RAPIDS that note what they are told."""
     told: dict[str, Any] = {}
     made = {name: types.ModuleType(name) for name in ("cupy", "cudf", "rmm", "rmm.allocators.cupy")}
-    cuda = types.SimpleNamespace(
-        is_available=lambda: True, runtime=Runtime, set_allocator=lambda f: told.update(allocator=f)
-    )
+    cuda = types.SimpleNamespace(runtime=Runtime, set_allocator=lambda f: told.update(allocator=f))
     made["cupy"].cuda = cuda  # type: ignore[attr-defined]
     made["cudf"].set_option = lambda name, value: told.update({name: value})  # type: ignore[attr-defined]
     made["rmm"].reinitialize = lambda **more: told.update(more)  # type: ignore[attr-defined]
@@ -108,6 +107,54 @@ def test_a_worker_on_a_gpu_gets_a_pool_shared_by_cudf_and_cupy_and_spills(stand_
     }
     backend.settle_here("cpu")
     assert backend.current() == "cpu"
+
+
+def no_device() -> int:
+    raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+
+
+@pytest.mark.parametrize(
+    ("driver", "count", "said"),
+    [
+        (0, no_device, "no CUDA device can be used: no NVIDIA driver is installed"),
+        (12040, no_device, "CUDA-capable device is detected (driver CUDA 12.4, libraries CUDA 13.0)"),
+        (13010, lambda: 0, "no CUDA device can be used"),
+    ],
+)
+@pytest.mark.usefixtures("stand_in")
+def test_a_device_that_cannot_be_used_is_explained(
+    monkeypatch: pytest.MonkeyPatch, driver: int, count: Any, said: str
+) -> None:
+    monkeypatch.setattr(Runtime, "driverGetVersion", staticmethod(lambda: driver))
+    monkeypatch.setattr(Runtime, "getDeviceCount", staticmethod(count))
+    assert backend.probe().problem.endswith(said)
+    assert f"backend  cpu: {backend.probe().host}" in doctor.render(doctor.examine())
+    with pytest.raises(BackendError, match="no CUDA device can be used"):
+        local.start(local.ClusterOptions(kind="inline", backend="gpu"))
+
+
+def test_a_library_that_does_not_load_is_named(stand_in: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert backend.probe().problem.startswith("cupy does not load: ")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_cuda", types.ModuleType("dask_cuda"))
+    with pytest.raises(BackendError, match="2 workers are asked for, this process sees 1"):
+        local.start(local.ClusterOptions(kind="local-cuda", workers=2))
+
+
+def test_a_worker_whose_memory_cannot_be_set_up_ends_the_start_with_the_reason() -> None:
+    class Client:
+        run = staticmethod(lambda ask: {"tcp://one": able(1)})
+
+        @staticmethod
+        def register_plugin(_: Any) -> None:
+            raise MemoryError("std::bad_alloc: out_of_memory: CUDA error")
+
+    with pytest.raises(BackendError, match="MemoryError: std::bad_alloc"):
+        backend.settle(Client(), "gpu")
 
 
 @pytest.mark.parametrize("initialised", [False, True])

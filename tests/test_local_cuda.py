@@ -47,7 +47,7 @@ def look():
 
 if __name__ == "__main__":
     from distributed import Client
-    backend.obstacle = lambda: ""
+    backend.obstacle, backend.visible_gpus = lambda: "", lambda: 2
     cluster = local_cuda.start(local.ClusterOptions(kind="local-cuda"))
     with Client(cluster) as client:
         seen = sorted(client.run(look).values())
@@ -74,4 +74,4 @@ def test_dask_cuda_gives_every_gpu_a_worker_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     seen, threads, protocol = json.loads(done.stdout.splitlines()[-1])
     assert seen == [["0,1", True], ["1,0", True]]  # the first one is the worker's
-    assert (threads, protocol) == ([1, 1], "tcp")
+    assert (threads, protocol) == ([1, 1], "tls")
