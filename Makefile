@@ -30,7 +30,8 @@ test: $(DEV)
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 test-gpu: $(GPU)
-	$(BIN)/pytest -m gpu $(PYTEST_ARGS)
+	-$(MAKE) $(DEMO_DATA) # the comparison of the demo on CPU and GPU skips without it
+	$(BIN)/pytest -m gpu -rs $(PYTEST_ARGS)
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -22,7 +22,7 @@ from cluster import backend, halving
 from pipelines import runner
 from pipelines.recipe import load_data
 from stages import device_reading
-from stages.kernels import bands, components, cosine, gpu, hashing, kmeans, minhash, space
+from stages.kernels import bands, components, hashing, kmeans, minhash
 from stages.kernels.dispatch import TWOFOLD
 from stages.kernels.hashing import buffers
 from stages.read import Read
@@ -152,18 +152,6 @@ def test_components_are_those_of_the_host(edges: int) -> None:
         assert np.array_equal(label, expected)
 
 
-def test_cosine_survivors_are_those_of_the_host() -> None:
-    rng = np.random.default_rng(3)
-    vectors, _ = cosine.unit(rng.normal(size=(40, 64))[rng.integers(0, 40, 3000)] + rng.normal(size=(3000, 64)) * 0.3)
-    flags = rng.random((2, 3000)) < [[0.05], [0.8]]
-    given_ = vectors, rng.permutation(3000), rng.integers(0, 3, 3000).astype(np.int32), flags[0], flags[1]
-    for keep_all in (False, True):
-        expected = cosine.survivors(*given_, keep_all, 0.9)
-        assert np.array_equal(cosine.survivors(*given_, keep_all, 0.9, gpu.space()), expected)
-        assert (expected >= 0).any()
-    assert np.array_equal(cosine.nearest(vectors, vectors[:50], space.here()), cosine.nearest(vectors, vectors[:50]))
-
-
 def test_kmeans_finds_the_centres_that_are_there_and_repeats_itself_nearly() -> None:
     rng = np.random.default_rng(4)
     centres = rng.normal(size=(5, 16)) * 10
@@ -202,28 +190,6 @@ def test_semantic_duplicates_of_other_centroids_are_counted(tmp_path: Path, caps
     with capsys.disabled():
         print(f"\nsemantic_dedup, 8 centroids: {other} of 4000 verdicts differ; the CPU drops {dropped}")
     assert other < 100
-
-
-def test_neural_scores_near_a_threshold_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A transformer computes in half precision on a GPU: how many documents change sides of the median score?"""
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    from classifiers.hf_model import HuggingFaceClassifier
-
-    words = [f"w{i}" for i in range(200)]
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
-    transformers.BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
-    torch.manual_seed(1)
-    config = transformers.BertConfig(vocab_size=205, hidden_size=64, num_hidden_layers=2, num_attention_heads=4)
-    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
-    rng = np.random.default_rng(2)
-    texts = pa.array([" ".join(rng.choice(words, rng.integers(1, 300))) for _ in range(2000)], pa.large_string())
-    scores = [HuggingFaceClassifier(str(tmp_path), device=device).score(texts).value for device in ("cuda", "cpu")]
-    middle = float(np.median(scores[1]))
-    other = int(((scores[0] >= middle) != (scores[1] >= middle)).sum())
-    most = np.abs(scores[0] - scores[1]).max()
-    with capsys.disabled():
-        print(f"\nhf: model: {other} of 2000 documents change sides; scores differ by {most:.4f} at most")
-    assert other < 200
 
 
 NEAR = {"use": "near_dedup", "jaccard_threshold": 0.7, "bands": 32, "rows_per_band": 4}
