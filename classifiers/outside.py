@@ -60,11 +60,12 @@ def blamed(doing: str) -> Iterator[None]:
     except (WinnowError, MemoryError):
         raise
     except Exception as error:  # reported here, whatever it is
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
-        place = f"{frames[-1].filename}, line {frames[-1].lineno}" if len(frames) > 1 else "its signature"
-        raise RecipeError(
-            f"{doing} failed with {type(error).__name__}: {error} ({place}). Correct it there."
-        ) from error
+        own = (__file__, importlib.__file__)
+        frames = [
+            f for f in traceback.extract_tb(error.__traceback__) if f.filename not in own and f.filename[0] != "<"
+        ]
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        raise RecipeError(f"{doing} failed with {type(error).__name__}: {error}{place}. Correct it there.") from error
 
 
 class OutsideClassifier:
