@@ -17,7 +17,7 @@ def markdown(card: dict[str, Any]) -> str:
         "",
         *_table("Parameters", ("parameter", "value"), sorted(card["parameters"].items())),
         "",
-        *_results(card["held_out"]),
+        *_results(card["model"], card["held_out"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -39,7 +39,7 @@ def _data(card: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _results(found: dict[str, Any] | None) -> list[str]:
+def _results(name: str, found: dict[str, Any] | None) -> list[str]:
     if found is None:
         return ["Nothing was held out, so nothing was measured."]
     rows = [
@@ -48,7 +48,8 @@ def _results(found: dict[str, Any] | None) -> list[str]:
     ]
     return [
         f"On {found['positives']} positive and {found['negatives']} negative held-out texts: AUC "
-        f"{_number(found['auc'])}, calibration error {_number(found['calibration_error'])}.",
+        f"{_number(found['auc'])}, calibration error {_number(found['calibration_error'])}. The curves are in "
+        f"[{name}.svg]({name}.svg).",
         "",
         *_table("Thresholds", ("threshold", "kept", "precision", "recall", "F1"), rows),
     ]

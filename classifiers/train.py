@@ -35,6 +35,8 @@ MOST_BUCKETS = 2_000_000  # fastText's own default
 TOKENS_WANTED = 10_000_000  # small sets are seen more often, until this many tokens or 50 epochs
 _SPECIAL = re.compile(r"(?<!\S)(?:__label__\S*|</s>(?!\S))")  # tokens that fastText gives a meaning
 
+_BLANKS = re.compile(r"[ \t\v\f\r\0]+")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
@@ -124,8 +126,11 @@ def _parameters(given: dict[str, Any]) -> Parameters:
 
 
 def line_of(text: str, max_chars: int = MAX_CHARS) -> str:
-    """Return the text as one line of fastText input: cut, no newlines, no special tokens."""
-    return _SPECIAL.sub("", clean(text, max_chars)).strip()
+    """Return the text as one line of fastText input: cut, no special tokens, one blank for fastText's white space.
+
+    So texts that fastText cannot tell apart are copies.
+    """
+    return _BLANKS.sub(" ", _SPECIAL.sub("", clean(text, max_chars))).strip()
 
 
 def _distribute(

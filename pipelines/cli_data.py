@@ -15,6 +15,9 @@ app.add_typer(classifier_app, name="classifier")
 
 Files = Annotated[list[str], typer.Argument(metavar="PATH...", help="files, folders or globs")]
 TextColumn = Annotated[str, typer.Option(help="column of the text")]
+PositiveLabel = Annotated[
+    str, typer.Option(metavar="LABEL", help="label whose probability is the score (default: the one named hq, high …)")
+]
 IdColumn = Annotated[str, typer.Option(help="column of the id")]
 
 
@@ -137,12 +140,19 @@ def classifier_evaluate(
     negative: Annotated[list[str], typer.Option(help="files of texts to drop")],
     column: TextColumn = "text",
     threshold: Annotated[float, typer.Option(help="score from which a text is kept")] = 0.5,
+    positive_label: PositiveLabel = "",
+    plot: Annotated[str, typer.Option(metavar="FILE.svg", help="picture of the threshold table to write")] = "",
 ) -> None:
     """Measure a classifier on labelled files: precision, recall, F1, AUC, calibration, thresholds."""
+    from classifiers import evaluation
     from classifiers.train import evaluate
+    from cluster import storage
     from pipelines.cli import say_json
 
-    say_json(evaluate(model, positive, negative, column=column, threshold=threshold).as_dict())
+    found = evaluate(model, positive, negative, column=column, threshold=threshold, positive_label=positive_label)
+    if plot:
+        storage.write_bytes(plot, evaluation.plot(found, model).encode())
+    say_json(found.as_dict())
 
 
 @classifier_app.command("score")
@@ -151,8 +161,9 @@ def classifier_score(
     paths: Files,
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.parquet", help="Parquet file to write")],
     column: TextColumn = "text",
+    positive_label: PositiveLabel = "",
 ) -> None:
     """Score the texts of files; writes path, row, score and label."""
     from pipelines.score import score_files
 
-    say(f"{score_files(model, paths, out, column):,} texts scored: {out}")
+    say(f"{score_files(model, paths, out, column, positive_label):,} texts scored: {out}")

@@ -11,18 +11,20 @@ from classifiers import quality
 from classifiers.labelled import read_texts
 from cluster import storage
 
-SCHEMA = pa.schema([("path", pa.string()), ("row", pa.int64()), ("score", pa.float64())])
+SCHEMA = pa.schema([("path", pa.string()), ("row", pa.int64()), ("score", pa.float64()), ("label", pa.string())])
 
 
-def score_files(model: str, paths: Sequence[str], out: str, column: str = "text") -> int:
-    """Write path, row and score of every text; return how many."""
+def score_files(model: str, paths: Sequence[str], out: str, column: str = "text", positive_label: str = "") -> int:
+    """Write path, row, score and label of every text, null where there is none; return how many."""
     spec = model if model.partition(":")[0] in quality.KINDS else f"fasttext:{model}"
-    classifier = quality.load(quality.Settings(spec=spec))
+    classifier = quality.load(quality.Settings(spec=spec, positive_label=positive_label))
     total = 0
     with storage.commit(out) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         for batch in read_texts(list(paths), column):
-            score = classifier.score(batch.texts).value
-            columns = [pa.repeat(pa.scalar(batch.path), len(score)), pa.array(batch.rows), pa.array(score)]
+            found = classifier.score(batch.texts)
+            path = pa.repeat(pa.scalar(batch.path), len(batch.rows))
+            score = pa.array(found.value, pa.float64(), from_pandas=True)  # NaN becomes null
+            columns = [path, pa.array(batch.rows, pa.int64()), score, found.labels(classifier.labels)]
             writer.write_table(pa.table(columns, schema=SCHEMA))
-            total += len(score)
+            total += len(batch.rows)
     return total

@@ -416,6 +416,12 @@ def test_a_classifier_is_trained_evaluated_and_applied(winnow: Winnow, tmp_path:
     code, out, _ = winnow("classifier", "evaluate", model, "--positive", good, "--negative", bad)
     assert code == 0
     assert json.loads(out)["auc"] > 0.9
+    plot = tmp_path / "p.svg"
+    turned = ("--positive", bad, "--negative", good, "--positive-label", "cc", "--plot", str(plot))
+    assert json.loads(winnow("classifier", "evaluate", model, *turned)[1])["auc"] > 0.9
+    assert plot.read_text().startswith("<svg")
     code, out, _ = winnow("classifier", "score", model, good, "-o", str(tmp_path / "s.parquet"))
     assert code == 0
-    assert pq.read_table(tmp_path / "s.parquet").num_rows == 200
+    scores = pq.read_table(tmp_path / "s.parquet")
+    assert scores.column("label").to_pylist() == ["hq"] * 200
+    assert min(scores.column("score").to_pylist()) > 0.5

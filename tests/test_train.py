@@ -98,6 +98,17 @@ def test_copies_are_used_once_and_never_on_both_sides(data: tuple[Path, Path], t
     assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
 
 
+def test_copies_with_other_white_space_are_copies(data: tuple[Path, Path], tmp_path: Path) -> None:
+    once = train(data[0], data[1], tmp_path / "a.bin", holdout=0.3, **SMALL)
+    spaced = [json.loads(line)["text"].replace(" ", "\t\n ") for line in data[0].read_text().splitlines()]
+    again = train(
+        [data[0], write(tmp_path / "spaced.jsonl", spaced)], data[1], tmp_path / "b.bin", holdout=0.3, **SMALL
+    )
+    assert again.counts.copies == 150
+    assert again.counts.held_out == once.counts.held_out
+    assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
+
+
 def test_the_held_out_texts_are_the_same_for_every_seed(data: tuple[Path, Path], tmp_path: Path) -> None:
     counts = [train(*data, tmp_path / f"{seed}.bin", seed=seed, **SMALL).counts for seed in (0, 1)]
     assert counts[0].held_out == counts[1].held_out
@@ -141,7 +152,7 @@ def test_the_card_names_data_parameters_and_metrics(data: tuple[Path, Path], tmp
 
 
 def test_words_with_a_meaning_to_fasttext_do_not_become_labels() -> None:
-    assert line_of("__label__cc a </s> b\n__label__ c x__label__y") == "a  b  c x__label__y"
+    assert line_of("__label__cc a </s> b\n__label__ c x__label__y") == "a b c x__label__y"
     assert line_of("a </s>b </s></s>") == "a </s>b </s></s>"
 
 
