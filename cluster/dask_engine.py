@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from cluster.attempt import Attempt, Failed
-from cluster.errors import BackendError, ShardError, WinnowError
+from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -145,10 +145,11 @@ class DaskEngine:
         try:
             value = flight.future.result(timeout=FETCH)
         except KilledWorker as error:
-            raise ShardError(
+            raise LostTaskError(
                 f"{task} lost its worker {error.allowed_failures + 1} times, last {error.last_worker.address}. Most "
                 "often memory was not enough: give workers more memory or fewer threads, and look at that worker's "
-                "log. What is finished stays."
+                "log. What is finished stays.",
+                flight.index,
             ) from None
         except CancelledError:
             raise self._lost() from None
@@ -204,10 +205,11 @@ class DaskEngine:
             if flight.hung == ATTEMPTS:
                 _within(CLOSING, functools.partial(self._client.cancel, [flight.future], force=True))
                 _within(CLOSING, functools.partial(_replace, self._client, workers[key]))
-                raise ShardError(
+                raise LostTaskError(
                     f"{key.rsplit('-', 1)[0]} (task {flight.index}) ran {ATTEMPTS} times for more than task_timeout = "
                     f"{allowed:g} s, last on {workers[key]}. Look at that worker's log, or allow more: "
-                    "--set cluster.task_timeout=SECONDS."
+                    "--set cluster.task_timeout=SECONDS.",
+                    flight.index,
                 )
         for worker in {workers[key] for key in overdue if key in workers}:
             threading.Thread(target=_replace, args=(self._client, worker), daemon=True).start()

@@ -16,6 +16,14 @@ class ShardError(WinnowError):
     """One shard cannot be used; names the shard, and may be retried or quarantined."""
 
 
+class LostTaskError(ShardError):
+    """A task took its worker with it, or hung, as often as it was tried. index: its place among the tasks."""
+
+    def __init__(self, message: str, index: int = -1) -> None:
+        super().__init__(message)
+        self.index = index
+
+
 class LedgerError(WinnowError):
     """Integrity is broken (a short or foreign sidecar, a funnel that does not close): stop."""
 

@@ -37,11 +37,11 @@ from pipelines.progress import Progress, silent
 from pipelines.recipe import Recipe
 from pipelines.watched import Watched
 from stages import deferred, ledger, lineage
-from stages.annotate import annotate
 from stages.base import DATA_FORMAT, ExchangeStage, ShardStage, Stage, digest
 from stages.dedup import DedupStage, check_removed
 from stages.freeze import freeze
 from stages.ledger import Tally
+from stages.lost import annotate_all
 from stages.mixing import Mix, Portion, portions
 from stages.run import Run
 
@@ -130,7 +130,7 @@ def _run(
     work = job if until is None else dataclasses.replace(job, stages=_up_to(job, until))
     total = sum(s.bytes for s in frozen.live_shards)
     with engine.stage("annotate", documents=frozen.rows(), bytes=total):
-        engine.map(partial(annotate, work), range(len(frozen.bundles)))
+        annotate_all(engine, work)
     _in_turn(engine, job, len(job.stages) if until is None else job.index(until) + 1)
     if until is not None:
         return RunResult(root=job.root)

@@ -8,6 +8,7 @@ the facts that `decide` needs of one bundle. Running it twice reads no text the 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -23,10 +24,11 @@ from cluster.errors import LedgerError, RecipeError, ShardError
 from stages import device_reading
 from stages.base import BoolArray, ShardStage, array, whole
 from stages.discover import size_of
+from stages.documents import hopeless
 from stages.kernels.hashing import buffers, content_hash
 from stages.reading import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.run import Run, View, filters_rows, read_stage
-from stages.shard import Bundle, Shard
+from stages.shard import Bundle, Piece, Shard
 from stages.sidecar import Writer, expand
 
 
@@ -124,7 +126,13 @@ def read_bundle(
     """
     offset = 0
     dataset = run.dataset(bundle.dataset)
+    given_up = storage.names(storage.join(run.root, "quarantine")) if run.on_error == "quarantine" else set()
     for position, piece in enumerate(bundle.pieces):
+        if f"{lost_name(piece)}.jsonl" in given_up:
+            for batch in _unreadable(piece, columns):
+                yield offset + batch.start - piece.start, batch
+            offset += piece.rows
+            continue
         problems: list[Problem] = []
         copy = staged(run, piece.shard)
         if copy is None:
@@ -144,6 +152,26 @@ def read_bundle(
             name = f"{piece.shard.ordinal}-{position}-{piece.start}"
             quarantine(run.root, name, problems)
         offset += piece.rows
+
+
+def _unreadable(piece: Piece, columns: list[str]) -> Iterator[Batch]:
+    empty = pa.schema([(n, pa.large_string() if n in ("text", "id", "url") else pa.null()) for n in columns])
+    return hopeless(piece.shard.ordinal, range(piece.start, piece.stop), empty, ReadStatus.UNREADABLE, None)
+
+
+def lost_name(piece: Piece) -> str:
+    """Return the name under which a shard that no worker survives lies in quarantine, see lost.py."""
+    return f"lost-{piece.shard.ordinal}-{piece.start}"
+
+
+def try_piece(run: Run, number: int, position: int) -> None:
+    """Do what `annotate` does with one piece of a bundle, and keep nothing."""
+    bundle = run.manifest.bundles[number]
+    bundle = dataclasses.replace(bundle, pieces=bundle.pieces[position : position + 1])
+    stages = [(i, s) for i, s in enumerate(run.stages) if not run.deferred(i) and s.applies_to(bundle.dataset)]
+    tracks = [Track(i, s, np.zeros(bundle.rows, np.bool_)) for i, s in stages if isinstance(s, ShardStage)]
+    for offset, batch in read_bundle(run, bundle, ["text", "id", "url", *columns_of(tracks)]):
+        annotate_batch(run, tracks, np.arange(offset, offset + batch.table.num_rows), batch)
 
 
 def read_rows(

@@ -5,6 +5,8 @@ Scores are a hash of the text, so two near copies are judged apart.
 
 from __future__ import annotations
 
+import os
+import signal
 import zlib
 from collections import Counter
 
@@ -49,3 +51,17 @@ def first() -> _Judge:
 
 def second() -> _Judge:
     return _Judge("second")
+
+
+class _Deadly(_Judge):
+    """Takes its process along on a text that says so."""
+
+    def score(self, texts: pa.Array) -> Scores:
+        for text in texts.to_pylist():
+            if "deadly" in text:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().score(texts)
+
+
+def deadly() -> _Judge:
+    return _Deadly("first")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cluster import attempt, dask_engine, local
-from cluster.errors import BackendError, ShardError
+from cluster.errors import BackendError, LostTaskError, ShardError
 from cluster.plugins import WorkingFolder
 from tests import cluster_tasks as work
 from tests.dask_processes import DaskProcesses, kill
@@ -93,7 +93,7 @@ def test_tasks_of_killed_workers_are_run_again(shared: DaskProcesses, start: Sta
 def test_a_task_that_kills_its_workers_stops_the_map_with_its_name(
     shared: DaskProcesses, start: Start, marks: Path
 ) -> None:
-    with pytest.raises(ShardError, match=r"always_die of task 0 lost its worker \d times.*memory"):
+    with pytest.raises(LostTaskError, match=r"always_die of task 0 lost its worker \d times.*memory"):
         start(shared).map(work.always_die, tasks(marks, 1))
     assert work.attempts(marks, 0) <= 5
 
@@ -104,7 +104,7 @@ def test_a_hanging_task_is_run_elsewhere(own: DaskProcesses, start: Start, marks
 
 
 def test_a_task_that_always_hangs_stops_the_map(own: DaskProcesses, start: Start, marks: Path) -> None:
-    with pytest.raises(ShardError, match=r"always_hang \(task 0\) ran 3 times .* task_timeout = 1 s"):
+    with pytest.raises(LostTaskError, match=r"always_hang \(task 0\) ran 3 times .* task_timeout = 1 s"):
         start(own, task_timeout=1).map(work.always_hang, tasks(marks, 1))
     assert work.attempts(marks, 0) == dask_engine.ATTEMPTS
 
