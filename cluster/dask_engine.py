@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,7 @@ class DaskEngine:
         patience: Patience | None = None,
         code: str | None = None,
     ) -> None:
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # of a lost scheduler the engine tells
         self._client = client
         self._close = close
         self._where = where
