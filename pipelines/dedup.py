@@ -81,6 +81,7 @@ def _recipe(
     workers: int | None,
 ) -> Recipe:
     threads = workers or available_cores()
+    kind = "threads" if threads <= THREADS else "local"
     columns = {"text": text_column}
     if id_column in available:
         columns["id"] = id_column
@@ -94,7 +95,8 @@ def _recipe(
             "prefer": ["longest"],
             "stages": [{"use": "exact_dedup"}, {"use": "minhash", "shingle_width": width}, near],
             "output": {"shuffle": "none"},
-            "cluster": {"kind": "threads" if threads <= THREADS else "local", "workers": workers},
+            # On the CPU: a GPU takes seconds to set up, and cuDF needs packages that this command leaves out.
+            "cluster": {"kind": kind, "workers": workers, "backend": "cpu"},
         },
         "winnow dedup",
     )
