@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster import backend, halving
-from stages.kernels import array_code, bands, components, gpu, hashing, minhash
+from stages.kernels import array_code, bands, components, gpu, hashing, kmeans, minhash
 from stages.kernels.dispatch import TWOFOLD
 from stages.kernels.hashing import buffers
 from stages.kernels.space import HOST, Space
@@ -140,15 +140,31 @@ def connected(graph: Graph) -> dict[str, Column]:
     return {"vertex": Column(vertex), "labels": Column((label[vertex] * 7919 + 13) % 104729)}
 
 
+class KMeans:
+    """Stands in for cuML's: keywords alone, host arrays for output_type numpy alone, no more clusters than samples."""
+
+    def __init__(self, *, n_clusters: int, n_init: int, max_iter: int, random_state: int, output_type: str) -> None:
+        assert (n_init, output_type) == (1, "numpy")
+        assert 0 <= random_state < 2**32
+        self.n_clusters = n_clusters
+
+    def fit(self, sample: Any) -> KMeans:
+        assert sample.dtype == np.float32
+        assert sample.shape[0] >= self.n_clusters
+        self.cluster_centers_ = sample[: self.n_clusters]
+        return self
+
+
 @pytest.fixture
 def on_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let kernels take their GPU path, on stand-ins for cuDF, cuGraph and cuML, and a strict device for arrays."""
-    cudf, cugraph = types.ModuleType("cudf"), types.ModuleType("cugraph")
+    cudf, cugraph, cluster = (types.ModuleType(name) for name in ("cudf", "cugraph", "cuml.cluster"))
+    cluster.KMeans = KMeans  # type: ignore[attr-defined]
     cudf.Series = Column  # type: ignore[attr-defined]
     cudf.DataFrame = dict  # type: ignore[attr-defined]
     cugraph.Graph = Graph  # type: ignore[attr-defined]
     cugraph.weakly_connected_components = connected  # type: ignore[attr-defined]
-    for module in (cudf, cugraph):
+    for module in (cudf, cugraph, cluster):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     device: Space = strict()
     monkeypatch.setattr(gpu, "space", lambda: device)
@@ -212,6 +228,11 @@ class TestOnStandIns:
         assert len(crossed) == 1
         hashing.content_hash(*buffers(pa.array(["one text", "Another"], pa.large_string())))
         assert len(crossed) == 2
+
+    def test_kmeans(self) -> None:
+        sample = np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
+        found = kmeans.kmeans(sample, 4, 2**32 - 1)
+        assert (found.shape, found.dtype) == ((4, 3), np.float32)
 
     @settings(deadline=None, max_examples=40)
     @given(st.integers(1, 20), st.data())

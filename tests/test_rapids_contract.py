@@ -7,6 +7,7 @@ folder that holds them already.
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import tomllib
@@ -161,16 +162,42 @@ def root_of(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def imported_as(path: str) -> set[str]:
-    """Names under which a module holds a RAPIDS library, as in `cudf: Any = importlib.import_module("cudf")`."""
-    found = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+def imports(tree: ast.AST) -> dict[str, str]:
+    """RAPIDS modules by the name that code holds them under, as in `cudf: Any = importlib.import_module("cudf")`."""
+    found = {}
+    for node in ast.walk(tree):
         if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call):
             given = node.value.args[0] if node.value.args else None
             if isinstance(given, ast.Constant) and str(given.value).split(".")[0] in LIBRARIES:
                 assert isinstance(node.target, ast.Name)
-                found.add(node.target.id)
+                found[node.target.id] = str(given.value)
     return found
+
+
+def module(name: str) -> str:
+    """The text of a module of the release; Missing where it has none of that name."""
+    stem = name.replace(".", "/")
+    for path in (f"{stem}/__init__.py", f"{stem}.py", f"{stem}.pyx"):
+        with contextlib.suppress(AssertionError):
+            return source(path)
+    raise Missing(f"no wheel holds a module {name}")
+
+
+@pytest.mark.parametrize("path", CALLERS)
+def test_modules_and_the_names_taken_from_them_are_in_the_release(path: str) -> None:
+    for function in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(function, ast.FunctionDef):
+            held = imports(function)
+            for node in ast.walk(function):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in held:
+                    whole = held[node.value.id]
+                    assert re.search(rf"\b{node.attr}\b", module(whole)), f"{path}: {whole} has no {node.attr}"
+
+
+def test_a_module_that_is_not_there_is_found() -> None:
+    assert "KMeans" in module("cuml.cluster")
+    with pytest.raises(Missing):
+        module("cuml.clusters")
 
 
 @pytest.mark.parametrize("path", CALLERS)
@@ -178,7 +205,7 @@ def test_every_call_in_the_code_is_listed_with_its_keywords(path: str) -> None:
     listed: dict[str, set[str]] = {}
     for call in CALLS:
         listed.setdefault(call.called, set()).update(call.keywords)
-    libraries = imported_as(path)
+    libraries = imports(ast.parse((ROOT / path).read_text()))
     assert libraries or path == FRAMES, f"{path} imports nothing of RAPIDS: leave it out of CALLERS"
     for made in calls_in(path):
         name = name_of(made)
