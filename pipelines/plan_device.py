@@ -14,7 +14,7 @@ from pipelines.plan_costs import Whole
 from pipelines.recipe import Recipe
 from stages import device_reading
 from stages.base import ShardStage
-from stages.kernels import array_code, cosine
+from stages.kernels import array_code, cosine, gpu
 from stages.minhash import MinHash
 from stages.near_buckets import RECORDS_PER_DESTINATION
 from stages.near_dedup import NearDedup, minhash_stage
@@ -23,7 +23,9 @@ from stages.run import Run
 from stages.semantic_dedup import SAMPLE_PER_CENTROID, SemanticDedup, centroids_for
 
 MASKS = 12  # arrays of one byte for each byte that `well_formed` looks at
-RECORD_BYTES = 16 * 4  # key and document, in order and out of it, and what a sort needs besides
+RECORD_BYTES = (
+    16 * 5
+)  # key and document, in order and out of it, what is found, and what a sort or a choice needs besides
 EDGE_BYTES = 100  # both directions, renumbered, and cuGraph's compressed rows
 DIMENSIONS = 1024  # of an embedding: the longest usual one
 
@@ -79,14 +81,17 @@ def _first(run: Run) -> list[ShardStage]:
 
 
 def _annotate(run: Run, whole: Whole, rows: int, on_error: str) -> float:
-    """Return the bytes of one chunk of text with all that is made of it; kernels come one after the other."""
+    """Return the bytes of one chunk of text with all that is made of it, and of what the reader holds meanwhile.
+
+    Kernels come one after the other, each frees what it needed.
+    """
     stages = _first(run)
     straight = device_reading.fits(stages, on_error)
     text = device_reading.CHUNK_BYTES if straight else BATCH_BYTES
     average = sum(whole.text_bytes.values()) / max(1, whole.rows)
     signed = max((s.num_permutations * s.hash_bits // 8 for s in stages if isinstance(s, MinHash)), default=0)
     masks = array_code.WINDOW * MASKS if straight else 0
-    expansion = max(s.device_expansion for s in stages)
+    expansion = max(s.device_expansion for s in stages) + (gpu.READ_AHEAD if straight else 0)
     return expansion * text + min(rows, text / max(1.0, average)) * signed + masks
 
 

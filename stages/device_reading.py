@@ -2,7 +2,8 @@
 
 Guarantees: the rows, statuses and problems of `reading.read_piece`, and facts with the same bits. What the device
 cannot vouch for (a text that is not UTF-8, a file that libcudf cannot read, a chunk that does not fit) is read on the
-host, which says what is wrong. Memory: one chunk of text and about three times as much again, on the device.
+host, which says what is wrong. Memory, on the device: one chunk of text, about three times as much again while it is
+judged, and what libcudf holds for the chunks to come (gpu.READ_AHEAD).
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ from stages.kernels.space import Space
 
 MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
 NARROW = 2  # cuDF's narrowest shingle
+READ_AHEAD = (
+    4  # times a chunk's bytes that libcudf may hold, as read and decompressed, until the last chunk of them is out
+)
 
 
 @functools.cache
@@ -60,7 +63,9 @@ def parquet_chunks(path: str, name: str, group: int, limit: int) -> Iterator[Raw
     options = builder.use_pandas_metadata(False).build()  # else a stored index comes along
     options.set_row_groups([[group]])
     options.set_column_names([name])
-    reader = pylibcudf.io.parquet.ChunkedParquetReader(options, chunk_read_limit=limit, pass_read_limit=4 * limit)
+    reader = pylibcudf.io.parquet.ChunkedParquetReader(
+        options, chunk_read_limit=limit, pass_read_limit=READ_AHEAD * limit
+    )
     while reader.has_next():
         [column] = reader.read_chunk().tbl.columns()
         if column.size():
