@@ -15,7 +15,7 @@ EXTRA ?= gpu-cu13
 GPU := $(VENV)/.$(EXTRA)-installed
 DEMO_DATA := demo-data/SOURCES.md
 
-.PHONY: demo test test-gpu bench bench-gpu clean
+.PHONY: demo test test-extras test-gpu bench bench-gpu clean
 
 demo: $(BASE) $(DEMO_DATA)
 	$(BIN)/winnow run pipelines/recipes/demo.yaml --run-dir demo-run
@@ -29,6 +29,11 @@ test: $(DEV)
 	-$(BIN)/winnow models fetch # tests that need the language model skip without it
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
+# Real torch, NeMo Curator and Presidio, in an environment of their own (8 GB).
+test-extras:
+	$(MAKE) VENV=.venv-extras .venv-extras/.extras-installed
+	.venv-extras/bin/pytest -rs tests/test_extras.py $(PYTEST_ARGS)
+
 test-gpu: $(GPU)
 	-$(MAKE) $(DEMO_DATA) # the comparison of the demo on CPU and GPU skips without it
 	$(BIN)/pytest -m gpu -rs $(PYTEST_ARGS)
@@ -41,7 +46,7 @@ bench-gpu: $(GPU)
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) demo-data demo-run build dist *.egg-info bench-out
+	rm -rf $(VENV) .venv-extras demo-data demo-run build dist *.egg-info bench-out
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(wildcard $(CODE) tests benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -57,6 +62,10 @@ $(BASE): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(BASE)
+
+$(VENV)/.extras-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,nemo,presidio]'
+	@touch $@
 
 $(GPU): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,$(EXTRA)]'

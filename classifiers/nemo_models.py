@@ -54,13 +54,19 @@ class NemoClassifier:
         backend.ready_for_torch()
         kind = getattr(module, name, None)
         if kind is None:
-            known = ", ".join(sorted(n for n in dir(module) if n.endswith("Classifier")))
+            known = ", ".join(sorted(n for n in {*dir(module), *module.__all__} if n.endswith("Classifier")))
             raise RecipeError(f"NeMo Curator has no classifier {name!r}; it has {known}.")
         self._regression = "float_score_field" in inspect.signature(kind).parameters
         field = "float_score_field" if self._regression else "score_field"
         self._stages: list[Any] = list(kind(label_field=LABEL, **{field: SCORE}).decompose())
-        for stage in self._stages:
-            stage.setup(None)
+        try:
+            for stage in self._stages:
+                stage.setup(None)
+        except OSError as error:
+            raise RecipeError(
+                f"model nemo:{name} cannot be loaded: {error}. Let every worker reach the hub, or fill the "
+                "hub's cache first."
+            ) from error
         self.labels: tuple[str, ...] = tuple(getattr(self._stages[1], "labels", ()))
 
     def score(self, texts: pa.Array) -> Scores:

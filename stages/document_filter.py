@@ -35,6 +35,9 @@ class Filter(Protocol):
 class DocumentFilter(ShardStage):
     """Apply a filter class by import path.
 
+    A filter must depend on nothing but the text; NeMo Curator's FastTextQualityFilter throws dice (`score_cut` with
+    `pareto_alpha` draws by content).
+
     Reads: text. Writes: score (null where it is no number), keep. Drops: `filtered`, with the score as the value.
     """
 
@@ -42,7 +45,9 @@ class DocumentFilter(ShardStage):
     summary: ClassVar[str] = "Apply a filter class of NeMo Curator or your own"
     schema: ClassVar[pa.Schema] = pa.schema([("score", pa.float64()), ("keep", pa.bool_())])
 
-    filter: str = param("", "MODULE:CLASS, for instance nemo_curator.stages.text.filters:WordCountFilter", fact=True)
+    filter: str = param(
+        "", "MODULE:CLASS, for instance nemo_curator.stages.text.filters.heuristic:WordCountFilter", fact=True
+    )
     arguments: tuple[str, ...] = param((), "arguments of the class, NAME=VALUE with VALUE in JSON or text", fact=True)
 
     def validate(self) -> None:
@@ -93,7 +98,11 @@ def _class(path: str) -> type:
 def _instance(path: str, arguments: tuple[str, ...]) -> Filter:
     values = {name: _value(text) for name, _, text in (argument.partition("=") for argument in arguments)}
     with outside.blamed(f"making the filter {path} with {', '.join(arguments) or 'no arguments'}"):
-        return cast(Filter, _class(path)(**values))
+        made = _class(path)(**values)
+        for step in ("model_check_or_download", "load_model", "load_tokenizer"):  # as NeMo Curator prepares its filters
+            if hasattr(made, step):
+                getattr(made, step)()
+        return cast(Filter, made)
 
 
 def _value(text: str) -> Any:

@@ -65,14 +65,18 @@ class Pii(ShardStage):
     )
     entities: tuple[str, ...] = param((), "Presidio's entities to look for (default: the five kinds)", fact=True)
     language: str = param("en", "language that Presidio analyses in", fact=True)
+    presidio_config: str = param(
+        "", "Presidio's analyzer configuration, a YAML file (default: its own, with en_core_web_lg)", metavar="PATH"
+    )
 
     def validate(self) -> None:
         for text in self.replacements:
             m = _OWN_TEXT.fullmatch(text)
             if not m or m[1] not in (*KINDS, "other"):
                 raise self.error("replacements", text, "KIND=TEXT with KIND one of " + ", ".join((*KINDS, "other")))
-        if self.entities and self.detector != "presidio":
-            raise self.error("entities", list(self.entities), "empty unless detector is presidio")
+        for key, value in (("entities", list(self.entities)), ("presidio_config", self.presidio_config)):
+            if value and self.detector != "presidio":
+                raise self.error(key, value, "empty unless detector is presidio")
 
     @property
     def costly(self) -> bool:
@@ -86,7 +90,7 @@ class Pii(ShardStage):
         if self.detector == "presidio":
             from stages import presidio
 
-            return presidio.version()
+            return presidio.version(self.presidio_config)
         from stages.url_parts import list_version
 
         return list_version()
@@ -105,7 +109,7 @@ class Pii(ShardStage):
     def _presidio(self, texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
         from stages import presidio
 
-        return presidio.find(texts, self.entities, self.language)
+        return presidio.find(texts, self.entities, self.language, self.presidio_config)
 
     def _span(self, text: bytes, start: int, stop: int, kind: str) -> dict[str, object]:
         key = hashlib.blake2b(self.salt.encode()).digest()

@@ -32,6 +32,17 @@ class Ready:
 
 class NoFilter:
     pass
+
+
+class Prepared(WordCount):
+    def model_check_or_download(self):
+        self.steps = ["checked"]
+
+    def load_model(self):
+        self.steps.append("loaded")
+
+    def score_document(self, text):
+        return len(self.steps)
 """
 
 
@@ -54,6 +65,10 @@ def test_a_filter_scores_and_keeps(module: str) -> None:
     assert judge(DocumentFilter(filter=f"{module}:WordCount"), "one", "one two") == ([1, 2], [False, True])
     stage = DocumentFilter(filter=f"{module}:WordCount", arguments=("min_words=1", "label=a b"))
     assert judge(stage, "one", "") == ([1, 0], [True, False])
+
+
+def test_a_filter_with_a_model_is_prepared_as_nemo_curator_does(module: str) -> None:
+    assert judge(DocumentFilter(filter=f"{module}:Prepared"), "one") == ([2], [True])
 
 
 def test_scores_that_are_no_numbers_decide_too(module: str) -> None:

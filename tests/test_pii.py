@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -155,13 +156,19 @@ def test_presidio_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) 
         Pii(detector="presidio").annotate(pa.table({"text": pa.array(["x"], pa.large_string())}))
 
 
-def test_what_presidio_finds_is_put_into_bytes_and_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_presidio_finds_is_put_into_bytes_and_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stages import presidio
 
     class Engine:
+        supported_languages = ("en",)
+
+        def get_supported_entities(self, language: str) -> list[str]:
+            return ["PERSON"]
+
         def analyze(self, text: str, entities: list[str], language: str) -> list[Any]:
-            at = text.find("Ann")
-            return [] if at < 0 else [SimpleNamespace(entity_type="PERSON", start=at, end=at + 3)]
+            assert len(text) <= presidio.MOST_CHARS
+            found = re.finditer("Ann", text)
+            return [SimpleNamespace(entity_type="PERSON", start=m.start(), end=m.end()) for m in found]
 
     module = ModuleType("presidio_analyzer")
     module.AnalyzerEngine = Engine  # type: ignore[attr-defined]
@@ -169,10 +176,21 @@ def test_what_presidio_finds_is_put_into_bytes_and_kinds(monkeypatch: pytest.Mon
     presidio.analyzer.cache_clear()
     stage = Pii(detector="presidio", entities=("PERSON",))
     assert rewritten(stage, ["éé Ann!", "none"]) == ["éé <PERSON>!", "none"]
+    monkeypatch.setattr(presidio, "MOST_CHARS", 100)
+    for long in ("é Ann" * 60, "Ann é\n" * 60, "x" * 250 + " Ann"):
+        assert rewritten(stage, [long]) == [long.replace("Ann", "<PERSON>")]
+    with pytest.raises(RecipeError, match=r"entities holds NOBODY; for en Presidio finds PERSON"):
+        rewritten(Pii(detector="presidio", entities=("NOBODY",)), ["x"])
+    with pytest.raises(RecipeError, match=r"'xx' is not among those .*: en"):
+        rewritten(Pii(detector="presidio", language="xx"), ["x"])
+    with pytest.raises(RecipeError, match=r"presidio_config .*none.yaml cannot be read"):
+        rewritten(Pii(detector="presidio", presidio_config=str(tmp_path / "none.yaml")), ["x"])
     presidio.analyzer.cache_clear()
 
 
-@pytest.mark.parametrize("values", [{"replacements": ("mail=x",)}, {"email": "burn"}, {"entities": ("PERSON",)}])
+@pytest.mark.parametrize(
+    "values", [{"replacements": ("mail=x",)}, {"email": "burn"}, {"entities": ("PERSON",)}, {"presidio_config": "x"}]
+)
 def test_a_wrong_parameter_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         Pii(**values)
