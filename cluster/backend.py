@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -27,14 +27,17 @@ _resolved = "cpu"
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A GPU as one process sees it. Memory in bytes; versions as CUDA counts them (13010 is 13.1)."""
+    """A GPU as one process sees it. Memory in bytes; versions as CUDA counts them (13010 is 13.1).
+
+    free : None where it was not asked for, since asking makes a CUDA context.
+    """
 
     uuid: str
     name: str
     memory: int
-    free: int
     driver: int
     runtime: int
+    free: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +119,7 @@ def visible_gpus() -> int:
 
 
 def probe() -> Probe:
-    """Look what this process can compute with."""
+    """Look what this process can compute with. Makes no CUDA context: workers that end up on the CPU hold no GPU."""
     problem = obstacle()
     device = None if problem else _device(importlib.import_module("cupy"))
     return Probe(host=socket.gethostname(), pid=os.getpid(), problem=problem, device=device)
@@ -138,12 +141,10 @@ def _device(cupy: Any) -> Device:
     """Return the first visible device: the one that a worker of one GPU computes on."""
     runtime = cupy.cuda.runtime
     properties = runtime.getDeviceProperties(0)
-    free, total = runtime.memGetInfo()
     return Device(
-        uuid=f"{runtime.deviceGetPCIBusId(0)} {bytes(properties['uuid']).hex()}",  # the bytes end at a 0
+        uuid=f"{runtime.deviceGetPCIBusId(0)} {bytes(properties.get('uuid', b'')).hex()}",  # the bytes end at a 0
         name=bytes(properties["name"]).decode(errors="replace"),
-        memory=int(total),
-        free=int(free),
+        memory=int(properties["totalGlobalMem"]),
         driver=int(runtime.driverGetVersion()),
         runtime=int(runtime.runtimeGetVersion()),
     )
@@ -224,8 +225,11 @@ def _said(found: Resolved) -> Resolved:
 
 
 def facts() -> dict[str, Any]:
-    """Return what `winnow doctor` shows of one process: probe, versions, what is missing."""
+    """Return what `winnow doctor` shows of one process: probe, free memory, versions, what is missing."""
     found = probe()
+    if found.device:
+        free, _ = importlib.import_module("cupy").cuda.runtime.memGetInfo()
+        found = replace(found, device=replace(found.device, free=int(free)))
     return {**asdict(found), "missing": missing_libraries(), "versions": versions()}
 
 

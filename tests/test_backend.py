@@ -17,7 +17,7 @@ from pipelines.cli import main
 
 
 def able(pid: int, uuid: str = "", host: str = "n1") -> Probe:
-    device = Device(uuid=uuid or f"gpu-{pid}", name="H100", memory=80 << 30, free=79 << 30, driver=13010, runtime=13000)
+    device = Device(uuid=uuid or f"gpu-{pid}", name="H100", memory=80 << 30, driver=13010, runtime=13000)
     return Probe(host=host, pid=pid, problem="", device=device)
 
 
@@ -64,7 +64,7 @@ class Runtime:
 
     @staticmethod
     def getDeviceProperties(_: int) -> dict[str, Any]:
-        return {"uuid": b"\x01\x02", "name": b"Stand-in"}
+        return {"uuid": b"\x01\x02", "name": b"Stand-in", "totalGlobalMem": 2 << 30}
 
     @staticmethod
     def memGetInfo() -> tuple[int, int]:
@@ -177,6 +177,18 @@ def test_torch_takes_its_memory_from_the_pool_before_it_holds_any(
     backend.ready_for_torch()
     assert stand_in.get("torch") == (None if initialised else "for torch")
     backend.use("cpu")
+
+
+def test_workers_are_asked_without_a_context_on_their_gpu(
+    stand_in: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def context() -> tuple[int, int]:
+        raise AssertionError("cudaMemGetInfo makes a context")
+
+    monkeypatch.setattr(Runtime, "memGetInfo", staticmethod(context))
+    found = backend.probe().device
+    assert found is not None
+    assert (found.memory, found.free) == (2 << 30, None)
 
 
 def test_pools_are_multiples_of_what_rmm_wants() -> None:
