@@ -89,9 +89,12 @@ def obstacle() -> str:
     missing = missing_libraries()
     if missing:
         return f"{', '.join(missing)} cannot be imported (pip install 'winnow[gpu-cu13]')"
+    from cluster import compiled
+
+    compiled.prepare_cupy()
     try:
         runtime = importlib.import_module("cupy").cuda.runtime
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         return f"cupy does not load: {' '.join(str(error).split())}"
     driver = int(runtime.driverGetVersion())
     if not driver:

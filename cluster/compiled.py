@@ -27,6 +27,13 @@ def prepare() -> None:
         sys.modules["numba"].config.CACHE_DIR = folder
 
 
+def prepare_cupy() -> None:
+    """Tell CuPy where its compiled kernels are, unless the user did: without a folder for them it does not load."""
+    own = Path(os.path.expanduser("~/.cupy/kernel_cache"))
+    if "CUPY_CACHE_DIR" not in os.environ and not _can_be_made(own):
+        os.environ["CUPY_CACHE_DIR"] = os.path.join(private_folder(), "cupy")
+
+
 def source_digest(root: Path) -> str:
     """Return a digest of the sources of all kernels below the folder of the packages."""
     found = hashlib.blake2b(digest_size=8)
@@ -65,9 +72,15 @@ def _writable(code: Path) -> bool:
 
 def _home() -> Path | None:
     """Return the user's folder for what can be made again, if it can be made."""
-    wanted = place = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if not place.is_absolute():  # no HOME, and a user without a home folder
-        return None
+    wanted = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return wanted if _can_be_made(wanted) else None
+
+
+def _can_be_made(folder: Path) -> bool:
+    """Tell whether a folder is there, or can be made, and written to; not without HOME, for a user without a home."""
+    place = folder
+    if not place.is_absolute():
+        return False
     while not place.exists():
         place = place.parent
-    return wanted if place.is_dir() and os.access(place, os.W_OK | os.X_OK) else None
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)

@@ -68,6 +68,20 @@ def test_a_folder_that_the_user_names_is_taken(monkeypatch: pytest.MonkeyPatch) 
     assert os.environ["NUMBA_CACHE_DIR"] == "/theirs"
 
 
+@pytest.mark.usefixtures("bare")
+def test_cupy_gets_a_folder_where_it_cannot_make_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPY_CACHE_DIR", "/named/by/the/user")
+    compiled.prepare_cupy()
+    assert os.environ["CUPY_CACHE_DIR"] == "/named/by/the/user"
+    monkeypatch.delenv("CUPY_CACHE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    compiled.prepare_cupy()
+    assert "CUPY_CACHE_DIR" not in os.environ
+    (tmp_path / "home").write_text("a file, in which no folder can be made")
+    compiled.prepare_cupy()
+    assert Path(os.environ["CUPY_CACHE_DIR"]).parent == Path(compiled.private_folder())
+
+
 def test_a_change_in_any_kernel_is_noticed_by_all(tmp_path: Path) -> None:
     for name in ("stages/kernels/murmur.py", "stages/kernels/sketch.py", "classifiers/fasttext_kernels.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
