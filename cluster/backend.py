@@ -7,6 +7,8 @@ before a worker was asked.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import importlib.util
 import logging
@@ -88,7 +90,7 @@ def obstacle() -> str:
     """Say why this process cannot compute on a GPU; an empty string when it can. Makes no CUDA context."""
     missing = missing_libraries()
     if missing:
-        return f"{', '.join(missing)} cannot be imported (pip install 'winnow[gpu-cu13]')"
+        return _not_installed(missing, installed_driver())
     from cluster import compiled
 
     compiled.prepare_cupy()
@@ -104,6 +106,20 @@ def obstacle() -> str:
     except RuntimeError as error:  # CuPy's CUDARuntimeError: no device, a driver that is too old
         versions = f"driver CUDA {cuda(driver)}, libraries CUDA {cuda(int(runtime.runtimeGetVersion()))}"
         return f"no CUDA device can be used: {error} ({versions})"
+
+
+def _not_installed(missing: Sequence[str], driver: int) -> str:
+    extra = "gpu-cu12" if 0 < driver < 13000 else "gpu-cu13"
+    there = f", though there is a driver for CUDA {cuda(driver)}" if driver else ""
+    return f"{', '.join(missing)} cannot be imported{there} (pip install 'winnow[{extra}]')"
+
+
+def installed_driver() -> int:
+    """Return the newest CUDA that the NVIDIA driver of this machine knows, as CUDA counts; 0 without a driver."""
+    version = ctypes.c_int(0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    return version.value
 
 
 def cuda(version: int) -> str:
