@@ -221,6 +221,10 @@ class ExchangeStage(Stage):
         """Return what is rewritten in the texts of these bundle rows; row: place in `rows`."""
         raise TypeError(f"{type(self).__name__} rewrites nothing")
 
+    def evidence(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], list[str]]:
+        """Return bundle rows for which the ledger says in words what was found there, and the words."""
+        return np.empty(0, np.int64), []
+
 
 def rewrites(stage: type[Stage]) -> bool:
     """Tell whether stages of this kind rewrite texts."""

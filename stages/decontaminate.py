@@ -109,10 +109,10 @@ def _widened(texts: pa.Array, found: I64) -> npt.NDArray[np.int32]:
 class Decontaminate(ExchangeStage):
     """Drop documents that hold n-grams of benchmark items, or cut those out.
 
-    Reads: text, benchmark files. Writes: the item that a document shares most n-grams with, how many, where. Drops:
-    `contaminated`, with the number of different n-grams found as the value (`action: drop`). Words are compared without
-    case, accents and punctuation; a field of fewer than `ngram` words, and at least `short_ngram`, counts as one
-    n-gram.
+    Reads: text, benchmark files. Writes: the item that a document shares most n-grams with, how many, where; the ledger
+    names it (`evidence`). Drops: `contaminated`, with the number of different n-grams found as the value (`action:
+    drop`). Words are compared without case, accents and punctuation; a field of fewer than `ngram` words, and at least
+    `short_ngram`, counts as one n-gram.
     """
 
     use: ClassVar[str] = "decontaminate"
@@ -168,6 +168,12 @@ class Decontaminate(ExchangeStage):
         count = array(table, "ngrams").astype(np.float64)
         rows = array(table, "row").astype(np.int64)
         return rows, Decisions(reason, ("contaminated",), count, np.full(len(rows), float(self.min_ngrams)))
+
+    def evidence(self, view: View, index: int) -> tuple[I64, list[str]]:
+        table = view.exchanged(index)
+        table = table.filter(pa.array(self._contaminated(table)))
+        items = zip(table["benchmark"].to_pylist(), table["item"].to_pylist(), strict=True)
+        return array(table, "row").astype(np.int64), [f"{benchmark}#{item}" for benchmark, item in items]
 
     def _contaminated(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         enough = array(table, "ngrams") >= self.min_ngrams

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import LedgerError
 from stages import lineage
-from stages.base import DATA_FORMAT, BoolArray, FloatArray, array
+from stages.base import DATA_FORMAT, BoolArray, ExchangeStage, FloatArray, array
 from stages.dedup import KINDS, DedupStage
 from stages.edits import sizes
 from stages.mixing import Mix, copies, is_held_out
@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         ("group_size", pa.int32()),
         ("group_datasets", pa.large_string()),
         ("num_tokens", pa.int64()),
+        ("evidence", pa.string()),
     ],
     metadata={"winnow.format": str(DATA_FORMAT)},
 )
@@ -261,6 +262,7 @@ def rows_of(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> p
         "group_size": group_size,
         "group_datasets": group_datasets,
         "num_tokens": pa.array(num_tokens(view)),
+        "evidence": _evidence(run, found),
     }
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
@@ -310,6 +312,18 @@ def _names(run: Run, found: Outcome) -> tuple[pa.Array, pa.Array]:
         labels.extend(reasons)
     stages = tuple(stage.name for stage in run.stages)
     return _choose(stages, found.stage), _choose(tuple(labels) or ("",), codes)
+
+
+def _evidence(run: Run, found: Outcome) -> pa.Array:
+    """Return what the stage that dropped a row found there, or one that cut from a row; mostly null."""
+    rewrite = len(run.stages) - 1 if run.stages[-1].use == "rewrite" else -1
+    texts: npt.NDArray[np.object_] = np.full(len(found.stage), None, object)
+    for index, stage in enumerate(run.stages):
+        if isinstance(stage, ExchangeStage) and stage.applies_to(found.view.bundle.dataset):
+            rows, names = stage.evidence(found.view, index)
+            mine = np.isin(found.stage[rows], (index, rewrite, -1))
+            texts[rows[mine]] = np.array(names, object)[mine]
+    return pa.array(texts, pa.string())
 
 
 def _datasets(run: Run, doc: I64) -> pa.Array:

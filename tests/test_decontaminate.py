@@ -118,6 +118,7 @@ def test_planted_items_are_dropped_and_nothing_else(tmp_path: Path, files: int) 
     assert dropped == {d["id"] for d in documents if not d["id"].endswith("clean")}
     assert {row["reason"] for row in ledger if not row["kept"]} == {"contaminated"}
     assert all(row["value"] >= row["threshold"] == 1 for row in ledger if not row["kept"])
+    assert all(row["evidence"] == (None if row["kept"] else "toy#" + row["id"].split("-")[1]) for row in ledger)
 
 
 def test_explain_names_benchmark_and_item(tmp_path: Path) -> None:
@@ -139,6 +140,8 @@ def test_cutting_leaves_the_rest_of_the_text(tmp_path: Path) -> None:
     documents = [*corpus(4)[:30], {"id": "only", "text": " " + ITEMS[1] + "\n" + ITEMS[1]}]
     ledger = run(tmp_path, documents, 1, benchmarks=[write_items(tmp_path) + "#question"], action="cut")
     assert {r["id"]: r["reason"] for r in ledger if not r["kept"]} == {"only": "nothing_left"}
+    items = {d["id"]: d["id"].split("-")[1] for d in documents[:-1] if not d["id"].endswith("clean")} | {"only": "1"}
+    assert {r["id"]: r["evidence"] for r in ledger if r["evidence"]} == {i: f"bench#{n}" for i, n in items.items()}
     mix = pads.dataset(sorted(map(str, (tmp_path / "run" / "mix").rglob("*.parquet")))).to_table().to_pylist()
     texts = {row["id"]: row["text"] for row in mix}
     for d in documents[:-1]:
