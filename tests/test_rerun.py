@@ -19,7 +19,7 @@ from cluster.errors import RecipeError, ShardError
 from pipelines import cli, opening, runner
 from pipelines.clean import clean
 from pipelines.mix_job import even_groups
-from stages import annotate, freeze, manifest
+from stages import annotate, freeze, lost, manifest
 from tests import corpora
 from tests.test_run import mix, read_ledger, recipe_of, run
 
@@ -179,7 +179,7 @@ def test_a_file_cut_short_after_the_freeze_is_no_unreadable_input(
         return annotate.annotate(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "annotate", cut_then_annotate)
+        patch.setattr(lost, "annotate", cut_then_annotate)
         with pytest.raises(ShardError, match=r"changed during the run: it had .* run again with --refresh"):
             run(tmp_path / "run", paths, on_error="quarantine")
     file.write_bytes(whole)
