@@ -11,15 +11,14 @@ import functools
 import json
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
 
 from cluster import storage
+from cluster.engine import Engine, InlineEngine
 from cluster.errors import LedgerError, WinnowError
-from pipelines import report_scores
+from pipelines import report_passes, report_scores
 from pipelines.report_samples import pairs, samples
 from pipelines.report_tally import (
-    COLUMNS,
     GROUP_SIZES,
     SIMILARITIES,
     SIMILARITY_BINS,
@@ -32,11 +31,14 @@ from pipelines.runfolder import RunFolder, StageInfo, open_run
 from stages.base import DATA_FORMAT, digest
 
 TOTAL = "all datasets"
-MEMBERS = 6  # shown of each of the largest groups
 
 
-def write(run_dir: str) -> str:
+def write(run_dir: str, engine: Engine | None = None) -> str:
     """Write report.json and report.html into the run folder; return the path of the page.
+
+    Parameters
+    ----------
+    engine : reads the ledger; None: this process.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def write(run_dir: str) -> str:
     from pipelines import report_page
 
     run = open_run(run_dir)
-    report = build(run)
+    report = build(run, engine)
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     storage.write_bytes(run.path("report.json"), (text + "\n").encode("utf-8", "replace"))
     path = run.path("report.html")
@@ -54,9 +56,10 @@ def write(run_dir: str) -> str:
     return path
 
 
-def build(run: RunFolder) -> dict[str, Any]:
+def build(run: RunFolder, engine: Engine | None = None) -> dict[str, Any]:
     """Return the report of a run folder as JSON-able values."""
-    tally = count(run)
+    engine = engine or InlineEngine()
+    tally = count(run, engine)
     scores, languages, source = report_scores.read(run)
     digests = _stage_digests(run)
     total = funnel(run, None, _sum(tally, run.datasets))
@@ -72,7 +75,7 @@ def build(run: RunFolder) -> dict[str, Any]:
         "total": total,
         "overlap": _overlap(run, tally),
         "dedup": [_similarities(name, tally) for name in _in_order(run, tally.dedup)],
-        "groups": _groups(run, tally),
+        "groups": _groups(run, engine, tally),
         "scores": scores,
         "languages": languages,
         "scores_from": source,
@@ -101,12 +104,10 @@ def timings(run: RunFolder, total: dict[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def count(run: RunFolder) -> Tally:
+def count(run: RunFolder, engine: Engine | None = None) -> Tally:
     """Return the sums over the whole ledger."""
-    tally = Tally()
+    tally = report_passes.tally(run, engine or InlineEngine())
     for name in run.datasets:
-        for table in run.ledger(name, COLUMNS):
-            tally.add(name, table)
         check(run, name, tally.datasets[name])
     return tally
 
@@ -276,7 +277,7 @@ def _at_least(mine: DedupTally) -> list[dict[str, Any]]:
     return [{"similarity": float(SIMILARITIES[at]), "documents": above[at]} for at in steps]
 
 
-def _groups(run: RunFolder, tally: Tally) -> dict[str, Any]:
+def _groups(run: RunFolder, engine: Engine, tally: Tally) -> dict[str, Any]:
     ends = [*(low - 1 for low in GROUP_SIZES[1:]), None]
     sizes = [
         {"from": low, "to": high, "groups": int(groups), "documents": int(documents)}
@@ -284,14 +285,14 @@ def _groups(run: RunFolder, tally: Tally) -> dict[str, Any]:
     ]
     while len(sizes) > 1 and not sizes[-1]["groups"]:
         sizes.pop()
-    return {"sizes": sizes, "largest": _largest(run, tally.largest.docs)}
+    return {"sizes": sizes, "largest": _largest(run, engine, tally.largest.docs)}
 
 
-def _largest(run: RunFolder, docs: list[int]) -> list[dict[str, Any]]:
+def _largest(run: RunFolder, engine: Engine, docs: list[int]) -> list[dict[str, Any]]:
     """Return the largest groups with the text of their survivor and some of their members."""
     from pipelines.report_samples import card
 
-    members = _members(run, docs)
+    members = report_passes.members(run, engine, docs)
     shown = [m for group in members.values() for m in group]
     rows = run.rows([*docs, *shown])
     texts = run.texts([*docs, *shown])
@@ -304,19 +305,6 @@ def _largest(run: RunFolder, docs: list[int]) -> list[dict[str, Any]]:
         }
         for doc in docs
     ]
-
-
-def _members(run: RunFolder, docs: list[int]) -> dict[int, list[int]]:
-    """Return the first few documents that ended at each of these."""
-    found: dict[int, list[int]] = {doc: [] for doc in docs}
-    wanted = np.array(sorted(docs), np.int64)
-    for table in run.ledger(columns=["doc_id", "survivor", "kept"]) if docs else ():
-        survivor = pc.fill_null(table.column("survivor"), -1).to_numpy()
-        for at in np.flatnonzero(np.isin(survivor, wanted) & ~table.column("kept").to_numpy()):
-            group = found[int(survivor[at])]
-            if len(group) < MEMBERS:
-                group.append(table.column("doc_id")[int(at)].as_py())
-    return found
 
 
 def mix(run: RunFolder, tally: Tally) -> dict[str, Any]:

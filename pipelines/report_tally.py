@@ -84,6 +84,9 @@ class Smallest:
         self.entries.extend(zip(keys.tolist(), docs.tolist(), strict=True))
         self.entries = sorted(self.entries)[: self.size]
 
+    def merge(self, other: Smallest) -> None:
+        self.entries = sorted([*self.entries, *other.entries])[: self.size]
+
     @property
     def docs(self) -> list[int]:
         return [doc for _, doc in self.entries]
@@ -101,6 +104,14 @@ class DatasetTally:
     kept_samples: Smallest = field(default_factory=lambda: Smallest(SAMPLES))
     lost_to: dict[tuple[str, str], Amount] = field(default_factory=lambda: defaultdict(Amount))
 
+    def merge(self, other: DatasetTally) -> None:
+        self.rows, self.kept, self.mix = self.rows + other.rows, self.kept + other.kept, self.mix + other.mix
+        self.copies += other.copies
+        self.kept_samples.merge(other.kept_samples)
+        for mine, theirs in ((self.dropped, other.dropped), (self.lost_to, other.lost_to)):
+            for key, amount in theirs.items():
+                mine[key] = mine[key] + amount
+
 
 @dataclass
 class DedupTally:
@@ -115,6 +126,21 @@ class DedupTally:
     nearest: Smallest = field(default_factory=lambda: Smallest(PAIRS // 2))
     any: Smallest = field(default_factory=lambda: Smallest(2 * PAIRS))
 
+    def merge(self, other: DedupTally) -> None:
+        self.similarity += other.similarity
+        self.unknown += other.unknown
+        self.below_one += other.below_one
+        self.below += other.below
+        self.thresholds |= other.thresholds
+        self.nearest.merge(other.nearest)
+        self.any.merge(other.any)
+        for kind, count in other.kinds.items():
+            self.kinds[kind] += count
+
+
+def _samples() -> Smallest:
+    return Smallest(SAMPLES)
+
 
 @dataclass
 class Tally:
@@ -122,7 +148,7 @@ class Tally:
 
     datasets: dict[str, DatasetTally] = field(default_factory=lambda: defaultdict(DatasetTally))
     dedup: dict[str, DedupTally] = field(default_factory=lambda: defaultdict(DedupTally))
-    samples: dict[tuple[str, str], Smallest] = field(default_factory=lambda: defaultdict(lambda: Smallest(SAMPLES)))
+    samples: dict[tuple[str, str], Smallest] = field(default_factory=lambda: defaultdict(_samples))
     groups: I64 = field(default_factory=lambda: np.zeros((len(GROUP_SIZES), 2), np.int64))  # groups, documents
     largest: Smallest = field(default_factory=lambda: Smallest(LARGEST))
     shared: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # groups with both
@@ -150,6 +176,19 @@ class Tally:
                 mine.lost_to[stage, winner].add(len(rows), tokens[rows].sum())
                 self._add_pairs(stage, table.take(pa.array(rows)), key[rows])
         self._add_groups(table.filter(pa.array(kept)))
+
+    def merge(self, other: Tally) -> None:
+        """Count what another tally counted; in ledger order, so that names come in the same order."""
+        for name, dataset in other.datasets.items():
+            self.datasets[name].merge(dataset)
+        for stage, dedup in other.dedup.items():
+            self.dedup[stage].merge(dedup)
+        for key, few in other.samples.items():
+            self.samples[key].merge(few)
+        self.groups += other.groups
+        self.largest.merge(other.largest)
+        for pair, count in other.shared.items():
+            self.shared[pair] += count
 
     def _add_pairs(self, stage: str, lost: pa.Table, key: npt.NDArray[np.float64]) -> None:
         mine = self.dedup[stage]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stages.run import Run
 
 BATCH_ROWS = 1 << 17
+BATCH_FILES = 1 << 12  # tables held until they are joined; each takes some 10 kB beside its rows
 ROW_MASK = (1 << 32) - 1
 FIRST_STAGE = "read"
 LAST_STAGE = "rewrite"  # of a run whose stages rewrite texts
@@ -173,8 +174,11 @@ class RunFolder:
         """
         self._check_dataset(dataset)
         for name in self.datasets if dataset is None else [dataset]:
-            shards = [s for s in self.manifest.to_pylist() if s["dataset"] == name]
-            yield from _joined(table for shard in shards for table in self._shard(shard, columns))
+            yield from self.ledger_of((s for s in self.manifest.to_pylist() if s["dataset"] == name), columns)
+
+    def ledger_of(self, shards: Iterable[dict[str, Any]], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the ledger of these shards (rows of the manifest, all of one dataset) as `ledger` does."""
+        return _joined(table for shard in shards for table in self._shard(shard, columns))
 
     def _shard(self, shard: dict[str, Any], columns: Sequence[str] | None) -> Iterator[pa.Table]:
         path = self.path("ledger", f"{shard['ordinal']}.parquet")
@@ -286,7 +290,7 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     rows = 0
     for table in tables:
-        if held and rows + table.num_rows > BATCH_ROWS:
+        if held and (rows + table.num_rows > BATCH_ROWS or len(held) == BATCH_FILES):
             yield pa.concat_tables(held).combine_chunks()
             held, rows = [], 0
         held.append(table)

@@ -272,7 +272,8 @@ def _report(engine: Watched, job: Run) -> str:
         "stages": engine.timings,
     }
     storage.write_bytes(storage.join(job.root, "timings.json"), json.dumps(timings, indent=2).encode())
-    return str(report.write(job.root))
+    with engine.stage("report"):
+        return str(report.write(job.root, engine))
 
 
 def _summary(tallies: list[Tally], shares: dict[str, Portion]) -> dict[str, dict[str, Any]]:

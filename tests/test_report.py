@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import json
+import pickle
 import random
 import re
 import sys
@@ -16,13 +17,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.engine import InlineEngine
 from cluster.errors import LedgerError
-from pipelines import report, report_page, report_scores, runner
+from pipelines import report, report_page, report_passes, report_scores, runfolder, runner
 from pipelines.recipe import load_data
 from pipelines.report_tally import COLUMNS, GROUP_SIZES, Tally
 from pipelines.report_text import visible, word_diff
@@ -105,7 +108,7 @@ def test_members_of_the_largest_groups_ended_there(run: Path, found: dict[str, A
     rows = {r["doc_id"]: r for r in run_folders.ledger(run)}
     for group in found["groups"]["largest"]:
         assert sum(group["group_datasets"].values()) == group["group_size"]
-        assert len(group["members"]) == min(report.MEMBERS, group["group_size"] - 1)
+        assert len(group["members"]) == min(report_passes.MEMBERS, group["group_size"] - 1)
         assert all(rows[m["doc_id"]]["survivor"] == group["doc_id"] for m in group["members"])
 
 
@@ -200,6 +203,35 @@ def test_rows_that_the_ledger_lost_are_named_with_numbers(run: Path) -> None:
     rows = tally.rows.documents
     with pytest.raises(LedgerError, match=f"funnel of b does not close: {rows} rows in the manifest, {rows} in the"):
         report.check(opened, "b", tally)
+
+
+class _Elsewhere(InlineEngine):
+    """Sends functions, tasks and answers through pickle, as workers of other processes do."""
+
+    def map(self, function: Any, tasks: Any, *, done: Any = None) -> list[Any]:
+        there = pickle.loads(pickle.dumps(function))
+        return [pickle.loads(pickle.dumps(there(pickle.loads(pickle.dumps(task))))) for task in tasks]
+
+
+def test_the_report_does_not_depend_on_how_the_ledger_is_cut_into_tasks(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (run / "report.json").read_bytes()
+    for files, rows in ((1, 1 << 22), (2, 1 << 22), (512, 1)):
+        monkeypatch.setattr(report_passes, "FILES_PER_TASK", files)
+        monkeypatch.setattr(report_passes, "ROWS_PER_TASK", rows)
+        (run / "report.json").unlink()
+        report.write(str(run), _Elsewhere())
+        assert (run / "report.json").read_bytes() == before
+
+
+def test_ledger_tables_are_joined_a_bounded_number_at_a_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_run(str(run))
+    whole = pa.concat_tables(opened.ledger("a"))
+    monkeypatch.setattr(runfolder, "BATCH_FILES", 1)
+    tables = list(opened.ledger("a"))
+    assert len(tables) == pc.sum(pc.equal(opened.manifest["dataset"], "a")).as_py() > 1
+    assert pa.concat_tables(tables).equals(whole)
 
 
 def test_the_report_is_the_same_twice_and_without_the_facts(run: Path, found: dict[str, Any], tmp_path: Path) -> None:
