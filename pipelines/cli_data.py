@@ -34,8 +34,10 @@ def dedup(
     json_log: JsonLog = False,
 ) -> None:
     """Remove near duplicates from one dataset: the longer text stays, every input column is kept."""
+    from stages.kernels.start import keep_freed_memory, not_installed
+
+    keep_freed_memory()
     from pipelines.dedup import dedup as run
-    from stages.kernels.start import not_installed
 
     with not_installed("pandas"):  # pyarrow would load it to tell arrays from series, of which there are none
         found = run(

@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from cluster.errors import RecipeError
-from stages.base import Stage
+
+if TYPE_CHECKING:
+    from stages.base import Stage
 
 STAGES: dict[str, str] = {
     "language_id": "stages.language_id:LanguageId",
@@ -53,9 +55,10 @@ def stage_class(use: str) -> type[Stage]:
 
 def _outside(path: str) -> type[Stage]:
     from classifiers import outside
+    from stages import base
 
     found = outside.imported(path, "the stage")
-    if not (isinstance(found, type) and issubclass(found, Stage) and dataclasses.is_dataclass(found)):
+    if not (isinstance(found, type) and issubclass(found, base.Stage) and dataclasses.is_dataclass(found)):
         raise RecipeError(f"{path} must be a dataclass derived from stages.base.ShardStage; it is {found!r}.")
     if not _NAME.fullmatch(found.use) or found.use in STAGES:
         raise RecipeError(

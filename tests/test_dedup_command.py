@@ -73,17 +73,25 @@ def test_dedup_again_changes_nothing_and_another_needs_another_folder(tmp_path: 
         dedup([source], str(tmp_path / "out"), jaccard_threshold=0.5, workers=1)
 
 
-def test_dedup_starts_without_packages_it_does_not_need(tmp_path: Path) -> None:
+def test_dedup_starts_without_packages_it_does_not_need_and_keeps_freed_memory(tmp_path: Path) -> None:
     source = write_input(tmp_path / "in", documents(60), "parquet")
     arguments = ["dedup", source, "-o", str(tmp_path / "out")]
-    code = (
-        "import sys; from cluster import backend; from pipelines import cli; backend.probe = None; "  # asks for no GPU
-    )
-    code += f"code = cli.main({arguments!r}); "
-    code += "loaded = sorted({'pandas', 'scipy.linalg', 'dask'} & set(sys.modules)); "
-    code += "import pandas, scipy.linalg; print(loaded, code)"
+    code = f"""
+import os, sys
+from cluster import backend
+from pipelines import cli
+from stages.kernels import start
+
+backend.probe = None  # asks for no GPU
+keep, early = start.keep_freed_memory, []
+start.keep_freed_memory = lambda: (early.append("pyarrow" in sys.modules), keep())
+code = cli.main({arguments!r})
+loaded = sorted({{"pandas", "scipy.linalg", "dask"}} & set(sys.modules))
+import pandas, scipy.linalg
+print(loaded, code, early, os.environ["MIMALLOC_PURGE_DELAY"])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+    assert done.stdout.splitlines()[-1] == "[] 0 [False] -1", done.stderr
 
 
 def test_a_text_is_read_once_for_all_turns_of_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
