@@ -70,7 +70,7 @@ def minhash(
     """Write MinHash signatures (the bits of cuDF) for other tools."""
     from pipelines.minhash_files import write
 
-    total = write(
+    total, without = write(
         path,
         out,
         shingle_width=shingle_width,
@@ -83,7 +83,8 @@ def minhash(
         text_column=text_column,
         id_column=id_column,
     )
-    say(f"{total:,} signatures written to {out}")
+    rest = f"; {without:,} documents have none, their text is null or cannot be read" if without else ""
+    say(f"{total - without:,} signatures written to {out}{rest}")
 
 
 def _numbers(flag: str, text: str) -> list[int]:

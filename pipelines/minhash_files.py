@@ -1,6 +1,7 @@
 """`winnow minhash`: signatures of files, for other tools, with the bits of cuDF's `Series.str.minhash`.
 
-Guarantees: one output file per input file in the input's row order; a null text has a null signature.
+Guarantees: one output file per input file in the input's row order; a text that is null or cannot be read (bytes
+that are no UTF-8) has a null signature and is counted.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ def write(
     b: Sequence[int] = (),
     text_column: str = "text",
     id_column: str = "id",
-) -> int:
-    """Write OUT/NAME.parquet with id and signature for every data file of `path`; return the documents.
+) -> tuple[int, int]:
+    """Write OUT/NAME.parquet with id and signature for every data file of `path`.
+
+    Returns (documents, those of them that have no signature).
 
     Parameters of `MinHash`; giving a and b (with hash_seed) makes them explicit.
     """
@@ -62,13 +65,17 @@ def write(
         hash_seed=hash_seed if explicit else None,
     )
     dataset = Dataset(name="data", paths=(path,), columns=Columns(text=text_column))
-    total = 0
+    total = without = 0
     for number, found in enumerate(find_shards(dataset)):
-        total += _write_one(stage, dataset, found, out, number, id_column)
-    return total
+        rows, missing = _write_one(stage, dataset, found, out, number, id_column)
+        total += rows
+        without += missing
+    return total, without
 
 
-def _write_one(stage: MinHash, dataset: Dataset, found: Found, out: str, number: int, id_column: str) -> int:
+def _write_one(
+    stage: MinHash, dataset: Dataset, found: Found, out: str, number: int, id_column: str
+) -> tuple[int, int]:
     name = f"part-{number:05d}.parquet"
     dataset = _with_id(dataset, found, id_column)
     staging = storage.join(out, f".staged-{name}") if found.staged else None
@@ -88,17 +95,19 @@ def _write_one(stage: MinHash, dataset: Dataset, found: Found, out: str, number:
         bytes=found.bytes,
         fingerprint="",
     )
-    schema = _schema(stage)
+    schema, without = _schema(stage), 0
     with (
         storage.commit(storage.join(out, name)) as file,
         pq.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
         columns = ["text", "id", f"column:{dataset.columns.text}"]
         for batch in read_piece(dataset, Piece(shard=shard, start=0, stop=layout.rows), columns, path=staging):
-            writer.write_table(_signatures(stage, schema, batch))
+            table = _signatures(stage, schema, batch)
+            writer.write_table(table)
+            without += table.column("signature").null_count
     if staging:
         storage.remove(staging)
-    return layout.rows
+    return layout.rows, without
 
 
 def _with_id(dataset: Dataset, found: Found, id_column: str) -> Dataset:

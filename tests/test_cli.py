@@ -395,15 +395,17 @@ def test_dedup_keeps_all_columns_and_the_longer_text(winnow: Winnow, tmp_path: P
 
 
 def test_minhash_writes_signatures_with_ids(winnow: Winnow, tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": ["a text of some length"] * 2, "id": ["p", "q"]}), tmp_path / "in.parquet")
+    raw = pa.array([b"a text of some length", b"no \xff UTF-8", b"a text of some length"])
+    text = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+    pq.write_table(pa.table({"text": text, "id": ["p", "bad", "q"]}), tmp_path / "in.parquet")
     code, out, _ = winnow(
         "minhash", str(tmp_path / "in.parquet"), "-o", str(tmp_path / "out"), "--num-permutations", "16"
     )
-    assert (code, out.startswith("2 signatures")) == (0, True)
+    assert (code, out.startswith("2 signatures"), "1 documents have none" in out) == (0, True, True)
     [file] = (tmp_path / "out").glob("*.parquet")
     table = pq.read_table(file)
-    assert table.column("id").to_pylist() == ["p", "q"]
-    assert [len(s) for s in table.column("signature").to_pylist()] == [16, 16]
+    assert table.column("id").to_pylist() == ["p", "bad", "q"]
+    assert [s and len(s) for s in table.column("signature").to_pylist()] == [16, None, 16]
 
 
 def test_a_classifier_is_trained_evaluated_and_applied(winnow: Winnow, tmp_path: Path) -> None:
