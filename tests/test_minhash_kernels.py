@@ -130,6 +130,21 @@ def test_signatures_equal_the_published_and_predicted_vectors_of_cudf(case: dict
     assert computed([s for s, _ in known], family, case["width"]) == [e for _, e in known]
 
 
+WIDE = {  # MinHashTest.PermutedWide of cuDF: a and b are 20, 21, 22, the seed is 0, the width 4
+    32: [[1731998032, 315359380, 3193688024], [1293098788, 2860992281, 133918478]],
+    64: [
+        [1818322427062143853, 641024893347719371, 1769570368846988848],
+        [1389920339306667795, 421787002125838902, 1759496674158703968],
+    ],
+}
+
+
+@pytest.mark.parametrize("bits", WIDE)
+def test_signatures_of_long_texts_of_one_character_equal_those_of_cudf(bits: int) -> None:
+    numbers = [20, 21, 22]
+    assert computed(["x" * (2 << 10), "y" * (2 << 19)], explicit(0, numbers, numbers, bits), 4) == WIDE[bits]
+
+
 @pytest.mark.parametrize("case", json.loads((DATA / "minhash_predicted.json").read_text("utf-8")))
 def test_nemo_parameters_are_those_of_nemo_curator(case: dict[str, Any]) -> None:
     family = nemo_parameters(len(case["a"]), 42, case["bits"])
