@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -167,8 +168,10 @@ def test_a_lost_scheduler_stops_the_map_with_a_clear_error(tmp_path: Path, start
     with DaskProcesses(tmp_path / "dask", workers=1) as processes:
         engine = start(processes)
         threading.Timer(1.0, kill, [processes.scheduler]).start()
+        logging.getLogger("distributed.client").setLevel(logging.WARNING)
         with pytest.raises(BackendError, match=r"connection to the Dask scheduler .* is lost"):
             engine.map(work.square, tasks(marks, 1000))
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
 def test_losing_every_worker_stops_the_map_with_a_clear_error(tmp_path: Path, start: Start, marks: Path) -> None:
