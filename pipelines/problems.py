@@ -101,9 +101,10 @@ def dotted(path: Path) -> str:
 
 
 def did_you_mean(bad: str, names: Iterable[str]) -> str:
-    """Return " Did you mean x?" for the nearest name, or nothing."""
-    close = difflib.get_close_matches(bad.lower(), list(names), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]}?" if close else ""
+    """Return " Did you mean x?" for the nearest name; nothing where there is none, or `bad` is one itself."""
+    known = list(names)
+    close = difflib.get_close_matches(bad.lower(), known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]}?" if close and bad not in known else ""
 
 
 def shown(value: object) -> str:

@@ -388,6 +388,13 @@ def test_an_error_names_place_value_and_remedy(old: str, new: str, parts: list[s
     assert all(part in found for part in parts), found
 
 
+def test_a_right_word_in_the_wrong_place_is_not_suggested_again(tmp_path: Path) -> None:
+    text = BASE.replace("jaccard_threshold: 0.8", "jaccard_threshold: 0.8, verify: none, mode: representative", 1)
+    found = message(tmp_path, text)
+    assert "mode must be component where verify is none" in found
+    assert "Did you mean" not in found
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     text = BASE.replace("seed: 3", "sed: 3").replace("use: minhash", "use: mnhash").replace("3M", "lots")
     found = message(tmp_path, text)
