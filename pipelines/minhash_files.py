@@ -1,7 +1,7 @@
 """`winnow minhash`: signatures of files, for other tools, with the bits of cuDF's `Series.str.minhash`.
 
 Guarantees: one output file per input file in the input's row order; a text that is null or cannot be read (bytes
-that are no UTF-8) has a null signature and is counted.
+that are no UTF-8) has a null signature and is counted. No text is sampled, however long.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from stages.reading import (
     stage_compressed,
 )
 from stages.shard import Columns, Dataset, Piece, Shard
+
+NO_CAP = 1 << 60  # shingles: no text has as many
 
 
 def write(
@@ -63,6 +65,7 @@ def write(
         a=tuple(a),
         b=tuple(b),
         hash_seed=hash_seed if explicit else None,
+        max_shingles=NO_CAP,
     )
     dataset = Dataset(name="data", paths=(path,), columns=Columns(text=text_column))
     total = without = 0

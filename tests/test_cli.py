@@ -18,6 +18,7 @@ import pytest
 
 from cluster.version import VERSION
 from pipelines import cli, cli_stage
+from stages.minhash import MAX_SHINGLES
 from stages.registry import STAGES, stage_class
 from tests import corpora
 
@@ -406,6 +407,15 @@ def test_minhash_writes_signatures_with_ids(winnow: Winnow, tmp_path: Path) -> N
     table = pq.read_table(file)
     assert table.column("id").to_pylist() == ["p", "bad", "q"]
     assert [s and len(s) for s in table.column("signature").to_pylist()] == [16, None, 16]
+
+
+def test_minhash_samples_no_text(winnow: Winnow, tmp_path: Path) -> None:
+    texts = ["ab cde " * (MAX_SHINGLES // 6), "ab cde " * 10]  # the same seven shingles
+    pq.write_table(pa.table({"text": texts, "id": ["long", "short"]}), tmp_path / "in.parquet")
+    winnow("minhash", str(tmp_path / "in.parquet"), "-o", str(tmp_path / "out"), "--num-permutations", "4")
+    [file] = (tmp_path / "out").glob("*.parquet")
+    long, short = pq.read_table(file).column("signature").to_pylist()
+    assert long == short
 
 
 def test_a_classifier_is_trained_evaluated_and_applied(winnow: Winnow, tmp_path: Path) -> None:
