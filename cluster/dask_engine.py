@@ -168,7 +168,6 @@ class DaskEngine:
         return value
 
     def _lost(self) -> BackendError:
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a traceback of the same, as it closes
         return BackendError(
             f"the connection to the Dask scheduler ({self._where}) is lost. What is finished stays: "
             "see to it that the scheduler runs, then give the same command again."

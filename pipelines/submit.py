@@ -8,7 +8,6 @@ the cluster sees. The job is `python -m pipelines run RECIPE --run-dir RUN --clu
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shlex
@@ -151,8 +150,12 @@ def follow(jobs: Any, job: str, write: Callable[[str], object]) -> str:
 
     state, heard = status(jobs, job)["status"], time.monotonic()
     while True:
-        with contextlib.suppress(ClientError, OSError, RuntimeError):
+        try:
             asyncio.run(tail())
+        except BrokenPipeError:  # nobody reads what is written
+            raise
+        except (ClientError, OSError, RuntimeError):
+            logging.getLogger(__name__).debug("the log of job %s broke off", job, exc_info=True)
         try:
             state, heard = status(jobs, job)["status"], time.monotonic()
         except BackendError as error:

@@ -168,8 +168,7 @@ def try_piece(run: Run, number: int, position: int) -> None:
     """Do what `annotate` does with one piece of a bundle, and keep nothing."""
     bundle = run.manifest.bundles[number]
     bundle = dataclasses.replace(bundle, pieces=bundle.pieces[position : position + 1])
-    stages = [(i, s) for i, s in enumerate(run.stages) if not run.deferred(i) and s.applies_to(bundle.dataset)]
-    tracks = [Track(i, s, np.zeros(bundle.rows, np.bool_)) for i, s in stages if isinstance(s, ShardStage)]
+    tracks = tracks_of(run, bundle, (i for i in range(len(run.stages)) if not run.deferred(i)))
     for offset, batch in read_bundle(run, bundle, ["text", "id", "url", *columns_of(tracks)]):
         annotate_batch(run, tracks, np.arange(offset, offset + batch.table.num_rows), batch)
 

@@ -36,9 +36,9 @@ def _give_up(engine: Engine, run: Run, error: LostTaskError) -> bool:
     bundle = run.manifest.bundles[error.index]
     if run.facts(run.stages[0]).parts(bundle, run.reading(bundle.dataset)):
         return False  # it was read before: a stage is at fault
-    found = False
+    found, before = False, storage.names(storage.join(run.root, "quarantine"))
     for position, piece in enumerate(bundle.pieces):
-        if f"{lost_name(piece)}.jsonl" in storage.names(storage.join(run.root, "quarantine")):
+        if f"{lost_name(piece)}.jsonl" in before:
             continue
         try:
             engine.map(partial(try_piece, run, error.index), [position])

@@ -46,7 +46,6 @@ TEXT_BYTES = 64 << 20  # of text compared at a time
 SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
 KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
 AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
-WANTED = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("home", pa.int32())])
 TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
 
 
@@ -193,11 +192,11 @@ def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int)
     wanted = Exchange(
         folder=run.exchange_folder(index, f"wanted-{turn}"),
         destinations=len(run.manifest.groups),
-        schema=WANTED,
+        schema=promotion.WANTED,
         route="destination",
     )
     opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(run, index, turn, d))]
-    lists = wanted.run(engine, opened, partial(_emit_wanted, run, index, turn), _receive_wanted)
+    lists = wanted.run(engine, opened, partial(_emit_wanted, run, index, turn), promotion.receive_wanted)
     texts = _texts(run, index, destinations, turn)
     sources = [(group, path) for group, path in enumerate(lists) if path]
     receive = partial(_receive_texts, run, index, destinations, turn)
@@ -215,18 +214,13 @@ def _emit_wanted(run: Run, index: int, turn: int, source: tuple[int, str]) -> It
     home, path = source
     before = [p for t in range(turn) if storage.exists(p := _open_path(run, index, t, home))]
     doc = np.setdiff1d(_named(path), np.concatenate([np.empty(0, np.int64), *map(_named, before)]))
-    columns = [run.manifest.group_of(doc).astype(np.int32), doc, np.full(len(doc), home, np.int32)]
-    yield pa.table([pa.array(c) for c in columns], schema=WANTED)
+    yield promotion.wanted(run, doc, home)
 
 
 def _named(path: str) -> I64:
     """Return the documents that a file of pairs names, sorted."""
     table = read_arrow(path)
     return np.unique(np.concatenate([array(table, side) for side in PAIRS.names])).astype(np.int64)
-
-
-def _receive_wanted(_: int, table: pa.Table) -> pa.Table | None:
-    return table.combine_chunks().sort_by("doc") if table.num_rows else None
 
 
 def _emit_texts(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:

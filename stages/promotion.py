@@ -136,8 +136,8 @@ def ask(engine: Engine, run: Run, index: int, turn: int, destinations: int) -> l
     opened = [(d, path) for d in range(destinations) if storage.exists(path := _path(run, index, "questions", turn, d))]
     groups = len(run.manifest.groups)
     folder = run.exchange_folder(index, f"asked-{turn}")
-    wanted = Exchange(folder=folder, destinations=groups, schema=WANTED, route="destination")
-    lists = wanted.run(engine, opened, partial(_emit_questions, run), _receive_questions)
+    hop = Exchange(folder=folder, destinations=groups, schema=WANTED, route="destination")
+    lists = hop.run(engine, opened, partial(_emit_questions, run), receive_wanted)
     sources = [(group, path) for group, path in enumerate(lists) if path]
     folder = run.exchange_folder(index, f"answers-{turn}")
     answers = Exchange(folder=folder, destinations=destinations, schema=ANSWERS, route="destination")
@@ -149,12 +149,17 @@ def ask(engine: Engine, run: Run, index: int, turn: int, destinations: int) -> l
 
 def _emit_questions(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
     home, path = source
-    doc = array(read_arrow(path), "doc").astype(np.int64)
+    yield wanted(run, array(read_arrow(path), "doc").astype(np.int64), home)
+
+
+def wanted(run: Run, doc: I64, home: int) -> pa.Table:
+    """Return documents that a destination wants something of, routed to the groups of bundles they lie in."""
     columns = [run.manifest.group_of(doc).astype(np.int32), doc, np.full(len(doc), home, np.int32)]
-    yield pa.table([pa.array(c) for c in columns], schema=WANTED)
+    return pa.table([pa.array(c) for c in columns], schema=WANTED)
 
 
-def _receive_questions(_: int, table: pa.Table) -> pa.Table | None:
+def receive_wanted(_: int, table: pa.Table) -> pa.Table | None:
+    """Return what is wanted of one group of bundles, in row order."""
     return table.combine_chunks().sort_by("doc") if table.num_rows else None
 
 
@@ -174,8 +179,8 @@ def _judge(run: Run, index: int, task: tuple[int, str]) -> dict[str, int]:
 
 def _emit_answers(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:
     group, path = source
-    wanted = read_arrow(path)
-    doc, home = array(wanted, "doc").astype(np.int64), array(wanted, "home").astype(np.int32)
+    table = read_arrow(path)
+    doc, home = array(table, "doc").astype(np.int64), array(table, "home").astype(np.int32)
     position, row = run.manifest.locate(doc)
     for here in run.manifest.groups[group]:
         mine = position == here
