@@ -7,6 +7,7 @@ kernels: numba itself looks at a kernel's own file and would not notice a change
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -22,7 +23,7 @@ def prepare() -> None:
     """Tell Numba where its compiled functions are, unless the user did."""
     if NAME not in os.environ.get("NUMBA_CACHE_DIR", NAME):
         return
-    folder = os.environ["NUMBA_CACHE_DIR"] = os.path.join(_place(), source_digest(ROOT))
+    folder = os.environ["NUMBA_CACHE_DIR"] = os.path.join(_place(), _own_digest())
     if "numba" in sys.modules:  # which has read its environment already
         sys.modules["numba"].config.CACHE_DIR = folder
 
@@ -40,6 +41,11 @@ def source_digest(root: Path) -> str:
     for path in sorted(path for pattern in KERNELS for path in root.glob(pattern)):
         found.update(path.read_bytes() + b"\0")
     return found.hexdigest()
+
+
+@functools.cache
+def _own_digest() -> str:
+    return source_digest(ROOT)  # each package with kernels asks for it when it is imported
 
 
 def _place() -> str:

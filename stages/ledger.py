@@ -316,13 +316,19 @@ def _names(run: Run, found: Outcome) -> tuple[pa.Array, pa.Array]:
 
 def _evidence(run: Run, found: Outcome) -> pa.Array:
     """Return what the stage that dropped a row found there, or one that cut from a row; mostly null."""
+    here = found.view.bundle.dataset
+    told = [
+        (index, *stage.evidence(found.view, index))
+        for index, stage in enumerate(run.stages)
+        if isinstance(stage, ExchangeStage) and stage.applies_to(here)
+    ]
+    if not any(len(rows) for _, rows, _ in told):
+        return pa.nulls(len(found.stage), pa.string())
     rewrite = len(run.stages) - 1 if run.stages[-1].use == "rewrite" else -1
     texts: npt.NDArray[np.object_] = np.full(len(found.stage), None, object)
-    for index, stage in enumerate(run.stages):
-        if isinstance(stage, ExchangeStage) and stage.applies_to(found.view.bundle.dataset):
-            rows, names = stage.evidence(found.view, index)
-            mine = np.isin(found.stage[rows], (index, rewrite, -1))
-            texts[rows[mine]] = np.array(names, object)[mine]
+    for index, rows, names in told:
+        mine = np.isin(found.stage[rows], (index, rewrite, -1))
+        texts[rows[mine]] = np.array(names, object)[mine]
     return pa.array(texts, pa.string())
 
 

@@ -29,9 +29,7 @@ from stages.kernels.space import Space
 
 MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
 NARROW = 2  # cuDF's narrowest shingle
-READ_AHEAD = (
-    4  # times a chunk's bytes that libcudf may hold, as read and decompressed, until the last chunk of them is out
-)
+READ_AHEAD = 4  # times a chunk's bytes that libcudf may hold, read and decompressed, for the chunks to come
 
 
 @functools.cache
