@@ -129,7 +129,7 @@ def _unjudged(run: Run) -> int:
     """Return how many documents a deferred filter has not judged, which count as passing."""
     found = 0
     for index, stage in enumerate(run.stages):
-        if run.deferred(index) and getattr(stage, "drops", False):
+        if run.deferred(index) and stage.drops:
             for bundle in filter(lambda b: stage.applies_to(b.dataset), run.manifest.bundles):
                 view = View(run, bundle)
                 found += int((view.live(index) & ~view.covered(index)).sum())

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from stages.registry import STAGES, stage_class
+from stages.registry import STAGES, is_stage, stage_class
 
 PREFIX = "p_"  # of the stage's own parameters among click's
 
@@ -25,7 +25,7 @@ class StageGroup(click.Group):
         return list(STAGES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _command(cmd_name) if cmd_name in STAGES or ":" in cmd_name else None
+        return _command(cmd_name) if is_stage(cmd_name) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Stages"):

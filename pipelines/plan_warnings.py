@@ -16,7 +16,7 @@ from stages.base import ShardStage
 from stages.dedup import DedupStage
 from stages.kernels import banding
 from stages.near_dedup import NearDedup, minhash_stage
-from stages.run import Run, filters_rows
+from stages.run import Run
 
 STEEP = 0.15  # share of documents that come or go when a threshold is nudged
 ALL, NOTHING = 0.999, 0.001
@@ -87,7 +87,7 @@ def _orphans(run: Run, plan: Mapping[str, Any]) -> list[str]:
     for index, stage in enumerate(run.stages):
         if not isinstance(stage, DedupStage) or stage.orphans != "allow":
             continue
-        later = [s for s in run.stages[index + 1 :] if isinstance(s, ShardStage) and filters_rows(s)]
+        later = [s for s in run.stages[index + 1 :] if isinstance(s, ShardStage) and s.drops]
         for other in later:
             shares = plan["flow"].get(other.name, {})
             worst = max(shares.items(), key=lambda item: item[1]["share"], default=None)

@@ -91,10 +91,8 @@ def timings(run: RunFolder, total: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the last call took per step, with rates; where a step counts no documents, those that reached it."""
     found = run.json("timings.json")
     reached = {step["stage"]: step["before"]["documents"] for step in total["stages"]}
-    dedup = {s.name for s in run.stages if s.use.endswith("_dedup")}  # these count what later filters had to judge
     for step in (found or {}).get("stages", []):
-        counted = 0 if step["name"] in dedup else step.get("documents")
-        step["documents"] = counted or reached.get(step["name"], 0)
+        step["documents"] = step.get("documents") or reached.get(step["name"], 0)
         step.setdefault("parts", [])
         for each in (step, *step["parts"]):
             for what in ("documents", "bytes"):

@@ -120,7 +120,7 @@ class RunFolder:
     def stages(self) -> list[StageInfo]:
         """The stages in order, beginning with `read`; where texts are rewritten, `rewrite` is the last."""
         from stages.base import rewrites
-        from stages.registry import STAGES, stage_class
+        from stages.registry import is_stage, stage_class
 
         found = [StageInfo(name=FIRST_STAGE, use=FIRST_STAGE)]
         for entry in self.recipe.get("stages") or []:
@@ -129,7 +129,7 @@ class RunFolder:
             found.append(
                 StageInfo(name=name, use=entry["use"], datasets=tuple(entry.get("datasets") or ()), parameters=rest)
             )
-        if any((s.use in STAGES or ":" in s.use) and rewrites(stage_class(s.use)) for s in found):
+        if any(is_stage(s.use) and rewrites(stage_class(s.use)) for s in found):
             found.append(StageInfo(name=LAST_STAGE, use=LAST_STAGE))
         return found
 

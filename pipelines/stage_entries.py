@@ -22,7 +22,7 @@ from pipelines.marked_yaml import Path
 from pipelines.problems import Problems, did_you_mean, explain, shown
 from pipelines.sections import NAME
 from stages.base import Stage
-from stages.registry import STAGES, stage_class
+from stages.registry import STAGES, is_stage, stage_class
 
 RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the run folder needs itself
 
@@ -33,7 +33,7 @@ def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:
         problems.add(path, f"must be a mapping with the key use, got {shown(entry)}.")
         return None
     use = entry.get("use")
-    if not isinstance(use, str) or (use not in STAGES and ":" not in use):
+    if not isinstance(use, str) or not is_stage(use):
         got = f"got {shown(use)}.{did_you_mean(str(use), STAGES)}" if "use" in entry else "but is missing."
         problems.add((*path, "use"), f"must be one of {', '.join(STAGES)}, {got}")
         return None

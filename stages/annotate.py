@@ -27,7 +27,7 @@ from stages.discover import size_of
 from stages.documents import hopeless
 from stages.kernels.hashing import buffers, content_hash
 from stages.reading import Batch, Problem, ReadStatus, read_piece, stage_compressed
-from stages.run import Run, View, filters_rows, read_stage
+from stages.run import Run, View, read_stage
 from stages.shard import Bundle, Piece, Shard
 from stages.sidecar import Writer, expand
 
@@ -89,7 +89,7 @@ def _track(run: Run, bundle: Bundle, index: int, stage: ShardStage) -> Track:
     reading = run.reading(bundle.dataset)
     track = Track(index, stage, np.zeros(bundle.rows, np.bool_))
     if sidecars.parts(bundle, reading):
-        table = sidecars.read(bundle, reading, None if filters_rows(stage) else [])
+        table = sidecars.read(bundle, reading, None if stage.drops else [])
         track.rows = table.column("row").to_numpy()
         track.table = table
         track.covered[track.rows] = True
@@ -102,7 +102,7 @@ def missing(tracks: list[Track], among: BoolArray) -> npt.NDArray[np.int64]:
     for track in tracks:
         known = live & track.covered
         found |= live & ~known
-        if filters_rows(track.stage) and track.table is not None:
+        if track.stage.drops and track.table is not None:
             rows = np.flatnonzero(known)
             facts = expand(track.rows, track.table, rows, track.stage.name)
             live[rows[track.stage.decide(facts).dropped]] = False
@@ -256,7 +256,7 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
         count += len(where)
         if track.writer is not None and len(where):
             track.writer.append(place[where], fresh)
-        if filters_rows(track.stage):
+        if track.stage.drops:
             at = np.flatnonzero(live)
             decisions = track.stage.decide(_joined(track, fresh, where, at, place))
             live[at[decisions.dropped]] = False

@@ -120,6 +120,11 @@ class Stage:
         """Return hidden stages that the runner places before this one."""
         return ()
 
+    @property
+    def drops(self) -> bool:
+        """Whether the stage, with these parameters, can drop a document."""
+        return True
+
     def applies_to(self, dataset: str) -> bool:
         return not self.datasets or dataset in self.datasets
 
@@ -160,8 +165,7 @@ class ShardStage(Stage):
 
     @property
     def drops(self) -> bool:
-        """Whether the stage, with these parameters, can drop a document."""
-        return type(self).decide is not ShardStage.decide
+        return type(self).decide is not ShardStage.decide  # minhash, for one, cannot
 
     def columns(self) -> tuple[str, ...]:
         """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""
@@ -194,11 +198,6 @@ class ExchangeStage(Stage):
 
     drop_reason: ClassVar[str] = ""
     keeps_verdicts: ClassVar[bool] = True  # in a decisions sidecar per bundle, a row per document concerned
-
-    @property
-    def drops(self) -> bool:
-        """Whether the stage, with these parameters, can drop a document."""
-        return True
 
     @property
     def threshold(self) -> float:

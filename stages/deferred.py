@@ -90,7 +90,7 @@ def asked(run: Run, index: int) -> list[int]:
     if run.guesses or getattr(run.stages[index], "orphans", "allow") != "promote":
         return []
     later = range(index + 1, len(run.stages))
-    return [i for i in later if run.deferred(i) and getattr(run.stages[i], "drops", False)]
+    return [i for i in later if run.deferred(i) and run.stages[i].drops]
 
 
 def judge_asked(view: View, index: int, rows: npt.NDArray[np.int64]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,11 +171,12 @@ def _bundles(run: Run, source: tuple[int, str]) -> list[tuple[int, str]]:
     return [(here, path) for here in np.unique(position).tolist()]
 
 
-def _judge(run: Run, index: int, task: tuple[int, str]) -> dict[str, int]:
+def _judge(run: Run, index: int, task: tuple[int, str]) -> dict[str, Any]:
+    """Return the judges' parts alone: who is asked about is not what the step of the deduplication counts."""
     here, path = task
     position, row = run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
     view = View(run, run.manifest.bundles[here])
-    return deferred.judge_asked(view, index, row[position == here])
+    return {"parts": deferred.judge_asked(view, index, row[position == here])["parts"]}
 
 
 def _emit_answers(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:

@@ -35,6 +35,11 @@ STAGES: dict[str, str] = {
 _NAME = re.compile("[a-z][a-z0-9_]*")
 
 
+def is_stage(use: str) -> bool:
+    """Tell whether recipes may ask for a stage so: by the name of one of winnow's, or by an import path."""
+    return use in STAGES or ":" in use
+
+
 def stage_class(use: str) -> type[Stage]:
     """Return the stage that a recipe names `use`.
 

@@ -111,11 +111,6 @@ class Run:
         return digest(earlier, filters, self.priority, self.prefer, readings, self.manifest_digest)
 
 
-def filters_rows(stage: ShardStage) -> bool:
-    """Tell whether a stage can drop documents (minhash, for one, cannot)."""
-    return type(stage).decide is not ShardStage.decide
-
-
 class View:
     """One bundle's rows through the sidecars. Holds facts of one bundle, read when first asked for."""
 
@@ -177,7 +172,7 @@ class View:
         if not stage.applies_to(self.bundle.dataset):
             return nothing
         if isinstance(stage, ShardStage):
-            if not filters_rows(stage):
+            if not stage.drops:
                 return nothing
             if self.run.guesses and self.run.deferred(index):
                 among = among & self.covered(index)
