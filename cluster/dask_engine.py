@@ -83,7 +83,6 @@ class DaskEngine:
         patience: Patience | None = None,
         code: str | None = None,
     ) -> None:
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # of a lost scheduler the engine tells
         self._client = client
         self._close = close
         self._where = where
@@ -168,6 +167,7 @@ class DaskEngine:
         return value
 
     def _lost(self) -> BackendError:
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a traceback of the same, as it closes
         return BackendError(
             f"the connection to the Dask scheduler ({self._where}) is lost. What is finished stays: "
             "see to it that the scheduler runs, then give the same command again."

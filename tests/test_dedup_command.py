@@ -17,7 +17,7 @@ import pytest
 from cluster.errors import RecipeError
 from pipelines.dedup import dedup
 from pipelines.minhash_files import write
-from stages import near_verify
+from stages import promotion
 from stages.minhash import MinHash
 from tests import oracles
 from tests.corpora import corpus, edited, text
@@ -99,13 +99,13 @@ def test_a_text_is_read_once_for_all_turns_of_verification(tmp_path: Path, monke
     base = text(random_, 80)
     rows = [{"text": edited(random_, base, random_.randint(2, 8)), "id": str(i)} for i in range(150)]
     wanted: list[list[int]] = []
-    receive = near_verify._receive_wanted
+    receive = promotion.receive_wanted
 
     def noted(group: int, table: pa.Table) -> pa.Table | None:
         wanted.append(table.column("doc").to_pylist())
         return receive(group, table)
 
-    monkeypatch.setattr(near_verify, "_receive_wanted", noted)
+    monkeypatch.setattr(promotion, "receive_wanted", noted)
     dedup([write_input(tmp_path / "in", rows, "parquet")], str(tmp_path / "out"), shingle_width=8, workers=1)
     asked = [doc for docs in wanted for doc in docs]
     assert len(wanted) > 1  # turns; there is one group of bundles
