@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import inputs
-from cluster import backend
+from cluster.device import backend
 from stages.kernels import minhash
 from stages.kernels.hashing import buffers
 

@@ -1,5 +1,5 @@
 """Text in, scores out; no Dask."""
 
-from cluster.compiled import prepare
+from cluster.device.kernel_cache import prepare
 
 prepare()

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers import models
-from cluster import backend
+from cluster.device import backend
+from cluster.device.halving import in_parts
 from cluster.errors import BackendError, RecipeError
-from cluster.halving import in_parts
 
 F32 = npt.NDArray[np.float32]
 KINDS = ("onnx", "sentence-transformers")

@@ -26,9 +26,9 @@ import pyarrow.compute as pc
 
 from classifiers.base import F64, Scores
 from classifiers.models import file_digest
-from cluster import backend
+from cluster.device import backend
+from cluster.device.halving import in_parts
 from cluster.errors import BackendError, RecipeError
-from cluster.halving import in_parts
 
 TOKENS_PER_BATCH = 32_768
 POSITIVE = ("high", "high_quality", "hq", "positive", "good", "label_1")  # whose probability is the score

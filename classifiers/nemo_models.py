@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.base import Scores
-from cluster import backend
+from cluster.device import backend
 from cluster.errors import BackendError, RecipeError
 
 MODULE = "nemo_curator.stages.text.classifiers"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.errors import LedgerError
 
 S = TypeVar("S")

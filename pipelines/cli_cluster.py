@@ -83,7 +83,8 @@ def slurm_script(
     """Print a batch script (sbatch) that runs a recipe on the nodes of the recipe's cluster.slurm section."""
     import os
 
-    from cluster import slurm, storage
+    from cluster import storage
+    from cluster.kinds import slurm
     from pipelines.runner import cluster_of
 
     parsed = load_recipe(recipe, overrides)

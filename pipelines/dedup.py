@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster import storage
 from cluster.errors import RecipeError
-from cluster.local import available_cores
+from cluster.kinds.local import available_cores
 from pipelines import runner
 from pipelines.materialize import Output
 from pipelines.progress import Progress

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import backend, local
-from cluster.engine import Engine
+from cluster.device import backend
+from cluster.engines.engine import Engine
 from cluster.errors import BackendError
+from cluster.kinds import local
 from cluster.version import VERSION
 
 OPTIONAL = {  # module -> what it is for, and the extra that brings it

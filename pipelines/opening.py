@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator
 from typing import cast
 
-from cluster import local, storage
+from cluster import storage
 from cluster.errors import RecipeError
+from cluster.kinds import local
 from pipelines.materialize import Output, mix_digest
 from pipelines.recipe import Recipe
 from stages.base import ShardStage, Stage, digest, rewrites

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster import local
+from cluster.kinds import local
 from pipelines import plan_near
 from pipelines.plan_growth import Flow, total
 from pipelines.plan_sample import Measured

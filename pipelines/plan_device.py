@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cluster import backend
-from cluster.rapids import MAXIMUM_SHARE
+from cluster.device import backend
+from cluster.device.rapids import MAXIMUM_SHARE
 from pipelines.plan_costs import Whole
 from pipelines.recipe import Recipe
 from stages import device_reading

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.engine import Engine, InlineEngine
+from cluster.engines.engine import Engine, InlineEngine
 from cluster.errors import LedgerError, WinnowError
 from pipelines import report_passes, report_scores
 from pipelines.report_samples import pairs, samples

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from pipelines.report_tally import COLUMNS, Tally
 from pipelines.runfolder import RunFolder
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cluster import local, storage
-from cluster.engine import Engine
+from cluster import storage
+from cluster.engines.engine import Engine
 from cluster.errors import RecipeError
+from cluster.kinds import local
 from pipelines.materialize import Job, Output, materialize
 from pipelines.mix_files import MixFile
 from pipelines.mix_job import check_columns

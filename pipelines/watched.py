@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from cluster.engine import Engine
-from cluster.footprint import Measured
+from cluster.engines.engine import Engine
+from cluster.engines.peak_memory import Measured
 from pipelines.progress import Progress
 
 T = TypeVar("T")

@@ -1,5 +1,5 @@
 """One file per stage."""
 
-from cluster.compiled import prepare
+from cluster.device.kernel_cache import prepare
 
 prepare()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from stages import frequency
 from stages.base import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
 from stages.benchmarks import load, split_spec, stamp

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from stages.annotate import annotate_batch, check_texts, columns_of, missing, read_rows, tracks_of
 from stages.base import BoolArray, ExchangeStage
 from stages.run import Run, View

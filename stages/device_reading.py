@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from cluster import backend, storage
-from cluster.halving import ran_out
+from cluster import storage
+from cluster.device import backend
+from cluster.device.halving import ran_out
 from stages import parquet
 from stages.base import ShardStage
 from stages.columns import place

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.exchange import Exchange
 from stages import promotion
 from stages.base import ShardStage, Stage, array, param, whole

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from cluster import storage
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.errors import RecipeError, ShardError
 from stages import manifest
 from stages.annotate import quarantine

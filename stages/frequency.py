@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.exchange import Exchange, read_arrow
 from stages.base import array, whole
 from stages.dedup import complete, destinations_for, mark_complete

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from stages import frequency
 from stages.base import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
 from stages.edits import Edits, from_spans, none

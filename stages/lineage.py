@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.exchange import Exchange, read_arrow
 from stages.base import array, digest
 from stages.dedup import DedupStage

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from cluster import storage
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.errors import LostTaskError
 from stages.annotate import annotate, lost_name, quarantine, try_piece
 from stages.documents import Problem

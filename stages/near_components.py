@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
 from stages.base import array, whole
 from stages.kernels.components import join

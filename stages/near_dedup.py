@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.errors import RecipeError
 from stages.base import param
 from stages.dedup import DedupStage, complete, mark_complete, write_decisions

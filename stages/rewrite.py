@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from stages.base import Decisions, ExchangeStage, array
 from stages.edits import nothing_left
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.errors import RecipeError
 from stages.base import Decisions, ExchangeStage, ShardStage, array, param
 from stages.dedup import complete, mark_complete

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from cluster import backend, local, rapids
-from cluster.backend import Device, Probe, resolve
+from cluster.device import backend, rapids
+from cluster.device.backend import Device, Probe, resolve
 from cluster.errors import BackendError
+from cluster.kinds import local
 from pipelines import doctor
 from pipelines.cli import main
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from cluster import attempt, dask_engine, local
+from cluster.engines import attempt, dask_engine
 from cluster.errors import BackendError, LostTaskError, ShardError
-from cluster.plugins import WorkingFolder
+from cluster.kinds import local
+from cluster.kinds.plugins import WorkingFolder
 from tests import cluster_tasks as work
 from tests.dask_processes import DaskProcesses, kill
 

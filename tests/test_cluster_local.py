@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from cluster import cgroups, local, security
+from cluster import cgroups
 from cluster.errors import BackendError
+from cluster.kinds import certificate, local
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 V1_MOUNTS = (
@@ -116,10 +117,10 @@ def test_nobody_without_the_runs_certificate_reaches_the_workers_of_this_machine
 
 
 def test_a_certificate_on_disk_is_for_its_owner_only(tmp_path: Path) -> None:
-    security.write(str(tmp_path / "tls"))
+    certificate.write(str(tmp_path / "tls"))
     assert (tmp_path / "tls").stat().st_mode & 0o077 == 0
     for name in ("cert.pem", "key.pem"):
         assert (tmp_path / "tls" / name).stat().st_mode & 0o077 == 0
         assert "PRIVATE KEY" in (tmp_path / "tls" / "key.pem").read_text()
     with pytest.raises(FileExistsError):
-        security.write(str(tmp_path / "tls"))
+        certificate.write(str(tmp_path / "tls"))

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from cluster import dask_engine, local, preflight
+from cluster.engines import dask_engine
 from cluster.errors import BackendError, RecipeError
+from cluster.kinds import local, preflight
 from pipelines import runner
 from pipelines.recipe import load_data
 from tests import corpora
@@ -176,7 +177,7 @@ def test_a_run_folder_that_a_worker_does_not_see_is_told(tmp_path: Path, monkeyp
 
 
 def test_a_scheduler_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.scheduler.CONNECT", 1.0)
+    monkeypatch.setattr("cluster.kinds.running_scheduler.CONNECT", 1.0)
     for options, words in (
         ({"scheduler_file": str(tmp_path / "none.json"), "wait": 0.3}, "is not there. Start a scheduler"),
         ({"address": "tcp://127.0.0.1:9"}, "no Dask scheduler answers at tcp://127.0.0.1:9"),

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import slurm
 from cluster.errors import BackendError, RecipeError
-from cluster.local import ClusterOptions, SlurmOptions
+from cluster.kinds import slurm
+from cluster.kinds.local import ClusterOptions, SlurmOptions
 from tests import corpora
 from tests.dask_processes import ROOT
 from tests.run_folders import STAGES

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from classifiers.models import models_folder
-from cluster import compiled
+from cluster.device import kernel_cache
 from cluster.errors import RecipeError
 
 
@@ -19,8 +19,8 @@ from cluster.errors import RecipeError
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Read-only code, a user without a home folder, an empty temporary folder."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setattr(compiled, "_writable", lambda _: False)
-    monkeypatch.setattr(compiled, "_home", lambda: None)
+    monkeypatch.setattr(kernel_cache, "_writable", lambda _: False)
+    monkeypatch.setattr(kernel_cache, "_home", lambda: None)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(sys.modules, "numba", type("Numba", (), {"config": type("Config", (), {})}))
@@ -28,12 +28,12 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_a_place_of_their_own_kernels_go_to_a_private_folder(bare: Path) -> None:
-    compiled.prepare()
+    kernel_cache.prepare()
     folder = Path(os.environ["NUMBA_CACHE_DIR"])
     assert folder.parent.parent == bare
     assert folder.parent.stat().st_mode & 0o077 == 0
     assert str(folder) == sys.modules["numba"].config.CACHE_DIR
-    compiled.prepare()
+    kernel_cache.prepare()
     assert os.environ["NUMBA_CACHE_DIR"] == str(folder)  # the next process finds what this one compiled
 
 
@@ -46,54 +46,54 @@ def test_a_folder_that_others_can_write_to_is_not_used(bare: Path, trap: str) ->
     else:
         name.mkdir()
         name.chmod(0o777)
-    assert Path(compiled.private_folder()) != name
+    assert Path(kernel_cache.private_folder()) != name
 
 
 def test_kernels_lie_beside_the_code_or_at_home_where_they_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "yet"))
-    monkeypatch.setattr(compiled, "private_folder", lambda: pytest.fail("not needed"))
+    monkeypatch.setattr(kernel_cache, "private_folder", lambda: pytest.fail("not needed"))
     monkeypatch.setitem(sys.modules, "numba", type("Numba", (), {"config": type("Config", (), {})}))
-    for writable, place in [(True, compiled.ROOT / "stages/kernels/__pycache__"), (False, tmp_path / "not/yet")]:
-        monkeypatch.setattr(compiled, "_writable", lambda _, writable=writable: writable)
-        compiled.prepare()
+    for writable, place in [(True, kernel_cache.ROOT / "stages/kernels/__pycache__"), (False, tmp_path / "not/yet")]:
+        monkeypatch.setattr(kernel_cache, "_writable", lambda _, writable=writable: writable)
+        kernel_cache.prepare()
         assert Path(os.environ["NUMBA_CACHE_DIR"]).parent == place / "winnow-kernels"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert compiled._home() is None
+    assert kernel_cache._home() is None
 
 
 def test_a_folder_that_the_user_names_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/theirs")
-    compiled.prepare()
+    kernel_cache.prepare()
     assert os.environ["NUMBA_CACHE_DIR"] == "/theirs"
 
 
 @pytest.mark.usefixtures("bare")
 def test_cupy_gets_a_folder_where_it_cannot_make_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUPY_CACHE_DIR", "/named/by/the/user")
-    compiled.prepare_cupy()
+    kernel_cache.prepare_cupy()
     assert os.environ["CUPY_CACHE_DIR"] == "/named/by/the/user"
     monkeypatch.delenv("CUPY_CACHE_DIR")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    compiled.prepare_cupy()
+    kernel_cache.prepare_cupy()
     assert "CUPY_CACHE_DIR" not in os.environ
     (tmp_path / "home").write_text("a file, in which no folder can be made")
-    compiled.prepare_cupy()
-    assert Path(os.environ["CUPY_CACHE_DIR"]).parent == Path(compiled.private_folder())
+    kernel_cache.prepare_cupy()
+    assert Path(os.environ["CUPY_CACHE_DIR"]).parent == Path(kernel_cache.private_folder())
 
 
 def test_a_change_in_any_kernel_is_noticed_by_all(tmp_path: Path) -> None:
     for name in ("stages/kernels/murmur.py", "stages/kernels/sketch.py", "classifiers/fasttext_kernels.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
-        before = compiled.source_digest(tmp_path)
+        before = kernel_cache.source_digest(tmp_path)
         (tmp_path / name).write_text("2")
-        assert compiled.source_digest(tmp_path) != before
+        assert kernel_cache.source_digest(tmp_path) != before
 
 
 def test_every_compiled_function_is_in_the_digest() -> None:
-    seen = {path for pattern in compiled.KERNELS for path in compiled.ROOT.glob(pattern)}
-    code = [p for d in ("stages", "classifiers") for p in (compiled.ROOT / d).rglob("*.py")]
+    seen = {path for pattern in kernel_cache.KERNELS for path in kernel_cache.ROOT.glob(pattern)}
+    code = [p for d in ("stages", "classifiers") for p in (kernel_cache.ROOT / d).rglob("*.py")]
     assert {p for p in code if re.search(r"^@\w*\.?njit|^import numba$", p.read_text(), re.MULTILINE)} <= seen
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import backend
+from cluster.device import backend
 from pipelines import runner
 from pipelines.recipe import load_data
 from stages import device_reading

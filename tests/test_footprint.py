@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.footprint import Measured
+from cluster.engines.peak_memory import Measured
 from pipelines.progress import silent
 from pipelines.watched import Watched
 

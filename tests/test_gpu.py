@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster import backend, halving
+from cluster.device import backend, halving
 from pipelines import runner
 from pipelines.recipe import load_data
 from stages import device_reading

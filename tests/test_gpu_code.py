@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import backend, halving
+from cluster.device import backend, halving
 from stages.kernels import array_code, bands, components, gpu, hashing, kmeans, minhash
 from stages.kernels.dispatch import TWOFOLD
 from stages.kernels.hashing import buffers

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import rapids, slurm
-from cluster.local import ClusterOptions, SlurmOptions
-from cluster.local_cuda import cluster_keywords
-from cluster.rapids import CALLERS, CALLS, Call
+from cluster.device import rapids
+from cluster.device.rapids import CALLERS, CALLS, Call
+from cluster.kinds import slurm
+from cluster.kinds.local import ClusterOptions, SlurmOptions
+from cluster.kinds.local_cuda import cluster_keywords
 from stages.kernels.dispatch import TWOFOLD
 from tests.embedding_models import cache_folder, download
 
@@ -229,7 +230,7 @@ def _attributes(path: str) -> list[ast.Attribute]:
 
 
 def test_the_libraries_that_are_probed_are_the_ones_imported() -> None:
-    from cluster.backend import LIBRARIES as probed
+    from cluster.device.backend import LIBRARIES as probed
 
     found = set()
     for path in CALLERS:

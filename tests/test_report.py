@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.engine import InlineEngine
+from cluster.engines.engine import InlineEngine
 from cluster.errors import LedgerError
 from pipelines import report, report_page, report_passes, report_scores, runfolder, runner
 from pipelines.recipe import load_data

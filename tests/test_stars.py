@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.engine import InlineEngine
+from cluster.engines.engine import InlineEngine
 from cluster.exchange import read_arrow, write_arrow
 from stages import near_components
 from stages.kernels.components import components

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from cluster import backend
+from cluster.device import backend
 
 P = ParamSpec("P")
 R = TypeVar("R")

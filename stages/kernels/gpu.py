@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.halving import in_parts, ran_out
+from cluster.device.halving import in_parts, ran_out
 from stages.kernels import array_code
 from stages.kernels.dispatch import TWOFOLD
 from stages.kernels.hashing import I64, U8, U64, buffers

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster import backend
+from cluster.device import backend
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ class Call:
 CALLERS = (
     "stages/kernels/gpu.py",
     "stages/kernels/resident.py",  # frame functions: methods that pandas and cuDF share
-    "cluster/rapids.py",
-    "cluster/local_cuda.py",
+    "cluster/device/rapids.py",
+    "cluster/kinds/local_cuda.py",
     "benchmarks/gpu.py",
 )
 CALLS = (

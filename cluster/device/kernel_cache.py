@@ -14,7 +14,7 @@ import stat
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KERNELS = ("stages/kernels/*.py", "stages/edits.py", "classifiers/fasttext_*.py", "classifiers/segments.py")
 NAME = "winnow-kernels"
 

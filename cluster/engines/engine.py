@@ -2,7 +2,7 @@
 
 Guarantees: a bounded number of tasks is in flight, results are small and come back in task order,
 whatever a finished task wrote is not done again, and the outcome is the same for the inline engine
-(this process, one task after the other) and for any Dask cluster (`cluster/dask_engine.py`).
+(this process, one task after the other) and for any Dask cluster (`cluster/engines/dask_engine.py`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Dask runs what it is sent, so a port that other users of a machine can reach is a way to run code as oneself.
 
-    python -m cluster.security FOLDER      # cert.pem and key.pem for the processes of a batch script
+    python -m cluster.kinds.certificate FOLDER      # cert.pem and key.pem for the processes of a batch script
 
 Guarantees: keys are held in memory, or in files that only their owner can read.
 """

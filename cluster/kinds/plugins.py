@@ -15,12 +15,12 @@ class OnDevice(WorkerPlugin):
     name = "winnow-on-device"
 
     def setup(self, worker: Any) -> None:
-        from cluster import backend
+        from cluster.device import backend
 
         backend.use("gpu")
 
     def teardown(self, worker: Any) -> None:
-        from cluster import backend
+        from cluster.device import backend
 
         backend.use("cpu")
 

@@ -10,11 +10,12 @@ import os
 import time
 from typing import Any
 
-from cluster import backend, preflight
-from cluster.dask_engine import NO_ANSWER, DaskEngine, Patience
-from cluster.engine import Engine
+from cluster.device import backend
+from cluster.engines.dask_engine import NO_ANSWER, DaskEngine, Patience
+from cluster.engines.engine import Engine
 from cluster.errors import BackendError, RecipeError
-from cluster.local import ClusterOptions
+from cluster.kinds import preflight
+from cluster.kinds.local import ClusterOptions
 
 CONNECT = 30.0  # seconds to reach a scheduler that should be there
 
@@ -59,7 +60,7 @@ def _client(options: ClusterOptions, where: str) -> Any:
 def attach(client: Any, close: Any, options: ClusterOptions, run_dir: str | None, where: str) -> Engine:
     """Wait for workers, let preflight judge them, and return the engine; closes on failure."""
     from cluster.codebase import code_digest
-    from cluster.plugins import WorkingFolder
+    from cluster.kinds.plugins import WorkingFolder
 
     try:
         wanted = options.workers or 1 if options.kind == "scheduler" else 1

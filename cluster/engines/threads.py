@@ -1,6 +1,6 @@
 """Tasks on threads of this process, without Dask: for one-line tools, where start-up time counts.
 
-Guarantees: those of every engine (cluster/engine.py). The kernels release the GIL; beyond a handful of
+Guarantees: those of every engine (cluster/engines/engine.py). The kernels release the GIL; beyond a handful of
 threads the Python between them does not, so larger machines use worker processes.
 """
 

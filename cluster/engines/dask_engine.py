@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from cluster.attempt import Attempt, Failed
+from cluster.engines.attempt import Attempt, Failed
 from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from typing import Any
 from cluster import storage
 from cluster.codebase import code_digest, code_files
 from cluster.errors import BackendError
-from cluster.local import MEMORY_PER_THREAD
+from cluster.kinds.local import MEMORY_PER_THREAD
 
 VERSIONS = (  # what decides over bits or over the wire
     "dask",
@@ -170,7 +170,8 @@ def _question(run_dir: str | None, token: str, code: str) -> Callable[[], dict[s
 
         name = {"host": socket.gethostname()}
         try:
-            from cluster import codebase, preflight
+            from cluster import codebase
+            from cluster.kinds import preflight
 
             answer = preflight.facts(run_dir, token)
             if answer["code"] != code:

@@ -10,9 +10,11 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster import backend, cgroups, security
-from cluster.engine import Engine, InlineEngine
+from cluster import cgroups
+from cluster.device import backend
+from cluster.engines.engine import Engine, InlineEngine
 from cluster.errors import BackendError, RecipeError
+from cluster.kinds import certificate
 
 THREADS_PER_WORKER = 8
 MEMORY_PER_THREAD = 512 << 20  # bytes; a batch of text, its facts, and the libraries
@@ -129,7 +131,7 @@ def start(options: ClusterOptions, run_dir: str | None = None) -> Engine:
         backend.settle_here(options.backend)
         return InlineEngine()
     if options.kind == "threads":
-        from cluster.threads import ThreadsEngine
+        from cluster.engines.threads import ThreadsEngine
 
         backend.settle_here(options.backend)
         return ThreadsEngine(options.workers or available_cores())
@@ -138,15 +140,15 @@ def start(options: ClusterOptions, run_dir: str | None = None) -> Engine:
     if options.kind == "local":
         return _local(options)
     if options.kind == "scheduler":
-        from cluster import scheduler
+        from cluster.kinds import running_scheduler
 
-        return scheduler.connect(options, run_dir)
+        return running_scheduler.connect(options, run_dir)
     if options.kind == "slurm":
-        from cluster import slurm
+        from cluster.kinds import slurm
 
         return slurm.start(options, run_dir)
     if options.kind == "ray":
-        from cluster import on_ray
+        from cluster.kinds import on_ray
 
         return on_ray.start(options, run_dir)
     raise RecipeError(f"cluster.kind must be one of {', '.join(KINDS)}, got {options.kind!r}.")
@@ -169,7 +171,7 @@ def _local(options: ClusterOptions) -> Engine:
             dashboard_address=options.dashboard,
             scheduler_kwargs={} if options.dashboard else {"dashboard_address": OWN_PAGES},
             silence_logs=logging.ERROR,
-            **security.keywords(),
+            **certificate.keywords(),
         )
     return own(cluster, options, "on this machine")
 
@@ -177,7 +179,7 @@ def _local(options: ClusterOptions) -> Engine:
 def _local_cuda(options: ClusterOptions) -> Engine:
     import dask
 
-    from cluster import local_cuda
+    from cluster.kinds import local_cuda
 
     with dask.config.set(QUIET):
         cluster = local_cuda.start(options)
@@ -188,7 +190,7 @@ def own(cluster: Any, options: ClusterOptions, where: str) -> Engine:
     """Return the engine on a Dask cluster object that this process started and will close."""
     import distributed
 
-    from cluster.dask_engine import DaskEngine, Patience
+    from cluster.engines.dask_engine import DaskEngine, Patience
 
     make_client: Any = distributed.Client
     client: Any = make_client(cluster)

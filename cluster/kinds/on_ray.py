@@ -14,10 +14,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from cluster import security
-from cluster.engine import Engine
+from cluster.engines.engine import Engine
 from cluster.errors import BackendError
-from cluster.local import OWN_PAGES, QUIET, ClusterOptions, pages, size
+from cluster.kinds import certificate as security
+from cluster.kinds.local import OWN_PAGES, QUIET, ClusterOptions, pages, size
 
 LOOK = 10.0  # seconds between looks for nodes that joined
 PLACED = 120.0  # seconds for an actor to start on its node
@@ -38,7 +38,7 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     except BaseException:
         placed.close()
         raise
-    from cluster import scheduler
+    from cluster.kinds import running_scheduler
 
     def close() -> None:
         placed.stop_watching()
@@ -46,7 +46,7 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
             client.close()
         placed.close()
 
-    return scheduler.attach(client, close, options, run_dir, f"Ray, {placed.address}")
+    return running_scheduler.attach(client, close, options, run_dir, f"Ray, {placed.address}")
 
 
 def _ray() -> Any:

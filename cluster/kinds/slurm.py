@@ -12,10 +12,11 @@ import shlex
 import sys
 from typing import Any
 
-from cluster import security, storage
-from cluster.engine import Engine
+from cluster import storage
+from cluster.engines.engine import Engine
 from cluster.errors import BackendError, RecipeError
-from cluster.local import OWN_PAGES, QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions, pages
+from cluster.kinds import certificate
+from cluster.kinds.local import OWN_PAGES, QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions, pages
 
 MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
 DASK_CUDA = "dask_cuda.cli"  # one worker process for each GPU that the job was given
@@ -23,7 +24,7 @@ DASK_CUDA = "dask_cuda.cli"  # one worker process for each GPU that the job was 
 CERTIFICATE = (  # lines of the batch script
     'TLS="${FILE%.json}.tls"  # a certificate of its own: nobody else can send this job tasks',
     'trap \'kill "${workers:-}" "${scheduler:-}" 2>/dev/null || true; rm -rf "$FILE" "$TLS"\' EXIT',
-    '"$PYTHON" -m cluster.security "$TLS"',
+    '"$PYTHON" -m cluster.kinds.certificate "$TLS"',
     'export DASK_DISTRIBUTED__COMM__TLS__CA_FILE="$TLS/cert.pem" DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True',
     "for role in SCHEDULER WORKER CLIENT; do",
     '    export "DASK_DISTRIBUTED__COMM__TLS__${role}__CERT=$TLS/cert.pem"',
@@ -37,7 +38,7 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     import dask
     import distributed
 
-    from cluster import scheduler
+    from cluster.kinds import running_scheduler
 
     with dask.config.set(QUIET):
         cluster = job_cluster(options, run_dir)
@@ -48,7 +49,7 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
         client.close()
         cluster.close()
 
-    return scheduler.attach(client, close, options, run_dir, f"Slurm, {options.slurm.jobs} jobs")
+    return running_scheduler.attach(client, close, options, run_dir, f"Slurm, {options.slurm.jobs} jobs")
 
 
 def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
@@ -89,7 +90,7 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
         scheduler_options=pages(options),
         shared_temp_directory=run_dir if run_dir and storage.is_local(run_dir) else os.getcwd(),
         **on_gpus,
-        **security.keywords(),
+        **certificate.keywords(),
     )
 
 

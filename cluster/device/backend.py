@@ -72,7 +72,7 @@ def use(name: str) -> None:
         problem = obstacle()
         if problem:
             raise BackendError(f"process {os.getpid()} on {socket.gethostname()} cannot compute on a GPU: {problem}.")
-        from cluster import rapids
+        from cluster.device import rapids
 
         rapids.prepare_memory()
     _resolved = name
@@ -81,7 +81,7 @@ def use(name: str) -> None:
 def ready_for_torch() -> None:
     """Prepare this process for a model on torch: where the backend is gpu, both take memory from one pool."""
     if _resolved == "gpu":
-        from cluster import rapids
+        from cluster.device import rapids
 
         rapids.share_with_torch()
 
@@ -91,9 +91,9 @@ def obstacle() -> str:
     missing = missing_libraries()
     if missing:
         return _not_installed(missing, installed_driver())
-    from cluster import compiled
+    from cluster.device import kernel_cache
 
-    compiled.prepare_cupy()
+    kernel_cache.prepare_cupy()
     try:
         runtime = importlib.import_module("cupy").cuda.runtime
     except (ImportError, OSError) as error:
@@ -220,12 +220,12 @@ def settle(client: Any, wanted: str) -> Resolved:
     """Ask the workers of a Dask client, decide, and tell those there are and those to come."""
     probes: list[Probe] = []
     if wanted != "cpu":
-        from cluster.preflight import within
+        from cluster.kinds.preflight import within
 
         probes = list(within(STARTING, lambda: client.run(probe), "a worker").values())
     found = _said(resolve(wanted, probes))
     if found.name == "gpu":
-        from cluster.plugins import OnDevice
+        from cluster.kinds.plugins import OnDevice
 
         within(STARTING, lambda: client.register_plugin(OnDevice()), "a worker")
     return found

@@ -11,11 +11,11 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cluster import security
 from cluster.errors import BackendError
+from cluster.kinds import certificate
 
 if TYPE_CHECKING:
-    from cluster.local import ClusterOptions
+    from cluster.kinds.local import ClusterOptions
 
 
 def cluster_keywords(options: ClusterOptions) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def cluster_keywords(options: ClusterOptions) -> dict[str, Any]:
         "dashboard_address": options.dashboard,
         "scheduler_kwargs": {} if options.dashboard else {"dashboard_address": "127.0.0.1:0"},  # its health page
         "silence_logs": logging.ERROR,
-        **security.keywords(),
+        **certificate.keywords(),
     }
 
 
@@ -38,7 +38,7 @@ def start(options: ClusterOptions) -> Any:
             f"cluster.kind local-cuda needs dask-cuda, which cannot be imported here ({error}). "
             "Install winnow[gpu-cu13], or use kind local."
         ) from None
-    from cluster import backend
+    from cluster.device import backend
 
     problem = backend.obstacle()  # no probe: a CUDA context here would be inherited by no worker, but cost memory
     if problem:
