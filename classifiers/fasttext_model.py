@@ -26,7 +26,7 @@ I32 = npt.NDArray[np.int32]
 MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
 
 if TYPE_CHECKING:
-    from classifiers.fasttext_format import Loaded
+    from classifiers.native_fasttext.format import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ def load(path: str) -> FastTextModel:
 
 @functools.lru_cache(maxsize=4)
 def _load(path: str, changed: int, size: int) -> FastTextModel:
-    from classifiers import fasttext_format
+    from classifiers.native_fasttext import format
 
     try:
-        return NativeModel(fasttext_format.read(path))
-    except fasttext_format.Unsupported as error:
+        return NativeModel(format.read(path))
+    except format.Unsupported as error:
         try:
             model = PackageModel(path)
         except ValueError:
@@ -78,11 +78,11 @@ def labels_of(path: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=16)
 def _labels(path: str, changed: int, size: int) -> tuple[str, ...]:
-    from classifiers import fasttext_format
+    from classifiers.native_fasttext import format
 
     try:
-        return fasttext_format.read_labels(path)
-    except fasttext_format.Unsupported:
+        return format.read_labels(path)
+    except format.Unsupported:
         return _load(path, changed, size).labels
 
 
@@ -99,24 +99,24 @@ class NativeModel:
         self._loaded = loaded
 
     def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
-        from classifiers import fasttext_kernels
+        from classifiers.native_fasttext import kernels
 
         data, offsets = text_buffers(texts)
         label, score = np.empty(len(texts), np.int32), np.empty(len(texts), np.float32)
         tables, output = self._loaded.tables, self._loaded.output
         longest = _longest(offsets, max_chars)
-        fasttext_kernels.best_labels(tables, output, data, offsets, max_chars, longest, label, score)
+        kernels.best_labels(tables, output, data, offsets, max_chars, longest, label, score)
         return label, score
 
     def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
-        from classifiers import fasttext_kernels
+        from classifiers.native_fasttext import kernels
 
         data, offsets = text_buffers(texts)
         wanted = np.array(labels, np.int64)
         found = np.empty((len(texts), len(wanted)), np.float32)
         tables, output = self._loaded.tables, self._loaded.output
         longest = _longest(offsets, max_chars)
-        fasttext_kernels.label_scores(tables, output, data, offsets, max_chars, longest, wanted, found)
+        kernels.label_scores(tables, output, data, offsets, max_chars, longest, wanted, found)
         return found
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from classifiers import fasttext_model, models
 from classifiers.base import I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
-from classifiers.outside import OutsideClassifier
+from classifiers.user_code import OutsideClassifier
 from cluster.errors import RecipeError
 
 KINDS = ("fasttext", "hf", "nemo", "python")

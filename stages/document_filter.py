@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 import pyarrow as pa
 
-from classifiers import outside
+from classifiers import user_code
 from cluster.errors import RecipeError
 from stages.base import Decisions, ShardStage, array, param
 
@@ -67,7 +67,7 @@ class DocumentFilter(ShardStage):
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         judge = _instance(self.filter, self.arguments)
-        with outside.blamed(f"the filter {self.filter}"):
+        with user_code.blamed(f"the filter {self.filter}"):
             scores = [judge.score_document(text) for text in documents.column("text").to_pylist()]
             kept = [bool(judge.keep_document(score)) for score in scores]
         return pa.table([pa.array(map(_number, scores), pa.float64()), pa.array(kept, pa.bool_())], schema=self.schema)
@@ -85,7 +85,7 @@ def _number(score: Any) -> float | None:
 def _class(path: str) -> type:
     if path.startswith("nemo_curator") and importlib.util.find_spec("nemo_curator") is None:
         raise RecipeError(f"the filter {path} needs NeMo Curator. Install the extra: pip install 'winnow[nemo]'.")
-    found = outside.imported(path, "the filter")
+    found = user_code.imported(path, "the filter")
     lacking = [method for method in ("score_document", "keep_document") if not hasattr(found, method)]
     if lacking:
         raise RecipeError(
@@ -97,7 +97,7 @@ def _class(path: str) -> type:
 @functools.lru_cache(maxsize=16)
 def _instance(path: str, arguments: tuple[str, ...]) -> Filter:
     values = {name: _value(text) for name, _, text in (argument.partition("=") for argument in arguments)}
-    with outside.blamed(f"making the filter {path} with {', '.join(arguments) or 'no arguments'}"):
+    with user_code.blamed(f"making the filter {path} with {', '.join(arguments) or 'no arguments'}"):
         made = _class(path)(**values)
         for step in ("model_check_or_download", "load_model", "load_tokenizer"):  # as NeMo Curator prepares its filters
             if hasattr(made, step):

@@ -59,10 +59,10 @@ def stage_class(use: str) -> type[Stage]:
 
 
 def _outside(path: str) -> type[Stage]:
-    from classifiers import outside
+    from classifiers import user_code
     from stages import base
 
-    found = outside.imported(path, "the stage")
+    found = user_code.imported(path, "the stage")
     if not (isinstance(found, type) and issubclass(found, base.Stage) and dataclasses.is_dataclass(found)):
         raise RecipeError(f"{path} must be a dataclass derived from stages.base.ShardStage; it is {found!r}.")
     if not _NAME.fullmatch(found.use) or found.use in STAGES:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers import fasttext_features, fasttext_format, fasttext_model, models
+from classifiers import fasttext_model, models
+from classifiers.native_fasttext import features, format
 from cluster.errors import RecipeError
 
 ALPHABETS = ("abcdefghij", "klmnopqrst", "àéîõüßçñ", "абвгдежз", "漢字仮名交文", "🙂🙃🚀x")
@@ -201,12 +202,12 @@ def test_a_model_is_loaded_once_until_its_file_changes(make: Callable[[str], Pat
 def test_what_the_reader_does_not_know_is_left_to_the_package(
     make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(path: str) -> fasttext_format.Loaded:
-        raise fasttext_format.Unsupported("a new kind")
+    def refuse(path: str) -> format.Loaded:
+        raise format.Unsupported("a new kind")
 
     path = make("quantised")
     expected = fasttext_model.load(str(path)).best(array(TEXTS))
-    monkeypatch.setattr(fasttext_format, "read", refuse)
+    monkeypatch.setattr(format, "read", refuse)
     path.write_bytes(path.read_bytes() + b" ")  # another stamp, so that it is loaded again
     again = fasttext_model.load(str(path))
     assert isinstance(again, fasttext_model.PackageModel)
@@ -234,8 +235,8 @@ def test_word_vectors_are_refused(tmp_path: Path) -> None:
 @given(h=st.integers(0, 2**64 - 1), bucket=st.integers(1, 2**31 - 1))
 @settings(max_examples=300, deadline=None)
 def test_a_bucket_is_the_remainder_of_the_hash(h: int, bucket: int) -> None:
-    sizes = fasttext_format.sizes(minn=0, maxn=0, bucket=bucket, word_ngrams=1, words=0, kept=None)
-    assert fasttext_features.bucket_of(sizes, np.uint64(h)) == h % bucket
+    sizes = format.sizes(minn=0, maxn=0, bucket=bucket, word_ngrams=1, words=0, kept=None)
+    assert features.bucket_of(sizes, np.uint64(h)) == h % bucket
 
 
 def test_the_published_model_answers_as_by_the_package() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from classifiers import outside, quality
+from classifiers import quality, user_code
 from cluster.errors import RecipeError
 from pipelines import runner
 from pipelines.recipe import load_data
@@ -107,18 +107,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_module_in_the_working_folder_is_found(here: Path) -> None:
-    assert outside.imported("theirs:Right", "the classifier").labels == ("a", "b")
+    assert user_code.imported("theirs:Right", "the classifier").labels == ("a", "b")
 
 
 def test_the_working_folder_hides_no_package(here: Path) -> None:
     (here / "xxhash.py").write_text("raise SystemExit")
     sys.modules.pop("xxhash", None)
-    assert outside.imported("xxhash:xxh64", "the filter")(b"").intdigest()
+    assert user_code.imported("xxhash:xxh64", "the filter")(b"").intdigest()
 
 
 @pytest.mark.parametrize(("name", "label"), [("Right", 0), ("Narrow", 1), ("Lists", -1)])
 def test_answers_become_arrays_of_the_types_that_winnow_uses(here: Path, name: str, label: int) -> None:
-    found = outside.OutsideClassifier(f"theirs:{name}").score(TEXTS)
+    found = user_code.OutsideClassifier(f"theirs:{name}").score(TEXTS)
     assert (found.value.dtype, found.label.dtype) == (np.float64, np.int32)
     assert found.label.tolist() == [label] * 3
 

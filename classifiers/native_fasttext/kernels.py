@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifiers.fasttext_features import F32, I32, I64, U8, Tables, features, most_features, njit
+from classifiers.native_fasttext.features import F32, I32, I64, U8, Tables, features, most_features, njit
 
 LONG = 3000  # features; up to here projected rows stay within 4e-7 of the package (2026-11, 16 dimensions)
 CLEAR = 0.99  # a probability that hardly moves with its logit

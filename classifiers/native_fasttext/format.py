@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from classifiers import fasttext_features
-from classifiers.fasttext_features import F32, I32, I64, U8, Sizes, Tables
-from classifiers.fasttext_kernels import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, Output
+from classifiers.native_fasttext import features
+from classifiers.native_fasttext.features import F32, I32, I64, U8, Sizes, Tables
+from classifiers.native_fasttext.kernels import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, Output
 
 MAGIC = 793712314
 SUPERVISED = 3
@@ -148,7 +148,7 @@ def _read_entries(file: BinaryIO, size: int) -> tuple[I64, I64, I64, U8, U8]:
     while True:  # entries have no length field: read on until all are there
         file.seek(begin)
         data = np.frombuffer(file.read(guess), np.uint8)
-        start, stop, counts, types, end = fasttext_features.parse_entries(data, size)
+        start, stop, counts, types, end = features.parse_entries(data, size)
         if end >= 0:
             break
         if len(data) < guess:
@@ -191,7 +191,7 @@ def _expand(file: BinaryIO, codes: U8, rows: int) -> F32:
 def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) -> Tables:
     size = 1 << max(4, int(2 * len(d.start)).bit_length())
     slots = np.zeros((size, 2), np.uint64)
-    fasttext_features.fill_slots(d.text, d.start, d.stop, slots)
+    features.fill_slots(d.text, d.start, d.stop, slots)
     some = d.pruned is not None and len(d.pruned) > 0
     present, row_of = np.full(1, 0 if d.pruned is not None else 2**64 - 1, np.uint64), np.zeros(1, np.int32)
     if d.pruned is not None and some:
@@ -240,11 +240,11 @@ def sizes(*, minn: int, maxn: int, bucket: int, word_ngrams: int, words: int, ke
 def _with_features(tables: Tables) -> Tables:
     longest = int((tables.stop - tables.start).max(initial=0)) + 2
     marked = np.empty(longest, np.uint32)
-    ids = np.empty(fasttext_features.most_features(tables.sizes, longest), np.int32)
+    ids = np.empty(features.most_features(tables.sizes, longest), np.int32)
     sub_start = np.zeros(tables.sizes.words + 1, np.int64)
-    fasttext_features.count_features(tables, marked, ids, sub_start)
+    features.count_features(tables, marked, ids, sub_start)
     sub_ids = np.empty(int(sub_start[-1]), np.int32)
-    fasttext_features.fill_features(tables, marked, ids, sub_start, sub_ids)
+    features.fill_features(tables, marked, ids, sub_start, sub_ids)
     return tables._replace(sub_start=sub_start, sub_ids=sub_ids)
 
 

@@ -1,0 +1,1 @@
+"""fastText inference without the fasttext package: its file format, its features, its sums, compiled by numba."""
