@@ -25,7 +25,7 @@ def package_folder(name: str) -> Path:
 
 @functools.cache
 def code_files() -> dict[str, str]:
-    """Return a digest per source file, by path such as stages/base.py."""
+    """Return a digest per source file, by path such as stages/core/stage.py."""
     found = {}
     for name in PACKAGES:
         folder = package_folder(name)

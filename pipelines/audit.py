@@ -21,13 +21,13 @@ from cluster.errors import RecipeError
 from pipelines import audit_kept
 from pipelines.audit_kept import Sought
 from pipelines.runfolder import RunFolder, open_run
-from stages.base import DATA_FORMAT, array
-from stages.kernels.banding import half_way
-from stages.kernels.hashing import buffers, mix64
-from stages.kernels.jaccard import exact_pairs
-from stages.kernels.normalise import normalise
+from stages.core.run import Run
+from stages.core.stage import DATA_FORMAT, array
+from stages.kernels.hashes.hashing import buffers, mix64
+from stages.kernels.similarity.banding import half_way
+from stages.kernels.similarity.jaccard import exact_pairs
+from stages.kernels.text.normalise import normalise
 from stages.near_dedup import NearDedup, minhash_stage
-from stages.run import Run
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]

@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.runfolder import RunFolder
-from stages.dedup import is_protected
-from stages.kernels.bands import band_keys
-from stages.kernels.hashing import mix64
-from stages.kernels.jaccard import estimate_pairs, standard_error
-from stages.kernels.minhash import slots8
+from stages.core.run import Run, View
+from stages.core.shard import Bundle
+from stages.dedup.dedup_stage import is_protected
+from stages.kernels.hashes.bands import band_keys
+from stages.kernels.hashes.hashing import mix64
+from stages.kernels.hashes.minhash import slots8
+from stages.kernels.similarity.jaccard import estimate_pairs, standard_error
 from stages.minhash import signature_matrix
 from stages.near_dedup import minhash_index, minhash_stage, near_stage
-from stages.run import Run, View
-from stages.shard import Bundle
 
 I64 = npt.NDArray[np.int64]
 COMPARISONS = 300_000_000  # of signatures at most: some ten seconds

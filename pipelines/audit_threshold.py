@@ -20,16 +20,16 @@ from cluster.engines.engine import InlineEngine
 from cluster.errors import RecipeError
 from cluster.exchange import read_arrow, write_arrow
 from pipelines.runfolder import RunFolder
-from stages import near_buckets, near_verify
-from stages.base import ExchangeStage
-from stages.dedup import ESTIMATED, write_decisions
-from stages.kernels.answers import NO, YES
-from stages.ledger import num_tokens
-from stages.near_buckets import Groups
+from stages.core.run import Run, View
+from stages.core.sidecar import Sidecars
+from stages.core.stage import ExchangeStage
+from stages.dedup.dedup_stage import ESTIMATED, write_decisions
+from stages.dedup.near import buckets, verify
+from stages.dedup.near.buckets import Groups
+from stages.dedup.near.judge import Judge
+from stages.kernels.survivors.pair_answers import NO, YES
 from stages.near_dedup import NearDedup, near_stage
-from stages.near_judge import Judge
-from stages.run import Run, View
-from stages.sidecar import Sidecars
+from stages.outcome.ledger import num_tokens
 
 I64 = npt.NDArray[np.int64]
 
@@ -120,7 +120,7 @@ def _resolve(scratch: Scratch, index: int, counts: list[int]) -> None:
     if not isinstance(stage, NearDedup):
         stage.resolve(engine, scratch, index)
         return
-    groups = near_buckets.group(engine, scratch, index)
+    groups = buckets.group(engine, scratch, index)
     found = _verdicts(engine, scratch, index, groups, counts) if groups else []
     write_decisions(engine, scratch, index, found)
 
@@ -137,7 +137,7 @@ def _unjudged(run: Run) -> int:
 
 
 def _verdicts(engine: InlineEngine, scratch: Run, index: int, groups: Groups, counts: list[int]) -> list[str | None]:
-    known = near_verify._recall_pairs(engine, scratch, index, groups)
+    known = verify._recall_pairs(engine, scratch, index, groups)
     paths: list[str | None] = []
     for d in range(groups.destinations):
         members, documents = groups.members[d], groups.documents[d]
@@ -145,9 +145,9 @@ def _verdicts(engine: InlineEngine, scratch: Run, index: int, groups: Groups, co
             paths.append(None)
             continue
         judge = FromFacts(scratch, index, read_arrow(documents), [known[d]])
-        result = near_verify._decide(scratch, near_stage(scratch, index), judge, read_arrow(members))
+        result = verify._decide(scratch, near_stage(scratch, index), judge, read_arrow(members))
         path = storage.join(scratch.exchange_folder(index, "from-facts"), f"{d}.arrow")
-        write_arrow(path, near_verify._verdicts(judge, result))
+        write_arrow(path, verify._verdicts(judge, result))
         paths.append(path)
         counts[0], counts[1] = counts[0] + judge.known, counts[1] + judge.guessed
     return paths

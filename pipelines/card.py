@@ -16,7 +16,7 @@ import yaml
 from cluster import storage
 from pipelines.report_text import visible
 from pipelines.runfolder import Counts, RunFolder, open_run
-from stages.presets import PRESETS
+from stages.inputs.presets import PRESETS
 
 # identifiers that dataset hubs accept in `license`; anything else becomes `other` with its name beside it
 LICENCES = {

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from cluster.errors import RecipeError
 from pipelines.recipe import Recipe
-from stages.contract import DatasetCheck, Identify, check_dataset
+from stages.inputs.check import DatasetCheck, Identify, check_dataset
 
 
 def check_recipe(recipe: Recipe) -> list[DatasetCheck]:

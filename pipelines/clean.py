@@ -8,9 +8,9 @@ from __future__ import annotations
 from cluster import storage
 from pipelines.opening import mix_address, mix_of, only_one, output_of, reopen
 from pipelines.recipe import Recipe
-from stages.base import ExchangeStage, ShardStage
-from stages.lineage import lineage_digest
-from stages.run import Run
+from stages.core.run import Run
+from stages.core.stage import ExchangeStage, ShardStage
+from stages.outcome.lineage import lineage_digest
 
 ALWAYS = {"bundles.json", "inputs.json", "options.json", "ledger-made-by"}
 

@@ -34,7 +34,7 @@ def dedup(
     json_log: JsonLog = False,
 ) -> None:
     """Remove near duplicates from one dataset: the longer text stays, every input column is kept."""
-    from stages.kernels.start import keep_freed_memory, not_installed
+    from cluster.startup import keep_freed_memory, not_installed
 
     keep_freed_memory()
     from pipelines.dedup import dedup as run

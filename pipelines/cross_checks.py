@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipelines.marked_yaml import Path
 from pipelines.problems import Problems
 from pipelines.sections import NAME, DatasetSection, MixSection
-from stages.base import Stage
-from stages.presets import PRESETS
+from stages.core.stage import Stage
+from stages.inputs.presets import PRESETS
 
 Datasets = Mapping[str, DatasetSection]
 

@@ -18,10 +18,10 @@ from pipelines import runner
 from pipelines.materialize import Output
 from pipelines.progress import Progress
 from pipelines.recipe import Recipe, load_data
-from stages.base import digest
-from stages.discover import find_shards
-from stages.reading import passthrough_schema
-from stages.shard import Columns, Dataset
+from stages.core.shard import Columns, Dataset
+from stages.core.stage import digest
+from stages.inputs.discover import find_shards
+from stages.inputs.reader import passthrough_schema
 
 NAME = "data"
 WORK = ".winnow"  # run folder below OUT, removed when all is done

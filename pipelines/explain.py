@@ -19,13 +19,13 @@ from pipelines.explain_find import Match, find
 from pipelines.report_samples import PAIR_CHARS, card, compare
 from pipelines.report_text import word_diff
 from pipelines.runfolder import RunFolder, StageInfo, open_run
-from stages.base import DATA_FORMAT
+from stages.core.stage import DATA_FORMAT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from stages.base import Stage
-    from stages.run import View
+    from stages.core.run import View
+    from stages.core.stage import Stage
 
 SHOWN = 20  # documents explained in full when several match, and members listed of a group
 EXCERPT = 1000
@@ -245,8 +245,8 @@ def _from_facts(
     run: RunFolder, row: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, tuple[float | None, float | None]]]:
     """Return facts per stage, and (value, threshold) of every stage that judged the document."""
-    from stages.dedup import DedupStage
-    from stages.run import View
+    from stages.core.run import View
+    from stages.dedup.dedup_stage import DedupStage
 
     job = run.job
     position, at = (int(a[0]) for a in job.manifest.locate(np.array([row["doc_id"]], np.int64)))
@@ -270,7 +270,7 @@ def _from_facts(
 
 def _kept(view: View, stage: Stage, index: int) -> pa.Table | None:
     """Return what a stage keeps about single documents, None if nothing."""
-    from stages.base import ExchangeStage, ShardStage
+    from stages.core.stage import ExchangeStage, ShardStage
 
     if isinstance(stage, ShardStage):
         return view.run.facts(stage).read(view.bundle, view.reading)

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.runner import reopen
-from stages.base import ExchangeStage, ShardStage, array
-from stages.run import Run, View
-from stages.shard import ROW_BITS
+from stages.core.run import Run, View
+from stages.core.shard import ROW_BITS
+from stages.core.stage import ExchangeStage, ShardStage, array
 
 
 def export(run_dir: str, stage: str, out: str) -> int:

@@ -1,7 +1,7 @@
 """Write the mix: read each surviving document once where it lies and write it once.
 
 Guarantees: every text is checked against the content hash its verdict rests on, then rewritten as the stages
-say (`stages.edits`); what was written is not written again after an interruption; the same recipe and inputs
+say (`stages.core.edits`); what was written is not written again after an interruption; the same recipe and inputs
 give the same bytes. Memory: one bundle of text with `shuffle: shard`, one batch otherwise; `global` goes through
 the exchange and sorts 32 MB at a time.
 """
@@ -22,16 +22,16 @@ from cluster.engines.engine import Engine
 from cluster.exchange import Exchange
 from pipelines.mix_files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix_job import OWN, Job, Output, Part, input_schema, mix_digest, parts
-from stages.annotate import check_texts, read_rows
-from stages.base import array, whole
-from stages.edits import apply
-from stages.kernels.hashing import mix64
+from stages.core.edits import apply
+from stages.core.run import View
+from stages.core.stage import array, whole
+from stages.inputs.reader import conform
+from stages.kernels.hashes.hashing import mix64
 from stages.language_id import LanguageId
-from stages.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
-from stages.mixing import SHUFFLE_SALT, is_held_out
+from stages.outcome.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
+from stages.outcome.mixing import SHUFFLE_SALT, is_held_out
+from stages.passes.annotate import check_texts, read_rows
 from stages.quality import Quality
-from stages.reading import conform
-from stages.run import View
 
 I64 = npt.NDArray[np.int64]
 __all__ = ["Job", "Output", "Part", "documents", "materialize", "mix_digest", "parts", "schema_of"]

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import RecipeError
-from stages.base import DATA_FORMAT, whole
-from stages.discover import Found, find_shards
-from stages.minhash import MinHash
-from stages.reading import (
+from stages.core.shard import Columns, Dataset, Piece, Shard
+from stages.core.stage import DATA_FORMAT, whole
+from stages.inputs.discover import Found, find_shards
+from stages.inputs.reader import (
     Batch,
     ReadStatus,
     conform,
@@ -28,7 +28,7 @@ from stages.reading import (
     read_piece,
     stage_compressed,
 )
-from stages.shard import Columns, Dataset, Piece, Shard
+from stages.minhash import MinHash
 
 NO_CAP = 1 << 60  # shingles: no text has as many
 

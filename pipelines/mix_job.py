@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cluster.errors import RecipeError
-from stages.base import digest
-from stages.lineage import lineage_digest
-from stages.mixing import Mix
-from stages.run import Run
+from stages.core.run import Run
+from stages.core.stage import digest
+from stages.outcome.lineage import lineage_digest
+from stages.outcome.mixing import Mix
 
 LOOKED_AT = 64  # files of a dataset in which an input column is looked for
 COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
@@ -106,8 +106,8 @@ def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:
 
     A column is looked for in the first LOOKED_AT files with rows.
     """
-    from stages.annotate import staged
-    from stages.reading import passthrough_schema
+    from stages.inputs.reader import passthrough_schema
+    from stages.passes.annotate import staged
 
     shards = [s for s in run.manifest.live_shards if s.dataset == dataset and s.rows]
     paths = (staged(run, s) or s.path for s in shards[:LOOKED_AT])

@@ -16,12 +16,12 @@ from cluster.errors import RecipeError
 from cluster.kinds import local
 from pipelines.materialize import Output, mix_digest
 from pipelines.recipe import Recipe
-from stages.base import ShardStage, Stage, digest, rewrites
-from stages.mixing import Mix
-from stages.read import Read
-from stages.rewrite import Rewrite
-from stages.run import Run, View
-from stages.tokens import CountTokens
+from stages.core.run import Run, View
+from stages.core.stage import ShardStage, Stage, digest, rewrites
+from stages.implicit.count_tokens import CountTokens
+from stages.implicit.read import Read
+from stages.implicit.rewrite import Rewrite
+from stages.outcome.mixing import Mix
 
 OWN_COLUMNS = {"text", "id", "url"}
 
@@ -107,7 +107,7 @@ def write_lock(recipe: Recipe, root: str, sample: float | None) -> None:
 def reopen(run_dir: str) -> tuple[Recipe, Run]:
     """Return the recipe and the run of a run folder as they were last used. Raises RecipeError if it is none."""
     from pipelines.recipe import load
-    from stages import manifest
+    from stages.core import manifest
 
     root = run_dir.rstrip("/")
     lock = storage.join(root, "recipe.lock.yaml")

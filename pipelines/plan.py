@@ -30,10 +30,10 @@ from pipelines.plan_inputs import Drawn, Input, Size
 from pipelines.plan_reuse import Present, present
 from pipelines.plan_sample import Measured, cold_seconds, run_sample, speed_up
 from pipelines.recipe import Recipe
-from stages.base import DATA_FORMAT, ExchangeStage, ShardStage
-from stages.mixing import portions
-from stages.read import BYTES_PER_TOKEN
-from stages.shard import Bundle
+from stages.core.shard import Bundle
+from stages.core.stage import DATA_FORMAT, ExchangeStage, ShardStage
+from stages.implicit.read import BYTES_PER_TOKEN
+from stages.outcome.mixing import portions
 
 SAMPLE_DOCUMENTS = 4000
 PILOT = 16  # documents of each dataset that show what a task costs whatever its size
@@ -284,7 +284,7 @@ def _flow(flow: Flow) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _mix(recipe: Recipe, whole: Whole) -> dict[str, Any]:
-    """Return what the mix is expected to hold, by the rules of `stages.mixing`."""
+    """Return what the mix is expected to hold, by the rules of `stages.outcome.mixing`."""
     mix = opening.mix_of(recipe)
     share = 1.0 - mix.holdout
     mixable = {

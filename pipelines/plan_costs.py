@@ -17,13 +17,13 @@ from pipelines import plan_near
 from pipelines.plan_growth import Flow, total
 from pipelines.plan_sample import Measured
 from pipelines.recipe import Recipe
-from stages.base import ExchangeStage, ShardStage
-from stages.dedup import DedupStage, destinations_for
-from stages.near_buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
-from stages.near_components import AT_ONCE, EDGES_PER_DESTINATION
+from stages.core.shard import Bundle
+from stages.core.stage import ExchangeStage, ShardStage
+from stages.dedup.dedup_stage import DedupStage, destinations_for
+from stages.dedup.near.buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
+from stages.dedup.near.components import AT_ONCE, EDGES_PER_DESTINATION
+from stages.inputs.reader import BATCH_BYTES
 from stages.near_dedup import NearDedup, minhash_stage
-from stages.reading import BATCH_BYTES
-from stages.shard import Bundle
 
 COMMAND_SECONDS = 1.0  # interpreter and imports of `winnow run`
 CLUSTER_SECONDS = {"inline": 0.0, "local": 3.0}  # until the first task can start, and to close
@@ -32,7 +32,7 @@ USUAL_BANDS = 16  # to tell how many tasks bring band keys together
 TASK_SECONDS = 0.004  # scheduling one task
 HASHED_PER_SECOND = 500e6  # bytes that are fingerprinted
 GATHER = 3.0  # times slower than the sample's: sorting documents out of files that no cache holds (2026-11)
-JUDGING = "stages.promotion._judge"  # counts for the stage that judges, see plan_deferred.py
+JUDGING = "stages.dedup.promotion._judge"  # counts for the stage that judges, see plan_deferred.py
 EDGE_BYTES, RECORD_BYTES, LABEL_BYTES = 100, 60, 45  # held per edge, band record, labelled document
 
 
@@ -247,7 +247,7 @@ def _tasks(what: str, whole: Whole, step: str) -> int:
     if name in ("_components", "write") and not what.endswith("ledger.write"):
         return 1
     live = round(total(whole.flow.before.get(step, {}))) or whole.rows
-    if what.startswith(("stages.exact_dedup._resolve", "stages.dedup._route")):
+    if what.startswith(("stages.exact_dedup._resolve", "stages.dedup.dedup_stage._route")):
         return destinations_for(live)
     if name == "_receive_keys":
         return 1 if live * USUAL_BANDS < 100_000 else max(4, -(-live * USUAL_BANDS // RECORDS_PER_DESTINATION))

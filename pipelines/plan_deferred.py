@@ -9,7 +9,7 @@ from __future__ import annotations
 from pipelines import plan_costs
 from pipelines.plan_costs import Machine, Rates, Whole
 from pipelines.plan_growth import total
-from stages.base import ShardStage
+from stages.core.stage import ShardStage
 
 
 def names(rates: Rates) -> list[str]:

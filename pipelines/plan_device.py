@@ -12,14 +12,15 @@ from cluster.device import backend
 from cluster.device.rapids import MAXIMUM_SHARE
 from pipelines.plan_costs import Whole
 from pipelines.recipe import Recipe
-from stages import device_reading
-from stages.base import ShardStage
-from stages.kernels import array_code, cosine, gpu
+from stages.core.run import Run
+from stages.core.stage import ShardStage
+from stages.dedup.near.buckets import RECORDS_PER_DESTINATION
+from stages.inputs import device_reader
+from stages.inputs.reader import BATCH_BYTES
+from stages.kernels.gpu import array_kernels, rapids_kernels
+from stages.kernels.similarity import cosine
 from stages.minhash import MinHash
-from stages.near_buckets import RECORDS_PER_DESTINATION
 from stages.near_dedup import NearDedup, minhash_stage
-from stages.reading import BATCH_BYTES
-from stages.run import Run
 from stages.semantic_dedup import SAMPLE_PER_CENTROID, SemanticDedup, centroids_for
 
 MASKS = 12  # arrays of one byte for each byte that `well_formed` looks at
@@ -84,12 +85,12 @@ def _annotate(run: Run, whole: Whole, rows: int, on_error: str) -> float:
     Kernels come one after the other, each frees what it needed.
     """
     stages = _first(run)
-    straight = device_reading.fits(stages, on_error)
-    text = device_reading.CHUNK_BYTES if straight else BATCH_BYTES
+    straight = device_reader.fits(stages, on_error)
+    text = device_reader.CHUNK_BYTES if straight else BATCH_BYTES
     average = sum(whole.text_bytes.values()) / max(1, whole.rows)
     signed = max((s.num_permutations * s.hash_bits // 8 for s in stages if isinstance(s, MinHash)), default=0)
-    masks = array_code.WINDOW * MASKS if straight else 0
-    expansion = max(s.device_expansion for s in stages) + (gpu.READ_AHEAD if straight else 0)
+    masks = array_kernels.WINDOW * MASKS if straight else 0
+    expansion = max(s.device_expansion for s in stages) + (rapids_kernels.READ_AHEAD if straight else 0)
     return expansion * text + min(rows, text / max(1.0, average)) * signed + masks
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.plan_sample import Measured
-from stages.base import array
-from stages.dedup import DedupStage
-from stages.run import View
+from stages.core.run import View
+from stages.core.stage import array
+from stages.dedup.dedup_stage import DedupStage
 
 FARTHEST = 250  # times the sample that the whole may be
 MOST = 0.98  # of a dataset that is expected to go in one dedup stage

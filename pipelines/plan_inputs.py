@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from stages import jsonl, manifest, parquet, staging
-from stages.contract import choose
-from stages.discover import WHOLE_BYTES, Found, find_shards
-from stages.manifest import Cut
-from stages.shard import Bundle, Dataset, Shard
+from stages.core import manifest
+from stages.core.manifest import Cut
+from stages.core.shard import Bundle, Dataset, Shard
+from stages.inputs import compressed, jsonl, parquet
+from stages.inputs.check import choose
+from stages.inputs.discover import WHOLE_BYTES, Found, find_shards
 
 SHARDS = 32  # of a dataset that are sampled
 PLACES = 2  # of a shard at which rows are taken
@@ -136,7 +137,7 @@ def _draw_lines(found: Input, file: Found, rows: int, rng: random.Random, target
     if file.format == "jsonl":
         lines = list(_places(file, rows, rng))
     else:
-        stream = staging.Stream(file.path, file.format)
+        stream = compressed.Stream(file.path, file.format)
         lines = []
         for _, block in stream.lines():
             lines.extend(block)

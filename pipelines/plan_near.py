@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from pipelines.plan_growth import Duplicates
 from pipelines.plan_sample import Measured
-from stages.annotate import read_bundle
-from stages.base import whole
-from stages.kernels.hashing import buffers
-from stages.kernels.jaccard import exact_pairs
+from stages.core.stage import whole
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.similarity.jaccard import exact_pairs
 from stages.near_dedup import minhash_stage, near_stage
+from stages.passes.annotate import read_bundle
 
 TURNS = 1.0  # readings of the whole text: the first turn asks for most candidates, later ones for a few
 CANDIDATE_SECONDS = 25e-6  # of routing and deciding one candidate, texts apart (2026-11)

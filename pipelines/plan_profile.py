@@ -14,15 +14,15 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipelines.plan_sample import Measured
-from stages.base import ShardStage
-from stages.kernels.banding import half_way, probability, s_curve
-from stages.kernels.jaccard import estimate_pairs
-from stages.kernels.minhash import slots8
+from stages.core.run import Run, View
+from stages.core.stage import ShardStage
+from stages.kernels.hashes.minhash import slots8
+from stages.kernels.similarity.banding import half_way, probability, s_curve
+from stages.kernels.similarity.jaccard import estimate_pairs
 from stages.language_id import LanguageId
 from stages.minhash import signature_matrix
 from stages.near_dedup import NearDedup, minhash_index, minhash_stage
 from stages.quality import Quality
-from stages.run import Run, View
 
 PAIRED = 3000  # documents compared with each other: 4.5 million pairs, about a second
 SHOWN = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

@@ -13,12 +13,14 @@ from pipelines import opening
 from pipelines.materialize import mix_digest
 from pipelines.plan_inputs import Input
 from pipelines.recipe import Recipe
-from stages import deferred, lineage, manifest
-from stages.base import ExchangeStage, ShardStage
-from stages.dedup import complete
-from stages.manifest import Manifest
-from stages.run import Run
-from stages.shard import Bundle
+from stages.core import manifest
+from stages.core.manifest import Manifest
+from stages.core.run import Run
+from stages.core.shard import Bundle
+from stages.core.stage import ExchangeStage, ShardStage
+from stages.dedup.dedup_stage import complete
+from stages.outcome import lineage
+from stages.passes import judge_later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
     finished: set[str] = set()
     for index, stage in enumerate(job.stages):
         if isinstance(stage, ShardStage):
-            judged = not job.deferred(index) or deferred.was_resolved(job, index)
+            judged = not job.deferred(index) or judge_later.was_resolved(job, index)
             have = storage.names(job.facts(stage).folder) if judged else set()
             done[stage.name] = [_name(job, b) in have for b in frozen.bundles]
         elif isinstance(stage, ExchangeStage) and not stage.hidden and not changed and complete(job, index):

@@ -25,13 +25,14 @@ from cluster import storage
 from pipelines import opening
 from pipelines.materialize import Job, materialize
 from pipelines.recipe import Recipe
-from stages import deferred, ledger, lineage
-from stages.annotate import annotate
-from stages.base import ExchangeStage, ShardStage, Stage
-from stages.freeze import freeze
-from stages.mixing import Mix, portions
-from stages.run import Run
-from stages.shard import Dataset
+from stages.core.run import Run
+from stages.core.shard import Dataset
+from stages.core.stage import ExchangeStage, ShardStage, Stage
+from stages.outcome import ledger, lineage
+from stages.outcome.mixing import Mix, portions
+from stages.passes import judge_later
+from stages.passes.annotate import annotate
+from stages.passes.freeze import freeze
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -167,7 +168,7 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with
         if isinstance(stage, ExchangeStage) and not stage.hidden:
             written[stage.name] = _resolve(clock, job, index, stage)
         elif job.deferred(index):
-            deferred.resolve(clock, job, [index])
+            judge_later.resolve(clock, job, [index])
     written |= {s.name: folder_bytes(job.facts(s).folder) for s in job.stages if isinstance(s, ShardStage)}
     mixed, tallies = _finish(clock, recipe, job, written)
     if with_report:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines import plan_device
-from stages.kernels.banding import probability
+from stages.kernels.similarity.banding import probability
 
 WIDTH, HEIGHT = 61, 10  # characters of the S-curve's plot
 BLOCKS = " ▁▂▃▄▅▆▇█"

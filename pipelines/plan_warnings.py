@@ -12,11 +12,11 @@ from typing import Any
 from cluster import storage
 from pipelines import plan_device
 from pipelines.recipe import Recipe
-from stages.base import ShardStage
-from stages.dedup import DedupStage
-from stages.kernels import banding
+from stages.core.run import Run
+from stages.core.stage import ShardStage
+from stages.dedup.dedup_stage import DedupStage
+from stages.kernels.similarity import banding
 from stages.near_dedup import NearDedup, minhash_stage
-from stages.run import Run
 
 STEEP = 0.15  # share of documents that come or go when a threshold is nudged
 ALL, NOTHING = 0.999, 0.001

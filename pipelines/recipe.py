@@ -32,10 +32,10 @@ from pipelines.sections import (
     Section,
 )
 from pipelines.stage_entries import build_stage, entry_of, stage_schemas
-from stages.base import DATA_FORMAT, Stage, digest
-from stages.presets import PRESETS
+from stages.core.shard import Columns, Dataset
+from stages.core.stage import DATA_FORMAT, Stage, digest
+from stages.inputs.presets import PRESETS
 from stages.registry import STAGES
-from stages.shard import Columns, Dataset
 
 
 class Sections(Section):

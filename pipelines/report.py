@@ -28,7 +28,7 @@ from pipelines.report_tally import (
     Tally,
 )
 from pipelines.runfolder import RunFolder, StageInfo, open_run
-from stages.base import DATA_FORMAT, digest
+from stages.core.stage import DATA_FORMAT, digest
 
 TOTAL = "all datasets"
 

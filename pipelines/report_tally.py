@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import LedgerError
-from stages.base import array
+from stages.core.stage import array
 
 I64 = npt.NDArray[np.int64]
 COLUMNS = [
@@ -269,7 +269,7 @@ def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
 
 def _hash(docs: I64) -> npt.NDArray[np.float64]:
     """Return a key in [0, 1) per document that has nothing to do with its place, (rows,)."""
-    from stages.kernels.hashing import mix64
+    from stages.kernels.hashes.hashing import mix64
 
     mixed = mix64(docs.astype(np.uint64), 0x7265706F7274)
     return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53

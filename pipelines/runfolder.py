@@ -26,7 +26,7 @@ from cluster import storage
 from cluster.errors import LedgerError, RecipeError, WinnowError
 
 if TYPE_CHECKING:
-    from stages.run import Run
+    from stages.core.run import Run
 
 BATCH_ROWS = 1 << 17
 BATCH_FILES = 1 << 12  # tables held until they are joined; each takes some 10 kB beside its rows
@@ -110,7 +110,7 @@ class RunFolder:
 
     def licence(self, dataset: str) -> str | None:
         """Return a dataset's licence: as the recipe states it, else as its preset does."""
-        from stages.presets import PRESETS
+        from stages.inputs.presets import PRESETS
 
         entry = self.recipe["datasets"].get(dataset) or {}
         known = PRESETS.get(entry.get("preset") or "")
@@ -119,7 +119,7 @@ class RunFolder:
     @functools.cached_property
     def stages(self) -> list[StageInfo]:
         """The stages in order, beginning with `read`; where texts are rewritten, `rewrite` is the last."""
-        from stages.base import rewrites
+        from stages.core.stage import rewrites
         from stages.registry import is_stage, stage_class
 
         found = [StageInfo(name=FIRST_STAGE, use=FIRST_STAGE)]
@@ -333,9 +333,9 @@ def _mix_tables(file: Any, path: str, columns: Sequence[str] | None) -> Iterator
 
 def _from_input(job: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
     """Return documents of one shard; rows are sorted."""
-    from stages.annotate import staged
-    from stages.reading import read_piece
-    from stages.shard import Piece
+    from stages.core.shard import Piece
+    from stages.inputs.reader import read_piece
+    from stages.passes.annotate import staged
 
     shard = job.manifest.shard(ordinal)
     piece = Piece(shard=shard, start=0, stop=shard.rows)

@@ -37,14 +37,15 @@ from pipelines.opening import (
 from pipelines.progress import Progress, silent
 from pipelines.recipe import Recipe
 from pipelines.watched import Watched
-from stages import deferred, ledger, lineage
-from stages.base import DATA_FORMAT, ExchangeStage, ShardStage, Stage, digest
-from stages.dedup import DedupStage, check_removed
-from stages.freeze import freeze
-from stages.ledger import Tally
-from stages.lost import annotate_all
-from stages.mixing import Mix, Portion, portions
-from stages.run import Run
+from stages.core.run import Run
+from stages.core.stage import DATA_FORMAT, ExchangeStage, ShardStage, Stage, digest
+from stages.dedup.dedup_stage import DedupStage, check_removed
+from stages.outcome import ledger, lineage
+from stages.outcome.ledger import Tally
+from stages.outcome.mixing import Mix, Portion, portions
+from stages.passes import judge_later
+from stages.passes.freeze import freeze
+from stages.passes.lost_shards import annotate_all
 
 __all__ = [
     "RunResult",
@@ -148,9 +149,9 @@ def _in_turn(engine: Watched, job: Run, end: int) -> None:
                 if isinstance(stage, DedupStage):
                     check_removed(engine, job, index)
         elif index >= judged and job.deferred(index):
-            together = [i for i in deferred.phase(job, index) if i < end]
+            together = [i for i in judge_later.phase(job, index) if i < end]
             with engine.stage(", ".join(job.stages[i].name for i in together)):
-                deferred.resolve(engine, job, together)
+                judge_later.resolve(engine, job, together)
             judged = together[-1] + 1
 
 

@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from stages.presets import PRESETS
+from stages.inputs.presets import PRESETS
 
 COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 SIZES = {"": 1, **{f"{p}B": 1000**i for i, p in enumerate(("", *"KMGTP"))}}

@@ -21,7 +21,7 @@ from cluster.errors import RecipeError
 from pipelines.marked_yaml import Path
 from pipelines.problems import Problems, did_you_mean, explain, shown
 from pipelines.sections import NAME
-from stages.base import Stage
+from stages.core.stage import Stage
 from stages.registry import STAGES, is_stage, stage_class
 
 RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the run folder needs itself

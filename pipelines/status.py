@@ -12,10 +12,10 @@ from rich.text import Text
 from cluster import storage
 from pipelines.report_text import visible
 from pipelines.runner import reopen
-from stages import deferred
-from stages.base import ExchangeStage, ShardStage
-from stages.dedup import complete
-from stages.run import Run
+from stages.core.run import Run
+from stages.core.stage import ExchangeStage, ShardStage
+from stages.dedup.dedup_stage import complete
+from stages.passes import judge_later
 
 
 def status(run_dir: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def status(run_dir: str) -> dict[str, Any]:
             done = len(mine) if complete(run, index) else 0
         else:
             assert isinstance(stage, ShardStage)
-            judged = not run.deferred(index) or deferred.is_resolved(run, index)
+            judged = not run.deferred(index) or judge_later.is_resolved(run, index)
             have = storage.names(run.facts(stage).folder) if judged else set()
             done = sum(f"{b.number}-{b.fingerprint}{run.reading(b.dataset)}.arrow" in have for b in mine)
         stages.append({"stage": stage.name, "done": done, "of": len(mine)})

@@ -19,15 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.engines.engine import Engine
-from stages import frequency
-from stages.base import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
-from stages.benchmarks import load, split_spec, stamp
-from stages.edits import Edits, from_spans, none
+from stages.core import key_counts
+from stages.core.edits import Edits, from_spans, none
+from stages.core.stage import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
+from stages.detect.benchmark_items import load, split_spec, stamp
 from stages.line_dedup import list_column
 from stages.pii import around
 
 if TYPE_CHECKING:
-    from stages.run import Run, View
+    from stages.core.run import Run, View
 
 I64 = npt.NDArray[np.int64]
 RARE = 20  # documents; an n-gram in no more of them is never called common
@@ -72,7 +72,7 @@ class BenchmarkMatches(ShardStage):
         return hashlib.blake2b("|".join(stamps).encode(), digest_size=8).hexdigest()
 
     def annotate(self, documents: pa.Table) -> pa.Table:
-        from stages.kernels.ngrams import search
+        from stages.kernels.text.ngrams import search
 
         texts = whole(documents.column("text"))
         known = load(self.benchmarks, self.ngram, self.short_ngram, self.max_items)
@@ -157,8 +157,8 @@ class Decontaminate(ExchangeStage):
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         documents = sum(run.manifest.rows(d.name) for d in run.datasets if self.applies_to(d.name))
         over = max(RARE, int(documents * self.common_share))
-        lists = partial(frequency.fact_lists, f"{self.name}.matches", "matches")
-        frequency.resolve(engine, run, index, lists, over, partial(_evidence, lists))
+        lists = partial(key_counts.fact_lists, f"{self.name}.matches", "matches")
+        key_counts.resolve(engine, run, index, lists, over, partial(_evidence, lists))
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         if self.action == "cut":
@@ -188,11 +188,11 @@ class Decontaminate(ExchangeStage):
         return from_spans(table.column("spans")).numbered(array(table, "row").astype(np.int64)).among(rows)
 
 
-def _evidence(lists: frequency.Lists, view: View, index: int, common: frequency.U64) -> pa.Table:
+def _evidence(lists: key_counts.Lists, view: View, index: int, common: key_counts.U64) -> pa.Table:
     """Return the rows that hold n-grams which are not common, and the item each shares most with."""
     rows, matches = lists(view, index)
-    place, hashes = frequency.hashes_of(matches)
-    kept = np.flatnonzero(~frequency.is_in(hashes, common))
+    place, hashes = key_counts.hashes_of(matches)
+    kept = np.flatnonzero(~key_counts.is_in(hashes, common))
     flat = pc.list_flatten(matches).take(pa.array(kept))
     touched, first = np.unique(place[kept], return_index=True)
     found = []

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from classifiers import user_code
 from cluster.errors import RecipeError
-from stages.base import Decisions, ShardStage, array, param
+from stages.core.stage import Decisions, ShardStage, array, param
 
 
 class Filter(Protocol):

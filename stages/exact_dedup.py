@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from cluster.engines.engine import Engine
 from cluster.exchange import Exchange
-from stages import promotion
-from stages.base import ShardStage, Stage, array, param, whole
-from stages.dedup import (
+from stages.core.run import Run, View
+from stages.core.stage import ShardStage, Stage, array, param, whole
+from stages.dedup import promotion
+from stages.dedup.dedup_stage import (
     EXACT,
     DedupStage,
     candidate_schema,
@@ -30,10 +31,9 @@ from stages.dedup import (
     verdicts,
     write_decisions,
 )
-from stages.kernels.hashing import buffers, content_hash, mix64
-from stages.kernels.normalise import NORMALISATIONS, normalise
-from stages.kernels.survivors import exact_groups
-from stages.run import Run, View
+from stages.kernels.hashes.hashing import buffers, content_hash, mix64
+from stages.kernels.survivors.bucket_survivors import exact_groups
+from stages.kernels.text.normalise import NORMALISATIONS, normalise
 
 HASHES = pa.schema([("n1", pa.uint64()), ("n2", pa.uint64())])
 KEY_SEED = 1

@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from stages.base import BoolArray, Decisions, FloatArray, ShardStage, param
-from stages.kernels.heuristic_facts import FACTS
+from stages.core.stage import BoolArray, Decisions, FloatArray, ShardStage, param
+from stages.kernels.text.heuristic_facts import FACTS
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ _LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*")
 class Heuristics(ShardStage):
     """Measure words, lines and repetition; keep documents within the limits of the presets.
 
-    Reads: text. Writes: one number per fact (see `stages.kernels.heuristic_facts`). Drops: under the name of
+    Reads: text. Writes: one number per fact (see `stages.kernels.text.heuristic_facts`). Drops: under the name of
     the fact whose limit is broken first, in the order of the presets; value and threshold say by how much.
     """
 
@@ -118,7 +118,7 @@ class Heuristics(ShardStage):
         return rules | own
 
     def annotate(self, documents: pa.Table) -> pa.Table:
-        from stages.kernels.heuristics import measure
+        from stages.kernels.text.heuristics import measure
 
         found = measure(documents.column("text").combine_chunks()).astype(np.float32)
         return pa.table([pa.array(found[:, i]) for i in range(len(FACTS))], schema=self.schema)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from classifiers import language, models
 from classifiers.fasttext_model import MAX_CHARS
 from cluster.errors import RecipeError
-from stages.base import Decisions, ShardStage, param
+from stages.core.stage import Decisions, ShardStage, param
 
 REASONS = ("language", "low_language_score", "mixed_language")
 SHARES = pa.list_(pa.struct([("language", pa.string()), ("share", pa.float32())]))

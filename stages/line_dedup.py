@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.engines.engine import Engine
-from stages import frequency
-from stages.base import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
-from stages.edits import Edits, from_spans, none
+from stages.core import key_counts
+from stages.core.edits import Edits, from_spans, none
+from stages.core.stage import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
 
 if TYPE_CHECKING:
-    from stages.run import Run, View
+    from stages.core.run import Run, View
 
 I64 = npt.NDArray[np.int64]
 NORMALISATIONS = ("words", "digits", "none")
@@ -50,7 +50,7 @@ class LineHashes(ShardStage):
     schema: ClassVar[pa.Schema] = pa.schema([("lines", pa.list_(LINE))])
 
     def annotate(self, documents: pa.Table) -> pa.Table:
-        from stages.kernels.fold import lines
+        from stages.kernels.text.fold import lines
 
         texts = whole(documents.column("text"))
         keys, spans = lines(texts, self.normalise, self.unit, self.min_words)
@@ -91,8 +91,8 @@ class LineDedup(ExchangeStage):
         return self.max_share is not None
 
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        lists = partial(frequency.fact_lists, f"{self.name}.lines", "lines")
-        frequency.resolve(engine, run, index, lists, self.max_documents, partial(_spans, lists))
+        lists = partial(key_counts.fact_lists, f"{self.name}.lines", "lines")
+        key_counts.resolve(engine, run, index, lists, self.max_documents, partial(_spans, lists))
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         if self.max_share is None:
@@ -111,15 +111,15 @@ class LineDedup(ExchangeStage):
         return every.among(rows)
 
 
-def _spans(lists: frequency.Lists, view: View, index: int, frequent: frequency.U64) -> pa.Table:
+def _spans(lists: key_counts.Lists, view: View, index: int, frequent: key_counts.U64) -> pa.Table:
     """Return the rows that lose lines, with the spans they lose."""
     stage = view.run.stages[index]
     assert isinstance(stage, LineDedup)
     if view.bundle.dataset in stage.protect:
         return VERDICTS.empty_table()
     rows, lines = lists(view, index)
-    place, hashes = frequency.hashes_of(lines)
-    cut = np.flatnonzero(frequency.is_in(hashes, frequent))
+    place, hashes = key_counts.hashes_of(lines)
+    cut = np.flatnonzero(key_counts.is_in(hashes, frequent))
     touched, at = np.unique(place[cut], return_inverse=True)
     flat = lines.flatten().take(pa.array(cut))
     start, stop = (np.asarray(flat.field(name)).astype(np.int64) for name in ("start", "stop"))

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.base import Decisions, ShardStage, array, param, whole
-from stages.edits import Edits, from_spans
-from stages.kernels.hashing import buffers
+from stages.core.edits import Edits, from_spans
+from stages.core.stage import Decisions, ShardStage, array, param, whole
+from stages.kernels.hashes.hashing import buffers
 from stages.line_dedup import list_column
 
 I64 = npt.NDArray[np.int64]

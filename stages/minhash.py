@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.base import ShardStage, param, whole
-from stages.kernels import minhash as kernel
-from stages.kernels.hashing import buffers
-from stages.kernels.normalise import NORMALISATIONS, normalise
+from stages.core.stage import ShardStage, param, whole
+from stages.kernels.hashes import minhash as kernel
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.text.normalise import NORMALISATIONS, normalise
 
 MAX_SHINGLES = 20_000_000  # beyond this a signature of 32-bit hashes saturates: see kernels/minhash.py
 

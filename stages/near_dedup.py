@@ -2,7 +2,7 @@
 
 Guarantees: the same verdicts for every partitioning, order and worker count. In mode `representative`
 every dropped document names a kept one whose similarity reached the threshold. Every hop through the
-exchange is resumable. How it goes: near_buckets.py (bands -> buckets -> components), near_verify.py
+exchange is resumable. How it goes: buckets.py (bands -> buckets -> components), verify.py
 (survivors, asking for true similarities where the estimate is not enough).
 """
 
@@ -15,11 +15,11 @@ from typing import ClassVar
 
 from cluster.engines.engine import Engine
 from cluster.errors import RecipeError
-from stages.base import param
-from stages.dedup import DedupStage, complete, mark_complete, write_decisions
-from stages.kernels.banding import probability, solve, warnings
+from stages.core.run import Run
+from stages.core.stage import param
+from stages.dedup.dedup_stage import DedupStage, complete, mark_complete, write_decisions
+from stages.kernels.similarity.banding import probability, solve, warnings
 from stages.minhash import MinHash
-from stages.run import Run
 
 RECALL_AT_THRESHOLD = 0.94  # solved bandings find at least this share of pairs at the threshold
 
@@ -105,12 +105,13 @@ class NearDedup(DedupStage):
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         if complete(run, index):
             return
-        from stages import near_buckets, near_verify
+        from stages.dedup.near import buckets
+        from stages.dedup.near import verify as near_verify
 
         if self.jaccard_threshold is not None:
             for text in warnings(*self.banding(minhash_stage(run, index).num_permutations), self.threshold):
                 logging.getLogger("winnow.near_dedup").warning("%s: %s", self.name, text)
-        groups = near_buckets.group(engine, run, index)
+        groups = buckets.group(engine, run, index)
         found = near_verify.survivors(engine, run, index, groups) if groups else []
         write_decisions(engine, run, index, found)
         if groups and self.verify == "exact":

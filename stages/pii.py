@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.base import Decisions, ShardStage, param, whole
-from stages.edits import Edits, from_spans
-from stages.personal_data import KINDS, Found, find_in
+from stages.core.edits import Edits, from_spans
+from stages.core.stage import Decisions, ShardStage, param, whole
+from stages.detect.personal_data import KINDS, Found, find_in
 
 MODES = ("replace", "hash", "drop", "keep")
 SPAN = pa.struct(
@@ -88,10 +88,10 @@ class Pii(ShardStage):
 
     def model_digest(self) -> str:
         if self.detector == "presidio":
-            from stages import presidio
+            from stages.detect import presidio
 
             return presidio.version(self.presidio_config)
-        from stages.url_parts import list_version
+        from stages.detect.urls import list_version
 
         return list_version()
 
@@ -107,7 +107,7 @@ class Pii(ShardStage):
         return pa.table([column], schema=self.schema)
 
     def _presidio(self, texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
-        from stages import presidio
+        from stages.detect import presidio
 
         return presidio.find(texts, self.entities, self.language, self.presidio_config)
 
@@ -151,7 +151,7 @@ def canonical(data: bytes, kind: str) -> bytes:
 
 def builtin(texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
     """Yield (row, text, what is found) of the texts that hold personal data."""
-    from stages.kernels.pii_windows import windows
+    from stages.kernels.text.pii_windows import windows
 
     found = windows(texts)
     first = np.flatnonzero(np.diff(found[:, 0], prepend=-1))

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from classifiers import quality
 from cluster.errors import RecipeError, ShardError
-from stages.base import Decisions, ShardStage, param
+from stages.core.stage import Decisions, ShardStage, param
 
 REASONS = ("no_score", "low_quality", "high_quality", "quality_label")
 COLUMN = "column:"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from cluster.errors import RecipeError
 
 if TYPE_CHECKING:
-    from stages.base import Stage
+    from stages.core.stage import Stage
 
 STAGES: dict[str, str] = {
     "language_id": "stages.language_id:LanguageId",
@@ -60,10 +60,10 @@ def stage_class(use: str) -> type[Stage]:
 
 def _outside(path: str) -> type[Stage]:
     from classifiers import user_code
-    from stages import base
+    from stages.core import stage
 
     found = user_code.imported(path, "the stage")
-    if not (isinstance(found, type) and issubclass(found, base.Stage) and dataclasses.is_dataclass(found)):
+    if not (isinstance(found, type) and issubclass(found, stage.Stage) and dataclasses.is_dataclass(found)):
         raise RecipeError(f"{path} must be a dataclass derived from stages.base.ShardStage; it is {found!r}.")
     if not _NAME.fullmatch(found.use) or found.use in STAGES:
         raise RecipeError(

@@ -20,12 +20,12 @@ import numpy.typing as npt
 from cluster import storage
 from cluster.engines.engine import Engine
 from cluster.errors import RecipeError
-from stages.base import Decisions, ExchangeStage, ShardStage, array, param
-from stages.dedup import complete, mark_complete
-from stages.read import unit_interval
+from stages.core.stage import Decisions, ExchangeStage, ShardStage, array, param
+from stages.dedup.dedup_stage import complete, mark_complete
+from stages.implicit.read import unit_interval
 
 if TYPE_CHECKING:
-    from stages.run import Run, View
+    from stages.core.run import Run, View
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -185,7 +185,7 @@ def _order_statistics(engine: Engine, run: Run, index: int, share: float) -> dic
 
 def _count(run: Run, index: int, shift: int, known: dict[str, int], position: int) -> Counts:
     """Return how many scores of each group have each next digit, among those that agree with what is known."""
-    from stages.run import View
+    from stages.core.run import View
 
     view = View(run, run.manifest.bundles[position])
     if not run.stages[index].applies_to(view.bundle.dataset):

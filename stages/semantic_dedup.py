@@ -24,10 +24,10 @@ from classifiers import embeddings
 from cluster.engines.engine import Engine
 from cluster.errors import RecipeError, ShardError
 from cluster.exchange import Exchange, read_arrow
-from stages import promotion
-from stages.base import ShardStage, Stage, array, param, whole
-from stages.columns import holds_text, parse_json
-from stages.dedup import (
+from stages.core.run import Run, View
+from stages.core.stage import ShardStage, Stage, array, param, whole
+from stages.dedup import promotion
+from stages.dedup.dedup_stage import (
     EXACT,
     DedupStage,
     candidate_schema,
@@ -38,10 +38,11 @@ from stages.dedup import (
     verdicts,
     write_decisions,
 )
-from stages.kernels import cosine, space
-from stages.kernels.hashing import mix64
-from stages.kernels.kmeans import kmeans
-from stages.run import Run, View
+from stages.inputs.columns import holds_text, parse_json
+from stages.kernels.dispatch import space
+from stages.kernels.hashes.hashing import mix64
+from stages.kernels.similarity import cosine
+from stages.kernels.similarity.kmeans import kmeans
 
 I64 = npt.NDArray[np.int64]
 COLUMN = "column:"

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 
 from cluster import storage
 from cluster.errors import RecipeError
-from stages import url_parts
-from stages.base import Decisions, ShardStage, param
+from stages.core.stage import Decisions, ShardStage, param
+from stages.detect import urls as url_parts
 
 REASONS = ("no_url", "blocked_domain", "blocked_word")
 SCHEMA = pa.schema(

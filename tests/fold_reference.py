@@ -1,4 +1,4 @@
-"""Words, lines and n-grams in plain Python, as `stages.kernels.fold` defines them."""
+"""Words, lines and n-grams in plain Python, as `stages.kernels.text.fold` defines them."""
 
 from __future__ import annotations
 

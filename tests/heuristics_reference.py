@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from stages.kernels.word_tokens import TERMINALS
+from stages.kernels.text.word_tokens import TERMINALS
 from tests.word_tokens_reference import in_word, tokens
 
 BULLETS = "\u2022\u2023\u25b6\u25c0\u25e6\u25a0\u25a1\u25aa\u25ab\u2013-*"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from stages.kernels.banding import half_way, probability, s_curve, solve, warnings
+from stages.kernels.similarity.banding import half_way, probability, s_curve, solve, warnings
 from stages.near_dedup import NearDedup
 
 

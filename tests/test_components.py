@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.kernels.components import components
+from stages.kernels.survivors.components import components
 
 
 def searched(n: int, edges: list[tuple[int, int]]) -> list[int]:

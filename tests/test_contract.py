@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import contract, jsonl
-from stages.contract import DatasetCheck, check_dataset
-from stages.shard import Columns, Dataset
+from stages.core.shard import Columns, Dataset
+from stages.inputs import check as contract
+from stages.inputs import jsonl
+from stages.inputs.check import DatasetCheck, check_dataset
 
 COLUMNS = Columns(text="text", id="id", url="meta.url")
 

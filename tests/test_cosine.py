@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.kernels import cosine
-from stages.kernels.space import HOST, Space
-from stages.kernels.survivors import resolve
+from stages.kernels.dispatch.space import HOST, Space
+from stages.kernels.similarity import cosine
+from stages.kernels.survivors.bucket_survivors import resolve
 from tests import oracles
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stages import near_verify
-from stages.kernels.jaccard import exact_pairs
-from stages.near_judge import Judge
+from stages.dedup.near import verify
+from stages.dedup.near.judge import Judge
+from stages.kernels.similarity.jaccard import exact_pairs
 from tests import corpora
 from tests.test_run import run
 
@@ -52,7 +52,7 @@ def crowd(folder: Path, text: Callable[[int, list[str]], str], size: int) -> dic
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count what is estimated, compared and read."""
     done: Counter[str] = Counter()
-    plain, emit = Judge.__call__, near_verify._emit_texts
+    plain, emit = Judge.__call__, verify._emit_texts
 
     def asked(self: Judge, left: Any, right: Any) -> Any:
         done["estimates"] += len(left)
@@ -69,8 +69,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             yield table
 
     monkeypatch.setattr(Judge, "__call__", asked)
-    monkeypatch.setattr(near_verify, "exact_pairs", compared)
-    monkeypatch.setattr(near_verify, "_emit_texts", read)
+    monkeypatch.setattr(verify, "exact_pairs", compared)
+    monkeypatch.setattr(verify, "_emit_texts", read)
     return done
 
 
@@ -99,7 +99,7 @@ def test_comparing_a_few_texts_at_a_time_gives_the_same(
     paths = crowd(tmp_path / "in", unlike, 300)
     before = run(tmp_path / "whole", paths, STAGES)
     calls = work["calls"]
-    monkeypatch.setattr(near_verify, "TEXT_BYTES", 5000)
+    monkeypatch.setattr(verify, "TEXT_BYTES", 5000)
     assert run(tmp_path / "parts", paths, STAGES).equals(before)
     assert work["calls"] > 10 * calls
 
@@ -107,5 +107,5 @@ def test_comparing_a_few_texts_at_a_time_gives_the_same(
 def test_only_the_rows_asked_for_are_taken_from_chunks() -> None:
     text = pa.chunked_array([["a", "b"], [], ["c"], ["d", "e", "f"]], pa.large_string())
     for rows in ([], [0], [1, 2, 5], [3, 4], [0, 1, 2, 3, 4, 5]):
-        found = near_verify._taken(text, np.array(rows, np.int64))
+        found = verify._taken(text, np.array(rows, np.int64))
         assert found.to_pylist() == ["abcdef"[i] for i in rows]

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from cluster.errors import RecipeError
 from pipelines import explain, runner
 from pipelines.recipe import load_data
-from stages import benchmarks
 from stages.decontaminate import Decontaminate
-from stages.kernels import ngrams
+from stages.detect import benchmark_items
+from stages.kernels.text import ngrams
 from tests import fold_reference
 from tests.corpora import text as words_of
 
@@ -172,11 +172,11 @@ def test_benchmark_files_are_read_in_every_format(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     for name in ("a.jsonl", "a.json", "a.jsonl.gz", "a.parquet"):
-        assert list(benchmarks.items(f"{tmp_path / name}")) == [["one \u00e9", "x", "y"], ["two", "z"]]
-        assert list(benchmarks.items(f"x={tmp_path / name}#q")) == [["one \u00e9"], ["two"]]
+        assert list(benchmark_items.items(f"{tmp_path / name}")) == [["one \u00e9", "x", "y"], ["two", "z"]]
+        assert list(benchmark_items.items(f"x={tmp_path / name}#q")) == [["one \u00e9"], ["two"]]
     with open(tmp_path / "a.csv", "w", newline="") as file:
         csv.writer(file).writerows([["q", "a"], ["one", "with, comma"]])
-    assert list(benchmarks.items(f"{tmp_path}/a.csv#a")) == [["with, comma"]]
+    assert list(benchmark_items.items(f"{tmp_path}/a.csv#a")) == [["with, comma"]]
 
 
 def test_n_grams_of_a_prompts_frame_are_ignored(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_benchmark_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         Decontaminate(benchmarks=("nowhere.jsonl",)).fact_digest()
     path = write_items(tmp_path)
     with pytest.raises(RecipeError, match=r"no field 'x'.*question"):
-        benchmarks.load((f"{path}#x",), 13, 8, 50)
+        benchmark_items.load((f"{path}#x",), 13, 8, 50)
     (tmp_path / "short.csv").write_text("q\nshort\n")
     with pytest.raises(RecipeError, match="8 words or more"):
-        benchmarks.load((str(tmp_path / "short.csv"),), 13, 8, 50)
+        benchmark_items.load((str(tmp_path / "short.csv"),), 13, 8, 50)

@@ -17,7 +17,7 @@ import pytest
 from cluster.errors import RecipeError
 from pipelines.dedup import dedup
 from pipelines.minhash_files import write
-from stages import promotion
+from stages.dedup import promotion
 from stages.minhash import MinHash
 from tests import oracles
 from tests.corpora import corpus, edited, text

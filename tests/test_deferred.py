@@ -21,9 +21,9 @@ from pipelines import audit, explain, facts, runner
 from pipelines.clean import clean
 from pipelines.plan import plan
 from pipelines.status import status
-from stages import promotion
+from stages.core.run import View
+from stages.dedup import promotion
 from stages.quality import Quality
-from stages.run import View
 from stages.semantic_dedup import Embedding
 from tests import corpora, judges
 from tests.test_run import expected, mix, read_ledger, recipe_of

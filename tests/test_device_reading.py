@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from cluster.device import backend
 from pipelines import runner
 from pipelines.recipe import load_data
-from stages import device_reading
-from stages.documents import ReadStatus, judge
-from stages.kernels import array_code, gpu, resident
-from stages.kernels.space import HOST, Space
-from stages.read import Read
-from stages.reading import read_piece
-from stages.shard import Dataset, Piece, Shard
+from stages.core.shard import Dataset, Piece, Shard
+from stages.implicit.read import Read
+from stages.inputs import device_reader
+from stages.inputs.batches import ReadStatus, judge
+from stages.inputs.reader import read_piece
+from stages.kernels.dispatch import resident
+from stages.kernels.dispatch.space import HOST, Space
+from stages.kernels.gpu import array_kernels, rapids_kernels
 from tests.test_cosine import strict
 from tests.test_gpu_code import Column, Graph, connected
 
@@ -48,18 +49,18 @@ def test_array_code_knows_utf8_as_python_does(parts: list[bytes]) -> None:
         return part.decode(errors="ignore").encode() == part
 
     for space in (HOST, strict()):
-        assert array_code.well_formed(space, *encoded(parts, space)) == all(map(valid, parts))
+        assert array_kernels.well_formed(space, *encoded(parts, space)) == all(map(valid, parts))
 
 
 @pytest.mark.parametrize("bad", INVALID)
 @pytest.mark.parametrize("window", [1, 2, 5, 1 << 20])
 def test_malformed_bytes_are_found_wherever_they_stand(bad: bytes, window: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr(array_code, "WINDOW", window)
+    monkeypatch.setattr(array_kernels, "WINDOW", window)
     for before in ("", "a", "é文🎉"):
         for after in ("", "文"):
             parts = [b"x", before.encode(), bad + after.encode(), b""]
-            assert not array_code.well_formed(HOST, *encoded(parts, HOST))
-            assert array_code.well_formed(HOST, *encoded([parts[0], parts[1], after.encode()], HOST))
+            assert not array_kernels.well_formed(HOST, *encoded(parts, HOST))
+            assert array_kernels.well_formed(HOST, *encoded([parts[0], parts[1], after.encode()], HOST))
 
 
 def test_white_space_is_what_the_host_takes_for_it() -> None:
@@ -72,7 +73,7 @@ def test_frame_code_judges_texts_as_the_host_does(texts: list[str | None]) -> No
     found = resident.judge_column(pd.Series(texts, dtype="str"))
     values, status = judge(pa.array(texts, pa.large_string()))
     assert found.column.tolist() == values.to_pylist()
-    assert device_reading._status(found).tolist() == status.tolist()
+    assert device_reader._status(found).tolist() == status.tolist()
     assert found.characters.tolist() == [len(text) for text in values.to_pylist()]
 
 
@@ -204,7 +205,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
     made["pylibcudf"].io = types.SimpleNamespace(parquet=parquet, SourceInfo=list)  # type: ignore[attr-defined]
     for name, module in (*made.items(), ("cupy", np)):
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(gpu, "space", lambda: HOST)
+    monkeypatch.setattr(rapids_kernels, "space", lambda: HOST)
     monkeypatch.setattr(backend, "settle_here", lambda wanted: backend.Resolved(name=wanted, reason="a stand-in"))
     monkeypatch.setattr(Reader, "failures", [])
 
@@ -242,7 +243,7 @@ def rows_of(batches: Any) -> list[tuple[int, int, str, str]]:
 
 
 def read(piece: Piece) -> list[Any]:
-    return list(device_reading.read(WEB, piece, ["text", "id"]))
+    return list(device_reader.read(WEB, piece, ["text", "id"]))
 
 
 @pytest.mark.usefixtures("on_gpu")
@@ -258,7 +259,7 @@ class TestReading:
     @pytest.mark.parametrize("texts", [[], [None], ODD, [*ODD, b"a\xff", *ODD]])
     def test_facts_are_those_of_the_host(self, tmp_path: Path, texts: list[Any]) -> None:
         piece, columns = shard(tmp_path / "a.parquet", texts), ["text", "id", "url"]
-        readers = device_reading.read(WEB, piece, columns), read_piece(WEB, piece, columns)
+        readers = device_reader.read(WEB, piece, columns), read_piece(WEB, piece, columns)
         ours, theirs = ([row for batch in each for row in Read().facts_of(batch).to_pylist()] for each in readers)
         assert ours == theirs
 
@@ -292,11 +293,11 @@ class TestReading:
             ordinal=0, dataset="web", path=str(tmp_path / "a.jsonl"), within="a.jsonl", rows=1, bytes=16,
             fingerprint="f",
         )  # fmt: skip
-        assert device_reading.groups(WEB, Piece(shard=lines, start=0, stop=1)) is None
+        assert device_reader.groups(WEB, Piece(shard=lines, start=0, stop=1)) is None
         piece = shard(tmp_path / "a.parquet", ODD)
-        assert device_reading.groups(WEB, Piece(shard=piece.shard, start=1, stop=8)) is None  # cut inside a row group
+        assert device_reader.groups(WEB, Piece(shard=piece.shard, start=1, stop=8)) is None  # cut inside a row group
         (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
-        assert device_reading.groups(WEB, piece) is None
+        assert device_reader.groups(WEB, piece) is None
         assert [status for _, status, *_ in rows_of(read(piece))] == [ReadStatus.UNREADABLE] * len(ODD)
 
 
@@ -325,8 +326,8 @@ def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
     expected = ledger(tmp_path, "host", "cpu", [*host_stage, *STAGES])
     monkeypatch.setattr(backend, "_resolved", "gpu")
     chunks: list[int] = []
-    wrapped = gpu.parquet_chunks
-    monkeypatch.setattr(gpu, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
+    wrapped = rapids_kernels.parquet_chunks
+    monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
     assert ledger(tmp_path, "device", "gpu", [*host_stage, *STAGES]).equals(expected)
     assert bool(chunks) != bool(host_stage)  # a stage that needs the text on the host has it read there
     assert expected["kept"].to_pylist().count(False) > 10

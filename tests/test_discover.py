@@ -9,10 +9,10 @@ import fsspec
 import pytest
 
 from cluster.errors import RecipeError
-from stages import discover
-from stages.discover import find_shards, fingerprint, shard_format, stat_token
-from stages.presets import PRESETS, preset
-from stages.shard import Dataset
+from stages.core.shard import Dataset
+from stages.inputs import discover
+from stages.inputs.discover import find_shards, fingerprint, shard_format, stat_token
+from stages.inputs.presets import PRESETS, preset
 
 FILES = (
     "b/x.parquet",

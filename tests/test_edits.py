@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import edits
-from stages.edits import Edits
+from stages.core import edits
+from stages.core.edits import Edits
 
 Span = tuple[int, int, str]  # start, stop, what stands there instead
 

@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from cluster.device import backend, halving
 from pipelines import runner
 from pipelines.recipe import load_data
-from stages import device_reading
-from stages.kernels import bands, components, hashing, kmeans, minhash
-from stages.kernels.dispatch import TWOFOLD
-from stages.kernels.hashing import buffers
-from stages.read import Read
-from stages.reading import read_piece
+from stages.implicit.read import Read
+from stages.inputs import device_reader
+from stages.inputs.reader import read_piece
+from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.hashes import bands, hashing, minhash
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.similarity import kmeans
+from stages.kernels.survivors import components
 from tests import corpora
 from tests.test_device_reading import WEB, rows_of, shard
 
@@ -128,7 +130,7 @@ def test_texts_read_to_the_device_are_those_of_the_host(
     tmp_path_factory: pytest.TempPathFactory, texts: list[Any], group: int
 ) -> None:
     piece = shard(tmp_path_factory.mktemp("read") / "a.parquet", texts, group)
-    found = list(device_reading.read(WEB, piece, ["text", "id", "url"]))
+    found = list(device_reader.read(WEB, piece, ["text", "id", "url"]))
     expected = list(read_piece(WEB, piece, ["text", "id", "url"]))
     assert rows_of(found) == rows_of(expected)
     read = Read()

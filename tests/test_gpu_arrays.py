@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.kernels import array_code, bands, cosine, gpu, minhash
-from stages.kernels.dispatch import TWOFOLD
-from stages.kernels.space import Space
+from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.dispatch.space import Space
+from stages.kernels.gpu import array_kernels, rapids_kernels
+from stages.kernels.hashes import bands, minhash
+from stages.kernels.similarity import cosine
 from tests.test_device_reading import INVALID, encoded
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -31,7 +33,7 @@ def device() -> Space:
     cupy = pytest.importorskip("cupy")
     if not cupy.cuda.is_available():
         pytest.skip("no GPU: CuPy finds no device")
-    return gpu.space()
+    return rapids_kernels.space()
 
 
 @pytest.mark.parametrize("kind", [np.uint32, np.uint64])
@@ -39,10 +41,13 @@ def test_band_keys_and_records_are_those_of_the_host(device: Space, kind: Any) -
     assert {bands, minhash}  # they register their kernels
     rng = np.random.default_rng(1)
     wide = rng.integers(0, np.iinfo(kind).max, (5000, 128), kind, endpoint=True)
-    assert np.array_equal(array_code.band_keys(device, wide, 8, 3, 5), TWOFOLD["band_keys"](wide, 16, 8, 3, 5))
+    assert np.array_equal(array_kernels.band_keys(device, wide, 8, 3, 5), TWOFOLD["band_keys"](wide, 16, 8, 3, 5))
     few, doc = rng.integers(0, 3, (5000, 16), kind), np.arange(5000) << 40
-    found, expected = array_code.band_records(device, few, doc, 2, 0, 8), TWOFOLD["band_records"](few, doc, 8, 2, 0, 8)
-    shared = array_code.shared_records(device, *found), TWOFOLD["shared_records"](*expected)
+    found, expected = (
+        array_kernels.band_records(device, few, doc, 2, 0, 8),
+        TWOFOLD["band_records"](few, doc, 8, 2, 0, 8),
+    )
+    shared = array_kernels.shared_records(device, *found), TWOFOLD["shared_records"](*expected)
     for ours, theirs in ((found, expected), shared):
         assert sorted(zip(*ours, strict=True)) == sorted(zip(*theirs, strict=True))
         assert (ours[0][1:] >= ours[0][:-1]).all()
@@ -51,7 +56,7 @@ def test_band_keys_and_records_are_those_of_the_host(device: Space, kind: Any) -
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_few_records_are_no_special_case(device: Space, rows: int) -> None:
     keys, doc = np.full(rows, 2**64 - 1, np.uint64), np.arange(rows)
-    found = array_code.shared_records(device, keys, doc)
+    found = array_kernels.shared_records(device, keys, doc)
     assert [sorted(part.tolist()) for part in found] == [part.tolist() for part in TWOFOLD["shared_records"](keys, doc)]
 
 
@@ -59,7 +64,7 @@ def test_few_records_are_no_special_case(device: Space, rows: int) -> None:
 @given(PARTS)
 def test_utf8_is_judged_as_python_does(device: Space, parts: list[bytes]) -> None:
     valid = [part.decode(errors="ignore").encode() == part for part in parts]
-    assert array_code.well_formed(device, *encoded(parts, device)) == all(valid)
+    assert array_kernels.well_formed(device, *encoded(parts, device)) == all(valid)
 
 
 def test_cosine_survivors_are_those_of_the_host(device: Space) -> None:

@@ -16,10 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.device import backend, halving
-from stages.kernels import array_code, bands, components, gpu, hashing, kmeans, minhash
-from stages.kernels.dispatch import TWOFOLD
-from stages.kernels.hashing import buffers
-from stages.kernels.space import HOST, Space
+from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.dispatch.space import HOST, Space
+from stages.kernels.gpu import array_kernels, rapids_kernels
+from stages.kernels.hashes import bands, hashing, minhash
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.similarity import kmeans
+from stages.kernels.survivors import components
 from tests.test_cosine import strict
 
 TEXTS = st.lists(st.text(max_size=40), max_size=12)
@@ -35,7 +38,7 @@ def test_band_keys_in_array_code_have_the_bits_of_the_kernel(
     first = data.draw(st.integers(0, count - 1))
     expected = TWOFOLD["band_keys"](signatures, count, rows, first, count - first)
     for space in (HOST, strict()):
-        assert np.array_equal(array_code.band_keys(space, signatures, rows, first, count - first), expected)
+        assert np.array_equal(array_kernels.band_keys(space, signatures, rows, first, count - first), expected)
 
 
 @settings(deadline=None, max_examples=40)
@@ -45,10 +48,10 @@ def test_records_of_the_exchange_in_array_code_are_those_of_the_host(few: list[i
     sig = np.random.default_rng(len(few)).integers(0, 3, (len(few), 6), np.uint32)
     bands_, rows = data.draw(st.sampled_from([(3, 2), (2, 3), (6, 1)]))
     for space in (HOST, strict()):
-        found = array_code.shared_records(space, keys, doc)
+        found = array_kernels.shared_records(space, keys, doc)
         assert sorted(zip(*found, strict=True)) == sorted(zip(*TWOFOLD["shared_records"](keys, doc), strict=True))
         assert (found[0][1:] >= found[0][:-1]).all()
-        made = array_code.band_records(space, sig, doc, rows, 0, bands_)
+        made = array_kernels.band_records(space, sig, doc, rows, 0, bands_)
         assert sorted(zip(*made, strict=True)) == sorted(
             zip(*TWOFOLD["band_records"](sig, doc, bands_, rows, 0, bands_), strict=True)
         )
@@ -167,7 +170,7 @@ def on_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cudf, cugraph, cluster):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     device: Space = strict()
-    monkeypatch.setattr(gpu, "space", lambda: device)
+    monkeypatch.setattr(rapids_kernels, "space", lambda: device)
     monkeypatch.setattr(backend, "_resolved", "gpu")
 
 
@@ -213,15 +216,15 @@ class TestOnStandIns:
         def no_room(*_: Any) -> Any:
             raise MemoryError("std::bad_alloc")
 
-        monkeypatch.setattr(array_code, "shared_records", no_room)
+        monkeypatch.setattr(array_kernels, "shared_records", no_room)
         keys, doc = bands.shared_records(np.array([5, 1, 5], np.uint64), np.array([7, 8, 9]))
         assert (keys.tolist(), sorted(doc.tolist())) == ([5, 5], [7, 9])
         assert "shared_records computes on the host" in caplog.text
 
     def test_kernels_of_one_batch_share_one_transfer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         crossed = []
-        made = gpu.texts_of
-        monkeypatch.setattr(gpu, "texts_of", lambda *given: crossed.append(given) or made(*given))
+        made = rapids_kernels.texts_of
+        monkeypatch.setattr(rapids_kernels, "texts_of", lambda *given: crossed.append(given) or made(*given))
         given_ = buffers(pa.array(["one text", "another"], pa.large_string()))
         hashing.content_hash(*given_)
         minhash.signatures(*given_, minhash.nemo_parameters(4), 3)

@@ -9,7 +9,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.kernels import hashing
+from stages.kernels.hashes import hashing
 
 KINDS = [pa.string(), pa.large_string(), pa.string_view()]
 LENGTHS = [*range(0, 100), 127, 128, 1000, 4096]

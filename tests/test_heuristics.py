@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from stages.heuristics import PRESETS, Heuristics
-from stages.kernels import word_tokens
-from stages.kernels.heuristic_facts import FACTS
-from stages.kernels.heuristics import measure
+from stages.kernels.text import word_tokens
+from stages.kernels.text.heuristic_facts import FACTS
+from stages.kernels.text.heuristics import measure
 from tests import heuristics_reference, word_tokens_reference
 
 WORDS = ["the", "be", "to", "word", "don't", "3.14", "1,000", "x-y", "漢字", "é", "e\u0301", "A", "_", "\u2019s", "🙂"]

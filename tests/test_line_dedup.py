@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipelines import runner
 from pipelines.recipe import load_data
-from stages.kernels import fold
+from stages.kernels.text import fold
 from stages.line_dedup import NORMALISATIONS, UNITS, LineHashes
 from tests import fold_reference
 

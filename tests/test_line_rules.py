@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from stages import edits
+from stages.core import edits
 from stages.line_rules import PRESETS, RULES, LineRules, measure
 
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import LedgerError
-from stages import manifest
-from stages.manifest import BUNDLE_ROWS, LARGEST, Cut, Manifest, bundle
-from stages.shard import Shard
+from stages.core import manifest
+from stages.core.manifest import BUNDLE_ROWS, LARGEST, Cut, Manifest, bundle
+from stages.core.shard import Shard
 
 
 def shard(ordinal: int, rows: int, dataset: str = "a") -> Shard:

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from stages.kernels import minhash, murmur, sketch, words
-from stages.kernels.bands import band_keys
-from stages.kernels.hashing import buffers
-from stages.kernels.minhash import Parameters, explicit, nemo_parameters
+from stages.kernels.hashes import minhash, murmur, sketch
+from stages.kernels.hashes.bands import band_keys
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.hashes.minhash import Parameters, explicit, nemo_parameters
+from stages.kernels.text import words
 
 DATA = Path(__file__).parent / "data"
 M32, M64, P61 = (1 << 32) - 1, (1 << 64) - 1, (1 << 61) - 1

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from stages.kernels.normalise import NORMALISATIONS, normalise
+from stages.kernels.text.normalise import NORMALISATIONS, normalise
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=40)
 TEXTS = st.lists(st.one_of(st.none(), ASCII, st.text(max_size=40), st.text("aE\u0301İΣ ٣5\u3000\t", max_size=20)))

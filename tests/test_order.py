@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from stages.kernels.order import MAX_PRIORITY, monotone_word, order_words, sort_order, tie_ranks
+from stages.kernels.survivors.total_order import MAX_PRIORITY, monotone_word, order_words, sort_order, tie_ranks
 from tests import oracles
 
 Document = dict[str, Any]

@@ -24,9 +24,9 @@ from pipelines import cli, runner
 from pipelines.recipe import Sections, builtin_names, load, load_data
 from pipelines.runfolder import open_run
 from pipelines.sections import ClusterSection, DatasetSection, MixSection, OutputSection
-from stages import ledger
-from stages.base import DATA_FORMAT
-from stages.manifest import MANIFEST_SCHEMA
+from stages.core.manifest import MANIFEST_SCHEMA
+from stages.core.stage import DATA_FORMAT
+from stages.outcome import ledger
 from stages.registry import STAGES, stage_class
 
 ROOT = Path(__file__).resolve().parent.parent

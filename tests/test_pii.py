@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from cluster.errors import RecipeError
 from pipelines import runner
 from pipelines.recipe import load_data
-from stages import edits
-from stages.personal_data import find, luhn, mod97
+from stages.core import edits
+from stages.detect.personal_data import find, luhn, mod97
 from stages.pii import Pii, around, builtin
 
 FOUND = [
@@ -157,7 +157,7 @@ def test_presidio_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_presidio_finds_is_put_into_bytes_and_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages import presidio
+    from stages.detect import presidio
 
     class Engine:
         supported_languages = ("en",)

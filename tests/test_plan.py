@@ -24,8 +24,8 @@ from pipelines.plan_growth import share_in_all
 from pipelines.plan_inputs import draw, sizes, survey
 from pipelines.plan_profile import missed_if_even
 from pipelines.recipe import load_data
-from stages.kernels.banding import probability
-from stages.shard import Dataset
+from stages.core.shard import Dataset
+from stages.kernels.similarity.banding import probability
 from tests import corpora, run_folders
 
 STAGES = run_folders.STAGES

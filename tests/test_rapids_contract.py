@@ -22,13 +22,13 @@ from cluster.device.rapids import CALLERS, CALLS, Call
 from cluster.kinds import slurm
 from cluster.kinds.local import ClusterOptions, SlurmOptions
 from cluster.kinds.local_cuda import cluster_keywords
-from stages.kernels.dispatch import TWOFOLD
+from stages.kernels.dispatch.dispatch import TWOFOLD
 from tests.embedding_models import cache_folder, download
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ("cudf-cu13", "pylibcudf-cu13", "dask-cudf-cu13", "dask-cuda", "cuml-cu13", "cugraph-cu13", "rmm-cu13")
 LIBRARIES = {"cudf", "pylibcudf", "cugraph", "cuml", "rmm", "dask_cuda"}
-FRAMES = "stages/kernels/resident.py"  # takes columns of pandas and cuDF, imports neither
+FRAMES = "stages/kernels/dispatch/resident.py"  # takes columns of pandas and cuDF, imports neither
 
 
 @cache
@@ -270,11 +270,14 @@ def test_the_columns_that_components_reads_are_those_of_cugraph() -> None:
 def test_every_kernel_has_a_namesake_with_the_same_parameters() -> None:
     import inspect
 
-    from stages.kernels import bands, components, gpu, hashing, kmeans, minhash
+    from stages.kernels.gpu import rapids_kernels
+    from stages.kernels.hashes import bands, hashing, minhash
+    from stages.kernels.similarity import kmeans
+    from stages.kernels.survivors import components
 
     assert {bands, components, hashing, kmeans, minhash}  # they register their kernels
     for name, host in TWOFOLD.items():
-        theirs = inspect.signature(getattr(gpu, name)).parameters
+        theirs = inspect.signature(getattr(rapids_kernels, name)).parameters
         ours = inspect.signature(host).parameters
         assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()], name
 

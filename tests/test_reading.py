@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import ShardError
-from stages import jsonl
-from stages.kernels.text import invalid_utf8, only_white_space
-from stages.reading import (
+from stages.core.shard import Columns, Dataset, Piece, Shard
+from stages.inputs import jsonl
+from stages.inputs.reader import (
     Batch,
     ReadStatus,
     conform,
@@ -30,7 +30,7 @@ from stages.reading import (
     read_piece,
     stage_compressed,
 )
-from stages.shard import Columns, Dataset, Piece, Shard
+from stages.kernels.text.validity import invalid_utf8, only_white_space
 
 COLUMNS = Columns(text="text", id="id", url="meta.url")
 FORMATS = ("parquet", "jsonl", "jsonl.gz", "jsonl.zst")

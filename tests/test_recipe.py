@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from cluster.errors import RecipeError
 from pipelines import marked_yaml, recipe, sections
 from pipelines.recipe import Recipe, load, load_data
-from stages.base import Stage
-from stages.presets import PRESETS
+from stages.core.stage import Stage
+from stages.inputs.presets import PRESETS
 from stages.registry import STAGES
 from tests import json_schema
 

@@ -19,7 +19,8 @@ from cluster.errors import RecipeError, ShardError
 from pipelines import cli, opening, runner
 from pipelines.clean import clean
 from pipelines.mix_job import even_groups
-from stages import annotate, freeze, lost, manifest
+from stages.core import manifest
+from stages.passes import annotate, freeze, lost_shards
 from tests import corpora
 from tests.test_run import mix, read_ledger, recipe_of, run
 
@@ -179,7 +180,7 @@ def test_a_file_cut_short_after_the_freeze_is_no_unreadable_input(
         return annotate.annotate(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lost, "annotate", cut_then_annotate)
+        patch.setattr(lost_shards, "annotate", cut_then_annotate)
         with pytest.raises(ShardError, match=r"changed during the run: it had .* run again with --refresh"):
             run(tmp_path / "run", paths, on_error="quarantine")
     file.write_bytes(whole)

@@ -16,8 +16,8 @@ import pytest
 from cluster.errors import LedgerError, RecipeError, ShardError
 from pipelines import runner
 from pipelines.recipe import load_data
-from stages.kernels.bands import band_keys
-from stages.kernels.hashing import buffers, content_hash
+from stages.kernels.hashes.bands import band_keys
+from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.minhash import MinHash
 from tests import corpora, oracles
 

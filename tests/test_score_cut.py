@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cluster.errors import RecipeError
 from pipelines import runner
 from pipelines.recipe import load_data
-from stages.kernels.hashing import mix64
+from stages.kernels.hashes.hashing import mix64
 from stages.score_cut import ScoreCut, from_ordered, pareto_draw, to_ordered
 
 FLOATS = st.lists(st.floats(allow_nan=False), min_size=1, max_size=20)

@@ -15,7 +15,7 @@ from cluster.errors import RecipeError, ShardError
 from pipelines import runner
 from pipelines.recipe import load_data
 from stages import semantic_dedup
-from stages.kernels import cosine
+from stages.kernels.similarity import cosine
 from stages.semantic_dedup import SemanticDedup, centroids_for, column_vectors
 from tests import oracles
 from tests.embedding_models import minilm
@@ -67,7 +67,7 @@ def run(root: Path, paths: dict[str, str], *stages: dict[str, Any], **more: Any)
 
 def expected(datasets: dict[str, Rows], priority: list[str], longest: bool = False) -> dict[tuple[str, str], Any]:
     """Who loses to whom by the oracle; the order is priority, then the documents' own hashes."""
-    from stages.kernels.hashing import buffers, content_hash
+    from stages.kernels.hashes.hashing import buffers, content_hash
 
     flat = [(name, row) for name in priority for row in datasets[name]]
     h1, h2 = content_hash(*buffers(pa.array([row["text"] for _, row in flat], pa.large_string())))

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cluster.engines.engine import InlineEngine
 from cluster.exchange import read_arrow, write_arrow
-from stages import near_components
-from stages.kernels.components import components
-from stages.kernels.jaccard import exact_pairs
-from stages.near_components import _stars
+from stages.dedup.near import components as near_components
+from stages.dedup.near.components import _stars
+from stages.kernels.similarity.jaccard import exact_pairs
+from stages.kernels.survivors.components import components
 from tests import corpora
 from tests.test_run import STAGES, run
 
@@ -129,7 +129,7 @@ def test_verified_pairs_are_found_again_in_rounds(tmp_path: Path, monkeypatch: p
     in_rounds(monkeypatch)
     run(tmp_path / "run", paths)
     asked = []
-    monkeypatch.setattr("stages.near_verify.exact_pairs", lambda *a, **k: asked.append(a) or exact_pairs(*a, **k))
+    monkeypatch.setattr("stages.dedup.near.verify.exact_pairs", lambda *a, **k: asked.append(a) or exact_pairs(*a, **k))
     stages = [{**s, "max_removed": 1.0, "further_tries": 4} if s["use"] == "near_dedup" else s for s in STAGES]
     run(tmp_path / "run", paths, stages)
     first = sum(len(a[2]) for a in asked)

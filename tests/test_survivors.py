@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.kernels.answers import Result
-from stages.kernels.component_survivors import component_survivors
-from stages.kernels.survivors import exact_groups, resolve
+from stages.kernels.survivors.bucket_survivors import exact_groups, resolve
+from stages.kernels.survivors.component_survivors import component_survivors
+from stages.kernels.survivors.pair_answers import Result
 from tests import oracles
 
 I64 = npt.NDArray[np.int64]

@@ -14,8 +14,8 @@ import pytest
 
 from pipelines import runner
 from pipelines.recipe import load_data
-from stages.kernels.jaccard import estimate
-from stages.kernels.minhash import slots8
+from stages.kernels.hashes.minhash import slots8
+from stages.kernels.similarity.jaccard import estimate
 from stages.minhash import MinHash
 from tests import corpora, oracles
 from tests.test_run import WIDTH, hashes, lsh_buckets, read_ledger

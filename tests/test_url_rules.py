@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from cluster.errors import RecipeError
-from stages import url_parts
+from stages.detect import urls as url_parts
 from stages.url_rules import UrlRules
 
 

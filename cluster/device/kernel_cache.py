@@ -15,7 +15,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-KERNELS = ("stages/kernels/*.py", "stages/edits.py", "classifiers/native_fasttext/*.py", "classifiers/segments.py")
+KERNELS = (
+    "stages/kernels/**/*.py",
+    "stages/core/edits.py",
+    "classifiers/native_fasttext/*.py",
+    "classifiers/segments.py",
+)
 NAME = "winnow-kernels"
 
 

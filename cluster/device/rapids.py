@@ -33,8 +33,8 @@ class Call:
 
 
 CALLERS = (
-    "stages/kernels/gpu.py",
-    "stages/kernels/resident.py",  # frame functions: methods that pandas and cuDF share
+    "stages/kernels/gpu/rapids_kernels.py",
+    "stages/kernels/dispatch/resident.py",  # frame functions: methods that pandas and cuDF share
     "cluster/device/rapids.py",
     "cluster/kinds/local_cuda.py",
     "benchmarks/gpu.py",

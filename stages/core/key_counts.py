@@ -1,0 +1,120 @@
+"""In how many documents of the corpus a key occurs: keys counted through the exchange, the frequent ones sent home.
+
+Guarantees: counts do not depend on bundles, files or workers; a document counts once per key. Memory: the distinct
+keys of one bundle; the keys of one destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.engines.engine import Engine
+from cluster.exchange import Exchange, read_arrow
+from stages.core.run import Run, View
+from stages.core.stage import array, whole
+from stages.dedup.dedup_stage import complete, destinations_for, mark_complete
+from stages.kernels.hashes.hashing import mix64
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+COUNTS = pa.schema([("key", pa.uint64()), ("hash", pa.uint64()), ("position", pa.int32()), ("documents", pa.int64())])
+HOME = pa.schema(
+    [("destination", pa.int32()), ("position", pa.int32()), ("hash", pa.uint64()), ("documents", pa.int64())]
+)
+KEY_SEED = 7
+Lists = Callable[[View, int], tuple[I64, pa.Array]]  # live rows and, of each, list<struct<hash: uint64, …>>
+Write = Callable[[View, int, U64], pa.Table]  # from a bundle's frequent hashes, ascending, to its sidecar
+
+
+def resolve(engine: Engine, run: Run, index: int, lists: Lists, over: int, write: Write) -> None:
+    """Write the stage's sidecars, knowing which hashes occur in more than `over` documents."""
+    if complete(run, index):
+        return
+    positions = range(len(run.manifest.bundles))
+    counting = Exchange(
+        folder=run.exchange_folder(index, "counts"),
+        destinations=destinations_for(run.manifest.rows()),
+        schema=COUNTS,
+    )
+    found = counting.run(engine, positions, partial(_emit, run, index, lists), partial(_count, over))
+    home = Exchange(
+        folder=run.exchange_folder(index, "frequent"),
+        destinations=len(run.manifest.groups),
+        schema=HOME,
+        route="destination",
+    )
+    sources = [path for path in found if path]
+    home.run(engine, sources, partial(_route, run), partial(_write, run, index, write))
+    mark_complete(run, index)
+
+
+def hashes_of(lists: pa.Array) -> tuple[I64, U64]:
+    """Return (place of the list, hash) of every struct of the lists."""
+    place = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    values = pc.struct_field(pc.list_flatten(lists), "hash").to_numpy(zero_copy_only=False)
+    return place, np.asarray(values, np.uint64)
+
+
+def _emit(run: Run, index: int, lists: Lists, position: int) -> Iterable[pa.Table]:
+    view = View(run, run.manifest.bundles[position])
+    if not run.stages[index].applies_to(view.bundle.dataset):
+        return
+    places, hashes = hashes_of(lists(view, index)[1])
+    order = np.lexsort([places, hashes])
+    places, hashes = places[order], hashes[order]
+    fresh = np.ones(len(hashes), np.bool_)
+    fresh[1:] = (hashes[1:] != hashes[:-1]) | (places[1:] != places[:-1])
+    distinct, documents = np.unique(hashes[fresh], return_counts=True)
+    where = np.full(len(distinct), position, np.int32)
+    columns = [mix64(distinct, KEY_SEED), distinct, where, documents.astype(np.int64)]
+    yield pa.table([pa.array(c) for c in columns], schema=COUNTS)
+
+
+def _count(over: int, _: int, table: pa.Table) -> pa.Table | None:
+    """Return the rows of the hashes that occur in more than `over` documents, with that number."""
+    inverse = np.unique(array(table, "hash").astype(np.uint64), return_inverse=True)[1]
+    if not len(inverse):
+        return None
+    total = np.zeros(int(inverse.max()) + 1, np.int64)
+    np.add.at(total, inverse, array(table, "documents").astype(np.int64))
+    documents = total[inverse]
+    table = table.select(["position", "hash"]).append_column("documents", pa.array(documents))
+    table = table.filter(pa.array(documents > over))
+    return table if table.num_rows else None
+
+
+def _route(run: Run, source: str) -> Iterable[pa.Table]:
+    table = read_arrow(source)
+    groups = np.array([run.manifest.group_at(p) for p in range(len(run.manifest.bundles))], np.int32)
+    yield table.add_column(0, "destination", pa.array(groups[array(table, "position")]))
+
+
+def _write(run: Run, index: int, write: Write, group: int, table: pa.Table) -> None:
+    position, hashes = array(table, "position"), array(table, "hash").astype(np.uint64)
+    for here in run.manifest.groups[group]:
+        view = View(run, run.manifest.bundles[here])
+        if run.stages[index].applies_to(view.bundle.dataset):
+            frequent = np.sort(hashes[position == here])
+            run.decisions(index).write(view.bundle, view.reading, write(view, index, frequent))
+
+
+def fact_lists(companion: str, column: str, view: View, index: int) -> tuple[I64, pa.Array]:
+    """Return the live rows of a bundle and a list column of the stage's companion for them."""
+    rows = np.flatnonzero(view.live(index))
+    facts = view.facts(view.run.index(companion), rows, [column])
+    return rows, whole(facts.column(column))
+
+
+def is_in(hashes: U64, ascending: U64) -> npt.NDArray[np.bool_]:
+    """Tell which hashes are among the ascending ones, (hashes,)."""
+    if not len(ascending):
+        return np.zeros(len(hashes), np.bool_)
+    at = np.minimum(np.searchsorted(ascending, hashes), len(ascending) - 1)
+    found: npt.NDArray[np.bool_] = ascending[at] == hashes
+    return found

@@ -1,0 +1,254 @@
+"""The manifest: which shards belong to a run, and how they are bundled into tasks.
+
+Append-only: ordinals and bundle numbers are never reused; a changed or removed shard is retired and,
+when changed, enters again under a new ordinal. Bundles depend on the shards alone, never on the
+number of workers. Memory: a few hundred bytes per shard.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster import storage
+from cluster.errors import LedgerError
+from stages.core.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
+from stages.core.stage import DATA_FORMAT
+
+SMALLEST, LARGEST = 16 << 20, 512 << 20  # decoded text of one bundle, in bytes
+BUNDLES = 256  # aimed at in between: enough to keep many workers busy to the end
+BUNDLE_ROWS = 200_000  # bounds the facts of one task: 100 MB of signatures
+BUNDLE_SHARDS = 512
+MAX_GROUPS = 512  # destinations of what is routed to documents
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("ordinal", pa.int32()),
+        ("dataset", pa.string()),
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("within", pa.string()),
+        ("retired", pa.bool_()),
+    ],
+    metadata={"winnow.format": str(DATA_FORMAT)},
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All shards (retired ones too) in ordinal order, and the bundles of the live ones."""
+
+    shards: tuple[Shard, ...]
+    bundles: tuple[Bundle, ...]
+
+    @functools.cached_property
+    def _starts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First doc_id, bundle number and first bundle row of every piece, sorted by doc_id."""
+        rows = []
+        for position, bundle in enumerate(self.bundles):
+            offset = 0
+            for piece in bundle.pieces:
+                rows.append(((piece.shard.ordinal << ROW_BITS) + piece.start, position, offset))
+                offset += piece.rows
+        table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+        return table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()
+
+    def locate(self, doc_ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return (position of the bundle in `bundles`, row in the bundle) of every document."""
+        starts, positions, offsets = self._starts
+        piece = np.searchsorted(starts, doc_ids, side="right") - 1
+        return positions[piece], offsets[piece] + (doc_ids - starts[piece])
+
+    @functools.cached_property
+    def units(self) -> list[list[int]]:
+        """Positions of the bundles that hold whole shards together: what one ledger task works on."""
+        units: list[list[int]] = []
+        last = -1
+        for position, bundle in enumerate(self.bundles):
+            if units and bundle.pieces[0].shard.ordinal == last:
+                units[-1].append(position)
+            else:
+                units.append([position])
+            last = bundle.pieces[-1].shard.ordinal
+        return units
+
+    @functools.cached_property
+    def groups(self) -> list[list[int]]:
+        """Positions of bundles in at most MAX_GROUPS runs of whole units: destinations of verdicts."""
+        count = min(len(self.units), MAX_GROUPS)
+        groups: list[list[int]] = [[] for _ in range(count)]
+        for number, unit in enumerate(self.units):
+            groups[number * count // len(self.units)].extend(unit)
+        return groups
+
+    @functools.cached_property
+    def _group_by_position(self) -> npt.NDArray[np.int32]:
+        where = np.zeros(len(self.bundles), np.int32)
+        for number, group in enumerate(self.groups):
+            where[group] = number
+        return where
+
+    def group_at(self, position: int) -> int:
+        """Return the number of the group that holds the bundle at `position`."""
+        return int(self._group_by_position[position])
+
+    def group_of(self, doc_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Return the number of the group that holds each document."""
+        return self._group_by_position[self.locate(doc_ids)[0]]
+
+    @functools.cached_property
+    def _by_ordinal(self) -> dict[int, Shard]:
+        return {shard.ordinal: shard for shard in self.shards}
+
+    def shard(self, ordinal: int) -> Shard:
+        return self._by_ordinal[ordinal]
+
+    @property
+    def live_shards(self) -> list[Shard]:
+        return [shard for shard in self.shards if not shard.retired]
+
+    def rows(self, dataset: str | None = None) -> int:
+        return sum(s.rows for s in self.live_shards if dataset in (None, s.dataset))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Digest of the live shards: what every cross-shard result depends on."""
+        from stages.core.stage import digest
+
+        return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.within) for s in self.live_shards])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Where a shard may be cut: rows and decoded text bytes of its row groups, in order."""
+
+    shard: Shard
+    row_groups: tuple[tuple[int, int], ...] = ()
+
+
+def bundle_bytes(cuts: Sequence[Cut]) -> int:
+    """Return how much text a bundle may hold; depends on what is frozen together, not on the workers."""
+    total = sum(weight for cut in cuts for _, weight in _groups(cut))
+    return min(max(total // BUNDLES, SMALLEST), LARGEST)
+
+
+def bundle(cuts: Sequence[Cut], first: int) -> list[Bundle]:
+    """Group small shards of a dataset and split large ones at row groups, numbering from `first`."""
+    limit = bundle_bytes(cuts)
+    bundles: list[Bundle] = []
+    open_pieces: list[Piece] = []
+    size = 0
+
+    def close() -> None:
+        nonlocal size
+        if open_pieces:
+            dataset = open_pieces[0].shard.dataset
+            bundles.append(Bundle(number=first + len(bundles), dataset=dataset, pieces=tuple(open_pieces)))
+            open_pieces.clear()
+            size = 0
+
+    for cut in cuts:
+        pieces = list(_split(cut, limit))
+        total = sum(weight for _, weight in pieces)
+        rows = sum(p.rows for p in open_pieces) + cut.shard.rows
+        foreign = bool(open_pieces) and open_pieces[0].shard.dataset != cut.shard.dataset
+        if foreign or len(pieces) > 1 or size + total > limit or rows > BUNDLE_ROWS:
+            close()
+        for piece, weight in pieces:
+            if len(pieces) > 1:  # a large shard never shares a bundle
+                close()
+            open_pieces.append(piece)
+            size += weight
+        if len(pieces) > 1 or len(open_pieces) >= BUNDLE_SHARDS:
+            close()
+    close()
+    return bundles
+
+
+def _groups(cut: Cut) -> Sequence[tuple[int, int]]:
+    """Return (rows, bytes of text) of the parts that a shard cannot be cut below."""
+    return cut.row_groups or ((cut.shard.rows, cut.shard.bytes * 3),)
+
+
+def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
+    """Cut one shard at row groups into pieces of at most `limit` bytes and BUNDLE_ROWS, if it can be."""
+    start = stop = size = 0
+    for rows, weight in _groups(cut):
+        rows = min(rows, cut.shard.rows - stop)
+        if stop > start and (size + weight > limit or stop - start + rows > BUNDLE_ROWS):
+            yield Piece(shard=cut.shard, start=start, stop=stop), size
+            start, size = stop, 0
+        stop += rows
+        size += weight
+    yield Piece(shard=cut.shard, start=start, stop=stop), size
+
+
+def write(root: str, manifest: Manifest) -> None:
+    """Commit bundles first, the manifest last: a manifest that exists is complete."""
+    number = {s.ordinal: i for i, s in enumerate(manifest.shards)}
+    rows = [(b.number, b.dataset, number[p.shard.ordinal], p.start, p.stop) for b in manifest.bundles for p in b.pieces]
+    storage.write_bytes(_bundles_path(root), json.dumps(rows).encode())
+    table = pa.Table.from_pylist(
+        [{name: getattr(s, name) for name in MANIFEST_SCHEMA.names} for s in manifest.shards],
+        schema=MANIFEST_SCHEMA,
+    )
+    with storage.commit(path(root)) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def path(root: str) -> str:
+    return storage.join(root, "manifest.parquet")
+
+
+def _bundles_path(root: str) -> str:
+    return storage.join(root, "facts", "bundles.json")
+
+
+def read(root: str) -> Manifest | None:
+    """Return the manifest of a run folder, or None when there is none yet."""
+    if not storage.exists(path(root)):
+        return None
+    table = _table(path(root))
+    shards = tuple(Shard(**row) for row in table.to_pylist())
+    if not storage.exists(_bundles_path(root)):
+        raise LedgerError(f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder.")
+    pieces: dict[tuple[int, str], list[Piece]] = {}
+    for number, dataset, position, start, stop in json.loads(storage.read_bytes(_bundles_path(root))):
+        piece = Piece(shard=shards[position], start=start, stop=stop)
+        pieces.setdefault((number, dataset), []).append(piece)
+    bundles = tuple(Bundle(number=n, dataset=d, pieces=tuple(p)) for (n, d), p in pieces.items())
+    return Manifest(shards, bundles)
+
+
+def _table(where: str) -> pa.Table:
+    """Read a Parquet file; a local one without a Python file, which a thread may release while Python exits."""
+    if storage.is_local(where):
+        with pq.ParquetFile(storage.local_path(where)) as native:
+            return native.read(use_threads=False)
+    with storage.open_read(where) as file:
+        return pq.read_table(file)
+
+
+@functools.lru_cache(maxsize=4)
+def cached(root: str, digest: str) -> Manifest:
+    """Return the manifest in a worker: read once per process. Raises LedgerError if it changed."""
+    manifest = read(root)
+    if manifest is None or manifest.digest != digest:
+        raise LedgerError(f"the manifest in {root} changed while the run was going on; run again.")
+    return manifest
+
+
+def check_limits(shards: Sequence[Shard]) -> None:
+    """Refuse what doc_id cannot address."""
+    for shard in shards:
+        if shard.rows >= MAX_ROWS or shard.ordinal >= MAX_ORDINAL:
+            raise LedgerError(f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed.")

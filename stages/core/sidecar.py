@@ -1,0 +1,125 @@
+"""Facts and decisions on disk: row-keyed Arrow files beside the documents, one per bundle.
+
+Addressed by the digest of what made them and by the bundle's content, so a sidecar that is found
+fits. A missing one is work for the planner and an error for a reader; a short or foreign one is
+always an error. Facts are sparse (column `row` says which rows they cover) and grow by supplements.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.errors import LedgerError
+from cluster.exchange import open_arrow, write_arrow
+from stages.core.shard import Bundle
+from stages.core.stage import DATA_FORMAT
+
+ROW = pa.field("row", pa.uint32())
+JOINED_ROWS = 4096  # of small batches that are written together
+_FORMAT = b"winnow.format"
+_ROWS = b"winnow.rows"
+
+
+@dataclass(frozen=True)
+class Sidecars:
+    """All sidecars of one stage under one digest."""
+
+    folder: str  # RUN/facts/<stage>/<digest> or RUN/decisions/<name>/<digest>
+
+    def path(self, bundle: Bundle, reading: str, supplement: int = 0) -> str:
+        name = f"{bundle.number}-{bundle.fingerprint}{reading}"
+        return storage.join(self.folder, f"{name}.{supplement}.arrow" if supplement else f"{name}.arrow")
+
+    def parts(self, bundle: Bundle, reading: str) -> list[str]:
+        """Return the paths that exist: the sidecar and its supplements."""
+        found: list[str] = []
+        while storage.exists(path := self.path(bundle, reading, len(found))):
+            found.append(path)
+        return found
+
+    @contextlib.contextmanager
+    def writer(self, bundle: Bundle, reading: str, schema: pa.Schema) -> Iterator[Writer]:
+        """Write the bundle's next part batch by batch; it appears when the block ends."""
+        path = self.path(bundle, reading, len(self.parts(bundle, reading)))
+        schema = pa.schema([ROW, *schema]).with_metadata(_metadata(bundle))
+        options = pa.ipc.IpcWriteOptions(compression=None)
+        with storage.commit(path) as file, pa.ipc.new_file(file, schema, options=options) as writer:
+            parts = Writer(writer, schema)
+            yield parts
+            parts.flush()
+
+    def write(self, bundle: Bundle, reading: str, table: pa.Table) -> None:
+        """Commit a whole sidecar (decisions); an existing one is replaced by the same content."""
+        path = self.path(bundle, reading)
+        write_arrow(path, table.replace_schema_metadata(_metadata(bundle)))
+
+    def read(self, bundle: Bundle, reading: str, columns: list[str] | None = None) -> pa.Table:
+        """Return all parts as one table sorted by `row`. Raises LedgerError when it does not fit."""
+        paths = self.parts(bundle, reading)
+        if not paths:
+            raise LedgerError(f"sidecar {self.path(bundle, reading)} is missing; `winnow run` again makes it.")
+        tables = [self._open(path, bundle, columns) for path in paths]
+        if len(tables) == 1:
+            return tables[0]
+        table = pa.concat_tables(tables)
+        return table.take(pa.array(np.argsort(table.column("row").to_numpy(), kind="stable")))
+
+    def _open(self, path: str, bundle: Bundle, columns: list[str] | None) -> pa.Table:
+        try:
+            reader = open_arrow(path)
+            metadata = reader.schema.metadata or {}
+            table = reader.read_all()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise LedgerError(f"sidecar {path} cannot be read ({error}); delete it and run again.") from error
+        if metadata.get(_FORMAT) != str(DATA_FORMAT).encode():
+            raise LedgerError(f"sidecar {path} has format {metadata.get(_FORMAT)!r}, this winnow reads {DATA_FORMAT}.")
+        if int(metadata.get(_ROWS, b"-1")) != bundle.rows:
+            raise LedgerError(f"sidecar {path} is for {metadata.get(_ROWS)!r} rows, the manifest says {bundle.rows}.")
+        return table if columns is None else table.select(["row", *columns])
+
+
+class Writer:
+    """Appends facts to one part; those of tiny shards are joined, so that a reader meets few record batches."""
+
+    def __init__(self, file: pa.ipc.RecordBatchFileWriter, schema: pa.Schema) -> None:
+        self._file = file
+        self._schema = schema
+        self._held: list[pa.Table] = []
+        self._rows = 0
+
+    def append(self, rows: npt.NDArray[np.integer], facts: pa.Table) -> None:
+        """Add facts of these rows, (rows,), in the schema's order of columns."""
+        if not len(rows):
+            return
+        columns = [pa.array(rows.astype(np.uint32)), *facts.columns]
+        self._held.append(pa.table(columns, schema=self._schema))
+        self._rows += len(rows)
+        if self._rows >= JOINED_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._held:
+            self._file.write_table(pa.concat_tables(self._held).combine_chunks())
+        self._held, self._rows = [], 0
+
+
+def _metadata(bundle: Bundle) -> dict[bytes, bytes]:
+    return {_FORMAT: str(DATA_FORMAT).encode(), _ROWS: str(bundle.rows).encode()}
+
+
+def expand(rows: npt.NDArray[np.uint32], values: pa.Table, wanted: npt.NDArray[np.int64], what: str) -> pa.Table:
+    """Return `values` for the `wanted` bundle rows. Raises LedgerError if one is not covered."""
+    position = np.searchsorted(rows, wanted)
+    if len(wanted) and (position[-1] >= len(rows) or not np.array_equal(rows[position], wanted)):
+        raise LedgerError(f"facts of {what} do not cover every row they are asked for; run again.")
+    if len(wanted) == len(rows):
+        return values
+    return values.take(pa.array(position))

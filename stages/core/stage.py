@@ -1,0 +1,262 @@
+"""What a stage is: a frozen dataclass of parameters around pure functions.
+
+Two shapes: a `ShardStage` sees one document at a time (`annotate` -> facts, `decide` -> decisions);
+an `ExchangeStage` must bring equal keys together across shards. Facts depend on the text and on the
+parameters marked `fact=True`; decisions depend on facts and thresholds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.engines.engine import Engine
+from cluster.errors import RecipeError
+from stages.kernels.dispatch.resident import Resident
+
+if TYPE_CHECKING:
+    from stages.core.edits import Edits
+    from stages.core.run import Run, View
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+DATA_FORMAT = 1  # version of every artefact that winnow writes
+
+
+def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
+    """Declare a stage parameter: `help` is shown by the CLI, `fact` marks what facts depend on.
+
+    `more` may hold choices=(...), ge=, le=, metavar=; the CLI and the JSON schema use them. guard=True
+    marks a limit that may stop a run but never changes a verdict.
+    """
+    metadata = {"help": help, "fact": fact, **more}
+    if isinstance(default, list | dict | set):
+        raise TypeError("use a tuple as default")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """One verdict per row given to `decide`, arrays of shape (rows,).
+
+    reason: index into `reasons`, -1 where the row stays. value: the number that decided.
+    threshold: what it was compared with. NaN where there is none.
+    """
+
+    reason: npt.NDArray[np.int16]
+    reasons: tuple[str, ...]
+    value: FloatArray
+    threshold: FloatArray
+
+    @classmethod
+    def keep_all(cls, rows: int) -> Decisions:
+        nan = np.full(rows, np.nan)
+        return cls(np.full(rows, -1, np.int16), (), nan, nan)
+
+    @classmethod
+    def below(cls, value: FloatArray, threshold: float, reason: str) -> Decisions:
+        """Drop rows whose value is below the threshold (NaN counts as below)."""
+        dropped = ~(value >= threshold)
+        return cls(
+            np.where(dropped, 0, -1).astype(np.int16),
+            (reason,),
+            value.astype(np.float64),
+            np.full(len(value), float(threshold)),
+        )
+
+    @property
+    def dropped(self) -> BoolArray:
+        return self.reason >= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Parameters of one stage of a recipe. The constructor stores and validates; it opens nothing."""
+
+    name: str = param("", "name of this use; needed where a stage is used twice")
+    datasets: tuple[str, ...] = param((), "limit the stage to these datasets (default: all)")
+
+    use: ClassVar[str] = ""  # file name = stage name = CLI name = recipe key = sidecar folder
+    version: ClassVar[int] = 1  # raised when the same parameters would give other facts
+    summary: ClassVar[str] = ""  # one line for the CLI
+    hidden: ClassVar[bool] = False  # inserted by the runner for another stage; not shown to users
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.use)
+        for f in dataclasses.fields(self):
+            self._check_bounds(f)
+        self.validate()
+
+    def _check_bounds(self, f: dataclasses.Field[Any]) -> None:
+        value = getattr(self, f.name)
+        choices = f.metadata.get("choices")
+        if choices and value not in choices:
+            raise self.error(f.name, value, "one of " + ", ".join(map(str, choices)))
+        low, high = f.metadata.get("ge"), f.metadata.get("le")
+        if value is None or (low is None and high is None):
+            return
+        if (low is not None and value < low) or (high is not None and value > high):
+            if high is None:
+                raise self.error(f.name, value, f"at least {low}")
+            raise self.error(f.name, value, f"in [{low}, {high}]")
+
+    def error(self, key: str, value: object, right: str, remedy: str = "") -> RecipeError:
+        """Build the error sentence for a bad parameter."""
+        text = f"{key} must be {right}, got {value!r} (stage {self.name or self.use})"
+        return RecipeError(f"{text}. {remedy}" if remedy else f"{text}.")
+
+    def validate(self) -> None:
+        """Check parameters against each other; raise RecipeError through `self.error`."""
+
+    def companions(self) -> tuple[Stage, ...]:
+        """Return hidden stages that the runner places before this one."""
+        return ()
+
+    @property
+    def drops(self) -> bool:
+        """Whether the stage, with these parameters, can drop a document."""
+        return True
+
+    def applies_to(self, dataset: str) -> bool:
+        return not self.datasets or dataset in self.datasets
+
+    @classmethod
+    def key(cls) -> str:
+        """Return the name by which recipes ask for this stage: `use`, or its import path where it is not winnow's."""
+        own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        return cls.use if own else f"{cls.__module__}:{cls.__qualname__}"
+
+    def model_digest(self) -> str:
+        """Digest of a model file the facts depend on; empty when there is none."""
+        return ""
+
+    def fact_digest(self) -> str:
+        """Digest that addresses the facts: stage, version, fact parameters, model."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("fact")}
+        return digest(self.key(), self.version, values, self.model_digest())
+
+    def digest(self) -> str:
+        """Digest of every parameter that can change a verdict (guard rails cannot): addresses decisions."""
+        fields = [f for f in dataclasses.fields(self) if not f.metadata.get("guard")]
+        values = {f.name: getattr(self, f.name) for f in fields}
+        return digest(self.key(), self.version, values, self.model_digest())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardStage(Stage):
+    """A stage that judges each document alone."""
+
+    schema: ClassVar[pa.Schema] = pa.schema([])  # of the facts, one row per document
+    expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
+    device_expansion: ClassVar[float] = 0.0  # the same on a GPU, for what a stage computes there
+
+    @property
+    def costly(self) -> bool:
+        """Whether judging a text costs far more than reading it: such a stage waits for those before it that drop."""
+        return False
+
+    @property
+    def drops(self) -> bool:
+        return type(self).decide is not ShardStage.decide  # minhash, for one, cannot
+
+    def columns(self) -> tuple[str, ...]:
+        """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""
+        return ("text",)
+
+    @property
+    def host_text(self) -> bool:
+        """Whether annotate needs its texts on the host; if not, they may be `Documents` that lie on a device."""
+        return "text" in self.columns()
+
+    def annotate(self, documents: pa.Table) -> pa.Table:
+        """Return the facts of these documents: same number of rows, `schema`'s columns.
+
+        `documents` has the columns of `columns()`; text is large_string without nulls.
+        """
+        raise TypeError(f"{type(self).__name__} has no facts")
+
+    def decide(self, facts: pa.Table) -> Decisions:
+        """Return a verdict for every row of `facts`. Reads no text."""
+        return Decisions.keep_all(facts.num_rows)
+
+    def edits(self, facts: pa.Table) -> Edits:
+        """Return what is rewritten in the texts of these facts when the mix is written; row: place in `facts`."""
+        raise TypeError(f"{type(self).__name__} rewrites nothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeStage(Stage):
+    """A stage whose verdicts need more than a document's own facts: equal keys are brought together across shards."""
+
+    drop_reason: ClassVar[str] = ""
+    keeps_verdicts: ClassVar[bool] = True  # in a decisions sidecar per bundle, a row per document concerned
+
+    @property
+    def threshold(self) -> float:
+        """What the similarity of a dropped document was compared with."""
+        return 1.0
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        """Write the decisions of every bundle; `index` is the stage's place in the run."""
+        raise TypeError(f"{type(self).__name__} has no resolve")
+
+    def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
+        """Return the bundle rows that the stage judged or dropped, ascending, and its verdicts."""
+        table = view.exchanged(index)
+        reason = np.zeros(table.num_rows, np.int16)
+        similarity = array(table, "similarity").astype(np.float64)
+        decisions = Decisions(reason, (self.drop_reason,), similarity, np.full(table.num_rows, self.threshold))
+        return array(table, "row").astype(np.int64), decisions
+
+    def edits_of(self, view: View, index: int, rows: npt.NDArray[np.int64]) -> Edits:
+        """Return what is rewritten in the texts of these bundle rows; row: place in `rows`."""
+        raise TypeError(f"{type(self).__name__} rewrites nothing")
+
+    def evidence(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], list[str]]:
+        """Return bundle rows for which the ledger says in words what was found there, and the words."""
+        return np.empty(0, np.int64), []
+
+
+def rewrites(stage: type[Stage]) -> bool:
+    """Tell whether stages of this kind rewrite texts."""
+    if issubclass(stage, ShardStage):
+        return stage.edits is not ShardStage.edits
+    return issubclass(stage, ExchangeStage) and stage.edits_of is not ExchangeStage.edits_of
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one contiguous array, or as it is on a device; copies only what comes in several chunks."""
+    if isinstance(column, Resident):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def array(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    """Return a column without nulls as a numpy array, (rows,)."""
+    return np.asarray(whole(table.column(name)).to_numpy(zero_copy_only=False))
+
+
+def digest(*parts: object) -> str:
+    """Return 16 hexadecimal digits that address `parts` (JSON-able values)."""
+    data = json.dumps(parts, sort_keys=True, default=_plain).encode()
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""What all deduplication stages share, and the near-duplicate search."""

@@ -1,0 +1,270 @@
+"""What all deduplication stages share: parameters, the total order of candidates, the way back of verdicts.
+
+Guarantees: verdicts are the same for every partitioning and order of arrival; each bundle that a stage
+applies to has one decisions sidecar, empty where nothing was dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engines.engine import Engine
+from cluster.errors import RecipeError
+from cluster.exchange import Exchange, read_arrow
+from stages.core.run import Run, View
+from stages.core.shard import ROW_BITS
+from stages.core.stage import ExchangeStage, array, param
+from stages.kernels.survivors.pair_answers import YES
+from stages.kernels.survivors.total_order import order_words, sort_order, tie_ranks
+
+I64 = npt.NDArray[np.int64]
+ROWS_PER_DESTINATION = 250_000
+SMALL = 20_000  # below this one destination does it all
+
+# similarity_kind in a decisions sidecar, by position
+KINDS = ("exact", "estimated")
+EXACT, ESTIMATED = 0, 1
+
+VERDICTS = pa.schema(
+    [
+        ("doc", pa.int64()),
+        ("representative", pa.int64()),
+        ("similarity", pa.float64()),
+        ("similarity_kind", pa.uint8()),
+    ]
+)
+ROUTED = pa.schema([("destination", pa.int32()), *VERDICTS])
+DECISIONS = pa.schema([("row", pa.uint32()), *list(VERDICTS)[1:]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupStage(ExchangeStage):
+    """A stage that brings equal keys together across shards and keeps one document of each group."""
+
+    within_dataset: str = param(
+        "keep_one",
+        "keep_all: only a document of a better-ranked dataset can drop one",
+        choices=("keep_one", "keep_all"),
+    )
+    protect: tuple[str, ...] = param((), "datasets that sort first and lose nothing to deduplication")
+    orphans: str = param(
+        "promote",
+        "promote: survivors are chosen among documents that pass every later filter; allow: among all",
+        choices=("promote", "allow"),
+    )
+    max_removed: float | None = param(
+        None, "stop if a dataset loses a larger share than this here", ge=0, le=1, guard=True
+    )
+
+
+def ranks(run: Run, stage: DedupStage) -> dict[str, int]:
+    """Return each dataset's place in the survivor order: reference, protected, then by priority."""
+    roles = {d.name: d.role for d in run.datasets}
+
+    def key(name: str) -> tuple[bool, bool, int]:
+        return roles[name] != "reference", name not in stage.protect, run.priority.index(name)
+
+    return {name: place for place, name in enumerate(sorted(run.priority, key=key))}
+
+
+def is_protected(run: Run, stage: DedupStage, dataset: str) -> bool:
+    """Tell whether deduplication never drops a dataset's documents: protected or reference data."""
+    return dataset in stage.protect or run.dataset(dataset).role == "reference"
+
+
+def candidate_schema(run: Run) -> pa.Schema:
+    """Columns that `candidates` returns: identity, what the order looks at, who may represent."""
+    criteria = [(f"criterion_{i}", pa.float64()) for i in range(len(run.prefer))]
+    return pa.schema(
+        [
+            ("doc", pa.int64()),
+            ("rank", pa.uint16()),
+            ("protected", pa.bool_()),
+            ("eligible", pa.uint8()),  # NO, YES or UNKNOWN (kernels/answers.py); UNKNOWN counts as YES until asked
+            ("h1", pa.uint64()),
+            ("h2", pa.uint64()),
+            *criteria,
+            ("id", pa.large_string()),
+            ("url", pa.large_string()),
+        ]
+    )
+
+
+def candidates(view: View, index: int, rows: I64) -> pa.Table:
+    """Return what decides among documents for these rows of a bundle, (rows,) in `candidate_schema`."""
+    run, stage = view.run, view.run.stages[index]
+    assert isinstance(stage, DedupStage)
+    dataset = view.bundle.dataset
+    eligible = view.eligible(index)[rows] if stage.orphans == "promote" else np.full(len(rows), YES, np.uint8)
+    facts = view.read.select(["h1", "h2", "id", "url"])
+    if len(rows) != facts.num_rows:
+        facts = facts.take(pa.array(rows))
+    columns = [
+        pa.array(view.doc_ids[rows]),
+        pa.array(np.full(len(rows), ranks(run, stage)[dataset], np.uint16)),
+        pa.array(np.full(len(rows), is_protected(run, stage, dataset))),
+        pa.array(eligible),
+        facts.column("h1"),
+        facts.column("h2"),
+        *(pa.array(c) for c in view.criteria(rows)),
+        facts.column("id"),
+        facts.column("url"),
+    ]
+    return pa.table(columns, schema=candidate_schema(run))
+
+
+def survivor_order(run: Run, table: pa.Table) -> I64:
+    """Return each candidate's position in the total order, (rows,) int64, 0 survives first."""
+    h1, h2 = array(table, "h1").astype(np.uint64), array(table, "h2").astype(np.uint64)
+    doc, place = array(table, "doc").astype(np.int64), array(table, "rank")
+    row = doc & ((1 << ROW_BITS) - 1)
+    tie = tie_ranks(h1, h2, table.column("id"), table.column("url"), _within(run, doc), row)
+    criteria = [array(table, f"criterion_{i}").astype(np.float64) for i in range(len(run.prefer))]
+    words: npt.NDArray[np.uint64] | None = None
+    for value in np.unique(place):
+        at = np.flatnonzero(place == value)
+        part = order_words(int(value), [c[at] for c in criteria], h1[at], h2[at], tie[at])
+        if words is None:
+            words = np.empty((len(doc), part.shape[1]), np.uint64)
+        words[at] = part
+    position = np.empty(len(doc), np.int64)
+    if words is not None:
+        position[sort_order(words)] = np.arange(len(doc))
+    return position
+
+
+def _within(run: Run, doc: I64) -> pa.Array:
+    """Return the path within its dataset for every document."""
+    ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
+    names = pa.array([run.manifest.shard(int(o)).within for o in ordinals], pa.large_string())
+    return pa.DictionaryArray.from_arrays(pa.array(inverse.astype(np.int32)), names).dictionary_decode()
+
+
+def destinations_for(rows: int) -> int:
+    """Return how many destinations an exchange of so many rows has; depends on the data alone."""
+    return 1 if rows <= SMALL else max(4, -(-rows // ROWS_PER_DESTINATION))
+
+
+def verdicts(doc: I64, representative: I64, similarity: npt.ArrayLike, kind: npt.ArrayLike) -> pa.Table:
+    """Return dropped documents as a table in the schema `VERDICTS`."""
+    columns = [
+        pa.array(doc),
+        pa.array(representative),
+        pa.array(np.asarray(similarity, np.float64)),
+        pa.array(np.asarray(kind, np.uint8)),
+    ]
+    return pa.table(columns, schema=VERDICTS)
+
+
+def write_decisions(engine: Engine, run: Run, index: int, sources: Sequence[str | None]) -> None:
+    """Bring verdicts home: route the rows of these files to their bundles and write the sidecars."""
+    groups = run.manifest.groups
+    hop = Exchange(
+        folder=run.exchange_folder(index, "decisions"),
+        destinations=len(groups),
+        schema=ROUTED,
+        route="destination",
+    )
+    hop.run(engine, [s for s in sources if s], partial(_route, run), partial(_write_group, run, index))
+
+
+def _route(run: Run, source: str) -> Iterable[pa.Table]:
+    table = read_arrow(source)
+    where = run.manifest.group_of(array(table, "doc").astype(np.int64))
+    yield table.add_column(0, "destination", pa.array(where.astype(np.int32)))
+
+
+def _write_group(run: Run, index: int, group: int, table: pa.Table) -> None:
+    stage = run.stages[index]
+    doc = array(table, "doc").astype(np.int64)
+    position, row = run.manifest.locate(doc)
+    order = np.lexsort([row, position])
+    table, position, row = table.take(pa.array(order)), position[order], row[order]
+    for here in run.manifest.groups[group]:
+        bundle = run.manifest.bundles[here]
+        if stage.applies_to(bundle.dataset):
+            first, last = np.searchsorted(position, [here, here + 1])
+            part = table.slice(first, last - first)
+            columns = [
+                pa.array(row[first:last].astype(np.uint32)),
+                *(part.column(n) for n in DECISIONS.names[1:]),
+            ]
+            run.decisions(index).write(bundle, run.reading(bundle.dataset), pa.table(columns, schema=DECISIONS))
+
+
+def complete(run: Run, index: int) -> bool:
+    """Tell whether an exchange stage's decisions are all there: the marker, and a sidecar for every bundle."""
+    if not storage.exists(_marker(run, index)):
+        return False
+    sidecars, stage = run.decisions(index), run.stages[index]
+    if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
+        return True
+    have = storage.names(sidecars.folder)
+    mine = [b for b in run.manifest.bundles if stage.applies_to(b.dataset)]
+    paths = [sidecars.path(bundle, run.reading(bundle.dataset)) for bundle in mine]
+    return all(path.rpartition("/")[2] in have for path in paths)
+
+
+def mark_complete(run: Run, index: int) -> None:
+    """State that the decisions are all there, then free the exchange's files."""
+    storage.write_bytes(_marker(run, index), b"")
+    storage.remove(run.exchange_folder(index, ""))
+
+
+def _marker(run: Run, index: int) -> str:
+    return storage.join(run.decisions(index).folder, "complete")
+
+
+def check_removed(engine: Engine, run: Run, index: int) -> None:
+    """Raise RecipeError when a dataset lost more than `max_removed` here."""
+    stage = run.stages[index]
+    assert isinstance(stage, DedupStage)
+    if stage.max_removed is None:
+        return
+    totals: dict[str, list[int]] = {}
+    lost: dict[str, dict[str, int]] = {}
+    positions = range(len(run.manifest.bundles))
+    for dataset, live, winners in engine.map(partial(_count_removed, run, index), positions):
+        total = totals.setdefault(dataset, [0, 0])
+        total[0] += live
+        total[1] += sum(winners.values())
+        row = lost.setdefault(dataset, {})
+        for winner, count in winners.items():
+            row[winner] = row.get(winner, 0) + count
+    for dataset, (live, removed) in totals.items():
+        if live and removed / live > stage.max_removed:
+            raise RecipeError(
+                f"{stage.name} removed {removed:,} of {live:,} documents of {dataset} ({removed / live:.1%}), more "
+                f"than max_removed {stage.max_removed:.1%}. Who lost to whom: {_matrix(lost)}. If that is right, "
+                f"raise max_removed of stage {stage.name} and run again; nothing is computed twice."
+            )
+
+
+def _count_removed(run: Run, index: int, position: int) -> tuple[str, int, dict[str, int]]:
+    view = View(run, run.manifest.bundles[position])
+    stage = run.stages[index]
+    if not stage.applies_to(view.bundle.dataset):
+        return view.bundle.dataset, 0, {}
+    ordinals, counts = np.unique(
+        array(view.exchanged(index), "representative").astype(np.int64) >> ROW_BITS, return_counts=True
+    )
+    winners: dict[str, int] = {}
+    for ordinal, count in zip(ordinals.tolist(), counts.tolist(), strict=True):
+        name = run.manifest.shard(ordinal).dataset
+        winners[name] = winners.get(name, 0) + count
+    return view.bundle.dataset, int(view.live(index).sum()), winners
+
+
+def _matrix(lost: dict[str, dict[str, int]]) -> str:
+    return "; ".join(
+        f"{loser} lost " + ", ".join(f"{n:,} to {winner}" for winner, n in sorted(row.items()))
+        for loser, row in sorted(lost.items())
+        if row
+    )

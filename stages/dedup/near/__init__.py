@@ -1,0 +1,1 @@
+"""Near duplicates: buckets, components, verified pairs, survivors."""

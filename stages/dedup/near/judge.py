@@ -1,0 +1,99 @@
+"""Whether two candidates are near duplicates, as far as it is known: by 8-bit signature slots and verified pairs.
+
+Guarantees: the answer for a pair does not depend on what else is known. Memory: slots of one destination's candidates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.exchange import read_arrow
+from stages.core.run import Run
+from stages.core.stage import BoolArray, array, whole
+from stages.dedup.dedup_stage import ESTIMATED, EXACT
+from stages.kernels.similarity.jaccard import estimate_pairs, standard_error
+from stages.kernels.survivors.pair_answers import NO, UNKNOWN, YES
+from stages.near_dedup import near_stage
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+LONGEST = 16 << 20  # bytes of a text that is still compared by its shingles
+SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 7 in a million pairs
+
+PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
+
+
+class Judge:
+    """Answers whether two documents of a destination are similar: no, yes, or unknown without text."""
+
+    def __init__(self, run: Run, index: int, table: pa.Table, known: list[str | None]) -> None:
+        self.table = table
+        self.stage = near_stage(run, index)
+        self.doc = array(table, "doc").astype(np.int64)
+        self._h1, self._h2 = array(table, "h1"), array(table, "h2")
+        self._long = array(table, "num_bytes").astype(np.int64) > LONGEST
+        column = whole(table.column("slots"))
+        width = column.type.byte_width
+        data = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
+        self._slots = data.reshape(-1, width)
+        self._margin = 0.0
+        if self.stage.verify == "exact":
+            self._margin = SURE * float(standard_error(self.stage.threshold, width))
+        self._pairs, self._values = self._load([path for path in known if path])
+
+    def _load(self, paths: list[str]) -> tuple[I64, F64]:
+        """Read verified pairs as sorted keys (position of left * documents + position of right)."""
+        keys, values = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
+        candidates = pa.array(self.doc)
+        for path in paths:
+            pairs = read_arrow(path)
+            left, right = (pc.index_in(whole(pairs.column(side)), candidates) for side in PAIRS.names)
+            here = pc.and_(left.is_valid(), right.is_valid())  # others belong to groups that are settled
+            keys.append(self._key(*(side.filter(here).to_numpy().astype(np.int64) for side in (left, right))))
+            values.append(whole(pairs.column("similarity")).filter(here).to_numpy())
+        joined, position = np.unique(np.concatenate(keys), return_index=True)
+        return joined, np.concatenate(values)[position]
+
+    def _key(self, left: I64, right: I64) -> I64:
+        return np.minimum(left, right) * np.int64(len(self.doc)) + np.maximum(left, right)
+
+    def similarity(self, left: I64, right: I64) -> tuple[F64, npt.NDArray[np.uint8]]:
+        """Return the similarity that decides about each pair and its kind, (pairs,).
+
+        A verified one counts only where the estimate is near the threshold: what other runs verified
+        besides must not change a verdict.
+        """
+        left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
+        value = estimate_pairs(self._slots, left, right).astype(np.float64)
+        kind = np.full(len(left), ESTIMATED, np.uint8)
+        known, at = self._known(left, right)
+        known &= self._is_close(value, left, right)
+        value[known] = self._values[at[known]]
+        same = (self._h1[left] == self._h1[right]) & (self._h2[left] == self._h2[right])
+        value[same] = 1.0
+        kind[known | same] = EXACT
+        return value, kind
+
+    def _is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
+        """Tell which estimates do not settle their pair, (pairs,) bool."""
+        close: BoolArray = np.abs(value - self.stage.threshold) < self._margin
+        return close & ~(self._long[left] | self._long[right])
+
+    def _known(self, left: I64, right: I64) -> tuple[BoolArray, I64]:
+        if not len(self._pairs):
+            return np.zeros(len(left), np.bool_), np.zeros(len(left), np.int64)
+        keys = self._key(left, right)
+        at = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
+        return self._pairs[at] == keys, at
+
+    def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
+        """Return NO, YES or UNKNOWN for pairs of document positions, (pairs,) uint8."""
+        if self.stage.verify == "none":
+            return np.full(len(left), YES, np.uint8)
+        value, kind = self.similarity(left, right)
+        answer = np.where(value >= self.stage.threshold, YES, NO).astype(np.uint8)
+        answer[(kind == ESTIMATED) & self._is_close(value, left, right)] = UNKNOWN
+        return answer

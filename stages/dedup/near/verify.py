@@ -1,0 +1,351 @@
+"""Survivors of each group of candidates, with true similarities where the estimate does not settle it.
+
+A destination decides as far as it can from 8-bit signature slots and names the pairs whose true Jaccard
+it needs; one pass over the bundles brings just those texts, and it decides again. Guarantees: a pair is
+computed once and kept as a fact, so another threshold reads no text for it. Memory: one destination's
+candidates and TEXT_BYTES of the texts of its open pairs, which lie in mapped files; texts over `LONGEST`
+bytes are never fetched, their estimate decides and the ledger says so. Verdicts of filters that have not judged
+everybody are asked for in the same turns (promotion.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster import storage
+from cluster.engines.engine import Engine
+from cluster.exchange import Exchange, read_arrow, write_arrow
+from stages.core.run import Run
+from stages.core.stage import BoolArray, array, digest, whole
+from stages.dedup import promotion
+from stages.dedup.dedup_stage import VERDICTS, survivor_order, verdicts
+from stages.dedup.near.buckets import Groups
+from stages.dedup.near.components import Labels, component_keys
+from stages.dedup.near.judge import PAIRS, Judge
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.similarity.jaccard import exact_pairs
+from stages.kernels.survivors.bucket_survivors import resolve
+from stages.kernels.survivors.component_survivors import component_survivors
+from stages.kernels.survivors.pair_answers import Result, groups_of
+from stages.kernels.text.normalise import normalise
+from stages.minhash import MinHash
+from stages.near_dedup import NearDedup, minhash_stage, near_stage
+from stages.passes.annotate import read_rows
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+TEXT_BYTES = 64 << 20  # of text compared at a time
+
+SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
+KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
+AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
+TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
+
+
+def survivors(engine: Engine, run: Run, index: int, groups: Groups) -> list[str | None]:
+    """Return the files of verdicts, one per destination."""
+    known, answers = [_recall_pairs(engine, run, index, groups)], list[list[str | None]]()
+    for turn in range(1 << 16):
+        task = partial(_attempt, run, index, groups, known, answers, turn)
+        if not sum(engine.map(task, range(groups.destinations))):
+            break
+        known.append(_compare(engine, run, index, groups.destinations, turn))
+        if promotion.is_needed(run, index):
+            answers.append(promotion.ask(engine, run, index, turn, groups.destinations))
+    return [_verdicts_path(run, index, d) for d in range(groups.destinations)]
+
+
+def _path(run: Run, index: int, hop: str, name: str) -> str:
+    return storage.join(run.exchange_folder(index, hop), name)
+
+
+def _verdicts_path(run: Run, index: int, destination: int) -> str:
+    return _path(run, index, "verdicts", f"{destination}.arrow")
+
+
+def _open_path(run: Run, index: int, turn: int, destination: int) -> str:
+    return _path(run, index, f"open-{turn}", f"{destination}.arrow")
+
+
+def _settled_path(run: Run, index: int, turn: int, destination: int) -> str:
+    return _path(run, index, f"settled-{turn}", f"{destination}.arrow")
+
+
+def _left_path(run: Run, index: int, turn: int, destination: int) -> str:
+    return _path(run, index, f"left-{turn}", f"{destination}.arrow")
+
+
+def _attempt(
+    run: Run,
+    index: int,
+    groups: Groups,
+    known: list[list[str | None]],
+    answers: list[list[str | None]],
+    turn: int,
+    d: int,
+) -> int:
+    """Decide destination `d` or write down the pairs and verdicts it has to know; return how many those are."""
+    members, documents = groups.members[d], groups.documents[d]
+    if storage.exists(_verdicts_path(run, index, d)):
+        return 0
+    if storage.exists(_open_path(run, index, turn, d)):
+        asked = promotion.count_questions(run, index, turn, d)
+        return asked + int(read_arrow(_open_path(run, index, turn, d)).num_rows)
+    settled = [read_arrow(_settled_path(run, index, t, d)) for t in range(turn)]
+    if members is None or documents is None:
+        write_arrow(_verdicts_path(run, index, d), VERDICTS.empty_table())
+        return 0
+    table, buckets = read_arrow(documents), read_arrow(members)
+    if turn:
+        table, buckets = _still_open(table, buckets, read_arrow(_left_path(run, index, turn - 1, d)))
+    table = promotion.answered(table, [paths[d] for paths in answers])
+    judge = Judge(run, index, table, [paths[d] for paths in known])
+    result = _decide(run, near_stage(run, index), judge, buckets)
+    asks, open_ = _questions(run, index, judge, buckets, result, promotion.asked_before(run, index, turn, d))
+    result = dataclasses.replace(result, open_group=open_)
+    now = _verdicts(judge, result)
+    if not len(result.unknown_left) and not len(asks):
+        write_arrow(_verdicts_path(run, index, d), pa.concat_tables([*settled, now]))
+        return 0
+    if len(result.unknown_left):
+        asks = asks[:0]  # first all pairs, then verdicts: the groups of a destination look ahead in step
+    _write_turn(run, index, turn, d, judge, result, now)
+    if len(asks):
+        promotion.write_questions(run, index, turn, d, judge.doc[asks])
+    pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
+    write_arrow(_open_path(run, index, turn, d), pa.table(pairs, schema=PAIRS))
+    return len(result.unknown_left) + len(asks)
+
+
+def _write_turn(run: Run, index: int, turn: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
+    """Write down what this turn settled, and who is left for the next."""
+    write_arrow(_settled_path(run, index, turn, d), now)
+    left = pa.table([pa.array(judge.doc[result.open_group])], names=["doc"])
+    write_arrow(_left_path(run, index, turn, d), left)
+
+
+def _questions(
+    run: Run, index: int, judge: Judge, buckets: pa.Table, result: Result, turn: int
+) -> tuple[I64, BoolArray]:
+    """Return the rows whose verdict groups without open pairs depend on, and who is in a group that is open."""
+    stage, open_ = near_stage(run, index), result.open_group
+    if not promotion.is_needed(run, index):
+        return np.empty(0, np.int64), open_
+    start, member = _buckets(buckets, judge.doc)
+    winner = np.where(open_, -1, result.lost_to)
+    needed = promotion.representatives(winner)
+    if stage.mode == "representative":
+        eligible = array(judge.table, "eligible")
+        needed |= promotion.seated(start, member, result.lost_to, eligible, 1 + stage.further_tries)
+    asks = promotion.questions(run, judge.table, winner, needed & ~open_, promotion.ahead(turn))
+    group = groups_of(start, member, len(winner))
+    return asks, open_ | np.isin(group, group[asks])
+
+
+def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return the candidates and bucket members of the groups that are not settled."""
+    wanted = whole(left.column("doc"))
+    return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))
+
+
+def _decide(run: Run, stage: NearDedup, judge: Judge, buckets: pa.Table) -> Result:
+    start, member = _buckets(buckets, judge.doc)
+    decide = resolve if stage.mode == "representative" else component_survivors
+    return decide(
+        start,
+        member,
+        survivor_order(run, judge.table),
+        array(judge.table, "rank").astype(np.int32),
+        array(judge.table, "protected").astype(np.bool_),
+        array(judge.table, "eligible").astype(np.bool_),
+        stage.within_dataset == "keep_all",
+        stage.further_tries,
+        judge,
+    )
+
+
+def _verdicts(judge: Judge, result: Result) -> pa.Table:
+    """Return the documents that settled groups lose."""
+    lost = np.flatnonzero((result.lost_to >= 0) & ~result.open_group)
+    winner = result.lost_to[lost]
+    similarity, kind = judge.similarity(winner, lost)
+    return verdicts(judge.doc[lost], judge.doc[winner], similarity, kind)
+
+
+def _buckets(table: pa.Table, doc: I64) -> tuple[I64, I64]:
+    """Return bucket starts (buckets + 1,) and members as positions in `doc` (members,)."""
+    bucket = array(table, "bucket")
+    starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
+    member = pc.index_in(whole(table.column("doc")), pa.array(doc)).to_numpy().astype(np.int64)
+    return np.r_[starts, len(bucket)].astype(np.int64), member
+
+
+def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int) -> list[str | None]:
+    """Fetch the texts of all open pairs and return the files of their true similarities."""
+    wanted = Exchange(
+        folder=run.exchange_folder(index, f"wanted-{turn}"),
+        destinations=len(run.manifest.groups),
+        schema=promotion.WANTED,
+        route="destination",
+    )
+    opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(run, index, turn, d))]
+    lists = wanted.run(engine, opened, partial(_emit_wanted, run, index, turn), promotion.receive_wanted)
+    texts = _texts(run, index, destinations, turn)
+    sources = [(group, path) for group, path in enumerate(lists) if path]
+    receive = partial(_receive_texts, run, index, destinations, turn)
+    return texts.run(engine, sources, partial(_emit_texts, run, index), receive)
+
+
+def _texts(run: Run, index: int, destinations: int, turn: int) -> Exchange:
+    """Return the hop that brings texts to the pairs of one turn."""
+    folder = run.exchange_folder(index, f"texts-{turn}")
+    return Exchange(folder=folder, destinations=destinations, schema=TEXTS, route="destination")
+
+
+def _emit_wanted(run: Run, index: int, turn: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Name the documents of open pairs whose text no earlier turn brought."""
+    home, path = source
+    before = [p for t in range(turn) if storage.exists(p := _open_path(run, index, t, home))]
+    doc = np.setdiff1d(_named(path), np.concatenate([np.empty(0, np.int64), *map(_named, before)]))
+    yield promotion.wanted(run, doc, home)
+
+
+def _named(path: str) -> I64:
+    """Return the documents that a file of pairs names, sorted."""
+    table = read_arrow(path)
+    return np.unique(np.concatenate([array(table, side) for side in PAIRS.names])).astype(np.int64)
+
+
+def _emit_texts(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Read the wanted rows of one group of bundles, in file order."""
+    group, path = source
+    wanted = read_arrow(path)
+    doc, home = array(wanted, "doc").astype(np.int64), array(wanted, "home").astype(np.int32)
+    position, row = run.manifest.locate(doc)
+    how = minhash_stage(run, index).normalise
+    for here in run.manifest.groups[group]:
+        mine = position == here
+        if mine.any():
+            bundle = run.manifest.bundles[here]
+            for batch, at in read_rows(run, bundle, row[mine], ["text"]):
+                text = normalise(whole(batch.table.column("text")), how)
+                columns = [pa.array(home[mine][at]), pa.array(doc[mine][at]), text]
+                yield pa.table(columns, schema=TEXTS)
+
+
+def _receive_texts(run: Run, index: int, destinations: int, turn: int, d: int, table: pa.Table) -> pa.Table | None:
+    """Compute the true Jaccard of every open pair of destination `d`."""
+    path = _open_path(run, index, turn, d)
+    if not storage.exists(path):
+        return None
+    pairs = read_arrow(path)
+    if not pairs.num_rows:
+        return None
+    named = pa.array(_named(path))
+    for before in range(turn):
+        known = _texts(run, index, destinations, before).gathered(d)
+        table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
+    doc = array(table, "doc").astype(np.int64)
+    order = np.argsort(doc)
+    left, right = (order[np.searchsorted(doc[order], array(pairs, s).astype(np.int64))] for s in ("left", "right"))
+    value = _similarities(minhash_stage(run, index), table.column("text"), left, right)
+    columns = [pairs.column("left"), pairs.column("right"), pa.array(value)]
+    return pa.table(columns, schema=SIMILARITIES)
+
+
+def _similarities(how: MinHash, text: pa.ChunkedArray, left: I64, right: I64) -> F64:
+    """Return the true Jaccard of pairs of rows, a few TEXT_BYTES of text at a time; the texts are mapped files."""
+    size = np.asarray(pc.binary_length(text), np.int64)
+    order = np.lexsort((right, left))
+    block = np.cumsum(size[left[order]] * (np.diff(left[order], prepend=-1) != 0) + size[right[order]]) // TEXT_BYTES
+    value = np.empty(len(left), np.float64)
+    for pairs in np.split(order, np.flatnonzero(np.diff(block)) + 1):
+        rows, place = np.unique(np.r_[left[pairs], right[pairs]], return_inverse=True)
+        data, offsets = buffers(_taken(text, rows))
+        ends = place[: len(pairs)], place[len(pairs) :]
+        value[pairs] = exact_pairs(data, offsets, *ends, how.shingle_width, words=how.shingles == "words")
+    return value
+
+
+def _taken(text: pa.ChunkedArray, rows: I64) -> pa.Array:
+    """Return these rows, ascending, and copy no others: `take` on chunks would join all of them first."""
+    starts = np.cumsum([0, *map(len, text.chunks)])
+    bounds = np.searchsorted(rows, starts)
+    parts = [
+        chunk.take(pa.array(rows[first:last] - start))
+        for chunk, start, first, last in zip(text.chunks, starts, bounds, bounds[1:], strict=False)
+        if last > first
+    ]
+    return pa.concat_arrays(parts) if parts else pa.array([], text.type)
+
+
+def _facts_folder(run: Run, index: int) -> str:
+    """Where verified pairs lie: addressed by what a true similarity depends on, besides the texts."""
+    how = minhash_stage(run, index)
+    address = digest("pairs", how.shingle_width, how.shingles, how.normalise)
+    return storage.join(run.root, "facts", "near_dedup", address)
+
+
+def keep_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> None:
+    """Keep the verified pairs of this run as facts."""
+    engine.map(partial(_keep_pairs, run, index), range(groups.destinations))
+
+
+def _keep_pairs(run: Run, index: int, d: int) -> None:
+    found = []
+    turn = 0
+    while storage.names(folder := run.exchange_folder(index, f"texts-{turn}")):
+        path = storage.join(folder, f"out-{d}.arrow")
+        if storage.exists(path):
+            found.append(read_arrow(path))
+        turn += 1
+    if found:
+        name = f"{run.decision_digest(index)}-{d}.arrow"
+        write_arrow(storage.join(_facts_folder(run, index), name), pa.concat_tables(found))
+
+
+def _recall_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> list[str | None]:
+    """Route the pairs that earlier runs verified to the destinations of their components."""
+    folder = _facts_folder(run, index)
+    mine = run.decision_digest(index)
+    names = sorted(n for n in storage.names(folder) if n.endswith(".arrow") and not n.startswith(mine))
+    sources = [storage.join(folder, name) for name in names]
+    if near_stage(run, index).verify != "exact" or not sources:
+        return [None] * groups.destinations
+    hop = Exchange(folder=run.exchange_folder(index, "known"), destinations=groups.destinations, schema=KEYED)
+    found: list[tuple[int, str]] = [(0, path) for path in sources]
+    if groups.labels.by_group:
+        home = Exchange(
+            folder=run.exchange_folder(index, "known-home"),
+            destinations=len(run.manifest.groups),
+            schema=AT_HOME,
+            route="destination",
+        )
+        paths = home.run(engine, sources, partial(_emit_home, run), _receive_known)
+        found = [(group, path) for group, path in enumerate(paths) if path]
+    return hop.run(engine, found, partial(_emit_known, groups.labels), _receive_known)
+
+
+def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:
+    table = read_arrow(source)
+    where = run.manifest.group_of(array(table, "left").astype(np.int64)).astype(np.int32)
+    yield pa.table([pa.array(where), *table.columns], schema=AT_HOME)
+
+
+def _emit_known(labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Send pairs where their first document goes; the judge passes over those whose second one is not there."""
+    group, path = source
+    table = read_arrow(path)
+    key, here = component_keys(labels.of_group(group), array(table, "left").astype(np.int64))
+    yield pa.table([pa.array(key), *table.columns], schema=KEYED).filter(pa.array(here))
+
+
+def _receive_known(_: int, table: pa.Table) -> pa.Table | None:
+    return table.select(SIMILARITIES.names).combine_chunks() if table.num_rows else None

@@ -1,0 +1,1 @@
+"""Things found in text and URLs: personal data, addresses, benchmark items, domains."""

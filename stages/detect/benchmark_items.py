@@ -1,0 +1,171 @@
+"""Benchmark files whose items must not stand in training data: read, and known by their n-grams.
+
+Guarantees: an n-gram that occurs in more than `max_items` items (a prompt's frame) is known to no item; what is known
+depends on the files' content and the parameters alone. Memory: the benchmarks' texts once, then their n-grams.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import io
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.errors import RecipeError
+from stages.kernels.text import ngrams
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+FORMATS = ".jsonl, .json, .parquet or .csv (or .gz, .zst of .jsonl, .json and .csv)"
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The n-grams of all items. keys: ascending; item: the first that holds each; counts: n-grams per item."""
+
+    keys: U64
+    item: I64
+    counts: I64
+    lengths: tuple[int, ...]  # in words, of the n-grams that occur
+    bits: npt.NDArray[np.uint8]
+    benchmarks: tuple[str, ...]  # name of the benchmark of every item
+    numbers: tuple[str, ...]  # number of the item in its file, from 0
+
+
+def split_spec(spec: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return (name, path, fields) of [NAME=]PATH[#FIELD,FIELD]; no fields: all that hold text.
+
+    >>> split_spec("gsm8k=bench/test.jsonl#question,answer")
+    ('gsm8k', 'bench/test.jsonl', ('question', 'answer'))
+    """
+    head, _, fields = spec.partition("#")
+    name, equals, path = head.partition("=")
+    path = path if equals else head
+    stem = posixpath.basename(path).split(".")[0]
+    return (name if equals else stem), path, tuple(f.strip() for f in fields.split(",") if f.strip())
+
+
+def stamp(path: str) -> str:
+    """Return the digest of a benchmark file. Raises RecipeError when it cannot be read."""
+    local = storage.local_path(path) if storage.is_local(path) else None
+    if local and os.path.exists(local):
+        status = os.stat(local)
+        return _digest(path, status.st_mtime_ns, status.st_size)
+    return _digest(path, 0, 0)
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(path: str, _: int, __: int) -> str:
+    return hashlib.blake2b(_bytes(path), digest_size=8).hexdigest()
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return storage.read_bytes(path)
+    except OSError as error:
+        raise RecipeError(f"the benchmark file {path} cannot be read ({error.strerror or error}).") from None
+
+
+def items(spec: str) -> Iterator[list[str]]:
+    """Yield the texts of every item of a benchmark file, one list per row."""
+    _, path, fields = split_spec(spec)
+    for row in _rows(path):
+        missing = [field for field in fields if field not in row]
+        if missing:
+            raise RecipeError(
+                f"benchmark {spec}: there is no field {missing[0]!r}; the fields are {', '.join(map(str, row))}."
+            )
+        yield [text for field in fields or row for text in _texts(row[field])]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text inside a value, lists and mappings followed."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _rows(path: str) -> Iterator[dict[str, Any]]:
+    data, name = _bytes(path), path.lower()
+    if name.endswith(".gz"):
+        data, name = gzip.decompress(data), name.removesuffix(".gz")
+    elif name.endswith(".zst"):
+        import zstandard
+
+        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
+            data, name = reader.read(), name.removesuffix(".zst")
+    try:
+        yield from _parsed(data, name, path)
+    except (ValueError, pa.ArrowInvalid) as error:
+        raise RecipeError(f"the benchmark file {path} cannot be read ({error}). Give {FORMATS}.") from None
+
+
+def _parsed(data: bytes, name: str, path: str) -> Iterator[dict[str, Any]]:
+    import orjson
+
+    if name.endswith(".parquet"):
+        import pyarrow.parquet as pq
+
+        yield from pq.read_table(io.BytesIO(data)).to_pylist()
+    elif name.endswith(".csv"):
+        import csv
+
+        yield from csv.DictReader(io.StringIO(data.decode("utf-8-sig")))
+    elif name.endswith(".json") and data.lstrip()[:1] == b"[":
+        yield from (row if isinstance(row, dict) else {"text": row} for row in orjson.loads(data))
+    elif name.endswith((".jsonl", ".json")):
+        for line in data.splitlines():
+            if line.strip():
+                row = orjson.loads(line)
+                yield row if isinstance(row, dict) else {"text": row}
+    else:
+        raise RecipeError(f"benchmark files are {FORMATS}, got {path}.")
+
+
+def load(specs: tuple[str, ...], width: int, shortest: int, max_items: int) -> Known:
+    """Return what is known of these benchmarks. Raises RecipeError when a file cannot be read or holds no n-gram."""
+    return _load(specs, width, shortest, max_items, tuple(stamp(split_spec(s)[1]) for s in specs))
+
+
+@functools.lru_cache(maxsize=2)
+def _load(specs: tuple[str, ...], width: int, shortest: int, max_items: int, _: tuple[str, ...]) -> Known:
+    texts: list[str] = []
+    owner: list[int] = []
+    benchmarks: list[str] = []
+    numbers: list[str] = []
+    for spec in specs:
+        for number, found in enumerate(items(spec)):
+            texts += found
+            owner += [len(numbers)] * len(found)
+            benchmarks.append(split_spec(spec)[0])
+            numbers.append(str(number))
+    hashes, where = ngrams.grams(pa.array(texts, pa.large_string()), width, shortest)
+    if not len(hashes):
+        raise RecipeError(
+            f"the benchmarks {', '.join(specs)} hold no text of {shortest} words or more. Name the fields that hold "
+            "the questions: PATH#question."
+        )
+    item = np.array(owner, np.int64)[where[:, 0]]
+    pairs = np.unique(np.stack([hashes, item.astype(np.uint64)]), axis=1)
+    keys, first, common = np.unique(pairs[0], return_index=True, return_counts=True)
+    wanted = common <= max_items
+    counts = np.bincount(pairs[1][np.isin(pairs[0], keys[wanted])].astype(np.int64), minlength=len(numbers))
+    keys, holder = keys[wanted], pairs[1][first[wanted]].astype(np.int64)
+    lengths = tuple(np.unique(where[:, 1]).tolist())
+    names = tuple(benchmarks), tuple(numbers)
+    return Known(keys, holder, counts.astype(np.int64), lengths, ngrams.bitmap(keys), *names)

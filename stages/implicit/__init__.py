@@ -1,0 +1,1 @@
+"""Stages that no recipe names: every run has them where they are needed."""

@@ -1,0 +1,39 @@
+"""The last stage of a run whose stages rewrite texts: drop what their edits leave nothing of.
+
+Guarantees: what is dropped is exactly what would be written as nothing but white space; reads no text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from cluster.engines.engine import Engine
+from stages.core.edits import nothing_left
+from stages.core.stage import Decisions, ExchangeStage, array
+
+if TYPE_CHECKING:
+    from stages.core.run import Run, View
+
+NAME = "rewrite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrite(ExchangeStage):
+    """Reads the edits of all stages / Writes nothing / Drops documents of which the edits leave nothing."""
+
+    use: ClassVar[str] = NAME
+    hidden: ClassVar[bool] = True
+    summary: ClassVar[str] = "what is left of rewritten texts"
+    keeps_verdicts: ClassVar[bool] = False
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        """Nothing is brought together: the verdicts follow from what other stages keep."""
+
+    def verdicts(self, view: View, index: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Decisions]:
+        edits = view.edits
+        rows = nothing_left(edits, array(view.read, "num_bytes").astype(np.int64))
+        zero = np.zeros(len(rows))
+        return rows, Decisions(zero.astype(np.int16), ("nothing_left",), zero, np.ones(len(rows)))

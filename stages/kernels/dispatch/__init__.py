@@ -1,0 +1,1 @@
+"""Which version of a kernel computes, and where its arrays lie."""

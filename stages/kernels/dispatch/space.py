@@ -1,0 +1,38 @@
+"""Where array code computes: a namespace of the array API standard with the ways in and out.
+
+Guarantees: kernels that take a `Space` use nothing but the standard's functions, and move data only through
+`put` and `get`, so the same lines run on numpy, on cupy and on the strict stand-in of the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.device import backend
+
+
+@dataclass(frozen=True)
+class Space:
+    """An array namespace, how a numpy array comes into it, and how a result comes back."""
+
+    xp: Any
+    put: Callable[[npt.NDArray[Any]], Any]
+    get: Callable[[Any], npt.NDArray[Any]]
+
+
+HOST = Space(np, np.asarray, np.asarray)
+
+
+def here() -> Space:
+    """Return the space of this process: the GPU's where the resolved backend is gpu."""
+    if backend.current() != "gpu":
+        return HOST
+    from stages.kernels.gpu import rapids_kernels
+
+    found: Space = rapids_kernels.space()
+    return found

@@ -1,0 +1,292 @@
+"""The lines that only a GPU runs: namesakes of the kernels marked with `by_backend`, on cuDF, cuGraph and cuML.
+
+Guarantees asked of them: the bits of the host's kernels (k-means: not, its centroids are its own). Arrow and
+numpy go in, numpy comes out. A part that does not fit the device's memory is halved until it does, and logged.
+Not yet run on a GPU; tests/test_gpu.py compares every one of them with the host.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster.device.halving import in_parts, ran_out
+from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.dispatch.resident import Judged, Resident, judge_column
+from stages.kernels.dispatch.space import Space
+from stages.kernels.gpu import array_kernels
+from stages.kernels.hashes.hashing import I64, U8, U64, buffers
+from stages.kernels.hashes.minhash import Parameters, Signatures
+from stages.kernels.similarity.kmeans import F32, ITERATIONS
+
+MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
+NARROW = 2  # cuDF's narrowest shingle
+READ_AHEAD = 4  # times a chunk's bytes that libcudf may hold, read and decompressed, for the chunks to come
+
+
+@functools.cache
+def space() -> Space:
+    """Return the space of this process's device."""
+    cupy: Any = importlib.import_module("cupy")
+    return Space(cupy, cupy.asarray, cupy.asnumpy)
+
+
+# --- texts on the device ---------------------------------------------------------------------------------
+
+
+class RawTexts(NamedTuple):
+    """A string column as cuDF read it: a series, which may hold nulls, and its bytes and offsets as arrays."""
+
+    column: Any
+    data: Any  # (bytes,) uint8
+    offsets: Any  # (docs + 1,) int32 or int64
+
+
+def parquet_chunks(path: str, name: str, group: int, limit: int) -> Iterator[RawTexts]:
+    """Yield one column of one row group of a local Parquet file, at most about `limit` bytes at a time.
+
+    libcudf reads through KvikIO, straight to the device where GPUDirect Storage is set up.
+    """
+    cudf: Any = importlib.import_module("cudf")
+    pylibcudf: Any = importlib.import_module("pylibcudf")
+    builder = pylibcudf.io.parquet.ParquetReaderOptions.builder(pylibcudf.io.SourceInfo([path]))
+    options = builder.use_pandas_metadata(False).build()  # else a stored index comes along
+    options.set_row_groups([[group]])
+    options.set_column_names([name])
+    reader = pylibcudf.io.parquet.ChunkedParquetReader(
+        options, chunk_read_limit=limit, pass_read_limit=READ_AHEAD * limit
+    )
+    while reader.has_next():
+        [column] = reader.read_chunk().tbl.columns()
+        if column.size():
+            yield RawTexts(cudf.Series.from_pylibcudf(column), *_raw(column))
+
+
+def _raw(column: Any) -> tuple[Any, Any]:
+    """Return bytes and offsets of a column of libcudf, which is no slice, without copying."""
+    cupy: Any = importlib.import_module("cupy")
+    wide = column.child(0).type().id().name == "INT64"
+    offsets = cupy.asarray(column.child(0).data()).view(cupy.int64 if wide else cupy.int32)[: column.size() + 1]
+    size = int(offsets[-1])
+    data = cupy.asarray(column.data())[:size] if size else cupy.empty(0, cupy.uint8)
+    return data.view(cupy.uint8), offsets
+
+
+def judged(raw: RawTexts) -> tuple[Resident, Judged] | None:
+    """Return the texts of a chunk and what is known of each; None where one is not well-formed UTF-8."""
+    place = space()
+    starts = raw.offsets[:-1]
+    if not array_kernels.well_formed(place, raw.data, starts[starts < raw.data.shape[0]]):
+        return None
+    found = judge_column(raw.column)
+    sizes = np.diff(place.get(raw.offsets).astype(np.int64))
+    sizes[found.blank] = 0
+    return Resident(found.column, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), found.characters), found
+
+
+def texts_of(data: U8, offsets: I64, start: int, stop: int) -> pa.Array:
+    """Return documents [start, stop) as a large_string array whose offsets begin at 0; no text is copied."""
+    places = np.ascontiguousarray(offsets[start : stop + 1] - offsets[start])
+    text = data[offsets[start] : offsets[stop]]
+    return pa.LargeStringArray.from_buffers(stop - start, pa.py_buffer(places), pa.py_buffer(text))
+
+
+class _Upload:
+    """The texts that crossed the bus last: kernels that ask for the same ones in turn share one transfer.
+
+    Arrow's buffers never change, and the one in use is held, so its address names its content.
+    """
+
+    held: tuple[U8, I64, Any] | None = None
+
+    def column(self, data: U8 | Resident, offsets: I64, start: int, stop: int) -> Any:
+        if isinstance(data, Resident):
+            return data.column.iloc[start:stop]
+        part = offsets[start : stop + 1]
+        if self.held and _same(self.held[0], data) and np.array_equal(self.held[1], part):
+            return self.held[2]
+        self.held = None  # frees the device's memory before more is asked for
+        cudf: Any = importlib.import_module("cudf")
+        column = cudf.Series.from_arrow(texts_of(data, offsets, start, stop))
+        self.held = data, part.copy(), column
+        return column
+
+
+def _same(one: U8, other: U8) -> bool:
+    return one.nbytes == other.nbytes and one.ctypes.data == other.ctypes.data
+
+
+_uploads = threading.local()
+
+
+def _column(data: U8 | Resident, offsets: I64, start: int, stop: int) -> Any:
+    """Return documents [start, stop) as a column on the device."""
+    if not hasattr(_uploads, "last"):
+        _uploads.last = _Upload()
+    return _uploads.last.column(data, offsets, start, stop)
+
+
+def _on_host(data: U8 | Resident, offsets: I64, row: int) -> tuple[U8, I64]:
+    """Return one document's bytes and offsets on the host."""
+    if isinstance(data, Resident):
+        return buffers(data.host(row, row + 1))
+    return data, offsets[row : row + 2]
+
+
+# --- namesakes of the host's kernels -----------------------------------------------------------------------
+
+
+def content_hash(data: U8, offsets: I64) -> tuple[U64, U64]:
+    """Return the two content hashes of each document, as `hashing.content_hash` does."""
+
+    def work(start: int, stop: int) -> list[Any]:
+        texts = _column(data, offsets, start, stop)
+        hashes = [texts.hash_values(method="xxhash64", seed=seed).to_arrow() for seed in (0, 1)]
+        return [tuple(h.to_numpy(zero_copy_only=False).astype(np.uint64, copy=False) for h in hashes)]
+
+    parts = in_parts(work, len(offsets) - 1)
+    first, second = zip(*parts, strict=True) if parts else ((), ())
+    return np.concatenate([np.empty(0, np.uint64), *first]), np.concatenate([np.empty(0, np.uint64), *second])
+
+
+def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_shingles: int = 0) -> Signatures:
+    """Return signatures of character shingles, as `minhash.signatures` does; texts to be sampled stay on the host."""
+    host: Any = TWOFOLD["signatures"]
+    if width < NARROW:
+        return np.asarray(host(data, offsets, params, width, max_shingles))
+    a, b = (np.array(values, params.dtype) for values in (params.a, params.b))
+    out = _minhash(data, offsets, params.seed, a, b, width)
+    for row in np.flatnonzero(np.diff(offsets) > max_shingles).tolist() if max_shingles else ():
+        out[row] = host(*_on_host(data, offsets, row), params, width, max_shingles)[0]
+    return out
+
+
+def signatures_by_seeds(
+    data: U8, offsets: I64, seeds: npt.ArrayLike, width: int = 25, max_shingles: int = 0
+) -> npt.NDArray[np.uint32]:
+    """Return one least hash per seed, as `minhash.signatures_by_seeds` does.
+
+    cuDF raises a hash of 0 to 1, so a row with a slot of 1 is ambiguous and is computed again on the host.
+    """
+    host: Any = TWOFOLD["signatures_by_seeds"]
+    family = np.asarray(seeds, np.uint32)
+    if width < NARROW:
+        return np.asarray(host(data, offsets, family, width, max_shingles))
+    one, zero = np.ones(1, np.uint32), np.zeros(1, np.uint32)
+    out = np.empty((len(offsets) - 1, len(family)), np.uint32)
+    for slot, seed in enumerate(family.tolist()):
+        out[:, slot] = _minhash(data, offsets, seed, one, zero, width)[:, 0]
+    again = (out == 1).any(axis=1)
+    if max_shingles:
+        again |= np.diff(offsets) > max_shingles
+    for row in np.flatnonzero(again).tolist():
+        out[row] = host(*_on_host(data, offsets, row), family, width, max_shingles)[0]
+    return out
+
+
+def _minhash(data: U8, offsets: I64, seed: int, a: Any, b: Any, width: int) -> npt.NDArray[Any]:
+    """Return cuDF's signatures, (docs, len(a)) of the type of `a`."""
+    cudf: Any = importlib.import_module("cudf")
+
+    def work(start: int, stop: int) -> list[Any]:
+        texts = _column(data, offsets, start, stop)
+        family = {"a": cudf.Series(a), "b": cudf.Series(b)}
+        if a.dtype == np.uint32:
+            lists = texts.str.minhash(seed=seed, a=family["a"], b=family["b"], width=width)
+        else:
+            lists = texts.str.minhash64(seed=seed, a=family["a"], b=family["b"], width=width)
+        values = lists.to_arrow().flatten().to_numpy(zero_copy_only=False)
+        return [values.astype(a.dtype, copy=False).reshape(stop - start, len(a))]
+
+    parts = in_parts(work, len(offsets) - 1, MAX_SLOTS // len(a))
+    return np.concatenate([np.empty((0, len(a)), a.dtype), *parts])
+
+
+def band_keys(
+    sig: npt.NDArray[np.unsignedinteger[Any]], bands: int, rows: int, first: int = 0, count: int | None = None
+) -> U64:
+    """Return the keys of bands, as `bands.band_keys` does."""
+    many = bands - first if count is None else count
+    TWOFOLD["band_keys"](sig[:0], bands, rows, first, many)  # checks the banding
+    parts = in_parts(lambda i, j: [array_kernels.band_keys(space(), sig[i:j], rows, first, many)], len(sig))
+    return np.concatenate([np.empty((0, many), np.uint64), *parts])
+
+
+def band_records(
+    sig: npt.NDArray[np.unsignedinteger[Any]], doc: I64, bands: int, rows: int, first: int, count: int
+) -> tuple[U64, I64]:
+    """Return the records of bands, as `bands.band_records` does, but sorted by key, in one part or several."""
+    TWOFOLD["band_keys"](sig[:0], bands, rows, first, count)  # checks the banding
+    parts = in_parts(
+        lambda i, j: [array_kernels.band_records(space(), sig[i:j], doc[i:j], rows, first, count)], len(sig)
+    )
+    keys, docs = zip(*parts, strict=True) if parts else ((), ())
+    return np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, np.int64), *docs])
+
+
+def _or_host(work: Callable[[], Any], name: str, *given: Any) -> Any:
+    """Return work(); where device memory runs out, say so and return what the host's kernel does with `given`."""
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+    logging.getLogger("winnow.gpu").warning("out of device memory: %s computes on the host", name)
+    return TWOFOLD[name](*given)
+
+
+def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
+    """Return the records whose key occurs twice or more, as `bands.shared_records` does."""
+    found: tuple[U64, I64] = _or_host(
+        lambda: array_kernels.shared_records(space(), keys, doc), "shared_records", keys, doc
+    )
+    return found
+
+
+def join(label: I64, left: I64, right: I64) -> None:
+    """Join edges into labels in place, as `components.join` does. What crosses the bus are edges between labels.
+
+    A label is the least member of its component, so edges may join labels in the place of documents.
+    """
+    _or_host(lambda: _join(label, left, right), "join", label, left, right)
+
+
+def _join(label: I64, left: I64, right: I64) -> None:
+    u, v = label[left], label[right]
+    apart = u != v
+    if not apart.any():
+        return
+    vertex, least = _components(u[apart], v[apart])
+    at = np.minimum(np.searchsorted(vertex, label), len(vertex) - 1)
+    label[:] = np.where(vertex[at] == label, least[at], label)
+
+
+def _components(left: I64, right: I64) -> tuple[I64, I64]:
+    """Return the vertices of a graph, ascending, and the least of the component of each."""
+    cudf: Any = importlib.import_module("cudf")
+    cugraph: Any = importlib.import_module("cugraph")
+    graph = cugraph.Graph(directed=False)
+    edges = cudf.DataFrame({"left": left, "right": right})
+    graph.from_cudf_edgelist(edges, source="left", destination="right", renumber=True)
+    found = cugraph.weakly_connected_components(graph)
+    vertex, group = (np.asarray(found[name].to_arrow().to_numpy(zero_copy_only=False)) for name in ("vertex", "labels"))
+    order = np.argsort(vertex)
+    vertex = vertex[order]
+    _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)
+    return vertex, vertex[first][inverse]
+
+
+def kmeans(sample: F32, clusters: int, seed: int) -> F32:
+    """Return the centroids of a sample, as `kmeans.kmeans` does, but cuML's own."""
+    cluster: Any = importlib.import_module("cuml.cluster")
+    model = cluster.KMeans(n_clusters=clusters, n_init=1, max_iter=ITERATIONS, random_state=seed, output_type="numpy")
+    model.fit(sample)
+    return np.asarray(model.cluster_centers_, np.float32)

@@ -1,0 +1,1 @@
+"""Hashes of text: XXH64, MurmurHash3, MinHash signatures, band keys."""

@@ -1,0 +1,309 @@
+"""Similarity of pairs: estimated from 8-bit signature slots, or exact over the sets of shingles.
+
+Exact similarity compares sets of 64-bit shingle hashes (a polynomial over scrambled characters, or over
+XXH64 of words, scrambled again); two different shingles of a pair of texts of n shingles collide with
+probability about n^2 / 2^64. Work is linear in the bytes of the pairs; memory is 24 bytes per byte of the
+longest text and at most 64 bytes per shingle of the cap. Where a text has more distinct shingles than the
+cap, both sets of the pair are thinned to the hashes whose upper 24 bits are 0 modulo the least power of two
+that makes them fit: the value is then a sample's, with a standard deviation below 1 / sqrt(2 * cap).
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from stages.kernels.hashes.hashing import I64, U8, check_offsets, mix64_word, read_only, xxh64_span
+from stages.kernels.text.words import next_word
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+MAX_SHINGLES = 1_000_000
+CHANCE = 1.0 / 256.0  # that two different slots agree in their byte
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_BASE = np.uint64(0xD1342543DE82EF95)
+_ASCII = mix64_word.py_func(np.arange(128, dtype=np.uint64), _GOLDEN)
+
+
+def estimate(slots_a: U8, slots_b: U8) -> F64:
+    """Estimate Jaccard similarity from 8-bit slots, corrected for bytes that agree by chance.
+
+    Parameters
+    ----------
+    slots_a, slots_b : (…, permutations) uint8 from `minhash.slots8`.
+
+    Returns
+    -------
+    (…) float64 in [0, 1]: max(0, (m / k - 1/256) / (1 - 1/256)) for m of k bytes equal.
+
+    Examples
+    --------
+    >>> float(estimate(np.arange(4, dtype=np.uint8), np.arange(4, dtype=np.uint8)))
+    1.0
+    """
+    share = (np.asarray(slots_a) == np.asarray(slots_b)).mean(axis=-1)
+    corrected: F64 = np.maximum(0.0, (share - CHANCE) / (1.0 - CHANCE))
+    return corrected
+
+
+def standard_error(j: npt.ArrayLike, k: int) -> F64:
+    """Return the standard deviation of `estimate` at similarity j with k permutations, shape of j.
+
+    Examples
+    --------
+    >>> round(float(standard_error(0.8, 128)), 3)
+    0.035
+    """
+    agree = np.asarray(j, np.float64) * (1.0 - CHANCE) + CHANCE
+    deviation: F64 = np.sqrt(agree * (1.0 - agree) / k) / (1.0 - CHANCE)
+    return deviation
+
+
+def estimate_pairs(slots: U8, left: npt.ArrayLike, right: npt.ArrayLike) -> F32:
+    """Return `estimate` of each pair of rows of `slots` (docs, permutations) uint8, as (pairs,) float32."""
+    table = read_only(slots, np.uint8)
+    u, v = _pairs(left, right, len(table))
+    out = np.empty(len(u), np.float32)
+    _estimate_each(table, u, v, out)
+    return out
+
+
+def exact_pairs(
+    data: U8,
+    offsets: I64,
+    left: npt.ArrayLike,
+    right: npt.ArrayLike,
+    width: int,
+    words: bool = False,
+    max_shingles: int = MAX_SHINGLES,
+) -> F64:
+    """Return the Jaccard similarity of the sets of shingles of each pair of documents.
+
+    Parameters
+    ----------
+    data, offsets : (bytes,) uint8 and (docs + 1,) int64 from `hashing.buffers`.
+    left, right : (pairs,) indices of documents, in any order.
+    width : code points (or words, as `str.split` finds them) in a shingle. A shorter text is one shingle.
+    words : whether shingles are made of words.
+    max_shingles : the cap on distinct shingles of a text beyond which both texts of a pair are sampled.
+
+    Returns
+    -------
+    (pairs,) float64; 1.0 for two texts without any shingle. Pairs are visited grouped by the document that
+    has most of them, whose set is built once.
+
+    Examples
+    --------
+    >>> from stages.kernels.hashing import buffers
+    >>> import pyarrow as pa
+    >>> exact_pairs(*buffers(pa.array(["abcd", "abce"])), [0], [1], 2).tolist()
+    [0.5]
+    """
+    check_offsets(data, offsets)
+    places = read_only(offsets, np.int64)
+    u, v = _pairs(left, right, len(places) - 1)
+    if width < 1 or max_shingles < 1:
+        raise ValueError(f"width and max_shingles must be at least 1, got {width} and {max_shingles}.")
+    out = np.empty(len(u), np.float64)
+    if len(u):
+        hub, other = _by_degree(u, v, len(places) - 1)
+        order = np.lexsort((other, hub)).astype(np.int64, copy=False)
+        visit = (read_only(order, np.int64), read_only(hub, np.int64), read_only(other, np.int64))
+        _exact_each(read_only(data, np.uint8), places, *visit, width, bool(words), max_shingles, out)
+    return out
+
+
+def _pairs(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> tuple[I64, I64]:
+    u, v = read_only(left, np.int64), read_only(right, np.int64)
+    if len(u) != len(v):
+        raise ValueError(f"left and right must have the same length, got {len(u)} and {len(v)}.")
+    for ends in (u, v):
+        if len(ends) and not (ends.min() >= 0 and ends.max() < n):
+            raise ValueError(f"pairs must name documents in [0, {n}), got {ends.min()} to {ends.max()}.")
+    return u, v
+
+
+def _by_degree(u: I64, v: I64, n: int) -> tuple[I64, I64]:
+    """Put the document with more pairs first in each pair."""
+    degree = np.bincount(u, minlength=n) + np.bincount(v, minlength=n)
+    swap = degree[v] > degree[u]
+    return np.where(swap, v, u), np.where(swap, u, v)
+
+
+@numba.njit(cache=True, nogil=True)
+def _estimate_each(slots, left, right, out):  # type: ignore[no-untyped-def]
+    k = slots.shape[1]
+    for e in range(len(out)):
+        a, b, same = slots[left[e]], slots[right[e]], np.int32(0)
+        for p in range(k):
+            same += np.int32(a[p] == b[p])
+        out[e] = max(0.0, (same / k - CHANCE) / (1.0 - CHANCE))
+
+
+@numba.njit(cache=True, nogil=True)
+def _characters(data, start, stop, symbols):  # type: ignore[no-untyped-def]
+    """Write a scrambled word per code point; return how many."""
+    count, i = 0, start
+    while i < stop:
+        code = np.uint64(data[i])
+        i += 1
+        if code < 128:
+            symbols[count] = _ASCII[code]
+            count += 1
+            continue
+        while i < stop and (data[i] & 0xC0) == 0x80:
+            code = (code << np.uint64(8)) | np.uint64(data[i])
+            i += 1
+        symbols[count] = mix64_word(code, _GOLDEN)
+        count += 1
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _words(data, start, stop, symbols):  # type: ignore[no-untyped-def]
+    """Write XXH64 of each word; return how many."""
+    count, at = 0, start
+    while at < stop:
+        begin, at = next_word(data, at, stop)
+        if begin < at:
+            symbols[count] = xxh64_span(data, begin, at, np.uint64(0))
+            count += 1
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _shingles(symbols, count, width, out):  # type: ignore[no-untyped-def]
+    """Hash every run of `width` symbols (all of them where there are fewer), never to 0; return how many."""
+    if count == 0:
+        return 0
+    size, leave, h = min(width, count), np.uint64(1), np.uint64(0)
+    for i in range(size):
+        h = h * _BASE + symbols[i]
+        leave *= _BASE
+    out[0] = h
+    for i in range(size, count):
+        h = h * _BASE + (symbols[i] - symbols[i - size] * leave)
+        out[i - size + 1] = h
+    total = count - size + 1
+    for i in range(total):
+        out[i] = max(mix64_word(out[i], _GOLDEN), np.uint64(1))
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _hashes(data, start, stop, width, words, symbols, out):  # type: ignore[no-untyped-def]
+    symbols_found = _words(data, start, stop, symbols) if words else _characters(data, start, stop, symbols)
+    return _shingles(symbols, symbols_found, width, out)
+
+
+@numba.njit(cache=True, nogil=True)
+def _clear(table, count):  # type: ignore[no-untyped-def]
+    """Empty a table for `count` hashes; return its mask."""
+    size = 8
+    while size < 2 * count:
+        size *= 2
+    table[:size] = np.uint64(0)
+    return np.uint64(size - 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _insert(table, mask, h):  # type: ignore[no-untyped-def]
+    """Put h into the table; tell whether it is new."""
+    at = h & mask
+    while table[at] != 0:
+        if table[at] == h:
+            return False
+        at = (at + np.uint64(1)) & mask
+    table[at] = h
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _holds(table, mask, h):  # type: ignore[no-untyped-def]
+    at = h & mask
+    while table[at] != 0:
+        if table[at] == h:
+            return True
+        at = (at + np.uint64(1)) & mask
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _sampled(h, stride):  # type: ignore[no-untyped-def]
+    """Tell whether h belongs to the sample of one in `stride`, a power of two up to 2^24."""
+    return ((h >> np.uint64(40)) & np.uint64(stride - 1)) == 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _thin(hashes, count, stride):  # type: ignore[no-untyped-def]
+    """Move the sampled ones to the front; return how many."""
+    kept = 0
+    for i in range(count):
+        h = hashes[i]
+        hashes[kept] = h
+        kept += _sampled(h, stride)
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _distinct(hashes, count, stride, cap, table):  # type: ignore[no-untyped-def]
+    """Move the distinct sampled hashes to the front and into the table.
+
+    Starts from a sample of one in `stride` and doubles that whenever more than `cap` are found.
+
+    Returns
+    -------
+    (how many, stride, mask of the table).
+    """
+    mask, kept = _clear(table, min(count, cap + 1)), 0
+    for i in range(count):
+        h = hashes[i]
+        if stride > 1 and not _sampled(h, stride):
+            continue
+        if _insert(table, mask, h):
+            hashes[kept] = h
+            kept += 1
+            while kept > cap and stride < 1 << 24:
+                stride *= 2
+                kept = _thin(hashes, kept, stride)
+                mask = _clear(table, min(count, cap + 1))
+                for j in range(kept):
+                    _insert(table, mask, hashes[j])
+    return kept, stride, mask
+
+
+@numba.njit(cache=True, nogil=True)
+def _exact_each(data, offsets, order, hub, other, width, words, cap, out):  # type: ignore[no-untyped-def]
+    longest = 0
+    for e in range(len(hub)):
+        for d in (hub[e], other[e]):
+            longest = max(longest, offsets[d + 1] - offsets[d])
+    size = 8
+    while size < 2 * min(longest, cap + 1):
+        size *= 2
+    symbols, kept = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.uint64)
+    hashes, mine, theirs = (
+        np.empty(longest + 1, np.uint64),
+        np.empty(size, np.uint64),
+        np.empty(size, np.uint64),
+    )
+    held, num_mine, stride, mask = -1, 0, 1, np.uint64(0)
+    for e in order:
+        a, b = hub[e], other[e]
+        if a != held:
+            count = _hashes(data, offsets[a], offsets[a + 1], width, words, symbols, kept)
+            num_mine, stride, mask = _distinct(kept, count, 1, cap, mine)
+            held = a
+        count = _hashes(data, offsets[b], offsets[b + 1], width, words, symbols, hashes)
+        num_theirs, common, _ = _distinct(hashes, count, stride, cap, theirs)
+        union, shared = num_theirs, 0
+        for i in range(num_theirs):
+            shared += _holds(mine, mask, hashes[i])
+        if common == stride:
+            union += num_mine
+        else:
+            for i in range(num_mine):
+                union += _sampled(kept[i], common)
+        out[e] = shared / (union - shared) if union else 1.0

@@ -1,0 +1,1 @@
+"""Who survives: total order, connected components, choice among similar documents."""

@@ -1,0 +1,1 @@
+"""What became of every document: ledger, lineage, copies in the mix."""

@@ -1,0 +1,340 @@
+"""The ledger: one row per input document, what became of it and why.
+
+Guarantees: one Parquet file per shard, rows in row order; the first stage that drops a document is the
+one that is named; the counts of the rows equal the manifest's or the run stops. Memory: one bundle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster import storage
+from cluster.errors import LedgerError
+from stages.core.edits import sizes
+from stages.core.run import Run, View
+from stages.core.shard import ROW_BITS
+from stages.core.stage import DATA_FORMAT, BoolArray, ExchangeStage, FloatArray, array
+from stages.dedup.dedup_stage import KINDS, DedupStage
+from stages.implicit.count_tokens import CountTokens
+from stages.implicit.read import estimated_tokens
+from stages.outcome import lineage
+from stages.outcome.mixing import Mix, copies, is_held_out
+
+I64 = npt.NDArray[np.int64]
+
+SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.int64()),
+        ("dataset", pa.string()),
+        ("path", pa.string()),
+        ("row", pa.int64()),
+        ("id", pa.large_string()),
+        ("kept", pa.bool_()),
+        ("copies", pa.int32()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("representative", pa.int64()),
+        ("representative_dataset", pa.string()),
+        ("similarity", pa.float32()),
+        ("similarity_kind", pa.string()),
+        ("survivor", pa.int64()),
+        ("group_size", pa.int32()),
+        ("group_datasets", pa.large_string()),
+        ("num_tokens", pa.int64()),
+        ("evidence", pa.string()),
+    ],
+    metadata={"winnow.format": str(DATA_FORMAT)},
+)
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What became of the rows of one bundle, arrays of shape (rows,)."""
+
+    view: View
+    stage: npt.NDArray[np.int16]  # place of the stage that dropped the row, -1: it lives
+    reason: npt.NDArray[np.int16]  # index into that stage's reasons
+    reasons: dict[int, tuple[str, ...]]
+    value: FloatArray
+    threshold: FloatArray
+    representative: I64  # -1: none
+    kind: npt.NDArray[np.int8]  # index into KINDS, -1: not dropped by deduplication
+
+    @property
+    def kept(self) -> BoolArray:
+        return self.stage < 0
+
+
+def outcome(run: Run, position: int) -> Outcome:
+    """Return what became of every row of the bundle at `position`."""
+    view = View(run, run.manifest.bundles[position])
+    rows = view.bundle.rows
+    result = Outcome(
+        view=view,
+        stage=np.full(rows, -1, np.int16),
+        reason=np.full(rows, -1, np.int16),
+        reasons={},
+        value=np.full(rows, np.nan),
+        threshold=np.full(rows, np.nan),
+        representative=np.full(rows, -1, np.int64),
+        kind=np.full(rows, -1, np.int8),
+    )
+    for index, stage in enumerate(run.stages):
+        judged, decisions = view.decided(index)
+        lost = decisions.dropped
+        at = judged[lost]
+        result.stage[at] = index
+        result.reason[at] = decisions.reason[lost]
+        result.reasons[index] = decisions.reasons
+        result.value[at] = decisions.value[lost]
+        result.threshold[at] = decisions.threshold[lost]
+        if isinstance(stage, DedupStage) and len(at):
+            table = view.exchanged(index)
+            result.representative[at] = array(table, "representative")
+            result.kind[at] = array(table, "similarity_kind")
+    return result
+
+
+def num_tokens(view: View) -> I64:
+    """Return the tokens of every row of a bundle, (rows,): counted, or estimated where there is no tokenizer.
+
+    Of a text that is rewritten they are those of what is written; counted ones shrink with its bytes.
+    """
+    before, edits = _tokens_read(view), view.edits
+    if not len(edits):
+        return before
+    num_bytes = array(view.read, "num_bytes").astype(np.int64)
+    rows = np.unique(edits.row)
+    after = sizes(edits, num_bytes)[rows]
+    if any(isinstance(stage, CountTokens) for stage in view.run.stages):
+        before[rows] = -(-before[rows] * after // num_bytes[rows])
+    else:
+        before[rows] = estimated_tokens(after.astype(np.uint32))
+    return before
+
+
+def _tokens_read(view: View) -> I64:
+    run = view.run
+    for index, stage in enumerate(run.stages):
+        if isinstance(stage, CountTokens):
+            rows, found = np.flatnonzero(view.live(index)), np.zeros(view.bundle.rows, np.int64)
+            found[rows] = array(view.facts(index, rows), "num_tokens")
+            return found
+    return estimated_tokens(array(view.read, "num_bytes").astype(np.uint32))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of one bundle, small enough to send home."""
+
+    dataset: str
+    rows: int
+    dropped: dict[tuple[str, str], int]  # (stage, reason) -> documents
+    kept: int
+    mixable: tuple[int, int]  # (documents, tokens) that survived and are not held out
+    text_bytes: int  # of the survivors
+
+
+def tally(run: Run, mix: Mix, position: int) -> Tally:
+    """Return the counts of the bundle at `position`."""
+    found = outcome(run, position)
+    kept = found.kept
+    read = found.view.read
+    mixable = kept & ~is_held_out(array(read, "h1").astype(np.uint64), mix)
+    names: Counter[tuple[str, str]] = Counter()
+    for index, stage in enumerate(run.stages):
+        codes = found.reason[found.stage == index]
+        for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
+            names[stage.name, found.reasons[index][int(code)]] += int(count)
+    return Tally(
+        dataset=found.view.bundle.dataset,
+        rows=found.view.bundle.rows,
+        dropped=dict(names),
+        kept=int(kept.sum()),
+        mixable=(int(mixable.sum()), int(num_tokens(found.view)[mixable].sum())),
+        text_bytes=int(array(read, "num_bytes")[kept].sum(dtype=np.int64)),
+    )
+
+
+def check_funnel(run: Run, tallies: list[Tally]) -> None:
+    """Raise LedgerError unless rows in = kept + dropped per reason, per dataset, and equal the manifest's rows."""
+    for dataset in run.datasets:
+        mine = [t for t in tallies if t.dataset == dataset.name]
+        kept = sum(t.kept for t in mine)
+        dropped = sum(n for t in mine for n in t.dropped.values())
+        rows = run.manifest.rows(dataset.name)
+        if kept + dropped != rows:
+            raise LedgerError(
+                f"the funnel of {dataset.name} does not close: {rows:,} rows in the manifest, {kept:,} kept + "
+                f"{dropped:,} dropped. The mix is not written; report this with the run folder."
+            )
+
+
+def document_copies(run: Run, mix: Mix, epochs: Mapping[str, float], found: Outcome) -> npt.NDArray[np.int32]:
+    """Return how often each row of a bundle is in the mix, (rows,) int32; 0 for dropped and held-out ones."""
+    dataset = found.view.bundle.dataset
+    h1 = array(found.view.read, "h1").astype(np.uint64)
+    if run.dataset(dataset).role == "reference":
+        return np.zeros(len(h1), np.int32)
+    number = copies(h1, epochs.get(dataset, 0.0), mix.seed)
+    return np.where(found.kept & ~is_held_out(h1, mix), number, 0).astype(np.int32)
+
+
+def write(run: Run, mix: Mix, epochs: Mapping[str, float], folder: str, unit: int) -> dict[str, int]:
+    """Write the ledger files of one unit of bundles into `folder`; return counts."""
+    counts = {"documents": 0, "bytes": 0}
+    have = storage.names(folder)
+    positions = run.manifest.units[unit]
+    wanted = {p.shard.ordinal for i in positions for p in run.manifest.bundles[i].pieces}
+    if all(f"{ordinal}.parquet" in have for ordinal in wanted):
+        return counts
+    with contextlib.ExitStack() as stack:
+        writers: dict[int, Any] = {}
+        for position in positions:
+            for ordinal, table in _pieces(run, mix, epochs, position):
+                if ordinal not in writers:
+                    stack.close()
+                    writers.clear()
+                    writers[ordinal] = stack.enter_context(_open(folder, ordinal))
+                writers[ordinal].write_table(table)
+                counts["documents"] += table.num_rows
+    return counts
+
+
+@contextlib.contextmanager
+def _open(folder: str, ordinal: int) -> Iterator[pq.ParquetWriter]:
+    with (
+        storage.commit(storage.join(folder, f"{ordinal}.parquet")) as file,
+        pq.ParquetWriter(file, SCHEMA, compression="zstd", compression_level=1) as writer,
+    ):
+        yield writer
+
+
+def _pieces(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> Iterator[tuple[int, pa.Table]]:
+    table = rows_of(run, mix, epochs, position)
+    offset = 0
+    for piece in run.manifest.bundles[position].pieces:
+        yield piece.shard.ordinal, table.slice(offset, piece.rows)
+        offset += piece.rows
+
+
+def rows_of(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> pa.Table:
+    """Return the ledger rows of the bundle at `position`, in the ledger's schema."""
+    found = outcome(run, position)
+    view, bundle = found.view, found.view.bundle
+    doc = view.doc_ids
+    names, reasons = _names(run, found)
+    lost_to = pa.array(found.representative, mask=found.representative < 0)
+    survivor = _lookup(*lineage.survivors_of(run, run.manifest.group_at(position)), doc)
+    survivor[found.kept] = doc[found.kept]
+    group_size, group_datasets = group_columns(run, position, found)
+    by_dedup = found.kind >= 0
+    columns = {
+        "doc_id": pa.array(doc),
+        "dataset": _constant(bundle.dataset, bundle.rows),
+        "path": pa.concat_arrays(
+            [pa.array([], pa.string()), *(_constant(p.shard.path, p.rows) for p in bundle.pieces)]
+        ),
+        "row": pa.array(doc & ((1 << ROW_BITS) - 1)),
+        "id": view.read.column("id"),
+        "kept": pa.array(found.kept),
+        "copies": pa.array(document_copies(run, mix, epochs, found)),
+        "stage": names,
+        "reason": reasons,
+        "value": pa.array(found.value, mask=np.isnan(found.value)),
+        "threshold": pa.array(found.threshold, mask=np.isnan(found.threshold)),
+        "representative": lost_to,
+        "representative_dataset": _datasets(run, found.representative),
+        "similarity": pa.array(found.value.astype(np.float32), mask=~by_dedup),
+        "similarity_kind": _choose(KINDS, found.kind),
+        "survivor": pa.array(survivor, mask=survivor < 0),
+        "group_size": group_size,
+        "group_datasets": group_datasets,
+        "num_tokens": pa.array(num_tokens(view)),
+        "evidence": _evidence(run, found),
+    }
+    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _lookup(keys: I64, values: I64, wanted: I64) -> I64:
+    """Return values for the wanted keys (sorted, unique), -1 where there is none."""
+    found = np.full(len(wanted), -1, np.int64)
+    if len(keys):
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[at] == wanted
+        found[hit] = values[at[hit]]
+    return found
+
+
+def group_columns(run: Run, position: int, found: Outcome) -> tuple[pa.Array, pa.Array]:
+    """Return group_size and group_datasets of a bundle's rows, null where dropped; 1 where nothing was lost to it."""
+    groups = lineage.groups_of(run, run.manifest.group_at(position))
+    doc = found.view.doc_ids
+    at = _lookup(array(groups, "doc").astype(np.int64), np.arange(groups.num_rows, dtype=np.int64), doc)
+    won = at >= 0
+    size = np.ones(len(doc), np.int32)
+    size[won] = array(groups, "group_size")[at[won]]
+    alone = f'{{"{found.view.bundle.dataset}": 1}}'
+    texts = groups.column("group_datasets").combine_chunks()
+    texts = pa.concat_arrays([pa.array([alone], pa.large_string()), *pa.chunked_array(texts).chunks])
+    picked = texts.take(pa.array(np.where(found.kept, at + 1, 0), mask=~found.kept))
+    return pa.array(size, mask=~found.kept), picked
+
+
+def _constant(value: str, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value), rows)
+
+
+def _choose(names: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:
+    """Return names[code] as strings, null where the code is negative."""
+    indices = pa.array(np.maximum(codes, 0).astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).dictionary_decode()
+
+
+def _names(run: Run, found: Outcome) -> tuple[pa.Array, pa.Array]:
+    """Return the name of the stage that dropped each row and its reason, null where the row lives."""
+    labels: list[str] = []
+    codes = np.full(len(found.stage), -1, np.int32)
+    for index, reasons in found.reasons.items():
+        mine = found.stage == index
+        codes[mine] = len(labels) + found.reason[mine]
+        labels.extend(reasons)
+    stages = tuple(stage.name for stage in run.stages)
+    return _choose(stages, found.stage), _choose(tuple(labels) or ("",), codes)
+
+
+def _evidence(run: Run, found: Outcome) -> pa.Array:
+    """Return what the stage that dropped a row found there, or one that cut from a row; mostly null."""
+    here = found.view.bundle.dataset
+    told = [
+        (index, *stage.evidence(found.view, index))
+        for index, stage in enumerate(run.stages)
+        if isinstance(stage, ExchangeStage) and stage.applies_to(here)
+    ]
+    if not any(len(rows) for _, rows, _ in told):
+        return pa.nulls(len(found.stage), pa.string())
+    rewrite = len(run.stages) - 1 if run.stages[-1].use == "rewrite" else -1
+    texts: npt.NDArray[np.object_] = np.full(len(found.stage), None, object)
+    for index, rows, names in told:
+        mine = np.isin(found.stage[rows], (index, rewrite, -1))
+        texts[rows[mine]] = np.array(names, object)[mine]
+    return pa.array(texts, pa.string())
+
+
+def _datasets(run: Run, doc: I64) -> pa.Array:
+    """Return the dataset of each document, null where doc is -1."""
+    names = [d.name for d in run.datasets]
+    ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
+    codes = [names.index(run.manifest.shard(int(o)).dataset) if o >= 0 else -1 for o in ordinals]
+    return _choose(tuple(names), np.array(codes, np.int32)[inverse] if len(doc) else np.empty(0, np.int32))

@@ -1,0 +1,197 @@
+"""Follow every document lost to deduplication to the one that lives in the end, and count its group.
+
+A document drops at one dedup stage in favour of a representative that may itself drop later: in favour of
+another (the chase goes on) or through a filter (no survivor). Representatives only ever drop later in the
+recipe, so there are at most as many rounds as dedup stages. Memory: the dropped documents of one group of
+bundles; messages of 24 bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engines.engine import Engine
+from cluster.exchange import Exchange, read_arrow
+from stages.core.run import Run, View
+from stages.core.shard import ROW_BITS
+from stages.core.stage import array, digest
+from stages.dedup.dedup_stage import DedupStage
+
+I64 = npt.NDArray[np.int64]
+NONE = -1
+
+MESSAGES = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("at", pa.int64())])
+SETTLED = pa.schema([("doc", pa.int64()), ("survivor", pa.int64())])
+HOME = pa.schema([("destination", pa.int32()), *SETTLED])
+GROUPS = pa.schema([("doc", pa.int64()), ("group_size", pa.int32()), ("group_datasets", pa.large_string())])
+
+
+def lineage_digest(run: Run) -> str:
+    """Digest of everything that decides which documents live."""
+    last = len(run.stages) - 1
+    return digest("lineage", run.decision_digest(last), [run.decision_digest(i) for i in dedup_stages(run)])
+
+
+def dedup_stages(run: Run) -> list[int]:
+    """Return the places of the dedup stages."""
+    return [i for i, stage in enumerate(run.stages) if isinstance(stage, DedupStage)]
+
+
+def _folder(run: Run, hop: str) -> str:
+    return storage.join(run.root, "decisions", "lineage", lineage_digest(run), hop)
+
+
+def trace(engine: Engine, run: Run) -> None:
+    """Write survivor and group files for every group of bundles; finished work is not done again."""
+    rounds = len(dedup_stages(run))
+    if not rounds or _complete(run):
+        return
+    groups = len(run.manifest.groups)
+    sources: list[tuple[int, str | None]] = [(g, None) for g in range(groups)]
+    for turn in range(rounds):
+        hop = Exchange(folder=_folder(run, f"chase-{turn}"), destinations=groups, schema=MESSAGES, route="destination")
+        out = hop.run(engine, sources, partial(_emit, run), partial(_follow, run))
+        sources = [(g, path) for g, path in enumerate(out) if path]
+    chases = [_folder(run, f"chase-{turn}") for turn in range(rounds)]
+    home = Exchange(folder=_folder(run, "home"), destinations=groups, schema=HOME, route="destination")
+    home.run(engine, range(groups), partial(_emit_home, run, chases), _receive_home)
+    engine.map(partial(_count_groups, run, chases), range(groups))
+    storage.write_bytes(storage.join(_folder(run, ""), "complete"), b"")
+    for chase in chases:
+        storage.remove(chase)
+
+
+def _complete(run: Run) -> bool:
+    """Tell whether every file is there; what is left of deleted ones is removed."""
+    if not storage.exists(storage.join(_folder(run, ""), "complete")):
+        return False
+    groups = range(len(run.manifest.groups))
+    homes, counted = storage.names(_folder(run, "home")), storage.names(_folder(run, "groups"))
+    if all(f"out-{g}.arrow" in homes and f"{g}.arrow" in counted for g in groups):
+        return True
+    storage.remove(_folder(run, ""))
+    return False
+
+
+def _final(run: Run, position: int) -> tuple[View, I64]:
+    """Return per row of a bundle: NONE where it lives, a doc_id where it lost to one, NONE - 1 where filtered."""
+    view = View(run, run.manifest.bundles[position])
+    fate = np.full(view.bundle.rows, NONE, np.int64)
+    for index, stage in enumerate(run.stages):
+        rows, decisions = view.decided(index)
+        dropped = rows[decisions.dropped]
+        fate[dropped] = NONE - 1
+        if isinstance(stage, DedupStage) and len(dropped):
+            fate[dropped] = array(view.exchanged(index), "representative").astype(np.int64)
+    return view, fate
+
+
+def _messages(run: Run, doc: I64, at: I64) -> pa.Table:
+    where = run.manifest.group_of(at).astype(np.int32)
+    return pa.table([pa.array(where), pa.array(doc), pa.array(at)], schema=MESSAGES)
+
+
+def _emit(run: Run, source: tuple[int, str | None]) -> Iterable[pa.Table]:
+    group, path = source
+    if path is not None:
+        table = read_arrow(path).filter(pa.array(array(read_arrow(path), "open").astype(np.bool_)))
+        yield _messages(run, array(table, "doc").astype(np.int64), array(table, "at").astype(np.int64))
+        return
+    for position in run.manifest.groups[group]:
+        view, fate = _final(run, position)
+        lost = np.flatnonzero(fate >= 0)
+        yield _messages(run, view.doc_ids[lost], fate[lost])
+
+
+def _follow(run: Run, group: int, table: pa.Table) -> pa.Table | None:
+    """Look up where each message stands: settled at a living document, lost, or open (goes on)."""
+    if not table.num_rows:
+        return None
+    doc, at = array(table, "doc").astype(np.int64), array(table, "at").astype(np.int64)
+    position, row = run.manifest.locate(at)
+    next_at = np.full(len(doc), NONE, np.int64)
+    for here in run.manifest.groups[group]:
+        mine = position == here
+        if mine.any():
+            next_at[mine] = _final(run, here)[1][row[mine]]
+    is_open = next_at >= 0
+    lost = next_at == NONE - 1
+    at = np.where(is_open, next_at, np.where(lost, NONE, at))
+    columns = {"doc": pa.array(doc), "at": pa.array(at), "open": pa.array(is_open)}
+    return pa.table(columns)
+
+
+def _settled(chases: list[str], group: int) -> tuple[I64, I64]:
+    """Return (documents, survivors) settled at this group over all rounds; NONE where none lives."""
+    docs, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for chase in chases:
+        path = storage.join(chase, f"out-{group}.arrow")
+        if storage.exists(path):
+            table = read_arrow(path)
+            closed = ~array(table, "open").astype(np.bool_)
+            docs.append(array(table, "doc").astype(np.int64)[closed])
+            ends.append(array(table, "at").astype(np.int64)[closed])
+    return np.concatenate(docs), np.concatenate(ends)
+
+
+def _emit_home(run: Run, chases: list[str], group: int) -> Iterable[pa.Table]:
+    doc, survivor = _settled(chases, group)
+    where = run.manifest.group_of(doc).astype(np.int32)
+    yield pa.table([pa.array(where), pa.array(doc), pa.array(survivor)], schema=HOME)
+
+
+def _receive_home(_: int, table: pa.Table) -> pa.Table:
+    return table.select(SETTLED.names).combine_chunks().sort_by("doc")
+
+
+def _count_groups(run: Run, chases: list[str], group: int) -> None:
+    """Write group size and members per dataset for the living documents of one group that won something."""
+    path = storage.join(_folder(run, "groups"), f"{group}.arrow")
+    if storage.exists(path):
+        return
+    from cluster.exchange import write_arrow
+
+    doc, survivor = _settled(chases, group)
+    doc, survivor = doc[survivor >= 0], survivor[survivor >= 0]
+    names = [d.name for d in run.datasets]
+    order = np.argsort(survivor, kind="stable")
+    winners, sizes = np.unique(survivor[order], return_counts=True)
+    counts = np.zeros((len(winners), len(names)), np.int64)
+    which = np.repeat(np.arange(len(winners)), sizes)
+    np.add.at(counts, (which, _dataset_numbers(run, names, doc[order])), 1)
+    np.add.at(counts, (np.arange(len(winners)), _dataset_numbers(run, names, winners)), 1)
+    kinds, kind = np.unique(counts, axis=0, return_inverse=True)  # few: most groups are small
+    texts = [json.dumps({n: int(c) for n, c in zip(names, row, strict=True) if c}) for row in kinds]
+    members = pa.array(texts, pa.large_string()).take(pa.array(kind.reshape(-1)))
+    columns = [pa.array(winners), pa.array((sizes + 1).astype(np.int32)), members]
+    write_arrow(path, pa.table(columns, schema=GROUPS))
+
+
+def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
+    ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
+    numbers = np.array([names.index(run.manifest.shard(int(o)).dataset) for o in ordinals], np.int64)
+    return numbers[inverse] if len(doc) else np.empty(0, np.int64)
+
+
+def survivors_of(run: Run, group: int) -> tuple[I64, I64]:
+    """Return (documents, survivors) of one group of bundles, sorted by document; NONE where none lives."""
+    path = storage.join(_folder(run, "home"), f"out-{group}.arrow")
+    if not dedup_stages(run) or not storage.exists(path):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    table = read_arrow(path)
+    return array(table, "doc").astype(np.int64), array(table, "survivor").astype(np.int64)
+
+
+def groups_of(run: Run, group: int) -> pa.Table:
+    """Return the living documents of one group of bundles that won something, sorted by document."""
+    path = storage.join(_folder(run, "groups"), f"{group}.arrow")
+    if not dedup_stages(run) or not storage.exists(path):
+        return GROUPS.empty_table()
+    return read_arrow(path)

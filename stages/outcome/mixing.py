@@ -1,0 +1,115 @@
+"""How often each surviving document enters the mix.
+
+Guarantees: copies depend on a document's content, the seed and its dataset's number of epochs alone, so
+adding a dataset reshuffles no other. Shortfalls are reported, never hidden.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.implicit.read import unit_interval
+
+COPIES_SALT = 0x6D6978  # so that sampling, holding out and shuffling are independent of each other
+HOLDOUT_SALT = 0x686F6C64
+SHUFFLE_SALT = 0x73687566
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """The wish: how much of which dataset. weights are shares of the resulting mix; empty: as they come."""
+
+    mode: str = "all_with_weights"  # or sample
+    target_tokens: int | None = None
+    weights: Mapping[str, float] | None = None
+    max_epochs: float | Mapping[str, float] = 1.0
+    holdout: float = 0.0
+    seed: int = 0
+
+    def epochs_allowed(self, dataset: str) -> float:
+        """Return how often a document of the dataset may be repeated."""
+        return self.max_epochs.get(dataset, 1.0) if isinstance(self.max_epochs, Mapping) else self.max_epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """What one dataset contributes. tokens and documents are those that survived, holdout excluded."""
+
+    documents: int
+    tokens: int
+    weight: float | None
+    target_tokens: int | None
+    epochs: float
+
+    @property
+    def expected_tokens(self) -> int:
+        return round(self.tokens * self.epochs)
+
+    @property
+    def shortfall_tokens(self) -> int:
+        """Tokens that the target asks for and the epochs allowed do not give."""
+        return 0 if self.target_tokens is None else max(0, self.target_tokens - self.expected_tokens)
+
+
+def portions(mix: Mix, survivors: Mapping[str, tuple[int, int]]) -> dict[str, Portion]:
+    """Return what each dataset contributes.
+
+    Parameters
+    ----------
+    mix : the wish.
+    survivors : (documents, tokens) per dataset, held-out documents excluded.
+
+    Notes
+    -----
+    sample: target_d = target_tokens * w_d / sum(w), epochs_d = min(target_d / tokens_d, max_epochs_d).
+    Without target_tokens the mix is the largest that keeps the weights within max_epochs:
+    min over d of tokens_d * max_epochs_d * sum(w) / w_d.
+    """
+    weights = {name: float((mix.weights or {}).get(name, 0.0 if mix.weights else 1.0)) for name in survivors}
+    if mix.mode != "sample":
+        shown = {name: (weights[name] if mix.weights else None) for name in survivors}
+        return {
+            n: Portion(documents=d, tokens=t, weight=shown[n], target_tokens=None, epochs=1.0)
+            for n, (d, t) in survivors.items()
+        }
+    total = _total(mix, survivors, weights)
+    whole = sum(weights.values())
+    result = {}
+    for name, (documents, tokens) in survivors.items():
+        target = 0 if whole == 0 else round(total * weights[name] / whole)
+        wished = target / tokens if tokens else 0.0
+        epochs = min(wished, mix.epochs_allowed(name))
+        result[name] = Portion(
+            documents=documents, tokens=tokens, weight=weights[name], target_tokens=target, epochs=epochs
+        )
+    return result
+
+
+def _total(mix: Mix, survivors: Mapping[str, tuple[int, int]], weights: Mapping[str, float]) -> float:
+    """Return the tokens of the whole mix: the target, or the most that the weights and epochs allow."""
+    if mix.target_tokens is not None:
+        return mix.target_tokens
+    if mix.weights is None or not mix.weights:
+        return math.inf if not survivors else sum(t * mix.epochs_allowed(n) for n, (_, t) in survivors.items())
+    whole = sum(weights.values())
+    limits = [t * mix.epochs_allowed(n) * whole / weights[n] for n, (_, t) in survivors.items() if weights[n]]
+    return min(limits, default=0.0)
+
+
+def is_held_out(h1: npt.NDArray[np.uint64], mix: Mix) -> npt.NDArray[np.bool_]:
+    """Return which documents are held out, by content hash, (docs,) bool."""
+    if mix.holdout <= 0:
+        return np.zeros(len(h1), np.bool_)
+    return unit_interval(h1, mix.seed ^ HOLDOUT_SALT) < mix.holdout
+
+
+def copies(h1: npt.NDArray[np.uint64], epochs: float, seed: int) -> npt.NDArray[np.int32]:
+    """Return how often each document is in the mix: whole epochs, the fraction sampled, (docs,) int32."""
+    whole = math.floor(epochs)
+    share = unit_interval(h1, seed ^ COPIES_SALT)
+    return (whole + (share < epochs - whole)).astype(np.int32)

@@ -1,0 +1,1 @@
+"""Verbs over a whole run: freeze the inputs, annotate in one read, judge later what deduplication leaves."""

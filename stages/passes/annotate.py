@@ -1,0 +1,305 @@
+"""One read of a bundle, every fact that is still missing.
+
+All ShardStages of a recipe but the deferred ones (judge_later.py) are fused into this read: each one annotates the
+rows that those before it leave alive, and only those its sidecar does not cover yet. Memory: one batch of text,
+the facts that `decide` needs of one bundle. Running it twice reads no text the second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.errors import LedgerError, RecipeError, ShardError
+from stages.core.run import Run, View, read_stage
+from stages.core.shard import Bundle, Piece, Shard
+from stages.core.sidecar import Writer, expand
+from stages.core.stage import BoolArray, ShardStage, array, whole
+from stages.inputs import device_reader
+from stages.inputs.batches import hopeless
+from stages.inputs.discover import size_of
+from stages.inputs.reader import Batch, Problem, ReadStatus, read_piece, stage_compressed
+from stages.kernels.hashes.hashing import buffers, content_hash
+
+
+@dataclass
+class Track:
+    """One stage during the pass: what is covered, what facts are known, where new ones go."""
+
+    index: int
+    stage: ShardStage
+    covered: BoolArray
+    rows: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    table: pa.Table | None = None
+    writer: Writer | None = None
+    documents: int = 0  # annotated, and the seconds that took
+    seconds: float = 0.0
+
+
+def annotate(run: Run, number: int) -> dict[str, Any]:
+    """Write the missing facts of bundle `number`; return counts (documents, bytes, annotated, parts)."""
+    begin = time.perf_counter()
+    bundle = run.manifest.bundles[number]
+    counts: dict[str, Any] = {"documents": bundle.rows, "bytes": 0, "annotated": 0, "parts": {}}
+    tracks = tracks_of(run, bundle, (i for i in range(len(run.stages)) if not run.deferred(i)))
+    every = np.ones(bundle.rows, np.bool_)
+    if all(t.table is not None for t in tracks) and not len(missing(tracks, every)):
+        return counts
+    with contextlib.ExitStack() as stack:
+        for track in tracks:
+            if track.table is None or not track.covered.all():
+                sidecars = run.facts(track.stage)
+                writing = sidecars.writer(bundle, run.reading(bundle.dataset), track.stage.schema)
+                track.writer = stack.enter_context(writing)
+        on_device = device_reader.possible([track.stage for track in tracks], run.on_error)
+        names = ["text", "id", "url", *columns_of(tracks)]
+        for offset, batch in read_bundle(run, bundle, names, on_device=on_device):
+            counts["bytes"] += batch.text.nbytes
+            place = np.arange(offset, offset + batch.table.num_rows)
+            counts["annotated"] += annotate_batch(run, tracks, place, batch)
+    return {**counts, "parts": _parts(tracks, time.perf_counter() - begin)}
+
+
+def _parts(tracks: list[Track], seconds: float) -> dict[str, dict[str, float]]:
+    """Return documents and seconds per stage; what no other stage took of all seconds is reading."""
+    parts = {t.stage.name: {"documents": t.documents, "seconds": t.seconds} for t in tracks}
+    others = sum(t.seconds for t in tracks[1:])
+    parts[tracks[0].stage.name]["seconds"] = max(0.0, seconds - others)
+    return parts
+
+
+def tracks_of(run: Run, bundle: Bundle, indexes: Iterable[int]) -> list[Track]:
+    """Return what is known of those of these stages that judge documents of the bundle, each alone."""
+    stages = ((i, run.stages[i]) for i in indexes)
+    return [_track(run, bundle, i, s) for i, s in stages if isinstance(s, ShardStage) and s.applies_to(bundle.dataset)]
+
+
+def _track(run: Run, bundle: Bundle, index: int, stage: ShardStage) -> Track:
+    sidecars = run.facts(stage)
+    reading = run.reading(bundle.dataset)
+    track = Track(index, stage, np.zeros(bundle.rows, np.bool_))
+    if sidecars.parts(bundle, reading):
+        table = sidecars.read(bundle, reading, None if stage.drops else [])
+        track.rows = table.column("row").to_numpy()
+        track.table = table
+        track.covered[track.rows] = True
+    return track
+
+
+def missing(tracks: list[Track], among: BoolArray) -> npt.NDArray[np.int64]:
+    """Return the rows that a stage may have to judge and has no facts of, ascending; reads no text."""
+    live, found = among.copy(), np.zeros(len(among), np.bool_)
+    for track in tracks:
+        known = live & track.covered
+        found |= live & ~known
+        if track.stage.drops and track.table is not None:
+            rows = np.flatnonzero(known)
+            facts = expand(track.rows, track.table, rows, track.stage.name)
+            live[rows[track.stage.decide(facts).dropped]] = False
+    return np.flatnonzero(found)
+
+
+def columns_of(tracks: list[Track]) -> list[str]:
+    """Return what these stages read besides text, id and url."""
+    names = dict.fromkeys(c for track in tracks for c in track.stage.columns())
+    return [name for name in names if name not in ("text", "id", "url")]
+
+
+def read_bundle(
+    run: Run, bundle: Bundle, columns: list[str], *, on_device: bool = False
+) -> Iterator[tuple[int, Batch]]:
+    """Yield (first bundle row, batch) over the pieces of a bundle, problems handled as the recipe says.
+
+    on_device: texts may lie on the device, see device_reader.py.
+
+    Raises ShardError where a file is not as long as it was when it was frozen: that is no unreadable input.
+    """
+    offset = 0
+    dataset = run.dataset(bundle.dataset)
+    given_up = storage.names(storage.join(run.root, "quarantine")) if run.on_error == "quarantine" else set()
+    for position, piece in enumerate(bundle.pieces):
+        if f"{lost_name(piece)}.jsonl" in given_up:
+            for batch in _unreadable(piece, columns):
+                yield offset + batch.start - piece.start, batch
+            offset += piece.rows
+            continue
+        problems: list[Problem] = []
+        copy = staged(run, piece.shard)
+        if copy is None:
+            _check_size(piece.shard)
+        straight = on_device and copy is None
+        read = (
+            device_reader.read(dataset, piece, columns) if straight else read_piece(dataset, piece, columns, path=copy)
+        )
+        for batch in read:
+            problems.extend(batch.problems)
+            if problems and run.on_error == "stop":
+                raise _stop(problems[0], piece.shard.dataset)
+            if run.on_error == "stop":
+                _check_status(batch, piece.shard.path)
+            yield offset + batch.start - piece.start, batch
+        if problems:
+            name = f"{piece.shard.ordinal}-{position}-{piece.start}"
+            quarantine(run.root, name, problems)
+        offset += piece.rows
+
+
+def _unreadable(piece: Piece, columns: list[str]) -> Iterator[Batch]:
+    empty = pa.schema([(n, pa.large_string() if n in ("text", "id", "url") else pa.null()) for n in columns])
+    return hopeless(piece.shard.ordinal, range(piece.start, piece.stop), empty, ReadStatus.UNREADABLE, None)
+
+
+def lost_name(piece: Piece) -> str:
+    """Return the name under which a shard that no worker survives lies in quarantine, see lost_shards.py."""
+    return f"lost-{piece.shard.ordinal}-{piece.start}"
+
+
+def try_piece(run: Run, number: int, position: int) -> None:
+    """Do what `annotate` does with one piece of a bundle, and keep nothing."""
+    bundle = run.manifest.bundles[number]
+    bundle = dataclasses.replace(bundle, pieces=bundle.pieces[position : position + 1])
+    tracks = tracks_of(run, bundle, (i for i in range(len(run.stages)) if not run.deferred(i)))
+    for offset, batch in read_bundle(run, bundle, ["text", "id", "url", *columns_of(tracks)]):
+        annotate_batch(run, tracks, np.arange(offset, offset + batch.table.num_rows), batch)
+
+
+def read_rows(
+    run: Run, bundle: Bundle, rows: npt.NDArray[np.int64], columns: list[str]
+) -> Iterator[tuple[Batch, npt.NDArray[np.int64]]]:
+    """Yield (batch, positions in `rows`) of these bundle rows, which are sorted; skips what holds none of them."""
+    dataset = run.dataset(bundle.dataset)
+    offset = 0
+    for piece in bundle.pieces:
+        first, last = np.searchsorted(rows, [offset, offset + piece.rows])
+        if last > first:
+            wanted = rows[first:last] - offset + piece.start
+            for batch in read_piece(dataset, piece, columns, path=staged(run, piece.shard), rows=wanted):
+                yield batch, first + np.searchsorted(wanted, batch.rows)
+        offset += piece.rows
+
+
+def check_texts(view: View, rows: npt.NDArray[np.int64], table: pa.Table) -> None:
+    """Raise LedgerError where the text of a bundle row is not the one that was judged."""
+    h1, h2 = content_hash(*buffers(whole(table.column("text"))))
+    read = view.read
+    wrong = (h1 != array(read, "h1")[rows]) | (h2 != array(read, "h2")[rows])
+    if wrong.any():
+        doc = int(view.doc_ids[rows[np.flatnonzero(wrong)[0]]])
+        shard = view.run.manifest.shard(doc >> 32)
+        raise LedgerError(
+            f"{shard.path}, row {doc & 0xFFFFFFFF}: the text is not the one that was judged; the file changed during "
+            "the run. Run again with --refresh."
+        )
+
+
+def staged(run: Run, shard: Shard) -> str | None:
+    """Return the Parquet copy of a compressed input, made again if it was deleted; None for other inputs."""
+    path = run.staged_path(shard)
+    if path and not storage.exists(path):
+        stage_compressed(run.dataset(shard.dataset), shard.path, path, run.extra_columns)
+    return path
+
+
+def _check_size(shard: Shard) -> None:
+    with contextlib.suppress(FileNotFoundError):  # the reader says so better
+        size = size_of(shard.path)
+        if size != shard.bytes:
+            raise ShardError(
+                f"{shard.path} (dataset {shard.dataset}) changed during the run: it had {shard.bytes:,} bytes, now "
+                f"{size:,}. Bring the old file back, or run again with --refresh."
+            )
+
+
+def _stop(problem: Problem, dataset: str) -> ShardError:
+    place = f"row {problem.row}" if problem.row is not None else "the file"
+    return ShardError(
+        f"{problem.path} (dataset {dataset}), {place}: {problem.error}. "
+        "Repair or remove it, or set `on_error: quarantine` in the recipe to count it and go on."
+    )
+
+
+def _check_status(batch: Batch, path: str) -> None:
+    for status in ReadStatus:
+        if status.bad and (at := np.flatnonzero(batch.status == status)).size:
+            raise _stop(Problem(path, batch.start + int(at[0]), None, status.reason), "")
+
+
+def quarantine(root: str, name: str, problems: list[Problem]) -> None:
+    """Write down what could not be read: path, row or byte offset, error."""
+    lines = [
+        json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error}) for p in problems
+    ]
+    storage.write_bytes(storage.join(root, "quarantine", f"{name}.jsonl"), ("\n".join(lines) + "\n").encode())
+
+
+def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], batch: Batch) -> int:
+    """Annotate one batch with every stage in turn; return how many documents were annotated.
+
+    place : bundle row of each row of the batch.
+    """
+    live = np.ones(len(place), np.bool_)
+    count = 0
+    for track in tracks:
+        begin = time.perf_counter()
+        need = live & ~track.covered[place]
+        fresh, where = _annotate(run, track, batch, need)
+        count += len(where)
+        if track.writer is not None and len(where):
+            track.writer.append(place[where], fresh)
+        if track.stage.drops:
+            at = np.flatnonzero(live)
+            decisions = track.stage.decide(_joined(track, fresh, where, at, place))
+            live[at[decisions.dropped]] = False
+        track.documents += len(where)
+        track.seconds += time.perf_counter() - begin
+    return count
+
+
+def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Return new facts and the batch rows they are for."""
+    where = np.flatnonzero(need)
+    if track.index == 0:
+        facts = read_stage(run).facts_of(batch)
+        return (facts if need.all() else facts.take(pa.array(where))), where
+    if not len(where):
+        return track.stage.schema.empty_table(), where
+    documents = batch.documents(track.stage.columns())
+    facts = track.stage.annotate(documents if need.all() else documents.take(pa.array(where)))
+    if len(facts) != len(where):
+        raise RecipeError(
+            f"annotate of stage {track.stage.name} gave {len(facts)} rows for {len(where)} documents; it must give one "
+            "row per document, in order."
+        )
+    return facts.select(track.stage.schema.names).cast(track.stage.schema), where
+
+
+def _joined(
+    track: Track,
+    fresh: pa.Table,
+    where: npt.NDArray[np.int64],
+    at: npt.NDArray[np.int64],
+    place: npt.NDArray[np.int64],
+) -> pa.Table:
+    """Return the facts of batch rows `at`, out of the old ones and the fresh ones."""
+    if len(where) == len(at):
+        return fresh
+    old = at[~np.isin(at, where)]
+    assert track.table is not None
+    known = expand(track.rows, track.table, place[old], track.stage.name).select(fresh.schema.names)
+    order = np.argsort(np.concatenate([where, old]), kind="stable")
+    return pa.concat_tables([fresh, known.cast(fresh.schema)]).take(pa.array(order))
+
+
+def view(run: Run, number: int) -> View:
+    """Return the view of bundle `number`."""
+    return View(run, run.manifest.bundles[number])

@@ -1,0 +1,251 @@
+"""Freeze the inputs into the manifest, and notice when they change afterwards.
+
+New shards get the next ordinals and bundles; what is frozen stays. A changed or vanished shard stops
+the run unless `refresh` is given, which retires it. Compressed JSON lines are staged here, once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from cluster import storage
+from cluster.engines.engine import Engine
+from cluster.errors import RecipeError, ShardError
+from stages.core import manifest
+from stages.core.manifest import Cut, Manifest
+from stages.core.run import COMPRESSED, Run
+from stages.core.shard import Dataset, Shard
+from stages.inputs.discover import Found, find_shards, fingerprint, stat_token
+from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
+from stages.passes.annotate import quarantine
+
+FILES_PER_TASK = 64
+Tokens = dict[str, list[Any]]  # path -> stat token, fingerprint and rows of the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """What was learnt of one file."""
+
+    dataset: str
+    found: Found
+    fingerprint: str
+    token: str
+    layout: Layout
+
+
+def freeze(
+    engine: Engine,
+    run: Run,
+    *,
+    limit: int | None = None,
+    refresh: bool = False,
+    done: Callable[[object], None] | None = None,
+) -> Manifest:
+    """Return the manifest of the run folder, made or extended from what the datasets' paths hold."""
+    old = manifest.read(run.root)
+    before, tokens = _read_tokens(run.root) if old is not None else (limit, {})
+    if before != limit and limit is not None:
+        raise _other_limit(run.root, before, limit)
+    files = {d.name: find_shards(d) for d in run.datasets}
+    kept, retired, new = _compare(old, files, tokens, refresh, limit)
+    if before is not None and limit is None:
+        kept, cut_off = _lift(kept, tokens)
+        retired, new = retired + cut_off, new + _again(files, cut_off)
+    if old is not None and not retired and not new:
+        _write_tokens(run.root, limit, tokens)  # a touched file with the same content is not news
+        return old
+    inspected = _inspect_all(engine, run, new, limit, done)
+    result = _extend(old, kept, retired, inspected, limit)
+    manifest.check_limits(result.shards)
+    manifest.write(run.root, result)
+    _write_tokens(run.root, limit, tokens | {i.found.path: [i.token, i.fingerprint, i.layout.rows] for i in inspected})
+    return result
+
+
+def _compare(
+    old: Manifest | None,
+    files: dict[str, list[Found]],
+    tokens: Tokens,
+    refresh: bool,
+    limit: int | None,
+) -> tuple[list[Shard], list[Shard], list[tuple[str, Found]]]:
+    """Sort what is there into unchanged shards, shards to retire, and new files."""
+    known = {(s.dataset, s.path): s for s in (old.live_shards if old else [])}
+    frozen = {name for name, _ in known}
+    kept, retired, new = [], [], []
+    for name, found in files.items():
+        for file in found:
+            shard = known.pop((name, file.path), None)
+            if shard is None:
+                if limit is None or name not in frozen:  # beyond the limit
+                    new.append((name, file))
+            elif _unchanged(shard, file, tokens):
+                kept.append(shard)
+            else:
+                retired.append(shard)
+                new.append((name, file))
+    retired.extend(known.values())
+    if retired and not refresh:
+        raise _changed(retired[0], retired[0] in known.values(), retired[0].dataset in files)
+    return kept, retired, new
+
+
+def _lift(kept: list[Shard], tokens: Tokens) -> tuple[list[Shard], list[Shard]]:
+    """Sort shards of a run with a limit into whole ones, which stay, and those that the limit may have cut."""
+    whole = [s for s in kept if tokens.get(s.path, [])[2:] == [s.rows]]
+    return whole, [s for s in kept if s not in whole]
+
+
+def _again(files: dict[str, list[Found]], shards: list[Shard]) -> list[tuple[str, Found]]:
+    """Return the files of these shards, to be taken in anew."""
+    wanted = {(s.dataset, s.path) for s in shards}
+    return [(name, file) for name, found in files.items() for file in found if (name, file.path) in wanted]
+
+
+def _other_limit(root: str, before: int | None, limit: int) -> RecipeError:
+    made = "without --limit" if before is None else f"with --limit {before}"
+    remedy = "" if before is None else f"; leave --limit out to work on everything, or give --limit {before}"
+    return RecipeError(f"run folder {root} was made {made}, now it is {limit}. Use another --run-dir{remedy}.")
+
+
+def _changed(shard: Shard, gone: bool, wanted: bool) -> ShardError:
+    if not wanted:
+        return ShardError(
+            f"dataset {shard.dataset} is in the manifest but not in the recipe. Put it back, or give --refresh to "
+            "retire it and go on without it."
+        )
+    what = "is gone" if gone else "changed since it was frozen in the manifest"
+    return ShardError(
+        f"{shard.path} (dataset {shard.dataset}) {what}. Bring the old file back, or give --refresh to "
+        "retire it and go on with what is there now."
+    )
+
+
+def _unchanged(shard: Shard, file: Found, tokens: Tokens) -> bool:
+    token = stat_token(file.path)
+    known = tokens.get(file.path, ["", ""])
+    if known[:2] == [token, shard.fingerprint]:
+        return True
+    same = file.bytes == shard.bytes and fingerprint(file.path, file.bytes) == shard.fingerprint
+    if same:
+        rows = known[2:] if known[1] == shard.fingerprint else []
+        tokens[file.path] = [token, shard.fingerprint, *rows]
+    return same
+
+
+def _inspect_all(
+    engine: Engine,
+    run: Run,
+    new: Sequence[tuple[str, Found]],
+    limit: int | None,
+    done: Callable[[object], None] | None,
+) -> list[Inspected]:
+    if limit is None:
+        size = min(FILES_PER_TASK, max(1, len(new) // (4 * engine.workers)))
+        tasks = [new[i : i + size] for i in range(0, len(new), size)]
+        return [i for group in engine.map(partial(_inspect, run), tasks, done=done) for i in group]
+    found: list[Inspected] = []
+    for name in {name: None for name, _ in new}:
+        rows = 0
+        for item in (item for item in new if item[0] == name):
+            if rows >= limit:
+                break
+            found.extend(_inspect(run, [item]))
+            rows += found[-1].layout.rows
+    return found
+
+
+def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> list[Inspected]:
+    return [_inspect_one(run, run.dataset(name), file) for name, file in files]
+
+
+def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
+    mark = fingerprint(file.path, file.bytes)
+    if file.path.endswith(COMPRESSED):
+        probe = Shard(
+            ordinal=0,
+            dataset=dataset.name,
+            path=file.path,
+            within=file.within,
+            rows=0,
+            bytes=file.bytes,
+            fingerprint=mark,
+        )
+        staged = run.staged_path(probe)
+        assert staged is not None
+        layout = stage_compressed(dataset, file.path, staged, run.extra_columns)
+    else:
+        layout = count_and_layout(dataset, file.path)
+    if layout.problem:
+        _report(run, dataset, file, layout)
+    return Inspected(dataset=dataset.name, found=file, fingerprint=mark, token=stat_token(file.path), layout=layout)
+
+
+def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
+    if run.on_error == "stop":
+        raise ShardError(
+            f"{file.path} (dataset {dataset.name}): {layout.problem}. Repair or remove it, or set "
+            "`on_error: quarantine` in the recipe to count it and go on."
+        )
+    name = f"{dataset.name}-{file.within.replace('/', '~')}"
+    quarantine(run.root, name, [Problem(file.path, None, None, str(layout.problem))])
+
+
+def _extend(
+    old: Manifest | None,
+    kept: list[Shard],
+    retired: list[Shard],
+    inspected: list[Inspected],
+    limit: int | None,
+) -> Manifest:
+    shards = list(old.shards) if old else []
+    gone = {s.ordinal for s in retired}
+    shards = [Shard(**{**s.__dict__, "retired": True}) if s.ordinal in gone else s for s in shards]
+    cuts = list(_number(inspected, len(shards), limit))
+    stays = [b for b in (old.bundles if old else ()) if not any(p.shard.ordinal in gone for p in b.pieces)]
+    housed = {p.shard.ordinal for b in stays for p in b.pieces}
+    homeless = [Cut(shard=s) for s in kept if s.ordinal not in housed]
+    first = 1 + max((b.number for b in (old.bundles if old else ())), default=-1)
+    bundles = [*stays, *manifest.bundle([*homeless, *cuts], first)]
+    return Manifest((*shards, *(cut.shard for cut in cuts)), tuple(bundles))
+
+
+def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterator[Cut]:
+    taken: dict[str, int] = {}
+    for offset, item in enumerate(inspected):
+        rows = item.layout.rows
+        if limit is not None:
+            rows = min(rows, limit - taken.get(item.dataset, 0))
+            taken[item.dataset] = taken.get(item.dataset, 0) + rows
+        shard = Shard(
+            ordinal=first + offset,
+            dataset=item.dataset,
+            path=item.found.path,
+            within=item.found.within,
+            rows=rows,
+            bytes=item.found.bytes,
+            fingerprint=item.fingerprint,
+        )
+        yield Cut(shard=shard, row_groups=tuple(item.layout.row_groups or ()))
+
+
+def _tokens_path(root: str) -> str:
+    return storage.join(root, "facts", "inputs.json")
+
+
+def _read_tokens(root: str) -> tuple[int | None, Tokens]:
+    """Return the limit that the manifest was made with, and what is known of each file by path."""
+    if not storage.exists(_tokens_path(root)):
+        return None, {}
+    saved = json.loads(storage.read_bytes(_tokens_path(root)))
+    return saved["limit"], dict(saved["tokens"])
+
+
+def _write_tokens(root: str, limit: int | None, tokens: Tokens) -> None:
+    data = json.dumps({"limit": limit, "tokens": tokens}, sort_keys=True).encode()
+    storage.write_bytes(_tokens_path(root), data)

@@ -1,0 +1,100 @@
+"""Costly stages behind a stage that drops documents: they judge what is left, not everything.
+
+A second read of just those rows; what is judged already is not judged again. Deferred stages with no exchange between
+them share the read, and each judges what those before it keep. Memory: as annotate.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster import storage
+from cluster.engines.engine import Engine
+from stages.core.run import Run, View
+from stages.core.stage import BoolArray, ExchangeStage
+from stages.passes.annotate import annotate_batch, check_texts, columns_of, missing, read_rows, tracks_of
+
+
+def phase(run: Run, first: int) -> list[int]:
+    """Return the deferred stages from `first` up to the next exchange: those that are judged in one read."""
+    found = []
+    for index in range(first, len(run.stages)):
+        if isinstance(run.stages[index], ExchangeStage):
+            break
+        if run.deferred(index):
+            found.append(index)
+    return found
+
+
+def resolve(engine: Engine, run: Run, indexes: list[int]) -> None:
+    """Judge what lives before each of these deferred stages, in one read."""
+    engine.map(partial(_judge_living, run, indexes), range(len(run.manifest.bundles)))
+    for index in indexes:
+        storage.write_bytes(_marker(run, index), b"")
+
+
+def is_resolved(run: Run, index: int) -> bool:
+    """Tell whether a deferred stage judged all that lives before it."""
+    return storage.exists(_marker(run, index))
+
+
+def was_resolved(run: Run, index: int) -> bool:
+    """Tell whether the stage did so at any time, of whatever lived then."""
+    folder = storage.join(run.root, "decisions", run.stages[index].name)
+    return any(storage.exists(storage.join(folder, name, "complete")) for name in storage.names(folder))
+
+
+def _marker(run: Run, index: int) -> str:
+    return storage.join(run.decisions(index).folder, "complete")
+
+
+def _judge_living(run: Run, indexes: list[int], position: int) -> dict[str, Any]:
+    view = View(run, run.manifest.bundles[position])
+    return judge(view, range(indexes[0], indexes[-1] + 1), view.live(indexes[0]))
+
+
+def judge(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str, Any]:
+    """Write the missing facts of the deferred ones of these stages for some rows; return counts as `annotate`.
+
+    indexes : ascending; verdicts of stages that are not deferred are taken from their facts.
+    among : (rows,) rows that live before the first of them.
+    """
+    run, bundle = view.run, view.bundle
+    tracks = tracks_of(run, bundle, indexes)
+    rows = missing(tracks, among)
+    counts: dict[str, Any] = {"documents": 0, "bytes": 0, "annotated": 0, "parts": {}}
+    with contextlib.ExitStack() as stack:
+        for track in tracks:
+            wanted = len(rows) and not track.covered[rows].all()
+            if run.deferred(track.index) and (wanted or track.table is None):
+                writing = run.facts(track.stage).writer(bundle, view.reading, track.stage.schema)
+                track.writer = stack.enter_context(writing)
+        for batch, at in read_rows(run, bundle, rows, ["text", *columns_of(tracks)]):
+            place = rows[at]
+            check_texts(view, place, batch.table)
+            counts["documents"] += len(place)
+            counts["bytes"] += batch.text.nbytes
+            counts["annotated"] += annotate_batch(run, tracks, place, batch)
+    parts = {t.stage.name: {"documents": t.documents, "seconds": t.seconds} for t in tracks if t.documents}
+    return {**counts, "parts": parts}
+
+
+def asked(run: Run, index: int) -> list[int]:
+    """Return the deferred stages that a dedup stage's survivors have to pass (orphans: promote)."""
+    if run.guesses or getattr(run.stages[index], "orphans", "allow") != "promote":
+        return []
+    later = range(index + 1, len(run.stages))
+    return [i for i in later if run.deferred(i) and run.stages[i].drops]
+
+
+def judge_asked(view: View, index: int, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Have these rows judged by every deferred stage that the survivors of stage `index` have to pass."""
+    among = np.zeros(view.bundle.rows, np.bool_)
+    among[rows] = True
+    return judge(view, asked(view.run, index), among)

@@ -1,0 +1,49 @@
+"""Shards that take their workers with them, or hang: put in quarantine, where the recipe says so.
+
+The bundle that was lost is read again one shard at a time, alone on the cluster, since a task that merely shared
+a worker with a deadly one is blamed as well. Guarantees: only what was lost twice over is given up; its rows are
+unreadable in the ledger, counted and listed under RUN/quarantine, and later runs of the folder do not try them again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cluster import storage
+from cluster.engines.engine import Engine
+from cluster.errors import LostTaskError
+from stages.core.run import Run
+from stages.inputs.batches import Problem
+from stages.passes.annotate import annotate, lost_name, quarantine, try_piece
+
+
+def annotate_all(engine: Engine, run: Run) -> None:
+    """Annotate every bundle; what cannot be survived stops the run or goes to quarantine, as the recipe says.
+
+    Raises LostTaskError if on_error is "stop", or if no shard of the lost bundle does it alone.
+    """
+    while True:
+        try:
+            engine.map(partial(annotate, run), range(len(run.manifest.bundles)))
+            return
+        except LostTaskError as error:
+            if run.on_error == "stop" or not _give_up(engine, run, error):
+                raise
+
+
+def _give_up(engine: Engine, run: Run, error: LostTaskError) -> bool:
+    """Put the deadly shards of a bundle in quarantine; tell whether there are any."""
+    bundle = run.manifest.bundles[error.index]
+    if run.facts(run.stages[0]).parts(bundle, run.reading(bundle.dataset)):
+        return False  # it was read before: a stage is at fault
+    found, before = False, storage.names(storage.join(run.root, "quarantine"))
+    for position, piece in enumerate(bundle.pieces):
+        if f"{lost_name(piece)}.jsonl" in before:
+            continue
+        try:
+            engine.map(partial(try_piece, run, error.index), [position])
+        except LostTaskError as again:
+            what = f"rows {piece.start} to {piece.stop - 1} are given up: {again}"
+            quarantine(run.root, lost_name(piece), [Problem(piece.shard.path, None, None, what)])
+            found = True
+    return found
