@@ -18,7 +18,7 @@ DEMO_DATA := demo-data/SOURCES.md
 .PHONY: demo test test-extras test-gpu bench bench-gpu clean
 
 demo: $(BASE) $(DEMO_DATA)
-	$(BIN)/winnow run pipelines/recipes/demo.yaml --run-dir demo-run
+	$(BIN)/winnow run pipelines/recipe/shipped/demo.yaml --run-dir demo-run
 	@echo "Report: $(CURDIR)/demo-run/report.html"
 
 test: $(DEV)
@@ -72,7 +72,7 @@ $(GPU): pyproject.toml | $(BIN)/python
 	@touch $@ $(BASE) $(DEV)
 
 # New demo data makes an old demo run worthless.
-$(DEMO_DATA): pipelines/demo.py | $(BASE)
+$(DEMO_DATA): pipelines/demo/demo.py | $(BASE)
 	rm -rf demo-run
 	$(BIN)/winnow models fetch
 	$(BIN)/python -m pipelines.demo --out demo-data

@@ -101,8 +101,8 @@ def whole_run(texts: list[str], megabytes: float, gpus: int | None) -> dict[str,
 
 def deduplicate(rows: list[str], gpus: int | None) -> dict[str, Any]:
     """Return the timings of a run over these texts."""
-    from pipelines import runner
-    from pipelines.recipe import load_data
+    from pipelines.recipe.recipe import load_data
+    from pipelines.run import runner
 
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as run_dir:
         for part in range(PARTS):

@@ -1,6 +1,6 @@
 """`python -m pipelines` is `winnow`, so that an uploaded folder runs without being installed."""
 
-from pipelines.cli import entry
+from pipelines.cli.main import entry
 
 if __name__ == "__main__":
     entry()

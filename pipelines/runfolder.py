@@ -99,7 +99,7 @@ class RunFolder:
     @functools.cached_property
     def job(self) -> Run:
         """The run as its tasks know it, for facts and texts. Raises WinnowError when it cannot be rebuilt."""
-        from pipelines.runner import reopen
+        from pipelines.run.runner import reopen
 
         return reopen(self.root)[1]
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cluster.errors import RecipeError
-from pipelines import audit_view, runner
-from pipelines.audit import allocate, audit, precision, wilson
-from pipelines.cli import main, say
-from pipelines.recipe import load_data
+from pipelines.audit import view
+from pipelines.audit.audit import allocate, audit, precision, wilson
+from pipelines.cli.app import say
+from pipelines.cli.main import main
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from pipelines.runfolder import open_run
 from tests import corpora, run_folders
 
@@ -189,7 +191,7 @@ def test_the_command_prints_tables_and_json(finished: str, capsys: pytest.Captur
     assert "precision" in capsys.readouterr().out
     assert main(["audit", finished, "--pairs", "20", "--json"]) == 0
     assert '"recall"' in capsys.readouterr().out
-    say(audit_view.render(audit(finished, pairs=5)))
+    say(view.render(audit(finished, pairs=5)))
 
 
 @given(st.integers(1, 300), st.data())

@@ -13,8 +13,8 @@ from cluster.device import backend, rapids
 from cluster.device.backend import Device, Probe, resolve
 from cluster.errors import BackendError
 from cluster.kinds import local
-from pipelines import doctor
-from pipelines.cli import main
+from pipelines.cli.main import main
+from pipelines.commands import doctor
 
 
 def able(pid: int, uuid: str = "", host: str = "n1") -> Probe:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import ShardError
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 
 GOOD = [{"text": f"good document number {i} with some words", "id": f"g{i}"} for i in range(20)]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import card
+from pipelines.mix import card
 from pipelines.runfolder import open_run
 from tests import run_folders
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.version import VERSION
-from pipelines import cli, cli_stage
+from pipelines.cli import app, main, stage
 from stages.minhash import MAX_SHINGLES
 from stages.registry import STAGES, stage_class
 from tests import corpora
@@ -43,7 +43,7 @@ def winnow(capsys: pytest.CaptureFixture[str]) -> Winnow:
     """Return a function that runs a command and returns (exit code, standard output, standard error)."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        code = cli.main([str(a) for a in arguments])
+        code = main.main([str(a) for a in arguments])
         return (code, *capsys.readouterr())
 
     return run
@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     paths = corpora.write(folder / "in", corpora.corpus(3, 150, ("a", "b")), 2)
     (folder / "r.yaml").write_text(RECIPE.format(**paths))
-    assert cli.main(["run", str(folder / "r.yaml"), "--run-dir", str(folder / "run"), "--quiet"]) == 0
+    assert main.main(["run", str(folder / "r.yaml"), "--run-dir", str(folder / "run"), "--quiet"]) == 0
     return folder
 
 
@@ -66,7 +66,7 @@ def ledger(run: Path) -> pa.Table:
 
 def subprocess_of(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelines", *arguments]
-    root = Path(cli.__file__).parent.parent
+    root = Path(app.__file__).parents[2]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=root, env=os.environ | environment, timeout=60, check=False
     )
@@ -77,7 +77,7 @@ def subprocess_of(*arguments: str, **environment: str) -> subprocess.CompletedPr
 
 def test_help_imports_no_heavy_package() -> None:
     heavy = {"numba", "pandas", "dask", "distributed", "fasttext", "torch", "scipy", "pydantic", "rich.progress"}
-    code = "import sys; from pipelines import cli; code = cli.main(['--help']); "
+    code = "import sys; from pipelines.cli import main; code = main.main(['--help']); "
     code += f"print(sorted({heavy!r} & set(sys.modules)), code)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[] 0"
@@ -101,7 +101,7 @@ def test_every_command_has_a_help_page(winnow: Winnow) -> None:
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, [*path, name])
 
-    walk(cli._command(), [])
+    walk(main._command(), [])
 
 
 def test_the_shell_completes_commands_and_stages() -> None:
@@ -186,7 +186,7 @@ def test_errors_and_json_hold_nothing_that_acts_on_a_terminal(
     _, _, error = winnow("run", "\x1b[31m\u202e.yaml", "--run-dir", str(tmp_path / "run"))
     assert "␛[31m[U+202E].yaml" in error
     value = {"text": "\x1b[31m \x9b31m \x7f \u202e \u2066 \u2028 é"}
-    cli.say_json(value)
+    app.say_json(value)
     shown = capsys.readouterr().out
     assert not set(shown) & set("\x1b\x9b\x7f\u202e\u2066\u2028")
     assert "é" in shown
@@ -320,11 +320,11 @@ def test_clean_removes_what_the_recipe_no_longer_uses(winnow: Winnow, made: Path
 
 def test_a_stage_has_a_flag_for_every_parameter() -> None:
     for use in STAGES:
-        flags = {p.name for p in cli_stage._command(use).params}
+        flags = {p.name for p in stage._command(use).params}
         fields = dataclasses.fields(stage_class(use))
-        assert {cli_stage.PREFIX + f.name for f in fields} <= flags
-        for option in cli_stage._command(use).params:
-            if (option.name or "").startswith(cli_stage.PREFIX):
+        assert {stage.PREFIX + f.name for f in fields} <= flags
+        for option in stage._command(use).params:
+            if (option.name or "").startswith(stage.PREFIX):
                 assert isinstance(option, click.Option)
                 assert option.help
 

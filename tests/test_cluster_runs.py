@@ -14,8 +14,8 @@ import pytest
 from cluster.engines import dask_engine
 from cluster.errors import BackendError, RecipeError
 from cluster.kinds import local, preflight
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from tests import corpora
 from tests.dask_processes import ROOT, DaskProcesses, kill, wait_for
 from tests.run_folders import STAGES

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from pipelines import explain, runner
-from pipelines.recipe import load_data
+from pipelines.explain import explain
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.decontaminate import Decontaminate
 from stages.detect import benchmark_items
 from stages.kernels.text import ngrams

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import RecipeError
-from pipelines.dedup import dedup
-from pipelines.minhash_files import write
+from pipelines.commands.dedup import dedup
+from pipelines.commands.minhash import write
 from stages.dedup import promotion
 from stages.minhash import MinHash
 from tests import oracles

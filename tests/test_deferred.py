@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.exchange import read_arrow
-from pipelines import audit, explain, facts, runner
-from pipelines.clean import clean
-from pipelines.plan import plan
-from pipelines.status import status
+from pipelines.audit import audit
+from pipelines.commands import facts
+from pipelines.commands.clean import clean
+from pipelines.commands.status import status
+from pipelines.explain import explain
+from pipelines.plan.plan import plan
+from pipelines.run import runner
 from stages.core.run import View
 from stages.dedup import promotion
 from stages.quality import Quality

@@ -13,11 +13,13 @@ import pytest
 
 from classifiers import models
 from cluster.errors import RecipeError
-from pipelines import demo, demo_text, runner
-from pipelines.check import check_recipe
-from pipelines.demo_schemas import SOURCES
-from pipelines.demo_text import GOOD, JUNK, PLAIN, Page
-from pipelines.recipe import Recipe, load, load_data
+from pipelines.commands.check import check_recipe
+from pipelines.demo import demo
+from pipelines.demo import text as demo_text
+from pipelines.demo.schemas import SOURCES
+from pipelines.demo.text import GOOD, JUNK, PLAIN, Page
+from pipelines.recipe.recipe import Recipe, load, load_data
+from pipelines.run import runner
 
 PAGES = 700
 LANGUAGES = {"en": "english word", "es": "palabra española", "ka": "ქართული სიტყვა", "zh": "中文 词"}

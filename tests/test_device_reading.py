@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.device import backend
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.core.shard import Dataset, Piece, Shard
 from stages.implicit.read import Read
 from stages.inputs import device_reader

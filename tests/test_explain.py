@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from cluster.errors import RecipeError
-from pipelines.explain import explain, render
+from pipelines.explain.explain import explain, render
 from pipelines.runfolder import open_run
 from tests import run_folders
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cluster.engines.peak_memory import Measured
-from pipelines.progress import silent
-from pipelines.watched import Watched
+from pipelines.run.progress import silent
+from pipelines.run.watched import Watched
 
 
 def hold(megabytes: int, task: int) -> int:

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.device import backend, halving
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.implicit.read import Read
 from stages.inputs import device_reader
 from stages.inputs.reader import read_piece
@@ -224,7 +224,7 @@ def test_a_recipe_gives_the_same_ledger_on_cpu_and_gpu(tmp_path: Path, kind: str
 
 def test_the_demo_gives_the_same_survivors_on_cpu_and_gpu(tmp_path: Path) -> None:
     """The demo recipe over the data that `make demo` builds; its models compute on the host, so facts are equal."""
-    from pipelines.recipe import load
+    from pipelines.recipe.recipe import load
 
     root = Path(__file__).resolve().parent.parent
     if not (root / "demo-data").is_dir():

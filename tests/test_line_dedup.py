@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.kernels.text import fold
 from stages.line_dedup import NORMALISATIONS, UNITS, LineHashes
 from tests import fold_reference

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import LostTaskError
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from tests.dask_processes import DaskProcesses
 
 

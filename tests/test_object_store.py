@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import runner
+from pipelines.run import runner
 from tests import corpora
 from tests.test_run import read_ledger, recipe_of, run
 

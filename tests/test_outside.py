@@ -13,8 +13,8 @@ import pytest
 
 from classifiers import quality, user_code
 from cluster.errors import RecipeError
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from pipelines.runfolder import open_run
 
 SOURCE = """

@@ -20,10 +20,11 @@ import pytest
 import yaml
 
 from cluster.version import VERSION
-from pipelines import cli, runner
-from pipelines.recipe import Sections, builtin_names, load, load_data
+from pipelines.cli import main
+from pipelines.recipe.recipe import Sections, builtin_names, load, load_data
+from pipelines.recipe.sections import ClusterSection, DatasetSection, MixSection, OutputSection
+from pipelines.run import runner
 from pipelines.runfolder import open_run
-from pipelines.sections import ClusterSection, DatasetSection, MixSection, OutputSection
 from stages.core.manifest import MANIFEST_SCHEMA
 from stages.core.stage import DATA_FORMAT
 from stages.outcome import ledger
@@ -70,7 +71,7 @@ def tracked() -> tuple[Path, ...]:
 
 @cache
 def command_line() -> Any:
-    return cli._command()
+    return main._command()
 
 
 def test_the_version_is_the_same_everywhere() -> None:
@@ -154,7 +155,7 @@ def test_no_tracked_file_names_the_place_where_it_was_written() -> None:
 
 
 def test_asking_for_help_imports_nothing_heavy() -> None:
-    code = f"import sys; from pipelines.cli import main; main(['--help']); {_report_heavy()}"
+    code = f"import sys; from pipelines.cli.main import main; main(['--help']); {_report_heavy()}"
     assert _run(code) == "[]"
 
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.core import edits
 from stages.detect.personal_data import find, luhn, mod97
 from stages.pii import Pii, around, builtin

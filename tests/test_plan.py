@@ -16,14 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import plan_device, plan_view, runner
-from pipelines.cli import main
-from pipelines.plan import plan
-from pipelines.plan_costs import makespan
-from pipelines.plan_growth import share_in_all
-from pipelines.plan_inputs import draw, sizes, survey
-from pipelines.plan_profile import missed_if_even
-from pipelines.recipe import load_data
+from pipelines.cli.main import main
+from pipelines.plan import device as plan_device
+from pipelines.plan import view
+from pipelines.plan.costs import makespan
+from pipelines.plan.growth import share_in_all
+from pipelines.plan.inputs import draw, sizes, survey
+from pipelines.plan.plan import plan
+from pipelines.plan.profile import missed_if_even
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.core.shard import Dataset
 from stages.kernels.similarity.banding import probability
 from tests import corpora, run_folders
@@ -49,7 +51,7 @@ def data(datasets: dict[str, Any], **more: Any) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start no fresh process; the plan of fixture `planned` does."""
-    monkeypatch.setattr("pipelines.plan.cold_seconds", lambda *_: 1.0)
+    monkeypatch.setattr("pipelines.plan.plan.cold_seconds", lambda *_: 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -257,11 +259,11 @@ def test_expected_misses_are_the_mean_of_the_curve(threshold: float, bands: int,
 
 @given(st.integers(1, 64), st.integers(1, 32), st.floats(0.0, 1.0))
 def test_the_plot_has_fixed_lines_and_marks_the_threshold(bands: int, rows: int, threshold: float) -> None:
-    lines = plan_view.s_curve(bands, rows, threshold).plain.splitlines()
-    assert len(lines) == plan_view.HEIGHT + 3
+    lines = view.s_curve(bands, rows, threshold).plain.splitlines()
+    assert len(lines) == view.HEIGHT + 3
     assert lines[-2].count("┴") == 1
     assert f"▲{threshold:.2f}" in lines[-1]
-    heights = [sum(plan_view.BLOCKS.find(line[6 + c]) for line in lines[1:-2] if line[6 + c] != "│") for c in range(61)]
+    heights = [sum(view.BLOCKS.find(line[6 + c]) for line in lines[1:-2] if line[6 + c] != "│") for c in range(61)]
     assert all(math.isfinite(h) for h in heights)
     assert heights == sorted(heights)
 

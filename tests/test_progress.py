@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines import progress
+from pipelines.run import progress
 
 
 class Clock:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from pipelines import marked_yaml, recipe, sections
-from pipelines.recipe import Recipe, load, load_data
+from pipelines.recipe import marked_yaml, recipe, sections
+from pipelines.recipe.recipe import Recipe, load, load_data
 from stages.core.stage import Stage
 from stages.inputs.presets import PRESETS
 from stages.registry import STAGES
@@ -445,7 +445,7 @@ def test_junk_anywhere_is_refused_with_a_sentence_or_loads(data: st.DataObject) 
 def test_the_schema_accepts_every_built_in_recipe_and_its_lock() -> None:
     schema = recipe.schema()
     for name in recipe.builtin_names():
-        written = (Path(recipe.__file__).parent / "recipes" / f"{name}.yaml").read_text()
+        written = (Path(recipe.__file__).parent / "shipped" / f"{name}.yaml").read_text()
         assert json_schema.problems(marked_yaml.parse(written, name).value, schema, schema) == []
         assert json_schema.problems(json.loads(json.dumps(load(name).to_data())), schema, schema) == []
 

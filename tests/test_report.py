@@ -25,11 +25,15 @@ from hypothesis import strategies as st
 
 from cluster.engines.engine import InlineEngine
 from cluster.errors import LedgerError
-from pipelines import report, report_page, report_passes, report_scores, runfolder, runner
-from pipelines.recipe import load_data
-from pipelines.report_tally import COLUMNS, GROUP_SIZES, Tally
-from pipelines.report_text import visible, word_diff
+from pipelines import runfolder
+from pipelines.recipe.recipe import load_data
+from pipelines.report import page as report_page
+from pipelines.report import passes, report
+from pipelines.report import scores as report_scores
+from pipelines.report.tally import COLUMNS, GROUP_SIZES, Tally
+from pipelines.run import runner
 from pipelines.runfolder import StageInfo, open_run
+from pipelines.shown_text import visible, word_diff
 from tests import corpora, run_folders
 
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -108,7 +112,7 @@ def test_members_of_the_largest_groups_ended_there(run: Path, found: dict[str, A
     rows = {r["doc_id"]: r for r in run_folders.ledger(run)}
     for group in found["groups"]["largest"]:
         assert sum(group["group_datasets"].values()) == group["group_size"]
-        assert len(group["members"]) == min(report_passes.MEMBERS, group["group_size"] - 1)
+        assert len(group["members"]) == min(passes.MEMBERS, group["group_size"] - 1)
         assert all(rows[m["doc_id"]]["survivor"] == group["doc_id"] for m in group["members"])
 
 
@@ -218,8 +222,8 @@ def test_the_report_does_not_depend_on_how_the_ledger_is_cut_into_tasks(
 ) -> None:
     before = (run / "report.json").read_bytes()
     for files, rows in ((1, 1 << 22), (2, 1 << 22), (512, 1)):
-        monkeypatch.setattr(report_passes, "FILES_PER_TASK", files)
-        monkeypatch.setattr(report_passes, "ROWS_PER_TASK", rows)
+        monkeypatch.setattr(passes, "FILES_PER_TASK", files)
+        monkeypatch.setattr(passes, "ROWS_PER_TASK", rows)
         (run / "report.json").unlink()
         report.write(str(run), _Elsewhere())
         assert (run / "report.json").read_bytes() == before

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError, ShardError
-from pipelines import cli, opening, runner
-from pipelines.clean import clean
-from pipelines.mix_job import even_groups
+from pipelines.cli import main
+from pipelines.commands.clean import clean
+from pipelines.mix.job import even_groups
+from pipelines.recipe import to_run
+from pipelines.run import runner
 from stages.core import manifest
 from stages.passes import annotate, freeze, lost_shards
 from tests import corpora
@@ -159,7 +161,7 @@ def test_nothing_is_cleaned_under_a_running_winnow(tmp_path: Path) -> None:
     paths = write(tmp_path / "in", 31)
     run(tmp_path / "run", paths)
     root = str(tmp_path / "run")
-    with opening.only_one(root):
+    with to_run.only_one(root):
         assert clean(root, dry_run=True) == [f"{root}/exchange"]
         with pytest.raises(RecipeError, match="in use by another winnow"):
             clean(root)
@@ -227,9 +229,9 @@ def test_a_full_disk_is_told_with_what_to_do_and_the_run_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(manifest, "write", full)
-        assert cli.main(command) == 1
+        assert main.main(command) == 1
     assert "make room; what is finished stays" in capsys.readouterr().err
-    assert cli.main(command) == 0
+    assert main.main(command) == 0
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 20_000))

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import RecipeError
-from pipelines import clean, explain, facts, runner, status
-from pipelines.recipe import load_data
+from pipelines.commands import clean, facts, status
+from pipelines.explain import explain
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from tests import corpora
 
 FOOTER = "Subscribe to our weekly newsletter today"

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import LedgerError, RecipeError, ShardError
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.kernels.hashes.bands import band_keys
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.minhash import MinHash

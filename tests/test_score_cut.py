@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.kernels.hashes.hashing import mix64
 from stages.score_cut import ScoreCut, from_ordered, pareto_draw, to_ordered
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import RecipeError, ShardError
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages import semantic_dedup
 from stages.kernels.similarity import cosine
 from stages.semantic_dedup import SemanticDedup, centroids_for, column_vectors

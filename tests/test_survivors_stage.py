@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import runner
-from pipelines.recipe import load_data
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
 from stages.kernels.hashes.minhash import slots8
 from stages.kernels.similarity.jaccard import estimate
 from stages.minhash import MinHash

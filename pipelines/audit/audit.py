@@ -1,0 +1,321 @@
+"""`winnow audit`: how right the deduplication of a finished run was, by true similarity on the texts.
+
+Guarantees: reads the run folder and the inputs, writes to neither; the same run folder, seed and numbers give
+the same audit. Memory: the texts of the sampled pairs, CHUNK pairs at a time; one bundle's signatures; the
+8-bit signatures of SEEDS documents. What precision and recall mean here: docs/plan-and-audit.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.errors import RecipeError
+from pipelines.audit import kept as audit_kept
+from pipelines.audit.kept import Sought
+from pipelines.runfolder import RunFolder, open_run
+from stages.core.run import Run
+from stages.core.stage import DATA_FORMAT, array
+from stages.kernels.hashes.hashing import buffers, mix64
+from stages.kernels.similarity.banding import half_way
+from stages.kernels.similarity.jaccard import exact_pairs
+from stages.kernels.text.normalise import normalise
+from stages.near_dedup import NearDedup, minhash_stage
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+PAIRS = 400
+CHUNK = 64  # pairs whose texts are held at a time
+BAND = 0.05  # width of a band of similarity
+Z95, Z975 = 1.959964, 2.241403  # normal quantiles of two-sided 95 % and 97.5 % intervals
+COLUMNS = ["doc_id", "dataset", "stage", "representative", "representative_dataset", "similarity", "similarity_kind"]
+
+
+@dataclass(order=True)
+class Pair:
+    """A removed document and what it lost to. mark: random, orders the sample."""
+
+    mark: int
+    doc: int = field(compare=False)
+    representative: int = field(compare=False)
+    similarity: float = field(compare=False)
+    kind: str = field(compare=False)
+    true: float | None = field(compare=False, default=None)
+
+
+@dataclass
+class Stratum:
+    """Removed pairs of one stage, pair of datasets and band of similarity, and those sampled of them."""
+
+    count: int = 0
+    pairs: list[Pair] = field(default_factory=list)
+
+
+Key = tuple[str, str, str, float]  # stage, dataset of the removed, of the kept one, lower end of the band
+
+
+def audit(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0) -> dict[str, Any]:
+    """Return precision and recall of every dedup stage of a run, as JSON-able values.
+
+    Parameters
+    ----------
+    pairs : removed pairs per stage, and near-threshold kept pairs, whose true similarity is computed.
+    threshold : also tell what the last near_dedup would keep with this jaccard_threshold.
+    seed : of the sample.
+
+    Raises
+    ------
+    RecipeError
+        No run folder, or one without the stage that is asked for.
+    """
+    run = open_run(run_dir)
+    found: dict[str, Any] = {"format": DATA_FORMAT, "run": run.root, "pairs": pairs, "seed": seed, "stages": {}}
+    names = [s.name for s in run.job.stages if isinstance(s, NearDedup) or s.use == "exact_dedup"]
+    if not names:
+        raise RecipeError(f"{run.root} has no deduplication stage to audit. Add exact_dedup or near_dedup.")
+    strata = removed(run, names, pairs, seed)
+    for name in names:
+        found["stages"][name] = _stage(run, name, strata.get(name, {}), pairs, seed)
+    if threshold is not None:
+        from pipelines.audit import threshold as audit_threshold
+
+        found["threshold"] = audit_threshold.compare(run, threshold)
+    return found
+
+
+def _stage(run: RunFolder, name: str, strata: dict[Key, Stratum], pairs: int, seed: int) -> dict[str, Any]:
+    index = run.job.index(name)
+    stage = run.job.stages[index]
+    limit = _threshold(run.job, index)
+    measure(run, index, [p for s in strata.values() for p in s.pairs])
+    result: dict[str, Any] = {
+        "use": stage.use,
+        "threshold": limit,
+        "removed": sum(s.count for s in strata.values()),
+        "sampled": sum(len(s.pairs) for s in strata.values()),
+        "precision": precision(list(strata.values()), limit),
+        "strata": [_shown(key, s, limit) for key, s in sorted(strata.items())],
+    }
+    if isinstance(stage, NearDedup):
+        result["threshold_is"] = "half-way point of the S-curve" if math.isnan(stage.threshold) else "jaccard_threshold"
+        kept = audit_kept.near_pairs(run, Sought(index=index, threshold=limit, pairs=pairs, seed=seed))
+        values = true_similarities(run, index, [(p.doc, p.other) for p in kept.pairs])
+        for pair, value in zip(kept.pairs, values, strict=True):
+            pair.true = value
+        result["kept"] = kept.to_json(limit)
+        result["recall"] = recall(result["removed"], result["precision"], kept, limit)
+    return result
+
+
+def _threshold(run: Run, index: int) -> float:
+    """Return the similarity from which a pair counts as duplicates."""
+    stage = run.stages[index]
+    if not isinstance(stage, NearDedup):
+        return 1.0
+    if math.isnan(stage.threshold):
+        return half_way(*stage.banding(minhash_stage(run, index).num_permutations))
+    return stage.threshold
+
+
+# --- removed pairs ---------------------------------------------------------------------------------------
+
+
+def removed(run: RunFolder, names: Sequence[str], pairs: int, seed: int) -> dict[str, dict[Key, Stratum]]:
+    """Return the strata of removed pairs per stage, `pairs` sampled of them in all, evenly over the strata.
+
+    Memory: `pairs` for every stratum.
+    """
+    strata: dict[str, dict[Key, Stratum]] = {name: {} for name in names}
+    for dataset in run.datasets:
+        for table in run.ledger(dataset, COLUMNS):
+            lost = table.filter(pc.is_valid(table.column("representative")))
+            for key, pair in _pairs(lost, seed):
+                if key[0] in strata:
+                    _add(strata[key[0]].setdefault(key, Stratum()), pair, pairs)
+    for found in strata.values():
+        sizes = {key: len(s.pairs) for key, s in found.items()}
+        for key, size in allocate(sizes, pairs).items():
+            found[key].pairs = sorted(found[key].pairs)[:size]
+    return strata
+
+
+def _pairs(table: pa.Table, seed: int) -> Iterator[tuple[Key, Pair]]:
+    mark = mix64(array(table, "doc_id").astype(np.uint64), seed).tolist() if table.num_rows else []
+    for row, number in zip(table.to_pylist(), mark, strict=True):
+        value = row["similarity"]
+        band = 1.0 if value >= 1 else round(math.floor(value / BAND + 1e-6) * BAND, 2)
+        key = (row["stage"], row["dataset"], row["representative_dataset"], band)
+        yield key, Pair(number, row["doc_id"], row["representative"], value, row["similarity_kind"])
+
+
+def _add(stratum: Stratum, pair: Pair, most: int) -> None:
+    stratum.count += 1
+    stratum.pairs.append(pair)
+    if len(stratum.pairs) >= 4 * most:  # those with the smallest marks are the sample
+        stratum.pairs = sorted(stratum.pairs)[:most]
+
+
+def allocate(sizes: Mapping[Any, int], total: int) -> dict[Any, int]:
+    """Share `total` evenly over strata of these sizes; what a small one leaves goes to the others.
+
+    Examples
+    --------
+    >>> allocate({"a": 2, "b": 50, "c": 50}, 12)
+    {'a': 2, 'b': 5, 'c': 5}
+    """
+    given = dict.fromkeys(sizes, 0)
+    left = min(total, sum(sizes.values()))
+    while left:
+        hungry = [key for key in sizes if given[key] < sizes[key]]
+        each = max(1, left // len(hungry))
+        for key in hungry:
+            take = min(each, sizes[key] - given[key], left)
+            given[key] += take
+            left -= take
+    return given
+
+
+# --- true similarity -------------------------------------------------------------------------------------
+
+
+def measure(run: RunFolder, index: int, pairs: Sequence[Pair]) -> None:
+    """Fill in the true similarity of each pair; it stays None where a text cannot be read any more."""
+    values = true_similarities(run, index, [(p.doc, p.representative) for p in pairs])
+    for pair, value in zip(pairs, values, strict=True):
+        pair.true = value
+
+
+def true_similarities(run: RunFolder, index: int, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
+    """Return the Jaccard similarity of the shingle sets of pairs of doc_ids; for exact_dedup 1 or 0."""
+    found: list[float | None] = []
+    for start in range(0, len(pairs), CHUNK):
+        chunk = pairs[start : start + CHUNK]
+        texts = run.texts({doc for pair in chunk for doc in pair})
+        found.extend(_jaccard(run.job, index, [(texts.get(a), texts.get(b)) for a, b in chunk]))
+    return found
+
+
+def _jaccard(job: Run, index: int, pairs: Iterable[tuple[Any, Any]]) -> list[float | None]:
+    pairs = list(pairs)
+    known = [n for n, (a, b) in enumerate(pairs) if a is not None and b is not None]
+    flat = pa.array([d.text for n in known for d in pairs[n]], pa.large_string())
+    stage = job.stages[index]
+    left = np.arange(0, len(flat), 2)
+    if isinstance(stage, NearDedup):
+        how = minhash_stage(job, index)
+        data, offsets = buffers(normalise(flat, how.normalise))
+        values = exact_pairs(data, offsets, left, left + 1, how.shingle_width, words=how.shingles == "words").tolist()
+    else:
+        texts = normalise(flat, str(getattr(stage, "normalise", "none"))).to_pylist()
+        values = [float(texts[n] == texts[n + 1]) for n in left]
+    found: list[float | None] = [None] * len(pairs)
+    for n, value in zip(known, values, strict=True):
+        found[n] = value
+    return found
+
+
+# --- intervals -------------------------------------------------------------------------------------------
+
+
+def wilson(share: float, number: float, z: float = Z95) -> tuple[float, float]:
+    """Return Wilson's interval of a share of `number` trials (Wilson 1927); [0, 1] without trials.
+
+    `number` may be an effective sample size, so it need not be whole.
+
+    Examples
+    --------
+    >>> [round(x, 3) for x in wilson(1.0, 100)]
+    [0.963, 1.0]
+    """
+    if number <= 0:
+        return 0.0, 1.0
+    middle = share + z * z / (2 * number)
+    half = z * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
+    scale = 1 + z * z / number
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def precision(strata: Sequence[Stratum], limit: float, z: float = Z95) -> dict[str, Any]:
+    """Return the share of removed pairs whose true similarity reaches the limit, each stratum by its size.
+
+    The interval is Wilson's with Kish's effective sample size, (sum w)^2 / sum w^2 over the sampled pairs'
+    weights, as Korn and Graubard (1998) do with Clopper and Pearson's.
+    """
+    weight = squares = right = 0.0
+    sampled = 0
+    for stratum in strata:
+        known = [p for p in stratum.pairs if p.true is not None]
+        if known:
+            each = stratum.count / len(known)
+            weight, squares = weight + stratum.count, squares + each * each * len(known)
+            right += each * sum(reaches(p.true, limit) for p in known)
+            sampled += len(known)
+    number = weight * weight / squares if squares else 0.0
+    share = right / weight if weight else math.nan
+    low, high = wilson(share, number, z) if weight else (0.0, 1.0)
+    return {"estimate": share if weight else None, "low": low, "high": high, "pairs": sampled, "effective": number}
+
+
+def reaches(true: float | None, limit: float) -> bool:
+    """Tell whether a true similarity reaches the limit; shares of whole numbers lie on it to the last bit."""
+    return true is not None and true >= limit
+
+
+def recall(removed: int, found: Mapping[str, Any], kept: audit_kept.Kept, limit: float) -> dict[str, Any]:
+    """Return the share of duplicates that was removed: rightly removed / (rightly removed + left over).
+
+    The interval joins 97.5 % intervals of both parts, so that it holds with 95 %.
+    """
+    share, low, high = kept.missed(limit, lambda p, n: wilson(p, n, Z975))
+    left, left_low, left_high = (x * kept.documents for x in (share, low, high))
+    if found["estimate"] is None:
+        return {"estimate": None, "low": 0.0, "high": 1.0, "left_over": left, "left_over_high": left_high}
+    right = found["estimate"] * removed
+    right_low, right_high = (x * removed for x in wilson(found["estimate"], found["effective"], Z975))
+
+    def of(rightly: float, missed: float) -> float:
+        return rightly / (rightly + missed) if rightly + missed else 1.0
+
+    return {
+        "estimate": of(right, left),
+        "low": of(right_low, left_high),
+        "high": of(right_high, left_low),
+        "left_over": left,
+        "left_over_low": left_low,
+        "left_over_high": left_high,
+    }
+
+
+def _shown(key: Key, stratum: Stratum, limit: float) -> dict[str, Any]:
+    known = [p for p in stratum.pairs if p.true is not None]
+    right = sum(reaches(p.true, limit) for p in known)
+    low, high = wilson(right / len(known), len(known)) if known else (0.0, 1.0)
+    return {
+        "dataset": key[1],
+        "representative_dataset": key[2],
+        "similarity_from": key[3],
+        "removed": stratum.count,
+        "sampled": len(known),
+        "unreadable": len(stratum.pairs) - len(known),
+        "right": right,
+        "low": low,
+        "high": high,
+        "wrong": [_wrong(p) for p in known if not reaches(p.true, limit)][:5],
+    }
+
+
+def _wrong(pair: Pair) -> dict[str, Any]:
+    return {
+        "doc_id": pair.doc,
+        "representative": pair.representative,
+        "similarity": pair.similarity,
+        "similarity_kind": pair.kind,
+        "true": pair.true,
+    }

@@ -1,0 +1,123 @@
+"""What all commands share: the typer application, its common options, loading a recipe, printing.
+
+Each module of commands adds its own to `app` when it is imported; `main.py` lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from cluster.errors import RecipeError
+
+PIPE_WIDTH = 160  # of tables that go to a file or a pipe
+
+app = typer.Typer(
+    name="winnow",
+    help="Turn several large web-text datasets into one clean, deduplicated, weighted pretraining mix.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="recipe file, URL, or built-in: zyda2, zyda2-safe, demo, minimal")
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="run folder")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, such as mix.target_tokens=1B; repeatable"),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="worker processes (default: the recipe's, else by cores)")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")]
+ClusterKind = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="KIND", help="local, inline, local-cuda, scheduler, slurm or ray"),
+]
+SchedulerFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="file that a running Dask scheduler wrote (implies --cluster scheduler)"),
+]
+SchedulerAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="address of a running Dask scheduler (implies --cluster scheduler)"),
+]
+JsonLog = Annotated[bool, typer.Option("--json-log", help="progress as JSON lines on standard error")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+class BadUsage(Exception):
+    """Carries a RecipeError that belongs to the command line or the recipe file: exit code 2."""
+
+
+def load_recipe(source: str, overrides: list[str] | None) -> Any:
+    """Load a recipe; what is wrong with it is bad usage."""
+    from pipelines.recipe.recipe import load
+
+    try:
+        return load(source, overrides or [])
+    except (RecipeError, ImportError) as error:  # an ImportError names the package that a URL needs
+        raise BadUsage(str(error)) from error
+
+
+def locked_recipe(run_dir: str, overrides: list[str] | None = None) -> Any:
+    """Load the recipe that a run folder was made with."""
+    from cluster import storage
+
+    lock = storage.join(run_dir, "recipe.lock.yaml")
+    if not storage.exists(lock):
+        raise BadUsage(f"{run_dir} is not a run folder: it has no recipe.lock.yaml. Make one with `winnow run`.")
+    return load_recipe(lock, overrides)
+
+
+def cluster_overrides(kind: str | None, file: str | None, address: str | None) -> list[str]:
+    """Return the flags that say where work runs as `--set` overrides of the recipe's cluster section."""
+    found = [f"cluster.scheduler_file={json.dumps(file)}"] if file else []
+    found += [f"cluster.address={json.dumps(address)}"] if address else []
+    kind = kind or ("scheduler" if found else None)
+    return [f"cluster.kind={kind}", *found] if kind else []
+
+
+def display(quiet: bool, json_log: bool) -> Any:
+    """Return the progress display that the flags ask for."""
+    from pipelines.run.progress import choose
+
+    return choose(quiet, json_log)
+
+
+def say(found: object) -> None:
+    """Print a result to standard output; text is printed as it is, without markup."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    Console(highlight=False, markup=False, soft_wrap=isinstance(found, str), width=width).print(found)
+
+
+def say_json(value: object, indent: bool = True) -> None:
+    """Print a value as JSON; NaN becomes null, and what could act on a terminal stands as an escape."""
+    import orjson
+
+    from pipelines.shown_text import escape_json
+
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
+    print(escape_json(orjson.dumps(value, default=str, option=options).decode()))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from cluster.version import VERSION
+
+        print(f"winnow {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""

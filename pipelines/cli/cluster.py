@@ -1,0 +1,95 @@
+"""Commands for clusters: submit to Ray, print a Slurm script."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli.app import AsJson, BadUsage, Overrides, RecipeArgument, app, load_recipe, say, say_json
+
+JOB_RUN_DIR = typer.Option("--run-dir", "-r", metavar="RUN", help="run folder, where the whole cluster sees it")
+JobId = Annotated[str | None, typer.Option(metavar="ID", help="id of a job that was submitted")]
+
+
+@app.command()
+def submit(
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="recipe file or built-in recipe")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ray's dashboard, http://HEAD:8265 (default: RAY_ADDRESS)")
+    ] = None,
+    run_dir: Annotated[str | None, JOB_RUN_DIR] = None,
+    overrides: Overrides = None,
+    working_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="folder to upload; .rayignore says what not")
+    ] = None,
+    python: Annotated[str, typer.Option(metavar="PATH", help="Python on the cluster")] = "python",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="do not follow the job's log")] = False,
+    status: JobId = None,
+    follow: JobId = None,
+    stop: JobId = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe on a Ray cluster as a job and follow it; or --status, --follow, --stop a job."""
+    from pipelines.commands import submit as page
+
+    if sum(x is not None for x in (recipe, status, follow, stop)) != 1:
+        raise BadUsage("give one of RECIPE, --status, --follow and --stop.")
+    if recipe is not None:
+        if run_dir is None:
+            raise BadUsage("give --run-dir RUN, a folder that every node of the cluster sees.")
+        load_recipe(recipe, overrides)  # what is wrong with it is bad usage
+    jobs = page.client(address)
+    if recipe is not None:
+        job = page.submit(jobs, recipe, str(run_dir), overrides=overrides or (), working_dir=working_dir, python=python)
+        print(f"job {job}: `winnow submit --stop {job}` stops it, --status {job} asks for it", file=sys.stderr)
+        if not no_wait:
+            _follow(page, jobs, job)
+        elif as_json:
+            say_json({"job": job})
+        else:
+            say(job)
+    elif follow is not None:
+        _follow(page, jobs, follow)
+    elif stop is not None:
+        say(f"{stop}: {page.stop(jobs, stop)}")
+    else:
+        found = page.status(jobs, str(status))
+        if as_json:
+            say_json(found)
+        else:
+            say(f"{found['job']}: {found['status']}. {found['message']}")
+
+
+def _follow(page: Any, jobs: Any, job: str) -> None:
+    """Show a job's log to its end; exit code 1 unless it succeeded. Ctrl-C leaves the job running."""
+    try:
+        state = page.follow(jobs, job, lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        print(f"\njob {job} goes on; `winnow submit --stop {job}` stops it.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if state != "SUCCEEDED":
+        print(f"job {job}: {state}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command("slurm-script")
+def slurm_script(
+    recipe: RecipeArgument,
+    run_dir: Annotated[str, JOB_RUN_DIR],
+    overrides: Overrides = None,
+) -> None:
+    """Print a batch script (sbatch) that runs a recipe on the nodes of the recipe's cluster.slurm section."""
+    import os
+
+    from cluster import storage
+    from cluster.kinds import slurm
+    from pipelines.run.runner import cluster_of
+
+    parsed = load_recipe(recipe, overrides)
+    sets = [part for override in overrides or [] for part in ("--set", override)]
+    path = os.path.abspath(recipe) if storage.is_local(recipe) and os.path.exists(recipe) else recipe
+    root = os.path.abspath(run_dir)
+    command = [sys.executable, "-m", "pipelines", "run", path, "--run-dir", root, *sets]
+    print(slurm.script(cluster_of(parsed), command, root, f"winnow-{parsed.name}"), end="")

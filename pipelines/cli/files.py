@@ -1,0 +1,172 @@
+"""Commands that need no recipe: dedup, minhash, models, classifier."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say
+
+models_app = typer.Typer(help="List and fetch model files.", no_args_is_help=True)
+classifier_app = typer.Typer(help="Train, evaluate and apply quality classifiers.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(classifier_app, name="classifier")
+
+Files = Annotated[list[str], typer.Argument(metavar="PATH...", help="files, folders or globs")]
+TextColumn = Annotated[str, typer.Option(help="column of the text")]
+PositiveLabel = Annotated[
+    str, typer.Option(metavar="LABEL", help="label whose probability is the score (default: the one named hq, high …)")
+]
+IdColumn = Annotated[str, typer.Option(help="column of the id")]
+
+
+@app.command()
+def dedup(
+    paths: Files,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
+    jaccard_threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="similarity of duplicates")] = 0.8,
+    shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
+    text_column: TextColumn = "text",
+    id_column: IdColumn = "id",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Remove near duplicates from one dataset: the longer text stays, every input column is kept."""
+    from cluster.startup import keep_freed_memory, not_installed
+
+    keep_freed_memory()
+    from pipelines.commands.dedup import dedup as run
+
+    with not_installed("pandas"):  # pyarrow would load it to tell arrays from series, of which there are none
+        found = run(
+            paths,
+            out,
+            jaccard_threshold=jaccard_threshold,
+            shingle_width=shingle_width,
+            text_column=text_column,
+            id_column=id_column,
+            workers=workers,
+            progress=display(quiet, json_log),
+        )
+    say(f"{found['rows']:,} documents in, {found['kept']:,} kept, {found['dropped']:,} dropped: {out}")
+
+
+@app.command()
+def minhash(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="file, folder or glob")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
+    shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
+    num_permutations: Annotated[int, typer.Option(min=1, help="slots of a signature")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="seed of NeMo's parameters")] = 0,
+    hash_seed: Annotated[int | None, typer.Option(min=0, help="Murmur seed, with --a and --b")] = None,
+    hash_bits: Annotated[int, typer.Option(help="32 or 64")] = 32,
+    a: Annotated[str, typer.Option(help="multipliers, comma-separated")] = "",
+    b: Annotated[str, typer.Option(help="addends, comma-separated")] = "",
+    text_column: TextColumn = "text",
+    id_column: IdColumn = "id",
+) -> None:
+    """Write MinHash signatures (the bits of cuDF) for other tools."""
+    from pipelines.commands.minhash import write
+
+    total, without = write(
+        path,
+        out,
+        shingle_width=shingle_width,
+        num_permutations=num_permutations,
+        seed=seed,
+        hash_seed=hash_seed,
+        hash_bits=hash_bits,
+        a=_numbers("--a", a),
+        b=_numbers("--b", b),
+        text_column=text_column,
+        id_column=id_column,
+    )
+    rest = f"; {without:,} documents have none, their text is null or cannot be read" if without else ""
+    say(f"{total - without:,} signatures written to {out}{rest}")
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise BadUsage(f"{flag} must be whole numbers separated by commas, got {text!r}.") from None
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List published models and those in the models folder."""
+    from classifiers.models import list_models
+
+    for model in list_models():
+        where = model.path or "not fetched"
+        say(f"{model.name}  {model.bytes:,} bytes  {model.licence or 'licence unknown'}  {where}")
+
+
+@models_app.command("fetch")
+def models_fetch(name: Annotated[str, typer.Argument(help="published model")] = "lid.176.ftz") -> None:
+    """Fetch a published model, check its digest and state its licence."""
+    from classifiers.models import PUBLISHED, fetch
+
+    path = fetch(name)
+    model = PUBLISHED[name]
+    say(f"{path}  sha256 {model.sha256}  licence {model.licence}  {model.source}")
+
+
+@classifier_app.command("train")
+def classifier_train(
+    positive: Annotated[list[str], typer.Option(help="files of texts to keep")],
+    negative: Annotated[list[str], typer.Option(help="files of texts to drop")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="MODEL.bin", help="model to write")],
+    column: TextColumn = "text",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Train a fastText quality classifier (DCLM's way); writes the model and its card."""
+    from classifiers.train import train
+
+    trained = train(positive, negative, out, column=column, seed=seed)
+    say(f"{trained.path}: {trained.counts.trained} trained, {trained.counts.held_out} held out")
+    if trained.evaluation:
+        at = trained.evaluation.at
+        say(
+            f"held out: AUC {trained.evaluation.auc:.3f}, "
+            f"at {at.threshold:g} precision {at.precision:.3f}, recall {at.recall:.3f}"
+        )
+    say(f"card: {trained.card}")
+
+
+@classifier_app.command("evaluate")
+def classifier_evaluate(
+    model: Annotated[str, typer.Argument(help="model file, or a spec such as hf:PATH")],
+    positive: Annotated[list[str], typer.Option(help="files of texts to keep")],
+    negative: Annotated[list[str], typer.Option(help="files of texts to drop")],
+    column: TextColumn = "text",
+    threshold: Annotated[float, typer.Option(help="score from which a text is kept")] = 0.5,
+    positive_label: PositiveLabel = "",
+    plot: Annotated[str, typer.Option(metavar="FILE.svg", help="picture of the threshold table to write")] = "",
+) -> None:
+    """Measure a classifier on labelled files: precision, recall, F1, AUC, calibration, thresholds."""
+    from classifiers import evaluation
+    from classifiers.train import evaluate
+    from cluster import storage
+    from pipelines.cli.app import say_json
+
+    found = evaluate(model, positive, negative, column=column, threshold=threshold, positive_label=positive_label)
+    if plot:
+        storage.write_bytes(plot, evaluation.plot(found, model).encode())
+    say_json(found.as_dict())
+
+
+@classifier_app.command("score")
+def classifier_score(
+    model: Annotated[str, typer.Argument(help="model file, or a spec such as hf:PATH")],
+    paths: Files,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.parquet", help="Parquet file to write")],
+    column: TextColumn = "text",
+    positive_label: PositiveLabel = "",
+) -> None:
+    """Score the texts of files; writes path, row, score and label."""
+    from pipelines.commands.score import score_files
+
+    say(f"{score_files(model, paths, out, column, positive_label):,} texts scored: {out}")

@@ -1,0 +1,65 @@
+"""Commands that look at a run folder: status, facts, report, explain."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.app import AsJson, BadUsage, RunArgument, app, say, say_json
+
+
+@app.command()
+def status(run_dir: RunArgument, as_json: AsJson = False) -> None:
+    """Show what of a run is done."""
+    from pipelines.commands import status as page
+
+    found = page.status(run_dir)
+    if as_json:
+        say_json(found)
+    else:
+        say(page.render(found))
+
+
+@app.command()
+def facts(
+    run_dir: RunArgument,
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="name of the stage")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.parquet", help="Parquet file to write")],
+) -> None:
+    """Export a stage's facts: doc_id, row and the stage's columns."""
+    from pipelines.commands.facts import export
+
+    say(f"{export(run_dir, stage, out):,} rows written to {out}")
+
+
+@app.command()
+def report(run_dir: RunArgument) -> None:
+    """Write report.html and report.json anew from the ledger."""
+    from pipelines.report.report import write
+
+    say(str(write(run_dir)))
+
+
+@app.command()
+def explain(
+    run_dir: RunArgument,
+    doc_id: Annotated[int | None, typer.Option("--doc-id", help="the ledger's doc_id")] = None,
+    native_id: Annotated[str | None, typer.Option("--id", help="the dataset's own id")] = None,
+    url: Annotated[str | None, typer.Option(help="the document's URL")] = None,
+    text: Annotated[str | None, typer.Option(help="the document's text; - reads standard input")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what became of a document and why: facts, decisions, what it lost to, the difference."""
+    if sum(x is not None for x in (doc_id, native_id, url, text)) != 1:
+        raise BadUsage("give one of --doc-id, --id, --url and --text.")
+    text = sys.stdin.read() if text == "-" else text
+
+    from pipelines.explain import explain as page
+
+    found = page.explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text)
+    if as_json:
+        say_json(found)
+    else:
+        say(page.render(found))

@@ -1,0 +1,98 @@
+"""The command line: `winnow COMMAND`. Parses, calls one function, prints; decides nothing.
+
+Guarantees: `--help` imports no heavy package; exit codes are 0 done, 1 failed, 2 bad usage or a bad recipe;
+errors that winnow raises on purpose are printed without a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Any
+
+import typer
+
+from cluster.errors import WinnowError
+from pipelines.cli.app import BadUsage, app
+
+COMMANDS = (
+    "pipelines.cli.run",
+    "pipelines.cli.look",
+    "pipelines.cli.files",
+    "pipelines.cli.stage",
+    "pipelines.cli.cluster",
+    "pipelines.cli.doctor",
+    "pipelines.cli.plan",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    command = _command()
+    try:
+        code = command.main(arguments, prog_name="winnow", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code) if isinstance(code, int) else 0
+    except _named("Exit") as stop:
+        return int(stop.exit_code)
+    except _named("ClickException") as error:
+        error.show()
+        return 2
+    except BadUsage as error:
+        _complain(f"Error: {error}")
+        return 2
+    except WinnowError as error:
+        _complain(f"{type(error).__name__}: {error}")
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: flush to nowhere
+        return 1
+    except OSError as error:
+        _complain(f"{type(error).__name__}: {error}{_remedy(error)}")
+        return 1
+    except (KeyboardInterrupt, *_named("Abort")):
+        print("Stopped. What is finished stays; the same command goes on from there.", file=sys.stderr)
+        return 130
+
+
+def _complain(sentence: str) -> None:
+    """Print an error; what it quotes of files and recipes cannot move the cursor or reorder the line."""
+    from pipelines.shown_text import visible
+
+    print(visible(sentence), file=sys.stderr)
+
+
+def _remedy(error: OSError) -> str:
+    """Return what to do when a disk is full or nothing may be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ". The disk or quota is full: make room; what is finished stays, the same command goes on from there."
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ". Name a place that may be read and written."
+    return ""
+
+
+def _command() -> Any:
+    """Return the command line with the commands of every module."""
+    for module in COMMANDS:
+        importlib.import_module(module)
+    from pipelines.cli.stage import StageGroup
+
+    command: Any = typer.main.get_command(app)
+    command.add_command(StageGroup(name="stage", help="Run one stage on a run folder, with its parameters as flags."))
+    return command
+
+
+def _named(name: str) -> tuple[Any, ...]:
+    """Return click's exceptions of this name: click's own and those that typer brings along."""
+    import click
+
+    kinds = {click.exceptions.Exit, click.ClickException, click.exceptions.Abort}
+    kinds |= {cls for known in (typer.Exit, typer.BadParameter, typer.Abort) for cls in known.__mro__}
+    return tuple(cls for cls in kinds if cls.__name__ == name)
+
+
+def entry() -> None:
+    """Entry point of the `winnow` script."""
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Commands that tell beforehand and check afterwards: plan, audit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.app import (
+    AsJson,
+    BadUsage,
+    Overrides,
+    RecipeArgument,
+    RunArgument,
+    Workers,
+    app,
+    load_recipe,
+    say,
+    say_json,
+)
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument,
+    run_dir: Annotated[
+        str | None, typer.Option("--run-dir", "-r", metavar="RUN", help="run folder, whose finished work is reused")
+    ] = None,
+    overrides: Overrides = None,
+    workers: Workers = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="plan for one worker on each of N GPUs")] = None,
+    gpu_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="memory of one GPU, such as 80GB (default: of this machine's)")
+    ] = None,
+    price_per_hour: Annotated[float | None, typer.Option(min=0.0, help="of one worker, or GPU, for the cost")] = None,
+    sample_documents: Annotated[
+        int, typer.Option(min=1, help="documents that are drawn and run to measure rates")
+    ] = 4000,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a run would do, take and give: documents, reuse, time, memory, bytes, misses, warnings."""
+    parsed = load_recipe(recipe, overrides)
+
+    from pipelines.plan import plan as planner
+    from pipelines.plan import view
+
+    found = planner.plan(
+        parsed,
+        run_dir,
+        workers=workers,
+        gpus=gpus,
+        gpu_memory=_size(gpu_memory),
+        price_per_hour=price_per_hour,
+        sample_documents=sample_documents,
+    )
+    if as_json:
+        say_json(found)
+    else:
+        say(view.render(found))
+
+
+def _size(given: str | None) -> int | None:
+    from pipelines.recipe.sections import parse_bytes
+
+    try:
+        return None if given is None else parse_bytes(given)
+    except ValueError as error:
+        raise BadUsage(f"--gpu-memory: {error}") from None
+
+
+@app.command()
+def audit(
+    run_dir: RunArgument,
+    pairs: Annotated[int, typer.Option(min=1, help="pairs whose true similarity is computed, of each kind")] = 400,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="also tell what this jaccard_threshold would keep")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the sample")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare removed and kept pairs by true similarity: precision and recall of the deduplication."""
+    if threshold == 0:
+        raise BadUsage("--threshold must be above 0 and at most 1, got 0.")
+
+    from pipelines.audit import audit as auditor
+    from pipelines.audit import view
+
+    found = auditor.audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
+    if as_json:
+        say_json(found)
+    else:
+        say(view.render(found))

@@ -1,0 +1,159 @@
+"""Commands that take a recipe or change a run folder: run, check, materialize, clean, schema."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli.app import (
+    AsJson,
+    BadUsage,
+    ClusterKind,
+    JsonLog,
+    Overrides,
+    Quiet,
+    RecipeArgument,
+    RunArgument,
+    SchedulerAddress,
+    SchedulerFile,
+    Workers,
+    app,
+    cluster_overrides,
+    display,
+    load_recipe,
+    locked_recipe,
+    say,
+    say_json,
+)
+
+MIX_KEYS = ("cluster", "mix", "name", "output", "seed")  # what can change without judging documents anew
+
+RunDir = Annotated[str, typer.Option("--run-dir", "-r", metavar="RUN", help="run folder (made if missing)")]
+
+
+class Backend(StrEnum):
+    """What computes."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    run_dir: RunDir,
+    overrides: Overrides = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first N rows of each dataset")] = None,
+    sample: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="only this share of the documents, by content hash"),
+    ] = None,
+    workers: Workers = None,
+    cluster: ClusterKind = None,
+    scheduler_file: SchedulerFile = None,
+    scheduler_address: SchedulerAddress = None,
+    backend: Annotated[Backend | None, typer.Option(help="what computes (default: the recipe's)")] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="take changed input files in instead of stopping")] = False,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Run a recipe, or what is still missing of it: from datasets to mix, ledger and report."""
+    if sample == 0:
+        raise BadUsage("--sample must be above 0 and at most 1, got 0.")
+    where = cluster_overrides(cluster, scheduler_file, scheduler_address)
+    computes = [f"cluster.backend={backend}"] if backend else []
+    parsed = load_recipe(recipe, [*(overrides or []), *where, *computes])
+
+    from pipelines.run import runner
+
+    result = runner.run(
+        parsed,
+        run_dir,
+        limit=limit,
+        sample=sample,
+        refresh=refresh,
+        workers=workers,
+        progress=display(quiet, json_log),
+    )
+    _finish(parsed, result, json_log)
+
+
+@app.command()
+def check(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check each dataset's files against the recipe before any work: columns, types, nulls, ids, languages."""
+    parsed = load_recipe(recipe, overrides)
+
+    from pipelines.commands.check import check_recipe, render
+
+    reports = check_recipe(parsed)
+    if as_json:
+        say_json([report.to_json() for report in reports])
+    else:
+        for report in reports:
+            say(render(report))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+def materialize(
+    run_dir: RunArgument,
+    overrides: Overrides = None,
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Write the mix of a run folder again, for instance with other weights or another shuffle."""
+    for override in overrides or []:
+        if override.partition("=")[0].split(".")[0].strip() not in MIX_KEYS:
+            raise BadUsage(f"--set {override}: materialize changes {', '.join(MIX_KEYS)} only. Use `winnow run`.")
+    parsed = locked_recipe(run_dir, overrides)
+
+    from pipelines.run import runner
+
+    result = runner.run(
+        parsed,
+        run_dir,
+        workers=workers,
+        sample=runner.sample_of(run_dir),
+        limit=runner.limit_of(run_dir),
+        progress=display(quiet, json_log),
+    )
+    _finish(parsed, result, json_log)
+
+
+def _finish(recipe: Any, result: Any, json_log: bool) -> None:
+    """Print what a run came to: the funnel, or one line of JSON."""
+    if json_log:
+        last = {"event": "finished", "run": result.root, "report": result.report, "datasets": result.tallies}
+        say_json(last, indent=False)
+        return
+    from pipelines.run.funnel import funnel_table
+
+    say(funnel_table(recipe, result.tallies))
+    say(f"mix: {result.root}/mix   ledger: {result.root}/ledger   report: {result.report}")
+
+
+@app.command()
+def clean(
+    run_dir: RunArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False,
+) -> None:
+    """Remove sidecars and files that the run folder's recipe no longer uses."""
+    from pipelines.commands.clean import clean as remove
+
+    gone = remove(run_dir, dry_run)
+    for path in gone:
+        say(path)
+    say(f"{len(gone)} {'would be ' if dry_run else ''}removed")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors."""
+    from pipelines.recipe.recipe import schema as recipe_schema
+
+    say_json(recipe_schema())

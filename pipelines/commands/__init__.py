@@ -1,0 +1,1 @@
+"""Commands that have no folder of their own: one file, one command."""

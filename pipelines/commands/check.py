@@ -1,0 +1,61 @@
+"""`winnow check`: look at real shards of every dataset before any work is done."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from cluster.errors import RecipeError
+from pipelines.recipe.recipe import Recipe
+from stages.inputs.check import DatasetCheck, Identify, check_dataset
+
+
+def check_recipe(recipe: Recipe) -> list[DatasetCheck]:
+    """Return one report per dataset; without the language model there is no language profile."""
+    identify = _identifier()
+    return [check_dataset(d, seed=recipe.seed, identify=identify) for d in recipe.datasets_resolved()]
+
+
+def _identifier() -> Identify | None:
+    from classifiers import language, models
+
+    try:
+        models.resolve("fasttext:lid.176.ftz")
+    except RecipeError:
+        return None
+    model = language.LanguageIdentifier("fasttext:lid.176.ftz")
+
+    def identify(texts: list[str]) -> list[str]:
+        import pyarrow as pa
+
+        return [str(name) for name in model.names(model.identify(pa.array(texts, pa.large_string()))).to_pylist()]
+
+    return identify
+
+
+def render(report: DatasetCheck) -> Table:
+    """Return a report as a table for the terminal."""
+    verdict = "ok" if report.ok else "NOT USABLE"
+    table = Table(title=f"{report.dataset}: {verdict}", show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
+    formats = ", ".join(f"{n} {kind}" for kind, n in report.formats.items())
+    table.add_row("shards", f"{report.shards:,} ({formats}), {report.bytes:,} bytes")
+    if report.rows_estimate is not None:
+        table.add_row("documents", f"about {report.rows_estimate:,}; {report.sampled_rows:,} looked at")
+    for column in report.mapped:
+        table.add_row(column.role, f"{column.path}: {column.type or 'not found'}")
+    for title, shares in (("rows", report.statuses), ("languages", report.languages)):
+        if shares:
+            table.add_row(title, ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
+    if report.lengths:
+        table.add_row("characters", ", ".join(f"{at}: {n:,}" for at, n in report.lengths.items()))
+    if report.ids_sampled:
+        table.add_row(
+            "ids",
+            f"{report.ids_sampled:,} looked at, {report.ids_repeated:,} repeated, {report.ids_null:,} null",
+        )
+    for problem in report.problems:
+        table.add_row("problem", problem)
+    for warning in report.warnings:
+        table.add_row("warning", warning)
+    return table

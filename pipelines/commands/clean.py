@@ -1,0 +1,93 @@
+"""`winnow clean`: remove from a run folder what the recipe in recipe.lock.yaml no longer uses.
+
+Guarantees: the facts and decisions of the locked recipe, the ledger, the mix and the report stay.
+"""
+
+from __future__ import annotations
+
+from cluster import storage
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.to_run import mix_address, mix_of, only_one, output_of, reopen
+from stages.core.run import Run
+from stages.core.stage import ExchangeStage, ShardStage
+from stages.outcome.lineage import lineage_digest
+
+ALWAYS = {"bundles.json", "inputs.json", "options.json", "ledger-made-by"}
+
+
+def clean(run_dir: str, dry_run: bool = False) -> list[str]:
+    """Remove stale sidecars, exchange files and unfinished files; return their paths.
+
+    dry_run : remove nothing, only say what would go.
+
+    Raises RecipeError where a run is going on in the folder: what is unfinished is in use.
+    """
+    recipe, run = reopen(run_dir)
+    if dry_run:
+        return _unused(recipe, run)
+    with only_one(run.root):
+        stale = _unused(recipe, run)
+        for path in stale:
+            storage.remove(path)
+    return stale
+
+
+def _unused(recipe: Recipe, run: Run) -> list[str]:
+    """Return what the run does not need."""
+    live = _live(run)
+    live.add(storage.join(run.root, "decisions", "mix", mix_address(run, mix_of(recipe), output_of(recipe))))
+    stale = [*_stale(run, live), *_stale_staged(run), *_temporary(run.root)]
+    exchange = storage.join(run.root, "exchange")
+    if storage.exists(exchange):
+        stale.append(exchange)
+    return stale
+
+
+def _live(run: Run) -> set[str]:
+    """Return the sidecar folders that the run uses."""
+    live = {storage.join(run.root, "decisions", "lineage", lineage_digest(run))}
+    for index, stage in enumerate(run.stages):
+        if isinstance(stage, ShardStage):
+            live.add(run.facts(stage).folder)
+        if isinstance(stage, ExchangeStage) or run.deferred(index):
+            live.add(run.decisions(index).folder)
+    near = storage.join(run.root, "facts", "near_dedup")
+    return live | {storage.join(near, name) for name in storage.names(near)}  # verified pairs serve any threshold
+
+
+def _stale(run: Run, live: set[str]) -> list[str]:
+    found = []
+    for kind in ("facts", "decisions"):
+        root = storage.join(run.root, kind)
+        for stage in sorted(storage.names(root) - ALWAYS):
+            for address in sorted(storage.names(storage.join(root, stage))):
+                path = storage.join(root, stage, address)
+                if path not in live:
+                    found.append(path)
+    return found
+
+
+def _stale_staged(run: Run) -> list[str]:
+    """Return staged copies that no live shard uses."""
+    wanted = {run.staged_path(shard) for shard in run.manifest.live_shards}
+    root = storage.join(run.root, "staged")
+    paths = [
+        storage.join(root, d, name)
+        for d in sorted(storage.names(root))
+        for name in sorted(storage.names(storage.join(root, d)))
+    ]
+    return [path for path in paths if path not in wanted]
+
+
+def _temporary(root: str) -> list[str]:
+    """Return unfinished files of interrupted runs (on a mounted file system)."""
+    if not storage.is_local(root):
+        return []
+    import os
+
+    return sorted(
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(storage.local_path(root))
+        for name in names
+        if name.startswith(storage.TEMPORARY)
+    )

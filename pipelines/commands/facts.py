@@ -1,0 +1,64 @@
+"""Export a stage's facts (or, for deduplication, its verdicts) as one Parquet file for other tools.
+
+Guarantees: one row per document the stage judged, in doc_id order of the bundles. Memory: one bundle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster import storage
+from cluster.errors import RecipeError
+from pipelines.run.runner import reopen
+from stages.core.run import Run, View
+from stages.core.shard import ROW_BITS
+from stages.core.stage import ExchangeStage, ShardStage, array
+
+
+def export(run_dir: str, stage: str, out: str) -> int:
+    """Write doc_id, row and the columns of `stage` to the Parquet file `out`; return the rows written.
+
+    Raises RecipeError when the run has no such stage or the stage keeps no facts.
+    """
+    _, run = reopen(run_dir)
+    names = [s.name for s in run.stages]
+    if stage not in names:
+        raise RecipeError(f"no stage is called {stage!r} in {run_dir}; there are {', '.join(names)}.")
+    index = names.index(stage)
+    rows = 0
+    writer: pq.ParquetWriter | None = None
+    with storage.commit(out) as file:
+        for bundle in run.manifest.bundles:
+            if not run.stages[index].applies_to(bundle.dataset):
+                continue
+            table = _facts(View(run, bundle), index)
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+            writer.write_table(table)
+            rows += table.num_rows
+        if writer is None:
+            raise RecipeError(f"stage {stage} applies to no document of {run_dir}, so there are no facts to export.")
+        writer.close()
+    return rows
+
+
+def _facts(view: View, index: int) -> pa.Table:
+    stage = view.run.stages[index]
+    if isinstance(stage, ShardStage):
+        table = view.run.facts(stage).read(view.bundle, view.reading)
+    else:
+        assert isinstance(stage, ExchangeStage)
+        if not stage.keeps_verdicts:
+            raise RecipeError(f"stage {stage.name} keeps no facts: what it does follows from those of other stages.")
+        table = view.exchanged(index)
+    doc = view.doc_ids[array(table, "row").astype(np.int64)]
+    row = doc & ((1 << ROW_BITS) - 1)
+    rest = [name for name in table.schema.names if name != "row"]
+    columns = [pa.array(doc), pa.array(row), *(table.column(name) for name in rest)]
+    return pa.table(columns, names=["doc_id", "row", *rest])
+
+
+def stage_names(run: Run) -> list[str]:
+    """Return the names of the stages whose facts can be exported."""
+    return [s.name for s in run.stages]

@@ -1,0 +1,69 @@
+"""`winnow status`: what of a run is done, from what lies in its folder."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from cluster import storage
+from pipelines.run.runner import reopen
+from pipelines.shown_text import visible
+from stages.core.run import Run
+from stages.core.stage import ExchangeStage, ShardStage
+from stages.dedup.dedup_stage import complete
+from stages.passes import judge_later
+
+
+def status(run_dir: str) -> dict[str, Any]:
+    """Return counts of what is done and what there is to do, per stage. Raises RecipeError if it is no run folder."""
+    recipe, run = reopen(run_dir)
+    bundles = run.manifest.bundles
+    stages = []
+    for index, stage in enumerate(run.stages):
+        if isinstance(stage, ExchangeStage) and stage.hidden:
+            continue
+        mine = [b for b in bundles if stage.applies_to(b.dataset)]
+        if isinstance(stage, ExchangeStage):
+            done = len(mine) if complete(run, index) else 0
+        else:
+            assert isinstance(stage, ShardStage)
+            judged = not run.deferred(index) or judge_later.is_resolved(run, index)
+            have = storage.names(run.facts(stage).folder) if judged else set()
+            done = sum(f"{b.number}-{b.fingerprint}{run.reading(b.dataset)}.arrow" in have for b in mine)
+        stages.append({"stage": stage.name, "done": done, "of": len(mine)})
+    ledger = len(storage.names(storage.join(run.root, "ledger")))
+    return {
+        "run": run.root,
+        "recipe": recipe.name,
+        "documents": run.manifest.rows(),
+        "shards": len(run.manifest.live_shards),
+        "stages": stages,
+        "ledger": {"done": ledger, "of": len(run.manifest.live_shards)},
+        "mix": _mix(run),
+    }
+
+
+def _mix(run: Run) -> dict[str, Any] | None:
+    path = storage.join(run.root, "mix", "manifest.json")
+    if not storage.exists(path):
+        return None
+    datasets = json.loads(storage.read_bytes(path))["datasets"]
+    return {key: sum(d[key] for d in datasets.values()) for key in ("documents", "tokens", "bytes")}
+
+
+def render(found: dict[str, Any]) -> Group:
+    """Return a status for the terminal: a line and a table."""
+    title = f"{found['recipe']} in {found['run']}: {found['documents']:,} documents in {found['shards']:,} shards"
+    table = Table()
+    table.add_column("stage")
+    table.add_column("bundles done", justify="right")
+    for entry in found["stages"]:
+        table.add_row(entry["stage"], f"{entry['done']:,} of {entry['of']:,}")
+    table.add_row("ledger (shards)", f"{found['ledger']['done']:,} of {found['ledger']['of']:,}")
+    mix = found["mix"]
+    table.add_row("mix", f"{mix['documents']:,} documents, {mix['tokens']:,} tokens" if mix else "not written")
+    return Group(Text(visible(title)), table)

@@ -1,0 +1,1 @@
+"""`winnow explain`: what became of a document, and why."""

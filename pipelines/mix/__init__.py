@@ -1,0 +1,1 @@
+"""The mix: drawn, written once, with its manifest and dataset card."""

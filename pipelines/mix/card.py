@@ -1,0 +1,266 @@
+"""The dataset card of a mix: Markdown with the front matter that dataset hubs read.
+
+Guarantees: made from recipe, manifest, ledger and mix alone, without dates or machine names, so that an
+interrupted and resumed run writes the same bytes. Memory: one ledger batch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import pyarrow.compute as pc
+import yaml
+
+from cluster import storage
+from pipelines.runfolder import Counts, RunFolder, open_run
+from pipelines.shown_text import visible
+from stages.inputs.presets import PRESETS
+
+# identifiers that dataset hubs accept in `license`; anything else becomes `other` with its name beside it
+LICENCES = {
+    "apache-2.0", "mit", "odc-by", "pddl", "odbl", "cc0-1.0", "cc", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0",
+    "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-4.0",
+    "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "gpl-2.0", "gpl-3.0", "lgpl-3.0",
+    "agpl-3.0", "gfdl", "bsd", "bsd-2-clause", "bsd-3-clause", "isc", "mpl-2.0", "unlicense", "wtfpl",
+    "unknown",
+}  # fmt: skip
+SIZES = (
+    *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"),
+    *("1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"),
+)
+CHANGED = "with the cuts and replacements of the steps above"
+LANGUAGE_SHARE = 0.005  # of the documents: what is rarer is not listed
+LANGUAGE = re.compile(r"[a-z]{2,3}")
+NOT_A_LANGUAGE = {"und", "zxx", "mul", "mis"}
+LIMITS = """\
+- Deduplication finds near duplicates with high probability, not with certainty: MinHash-LSH misses some
+  pairs near the threshold.
+- What no step above looks for is still in the data: personal data, offensive text, and copies of evaluation
+  sets, unless a step for them is listed.
+- Quality and language are judged by models, which are wrong for some documents and tend to favour some
+  styles and dialects over others.
+- The texts come from the sources {changed}. Their licences, and the rights of the authors of the pages they
+  were made from, continue to apply to each of them."""
+
+
+def write(run_dir: str) -> str:
+    """Write mix/README.md into the run folder; return its path."""
+    run = open_run(run_dir)
+    path = run.path("mix", "README.md")
+    storage.write_bytes(path, render(run).encode("utf-8", "replace"))
+    return path
+
+
+def render(run: RunFolder) -> str:
+    """Return the card of a run's mix."""
+    head = yaml.safe_dump(front_matter(run), sort_keys=False, allow_unicode=True, width=100)
+    sections = [
+        f"# {_cell(run.recipe.get('name') or 'mix')}",
+        _summary(run),
+        "## Sources\n\n" + _sources(run),
+        "## Steps\n\n" + _steps(run),
+        "## Counts\n\n" + _counts(run),
+        "## Columns\n\n" + _columns(run),
+        "## Known limits\n\n" + LIMITS.format(changed=CHANGED if _rewritten(run) else "unchanged"),
+    ]
+    return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def front_matter(run: RunFolder) -> dict[str, Any]:
+    """Return the metadata of the card, in the hubs' schema for datasets."""
+    names = _written(run)
+    licences = sorted({run.licence(name) or "unknown" for name in names})
+    valid = [lic.lower() for lic in licences if lic.lower() in LICENCES]
+    head: dict[str, Any] = {"pretty_name": run.recipe.get("name") or "mix"}
+    others = [lic for lic in licences if lic.lower() not in LICENCES]
+    keys = [*valid, *(["other"] if others else [])]
+    head["license"] = keys[0] if len(keys) == 1 else keys
+    if others:
+        head["license_name"] = "; ".join(others)
+    languages = _languages(run, names)
+    if languages:
+        head["language"] = languages
+    head["task_categories"] = ["text-generation"]
+    head["size_categories"] = [size_category(_rows_written(run, names))]
+    head["tags"] = ["pretraining", "deduplicated", "winnow"]
+    head["configs"] = _configs(run, names)
+    return head
+
+
+def size_category(rows: int) -> str:
+    """Return the hubs' name for a number of rows.
+
+    >>> size_category(999), size_category(1000), size_category(5 * 10**10)
+    ('n<1K', '1K<n<10K', '10B<n<100B')
+    """
+    return SIZES[sum(rows >= 10**power for power in range(3, 13))]
+
+
+def _written(run: RunFolder) -> list[str]:
+    """Return the datasets that are in the mix."""
+    return [name for name in run.datasets if run.mix_files(name)]
+
+
+def _rows_written(run: RunFolder, names: list[str]) -> int:
+    listed = run.mix_manifest.get("datasets") or {}
+    return sum(int((listed.get(name) or {}).get("rows") or run.counts[name].in_mix) for name in names)
+
+
+def _languages(run: RunFolder, names: list[str]) -> list[str]:
+    """Return the languages of the mix, commonest first, as far as a stage told them."""
+    found: Counter[str] = Counter()
+    documents = 0
+    for name in names:
+        for table in run.mix(name, ["language"]):
+            documents += table.num_rows
+            for entry in pc.value_counts(table.column("language")).to_pylist():
+                if entry["values"] is not None:
+                    found[str(entry["values"]).split("-")[0]] += entry["counts"]
+    shown = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        code
+        for code, count in shown
+        if LANGUAGE.fullmatch(code) and code not in NOT_A_LANGUAGE and count >= LANGUAGE_SHARE * documents
+    ]
+
+
+def _configs(run: RunFolder, names: list[str]) -> list[dict[str, Any]]:
+    """Return one configuration with everything and one per dataset; held-out files are their own split."""
+
+    def files(dataset: str, held: bool) -> list[dict[str, str]]:
+        found = [{"split": "train", "path": f"{dataset}/part-*"}]
+        return [*found, {"split": "holdout", "path": f"{dataset}/holdout-*"}] if held else found
+
+    held = {n for n in names if _held_out(run, n)}
+    everything = {"config_name": "default", "default": True, "data_files": files("*", bool(held))}
+    return [everything, *({"config_name": n, "data_files": files(n, n in held)} for n in names)]
+
+
+def _rewritten(run: RunFolder) -> bool:
+    """Tell whether a stage of the recipe changes the texts that are written."""
+    return any(stage.use == "rewrite" for stage in run.stages)
+
+
+def _held_out(run: RunFolder, dataset: str) -> int:
+    entry = (run.mix_manifest.get("datasets") or {}).get(dataset) or {}
+    return int(entry.get("holdout_documents") or 0)
+
+
+def _summary(run: RunFolder) -> str:
+    counts = run.counts.values()
+    rows, kept, mixed = (sum(getattr(c, key) for c in counts) for key in ("rows", "kept", "in_mix"))
+    tokens = sum(int(e.get("tokens") or 0) for e in (run.mix_manifest.get("datasets") or {}).values())
+    digest = run.mix_manifest.get("recipe_digest")
+    made = f" by recipe `{digest}`" if digest else ""
+    return (
+        f"A text mix for pretraining language models, made with winnow{made} from {len(run.datasets)} datasets: "
+        f"of {rows:,} documents {kept:,} survived every step, and {mixed:,} are in the mix, {tokens:,} tokens "
+        f"({_tokens_are(run)}). `report.html` beside the mix shows what was dropped and why."
+    )
+
+
+def _tokens_are(run: RunFolder) -> str:
+    counted = (run.recipe.get("mix") or {}).get("tokenizer")
+    return str(run.mix_manifest.get("tokens_are") or ("counted" if counted else "estimated as UTF-8 bytes / 4"))
+
+
+def _sources(run: RunFolder) -> str:
+    rows = []
+    for name in run.datasets:
+        entry = run.recipe["datasets"][name] or {}
+        preset = PRESETS.get(entry.get("preset") or "")
+        role = "compared against, not included" if entry.get("role") == "reference" else "included"
+        licence = run.licence(name) or "not given"
+        rows.append([name, preset.title if preset else "", licence, role])
+    note = "Licences are as given in the recipe, or as published with the dataset; they were not checked."
+    return _table(["dataset", "known as", "licence", "role"], rows) + "\n\n" + note
+
+
+def _steps(run: RunFolder) -> str:
+    """Return the stages in order with their parameters, then how the mix was drawn and written."""
+    lines = ["1. **read**: texts that are null, empty, white space or unreadable are dropped."]
+    for number, stage in enumerate(run.stages[1:], start=2):
+        use = "" if stage.use == stage.name else f" ({stage.use})"
+        only = f", only for {', '.join(stage.datasets)}" if stage.datasets else ""
+        given = ", ".join(f"{k} `{_plain(v)}`" for k, v in stage.parameters.items() if v not in (None, "", [], ()))
+        lines.append(f"{number}. **{stage.name}**{use}{only}: {given or 'no parameters'}.")
+    mix = {k: v for k, v in (run.recipe.get("mix") or {}).items() if v not in (None, "", [], {})}
+    lines.append(f"{len(lines) + 1}. **mix**: " + ", ".join(f"{k} `{_plain(v)}`" for k, v in mix.items()) + ".")
+    if run.recipe.get("priority"):
+        ranked = ", ".join(map(str, run.recipe["priority"]))
+        lines.append(f"\nOf duplicates in several datasets the copy of the first one here survives: {ranked}.")
+    return "\n".join(lines)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {v}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return visible(str(value)).replace("`", "'")
+
+
+def _counts(run: RunFolder) -> str:
+    """Return the funnel: documents per dataset, read, dropped by each stage, kept, in the mix."""
+    stages = [s.name for s in run.stages]
+    dropping = [s for s in stages if any(k[0] == s for c in run.counts.values() for k in c.dropped)]
+    listed = run.mix_manifest.get("datasets") or {}
+    titles = [
+        "dataset",
+        "read",
+        *(f"dropped: {s}" for s in dropping),
+        "kept",
+        "in the mix",
+        "tokens",
+        "epochs",
+    ]
+    rows = [
+        [name, *_numbers(run.counts[name], dropping), *_mix_numbers(listed.get(name) or {})] for name in run.datasets
+    ]
+    totals = [sum(column) for column in zip(*(_numbers(c, dropping) for c in run.counts.values()), strict=True)]
+    tokens = sum(int(e.get("tokens") or 0) for e in listed.values())
+    return _table(titles, [*rows, ["all", *totals, tokens, ""]])
+
+
+def _numbers(counts: Counts, stages: list[str]) -> list[int]:
+    dropped = [sum(n for (stage, _), n in counts.dropped.items() if stage == s) for s in stages]
+    return [counts.rows, *dropped, counts.kept, counts.in_mix]
+
+
+def _mix_numbers(entry: dict[str, Any]) -> list[object]:
+    epochs = entry.get("epochs")
+    return [int(entry.get("tokens") or 0), "" if epochs is None else f"{epochs:.3g}"]
+
+
+def _columns(run: RunFolder) -> str:
+    known = {
+        "text": f"the document, {CHANGED if _rewritten(run) else 'unchanged'}",
+        "id": "the source's own id",
+        "doc_id": "handle inside this run: file number << 32 | row",
+        "source": "dataset it came from",
+        "url": "where the source says it was found",
+        "language": "as a model judged it",
+        "language_score": "how sure the model was",
+        "quality_score": "on the scale of the last quality stage that applied",
+        "num_tokens": _tokens_are(run),
+        "copies": "how often the document counts in the mix",
+        "group_size": "documents that were duplicates of each other, this one included",
+    }
+    extra = [c for c in (run.recipe.get("output") or {}).get("columns") or [] if c not in known]
+    rows = [[f"`{k}`", v] for k, v in known.items()] + [[f"`{_cell(c)}`", "from the source"] for c in extra]
+    return _table(["column", "what it is"], rows)
+
+
+def _table(titles: list[str], rows: list[list[Any]]) -> str:
+    """Return a Markdown table; numbers get thousands separators."""
+    lines = ["| " + " | ".join(map(_cell, titles)) + " |", "|" + "---|" * len(titles)]
+    lines += ["| " + " | ".join(f"{c:,}" if isinstance(c, int) else _cell(c) for c in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    """Return a value that cannot break out of a table cell or into HTML."""
+    text = " ".join(visible(str(value)).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,315 @@
+"""Write the mix: read each surviving document once where it lies and write it once.
+
+Guarantees: every text is checked against the content hash its verdict rests on, then rewritten as the stages
+say (`stages.core.edits`); what was written is not written again after an interruption; the same recipe and inputs
+give the same bytes. Memory: one bundle of text with `shuffle: shard`, one batch otherwise; `global` goes through
+the exchange and sorts 32 MB at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engines.engine import Engine
+from cluster.exchange import Exchange
+from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
+from pipelines.mix.job import OWN, Job, Output, Part, input_schema, mix_digest, parts
+from stages.core.edits import apply
+from stages.core.run import View
+from stages.core.stage import array, whole
+from stages.inputs.reader import conform
+from stages.kernels.hashes.hashing import mix64
+from stages.language_id import LanguageId
+from stages.outcome.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
+from stages.outcome.mixing import SHUFFLE_SALT, is_held_out
+from stages.passes.annotate import check_texts, read_rows
+from stages.quality import Quality
+
+I64 = npt.NDArray[np.int64]
+__all__ = ["Job", "Output", "Part", "documents", "materialize", "mix_digest", "parts", "schema_of"]
+SLICE_BYTES = 32 << 20  # of text that a global shuffle sorts at once
+
+
+def materialize(engine: Engine, job: Job, text_bytes: Sequence[int], exchange_root: str) -> dict[str, list[MixFile]]:
+    """Write the mix; return the files of each dataset."""
+    _start_over_if_other(job)
+    todo = parts(job.run, job.output, text_bytes)
+    if job.output.shuffle == "global":
+        for dataset in {part.dataset: None for part in todo}:
+            _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], text_bytes, exchange_root)
+    else:
+        engine.map(partial(_write_part, job), todo)
+    return _collect(job, todo)
+
+
+def _start_over_if_other(job: Job) -> None:
+    """Remove a mix that another recipe made."""
+    marker = storage.join(job.root, ".made-by")
+    mine = mix_digest(job.run, job.mix, job.output).encode()
+    if storage.exists(marker) and storage.read_bytes(marker) == mine:
+        return
+    storage.remove(job.root)
+    storage.remove(job.records)
+    storage.write_bytes(marker, mine)
+
+
+def _collect(job: Job, done: Iterable[Part]) -> dict[str, list[MixFile]]:
+    found: dict[str, list[MixFile]] = {d.name: [] for d in job.run.datasets if d.role != "reference"}
+    for part in done:
+        record = json.loads(storage.read_bytes(_record(job, part.dataset, part.number)))
+        found[record["dataset"]].extend(MixFile(**file) for file in record["files"])
+    return {name: sorted(files, key=lambda f: f.path) for name, files in found.items()}
+
+
+def _record(job: Job, dataset: str, number: int) -> str:
+    return storage.join(job.records, f"{dataset}-{number:05d}.json")
+
+
+def _finish(job: Job, dataset: str, number: int, files: list[MixFile]) -> dict[str, int]:
+    data = {"dataset": dataset, "files": [f.to_json() for f in files]}
+    storage.write_bytes(_record(job, dataset, number), json.dumps(data).encode())
+    return {"documents": sum(f.documents for f in files), "bytes": sum(f.bytes for f in files)}
+
+
+def schema_of(job: Job, dataset: str) -> pa.Schema:
+    """Return the schema of a dataset's files in the mix."""
+    extra = input_schema(job.run, job.output, dataset)
+    if job.output.everything:
+        text = job.run.dataset(dataset).columns.text
+        return pa.schema([pa.field(text, pa.large_string()) if f.name == text else f for f in extra])
+    names = {name for name, _ in OWN}
+    renamed = [f.with_name(f"input_{f.name}") if f.name in names else f for f in extra]
+    return pa.schema([*OWN, *renamed])
+
+
+def _write_part(job: Job, part: Part) -> dict[str, int]:
+    """Write the files of one part, one batch or one bundle at a time."""
+    if storage.exists(_record(job, part.dataset, part.number)):
+        return {"documents": 0, "bytes": 0}
+    schema = schema_of(job, part.dataset)
+    main = _writer(job, part.dataset, "part", part.number, schema)
+    held = _writer(job, part.dataset, "holdout", part.number, schema)
+    with main, held:
+        for position in part.positions:
+            for table, keys in _in_order(job, schema, position):
+                _write_rows(main, held, table, keys)
+    return _finish(job, part.dataset, part.number, main.files + held.files)
+
+
+def _in_order(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Yield (documents, their keys) of one bundle, shuffled inside the bundle if wished."""
+    batches = documents(job, schema, position)
+    if job.output.shuffle != "shard":
+        yield from batches
+        return
+    pairs = list(batches)
+    if not pairs:
+        return
+    table = pa.concat_tables([t for t, _ in pairs]).combine_chunks()
+    keys = pa.concat_tables([k for _, k in pairs])
+    order = np.lexsort([array(keys, "doc"), array(keys, "key")])
+    for start in range(0, len(order), 4096):
+        chosen = pa.array(order[start : start + 4096])
+        yield table.take(chosen), keys.take(chosen)
+
+
+def _writer(job: Job, dataset: str, kind: str, number: int, schema: pa.Schema) -> PartWriter:
+    return PartWriter(
+        root=job.root,
+        folder=dataset,
+        stem=f"{kind}-{number:05d}",
+        schema=schema,
+        target_bytes=job.output.shard_bytes,
+        format=job.output.format,
+        repeat=job.output.repeat,
+    )
+
+
+def _write_rows(main: PartWriter, held: PartWriter, table: pa.Table, keys: pa.Table) -> None:
+    """Write documents to the mix or to the held-out files; count every copy's tokens."""
+    out = array(keys, "held").astype(np.bool_)
+    first, tokens = array(keys, "first").astype(np.bool_), array(keys, "tokens").astype(np.int64)
+    for writer, mine in ((held, out), (main, ~out)):
+        if mine.any():
+            part = table if mine.all() else table.filter(pa.array(mine))
+            _write_cut(writer, part, first[mine], tokens[mine])
+
+
+def _write_cut(writer: PartWriter, table: pa.Table, first: npt.NDArray[np.bool_], tokens: I64) -> None:
+    offset = 0
+    for piece in cut(table, min(ROW_GROUP_BYTES, writer.target_bytes)):
+        end = offset + piece.num_rows
+        writer.write(piece, int(first[offset:end].sum()), int(tokens[offset:end].sum()))
+        offset = end
+
+
+KEYS = pa.schema(
+    [
+        ("key", pa.uint64()),  # order of a shuffle
+        ("doc", pa.int64()),
+        ("held", pa.bool_()),
+        ("first", pa.bool_()),  # the first copy of its document
+        ("tokens", pa.int64()),  # that this row stands for
+    ]
+)
+
+
+def documents(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Yield (documents in `schema`, `KEYS`) of the bundle at `position`: survivors that are in the mix or held out."""
+    run = job.run
+    found = outcome(run, position)
+    h1 = array(found.view.read, "h1").astype(np.uint64)
+    number = document_copies(run, job.mix, job.epochs, found)
+    held = found.kept & is_held_out(h1, job.mix)
+    rows = np.flatnonzero((number > 0) | held)
+    if not len(rows):
+        return
+    facts = _facts(job, position, found, rows, number)
+    names = _read_columns(job, run.dataset(found.view.bundle.dataset).name)
+    for batch, at in read_rows(run, found.view.bundle, rows, names):
+        here = rows[at]
+        check_texts(found.view, here, batch.table)
+        mine = facts.take(pa.array(at))
+        table = _assemble(job, schema, _rewritten(found.view, here, batch.table), mine)
+        keys = _keys(job, h1[here], found.view.doc_ids[here], held[here], array(mine, "num_tokens"), number[here])
+        yield _repeat(job, table, keys, number[here], h1[here])
+
+
+def _read_columns(job: Job, dataset: str) -> list[str]:
+    source = job.run.dataset(dataset)
+    schema = input_schema(job.run, job.output, dataset)
+    skip = source.columns.text if job.output.everything else None
+    return ["text", *(f"column:{name}" for name in schema.names if name != skip)]
+
+
+def _facts(job: Job, position: int, found: Outcome, rows: I64, number: npt.NDArray[np.int32]) -> pa.Table:
+    """Return winnow's own columns for these rows, all but text."""
+    view = found.view
+    read = view.read.select(["id", "url"]).take(pa.array(rows))
+    language, language_score = _last(view, LanguageId, rows, ("language", "language_score"))
+    (quality_score,) = _last(view, Quality, rows, ("quality_score",))
+    size, _ = group_columns(job.run, position, found)
+    columns = {
+        "id": read.column("id"),
+        "doc_id": pa.array(view.doc_ids[rows]),
+        "source": pa.repeat(pa.scalar(view.bundle.dataset), len(rows)),
+        "url": read.column("url"),
+        "language": language,
+        "language_score": language_score,
+        "quality_score": quality_score,
+        "num_tokens": pa.array(num_tokens(view)[rows]),
+        "copies": pa.array(number[rows]),
+        "group_size": size.take(pa.array(rows)),
+    }
+    return pa.table(columns)
+
+
+def _last(view: View, kind: type[Any], rows: I64, names: tuple[str, ...]) -> list[Any]:
+    """Return facts of the last stage of this kind that applies to the bundle, nulls where there is none."""
+    types = dict(OWN)
+    for index in range(len(view.run.stages) - 1, -1, -1):
+        stage = view.run.stages[index]
+        if isinstance(stage, kind) and stage.applies_to(view.bundle.dataset):
+            table = view.facts(index, rows, list(names))
+            return [table.column(name).cast(types[name]) for name in names]
+    return [pa.nulls(len(rows), types[name]) for name in names]
+
+
+def _rewritten(view: View, rows: I64, table: pa.Table) -> pa.Table:
+    """Return the documents as they are written: the edits of all stages applied to the texts that were judged."""
+    edits = view.edits.among(rows)
+    if not len(edits):
+        return table
+    text = apply(whole(table.column("text")), edits)
+    return table.set_column(table.schema.get_field_index("text"), "text", text)
+
+
+def _assemble(job: Job, schema: pa.Schema, read: pa.Table, facts: pa.Table) -> pa.Table:
+    """Return the documents in the mix's schema: text, winnow's own columns, input columns."""
+    own = {} if job.output.everything else {name: facts.column(name) for name in facts.schema.names}
+    columns = []
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        source = f"column:{name}"
+        if source not in read.schema.names:
+            source = f"column:{name.removeprefix('input_')}"
+        column = own[name] if name in own else read.column(source if source in read.schema.names else "text")
+        columns.append(column if column.type == kind else conform(whole(column), kind))
+    return pa.table(columns, schema=schema)
+
+
+def _keys(job: Job, h1: Any, doc: I64, held: Any, tokens: Any, number: Any) -> pa.Table:
+    key = mix64(h1, job.mix.seed ^ SHUFFLE_SALT)
+    stands_for = tokens * np.where(held, 1, number)
+    columns = [
+        pa.array(key),
+        pa.array(doc),
+        pa.array(held),
+        pa.array(np.ones(len(doc), np.bool_)),
+        pa.array(stands_for),
+    ]
+    return pa.table(columns, schema=KEYS)
+
+
+def _repeat(job: Job, table: pa.Table, keys: pa.Table, number: Any, h1: Any) -> tuple[pa.Table, pa.Table]:
+    """Repeat the rows of documents with several copies, if the recipe asks for it."""
+    if not job.output.repeat or not (number > 1).any():
+        return table, keys
+    times = np.maximum(number, 1)
+    which = np.repeat(np.arange(len(times)), times)
+    turn = np.arange(len(which)) - np.repeat(np.cumsum(times) - times, times)
+    key = mix64(h1[which] + turn.astype(np.uint64), job.mix.seed ^ SHUFFLE_SALT)
+    tokens = array(keys, "tokens")[which] // times[which]
+    columns = [
+        pa.array(key),
+        keys.column("doc").take(pa.array(which)),
+        keys.column("held").take(pa.array(which)),
+        pa.array(turn == 0),
+        pa.array(tokens),
+    ]
+    return table.take(pa.array(which)), pa.table(columns, schema=KEYS)
+
+
+def _write_shuffled(engine: Engine, job: Job, todo: list[Part], text_bytes: Sequence[int], exchange_root: str) -> None:
+    """Write one dataset in an order that depends on content alone, through the exchange."""
+    dataset = todo[0].dataset
+    schema = schema_of(job, dataset)
+    positions = [position for part in todo for position in part.positions]
+    slices = max(1, round(sum(text_bytes[p] for p in positions) / len(todo) / SLICE_BYTES))
+    hop = Exchange(
+        folder=storage.join(exchange_root, dataset),
+        destinations=len(todo) * slices,
+        schema=pa.schema([*KEYS, *[f.with_name(f"mix_{f.name}") for f in schema]]),
+    )
+    numbers = [part.number for part in todo if not storage.exists(_record(job, dataset, part.number))]
+    if numbers:
+        hop.scatter(engine, positions, partial(_emit_shuffled, job, schema, hop.schema))
+        engine.map(partial(_write_sorted, job, hop, len(positions), (dataset, schema, slices)), numbers)
+
+
+def _emit_shuffled(job: Job, schema: pa.Schema, wide: pa.Schema, position: int) -> Iterable[pa.Table]:
+    for table, keys in documents(job, schema, position):
+        yield pa.table([*keys.columns, *table.columns], schema=wide)
+
+
+def _write_sorted(
+    job: Job, hop: Exchange, sources: int, how: tuple[str, pa.Schema, int], number: int
+) -> dict[str, int]:
+    """Write one part: its slices of the key range in turn, each sorted by key."""
+    dataset, schema, slices = how
+    main, held = (_writer(job, dataset, kind, number, schema) for kind in ("part", "holdout"))
+    with main, held:
+        for piece in range(number * slices, (number + 1) * slices):
+            table = hop.gather(sources, piece).combine_chunks()
+            order = np.lexsort([array(table, "first"), array(table, "doc"), array(table, "key")])
+            table = table.take(pa.array(order))
+            texts = table.select(table.schema.names[len(KEYS) :]).rename_columns(schema.names)
+            _write_rows(main, held, texts, table.select(KEYS.names))
+    return _finish(job, dataset, number, main.files + held.files)

@@ -1,0 +1,1 @@
+"""`winnow plan`: what a run would do, take and give, before it runs."""

@@ -1,0 +1,84 @@
+"""What a run folder holds already of a recipe that is to be run in it.
+
+Guarantees: reads names and markers in the run folder, no facts; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cluster import storage
+from pipelines.mix.materialize import mix_digest
+from pipelines.plan.inputs import Input
+from pipelines.recipe import to_run
+from pipelines.recipe.recipe import Recipe
+from stages.core import manifest
+from stages.core.manifest import Manifest
+from stages.core.run import Run
+from stages.core.shard import Bundle
+from stages.core.stage import ExchangeStage, ShardStage
+from stages.dedup.dedup_stage import complete
+from stages.outcome import lineage
+from stages.passes import judge_later
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """What lies in the run folder already. done: per shard stage, whether each bundle has its facts."""
+
+    run: Run | None
+    manifest: Manifest | None
+    changed: bool  # files are new, gone or of another size
+    done: Mapping[str, Sequence[bool]]
+    complete: frozenset[str]  # exchange stages and closing steps that need not run
+
+
+def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Present:
+    """Return what a run folder holds of this recipe; an empty answer where there is none."""
+    frozen = manifest.read(run_dir.rstrip("/")) if run_dir else None
+    if run_dir is None or frozen is None:
+        return Present(run=None, manifest=None, changed=False, done={}, complete=frozenset())
+    now = {(i.dataset.name, f.path, f.bytes) for i in inputs for f in i.files}
+    then = {(s.dataset, s.path, s.bytes) for s in frozen.live_shards}
+    limited = to_run.limit_of(run_dir) is not None
+    changed = not then <= now if limited else then != now
+    job = to_run.build(recipe, run_dir, to_run.sample_of(run_dir))
+    columns = {*job.extra_columns, *recipe.output.columns} - to_run.OWN_COLUMNS
+    job = replace(job, manifest_digest=frozen.digest, extra_columns=tuple(sorted(columns)))
+    done: dict[str, list[bool]] = {}
+    finished: set[str] = set()
+    for index, stage in enumerate(job.stages):
+        if isinstance(stage, ShardStage):
+            judged = not job.deferred(index) or judge_later.was_resolved(job, index)
+            have = storage.names(job.facts(stage).folder) if judged else set()
+            done[stage.name] = [_name(job, b) in have for b in frozen.bundles]
+        elif isinstance(stage, ExchangeStage) and not stage.hidden and not changed and complete(job, index):
+            finished.add(stage.name)
+    if not changed and all(all(d) for d in _applying(job, frozen.bundles, done)):
+        finished |= _closing(recipe, job)
+    return Present(run=job, manifest=frozen, changed=changed, done=done, complete=frozenset(finished))
+
+
+def _name(job: Run, bundle: Bundle) -> str:
+    return f"{bundle.number}-{bundle.fingerprint}{job.reading(bundle.dataset)}.arrow"
+
+
+def _applying(job: Run, bundles: Sequence[Bundle], done: Mapping[str, Sequence[bool]]) -> list[list[bool]]:
+    """Return, per shard stage, whether its facts are there for the bundles it applies to."""
+    return [
+        [have for b, have in zip(bundles, done[s.name], strict=True) if s.applies_to(b.dataset)]
+        for s in job.stages
+        if s.name in done
+    ]
+
+
+def _closing(recipe: Recipe, job: Run) -> set[str]:
+    """Return the closing steps that are done: a mix that these verdicts made has its ledger too."""
+    marker = storage.join(job.root, "mix", ".made-by")
+    mine = mix_digest(job, to_run.mix_of(recipe), to_run.output_of(recipe)).encode()
+    if not (storage.exists(marker) and storage.read_bytes(marker) == mine):
+        lineage_done = storage.join(job.root, "decisions", "lineage", lineage.lineage_digest(job), "complete")
+        return {"lineage"} if storage.exists(lineage_done) else set()
+    whole = storage.exists(storage.join(job.root, "mix", "manifest.json"))
+    return {"lineage", "ledger", "materialize"} if whole else {"lineage", "ledger"}

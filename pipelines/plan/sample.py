@@ -1,0 +1,320 @@
+"""Run a recipe's real stages on a sample, in a folder of its own, and take the time of every task.
+
+Guarantees: the stages, readers and writers are those of a run, one task after the other in this process;
+nothing is written outside the folder. Memory: what the stages hold for so few documents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from cluster import storage
+from pipelines.mix.materialize import Job, materialize
+from pipelines.recipe import to_run
+from pipelines.recipe.recipe import Recipe
+from stages.core.run import Run
+from stages.core.shard import Dataset
+from stages.core.stage import ExchangeStage, ShardStage, Stage
+from stages.outcome import ledger, lineage
+from stages.outcome.mixing import Mix, portions
+from stages.passes import judge_later
+from stages.passes.annotate import annotate
+from stages.passes.freeze import freeze
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class Call:
+    """One `map`: which step it belongs to, which function it ran, seconds of every task."""
+
+    step: str
+    what: str
+    seconds: list[float]
+    results: list[Any] = field(repr=False)
+
+
+class Clock:
+    """The inline engine with a stop watch."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.step = ""
+        self.calls: list[Call] = []
+
+    def map(
+        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+    ) -> list[R]:
+        results, seconds = [], []
+        for task in tasks:
+            begin = time.perf_counter()
+            results.append(function(task))
+            seconds.append(time.perf_counter() - begin)
+            if done:
+                done(results[-1])
+        self.calls.append(Call(self.step, _name(function), seconds, list(results)))
+        return results
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _name(function: Any) -> str:
+    """Return the name of what a partial of partials runs in the end: for an exchange, its emit or receive."""
+    names = []
+    todo = [function]
+    while todo:
+        here = todo.pop()
+        if isinstance(here, partial):
+            todo.append(here.func)
+            todo.extend(a for a in here.args if isinstance(a, partial) or callable(a))
+        elif hasattr(here, "__module__") and hasattr(here, "__qualname__"):
+            names.append(f"{here.__module__}.{here.__qualname__}")
+    inner = [n for n in names if not n.startswith("cluster.exchange")]
+    return inner[0] if inner else names[0]
+
+
+class Stopwatch:
+    """Seconds that the `annotate` of each stage took, by (stage, dataset); `dataset` is set between tasks."""
+
+    def __init__(self) -> None:
+        self.dataset = ""
+        self.seconds: dict[tuple[str, str], float] = {}
+        self.judged: dict[str, tuple[int, float]] = {}  # stage -> documents, seconds
+
+    def timed(self, stage: Stage) -> Stage:
+        """Return the same stage, whose annotate is timed."""
+        if not isinstance(stage, ShardStage) or stage.use == "read":
+            return stage
+        watch, kind = self, type(stage)
+        plain = kind.annotate
+
+        def run(self: ShardStage, documents: pa.Table) -> pa.Table:
+            begin = time.perf_counter()
+            facts = plain(self, documents)
+            seconds = time.perf_counter() - begin
+            key = (self.name, watch.dataset)
+            watch.seconds[key] = watch.seconds.get(key, 0.0) + seconds
+            count, spent = watch.judged.get(self.name, (0, 0.0))
+            watch.judged[self.name] = count + documents.num_rows, spent + seconds
+            return facts
+
+        copy: Stage = object.__new__(type(kind.__name__, (kind,), {"annotate": run}))
+        copy.__dict__.update(stage.__dict__)
+        return copy
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """What one sample run showed. seconds and written: per step; `written` in bytes on disk."""
+
+    run: Run
+    documents: dict[str, int]  # per dataset
+    text_bytes: dict[str, int]
+    calls: list[Call]
+    annotate: dict[tuple[str, str], float]  # (stage, dataset) -> seconds; stage "read" is the reading itself
+    judged: dict[str, tuple[int, float]]  # stage -> documents it judged, in any step, and the seconds that took
+    bundles: dict[str, int]
+    written: dict[str, int]
+    tallies: list[ledger.Tally]
+    mixed_bytes: int  # text bytes of the documents that were written to the mix
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        return sum(self.documents.values())
+
+
+def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with_report: bool = True) -> Measured:
+    """Run the recipe on sampled datasets in `folder` and return what it took.
+
+    Every survivor is written once, whatever the mix's target, so that the rate of writing is known.
+    """
+    begin = time.perf_counter()
+    clock, watch = Clock(), Stopwatch()
+    job = to_run.build(recipe, folder)
+    columns = {*job.extra_columns, *recipe.output.columns} - to_run.OWN_COLUMNS
+    job = dataclasses.replace(
+        job,
+        datasets=tuple(datasets),
+        stages=tuple(watch.timed(s) for s in job.stages),
+        on_error="quarantine",
+        extra_columns=tuple(sorted(columns)),
+    )
+    clock.step = "freeze"
+    freezing = time.perf_counter()
+    frozen = freeze(clock, job)
+    freezing = time.perf_counter() - freezing
+    job = dataclasses.replace(job, manifest_digest=frozen.digest)
+    written = {"staged": folder_bytes(storage.join(folder, "staged"))}
+    spent = _annotate(clock, watch, job)
+    for index, stage in enumerate(job.stages):
+        clock.step = stage.name
+        if isinstance(stage, ExchangeStage) and not stage.hidden:
+            written[stage.name] = _resolve(clock, job, index, stage)
+        elif job.deferred(index):
+            judge_later.resolve(clock, job, [index])
+    written |= {s.name: folder_bytes(job.facts(s).folder) for s in job.stages if isinstance(s, ShardStage)}
+    mixed, tallies = _finish(clock, recipe, job, written)
+    if with_report:
+        _report(clock, recipe, job)
+    if not any(c.step == "freeze" for c in clock.calls):
+        clock.calls.append(Call("freeze", "freeze", [freezing], []))
+    documents = {d.name: frozen.rows(d.name) for d in datasets}
+    text = {d.name: _text_bytes(job, d.name) for d in datasets}
+    return Measured(
+        run=job,
+        documents=documents,
+        text_bytes=text,
+        calls=clock.calls,
+        annotate=spent,
+        judged=watch.judged,
+        bundles={d.name: sum(b.dataset == d.name for b in frozen.bundles) for d in datasets},
+        written=written,
+        tallies=tallies,
+        mixed_bytes=mixed,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _annotate(clock: Clock, watch: Stopwatch, job: Run) -> dict[tuple[str, str], float]:
+    """Annotate bundle by bundle; return seconds by (stage, dataset), reading and `read` itself as stage "read"."""
+    clock.step = "annotate"
+    whole: dict[str, float] = {}
+    for number, bundle in enumerate(job.manifest.bundles):
+        watch.dataset = bundle.dataset
+        clock.map(partial(annotate, job), [number])
+        whole[bundle.dataset] = whole.get(bundle.dataset, 0.0) + clock.calls[-1].seconds[0]
+    spent = dict(watch.seconds)
+    for dataset, seconds in whole.items():
+        spent["read", dataset] = seconds - sum(s for (_, d), s in watch.seconds.items() if d == dataset)
+    return spent
+
+
+class _Grown:
+    """An engine that watches the exchange folder, which is emptied when a stage is done."""
+
+    workers = 1
+
+    def __init__(self, clock: Clock, folder: str) -> None:
+        self._clock, self._folder, self.largest = clock, folder, 0
+
+    def map(
+        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+    ) -> list[R]:
+        found = self._clock.map(function, tasks, done=done)
+        self.largest = max(self.largest, folder_bytes(self._folder))
+        return found
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _resolve(clock: Clock, job: Run, index: int, stage: ExchangeStage) -> int:
+    """Run an exchange stage; return the bytes it wrote: exchange files, pairs and decisions."""
+    engine = _Grown(clock, job.exchange_folder(index, ""))
+    stage.resolve(engine, job, index)
+    kept = folder_bytes(storage.join(job.root, "facts", stage.use)) + folder_bytes(job.decisions(index).folder)
+    return engine.largest + kept
+
+
+def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> tuple[int, list[ledger.Tally]]:
+    """Decide, write ledger and mix as a run does; return (bytes of text mixed, counts per bundle)."""
+    mix = Mix(holdout=recipe.output.holdout, seed=recipe.seed)
+    clock.step = "lineage"
+    lineage.trace(clock, job)
+    positions = range(len(job.manifest.bundles))
+    clock.step = "tally"
+    tallies = clock.map(partial(ledger.tally, job, mix), positions)
+    found = {d.name: (1, 1) for d in job.datasets if d.role != "reference"}
+    epochs = {name: portion.epochs for name, portion in portions(mix, found).items()}
+    clock.step, folder = "ledger", storage.join(job.root, "ledger")
+    clock.map(partial(ledger.write, job, mix, epochs, folder), range(len(job.manifest.units)))
+    written["ledger"] = folder_bytes(folder)
+    clock.step = "materialize"
+    root, scratch = storage.join(job.root, "mix"), storage.join(job.root, "exchange", "mix")
+    records = storage.join(job.root, "decisions", "mix")
+    work = Job(run=job, mix=mix, output=to_run.output_of(recipe), epochs=epochs, root=root, records=records)
+    materialize(clock, work, [t.text_bytes for t in tallies], scratch)
+    written["materialize"], written["shuffle"] = folder_bytes(root), folder_bytes(scratch)
+    mixed = sum(t.text_bytes for t in tallies if t.dataset in found)
+    return mixed, list(tallies)
+
+
+def _report(clock: Clock, recipe: Recipe, job: Run) -> None:
+    from pipelines.report import report
+
+    clock.step = "report"
+    storage.write_bytes(storage.join(job.root, "recipe.lock.yaml"), recipe.to_yaml().encode())
+    storage.write_bytes(storage.join(job.root, "facts", "options.json"), b'{"sample": null}')
+    clock.map(report.write, [job.root])
+
+
+def _text_bytes(job: Run, dataset: str) -> int:
+    """Return the bytes of text in a dataset's rows."""
+    total = 0
+    for bundle in job.manifest.bundles:
+        if bundle.dataset == dataset:
+            table = job.facts(job.stages[0]).read(bundle, job.reading(dataset), ["num_bytes"])
+            total += int(np.sum(table.column("num_bytes").to_numpy(), dtype=np.int64))
+    return total
+
+
+def folder_bytes(folder: str) -> int:
+    """Return the bytes of all files below a local folder."""
+    return sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names)
+
+
+# --- what only a second thread or a fresh process shows ---------------------------------------------------
+
+
+def speed_up(recipe: Recipe, datasets: Sequence[Dataset], folder: str, threads: int, alone: float) -> float:
+    """Return how many times the work of one thread `threads` threads of a process do, by running them at once.
+
+    alone : seconds that one run takes, without the report.
+    """
+    if threads < 2:
+        return 1.0
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        folders = [os.path.join(folder, f"thread-{n}") for n in range(threads)]
+        for run in [pool.submit(run_sample, recipe, datasets, f, with_report=False) for f in folders]:
+            run.result()
+    together = time.perf_counter() - begin
+    return min(float(threads), max(1.0, threads * alone / together))
+
+
+def cold_seconds(recipe: Recipe, datasets: Sequence[Dataset], folder: str, warm: float) -> float:
+    """Return the seconds that a fresh process needs more than `warm`: interpreter, imports, kernels, models."""
+    data = recipe.to_data()
+    data["datasets"] = {d.name: {**data["datasets"][d.name], "paths": list(d.paths)} for d in datasets}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    code = "import sys; from pipelines.plan.sample import run_again; run_again(*sys.argv[1:])"
+    begin = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", code, json.dumps(data), folder], env=environment, check=True, stdout=subprocess.DEVNULL
+    )
+    return max(0.0, time.perf_counter() - begin - warm)
+
+
+def run_again(recipe: str, folder: str) -> None:
+    """Run a recipe given as JSON on its own datasets; what `cold_seconds` starts."""
+    from pipelines.recipe.recipe import load_data
+
+    parsed = load_data(json.loads(recipe), "the sample's recipe")
+    run_sample(parsed, parsed.datasets_resolved(), folder, with_report=False)

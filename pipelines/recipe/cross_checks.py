@@ -1,0 +1,113 @@
+"""What must fit together in a recipe beyond each section alone: names, order of stages, weights, banding.
+
+Guarantees: reads the recipe only; every problem is noted with its key path, none raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipelines.recipe.marked_yaml import Path
+from pipelines.recipe.problems import Problems
+from pipelines.recipe.sections import NAME, DatasetSection, MixSection
+from stages.core.stage import Stage
+from stages.inputs.presets import PRESETS
+
+Datasets = Mapping[str, DatasetSection]
+
+
+def check(
+    datasets: Datasets,
+    priority: Sequence[str] | None,
+    stages: Sequence[Stage],
+    mix: MixSection,
+    problems: Problems,
+) -> None:
+    """Note everything that does not fit together."""
+    _datasets(datasets, problems)
+    _priority(priority, datasets, problems)
+    _stages(stages, datasets, problems)
+    _mix(mix, [name for name, section in datasets.items() if section.role != "reference"], problems)
+
+
+def _datasets(datasets: Datasets, problems: Problems) -> None:
+    for name, section in datasets.items():
+        if not NAME.fullmatch(name):
+            problems.add(("datasets", name), "must be made of letters, digits, _ and -.")
+        if section.preset is not None and section.preset not in PRESETS:
+            problems.choice(("datasets", name, "preset"), section.preset, sorted(PRESETS))
+    if all(section.role == "reference" for section in datasets.values()):
+        problems.add(("datasets",), "must hold at least one dataset that is not a reference.")
+
+
+def _priority(priority: Sequence[str] | None, datasets: Datasets, problems: Problems) -> None:
+    if priority is None:
+        return
+    for place, name in enumerate(priority):
+        if name not in datasets:
+            problems.choice(("priority", place), name, datasets)
+    missing = [name for name in datasets if name not in priority]
+    if missing:
+        problems.add(("priority",), f"must name every dataset once; missing: {', '.join(missing)}.")
+    double = sorted({name for name in priority if list(priority).count(name) > 1})
+    if double:
+        problems.add(("priority",), f"must name every dataset once; given twice: {', '.join(double)}.")
+
+
+def _mix(mix: MixSection, mixable: Iterable[str], problems: Problems) -> None:
+    names = list(mixable)
+    for key in ("weights", "max_epochs"):
+        given = getattr(mix, key)
+        for name in given if isinstance(given, Mapping) else ():
+            if name not in names:
+                problems.unknown(("mix", key, name), "dataset that is mixed", names)
+    if mix.weights and not sum(mix.weights.values()):
+        problems.add(("mix", "weights"), "must not all be 0.")
+    if mix.mode != "sample" and mix.target_tokens is not None:
+        problems.add(
+            ("mix", "target_tokens"),
+            f"has no effect where mix.mode is {mix.mode}. Set mix.mode to sample, or leave target_tokens out.",
+        )
+
+
+def _stages(stages: Sequence[Stage], datasets: Datasets, problems: Problems) -> None:
+    seen: dict[str, int] = {}
+    signatures: dict[str, Stage] = {}
+    for place, stage in enumerate(stages):
+        path: Path = ("stages", place)
+        if stage.name in seen:
+            problems.add(path, f"is called {stage.name} like stages[{seen[stage.name]}]. Give one of them a name.")
+        seen.setdefault(stage.name, place)
+        for key in ("datasets", "protect"):
+            for i, name in enumerate(getattr(stage, key, ())):
+                if name not in datasets:
+                    problems.choice((*path, key, i), name, datasets)
+        if stage.use == "minhash":
+            signatures[stage.name] = stage
+        if stage.use == "near_dedup":
+            _near_dedup(stage, signatures, datasets, path, problems)
+
+
+def _near_dedup(
+    stage: Stage, signatures: Mapping[str, Stage], datasets: Datasets, path: Path, problems: Problems
+) -> None:
+    """Note what a near_dedup stage lacks: signatures before it, of its datasets, wide enough for its bands."""
+    wanted = str(getattr(stage, "signatures", "") or "")
+    if wanted and wanted not in signatures:
+        before = ", ".join(signatures) or "none"
+        problems.add((*path, "signatures"), f"must name a minhash stage before this one ({before}), got {wanted!r}.")
+        return
+    if not signatures:
+        problems.add(path, "(near_dedup) needs a minhash stage before it. Add `- {use: minhash}` above it.")
+        return
+    source = signatures[wanted] if wanted else list(signatures.values())[-1]
+    for name in datasets:
+        if stage.applies_to(name) and not source.applies_to(name):
+            problems.add(path, f"compares dataset {name}, which {source.name} is limited not to see. Widen `datasets`.")
+    width = int(getattr(source, "num_permutations", 0))
+    bands, rows = getattr(stage, "bands", None), getattr(stage, "rows_per_band", None)
+    if bands and rows and bands * rows > width:
+        problems.add(
+            (*path, "bands"),
+            f"x rows_per_band must be at most num_permutations ({width}), got {bands} x {rows} = {bands * rows}.",
+        )

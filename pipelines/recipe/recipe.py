@@ -1,0 +1,216 @@
+"""The recipe: one YAML file that says which datasets, which stages in which order, and which mix.
+
+Guarantees: what loads is valid as a whole, sections checked against each other; every error names file and
+line (or the `--set`), key, value and remedy; the digest covers all that can change the result and nothing
+else. Nothing but the recipe file is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from cluster import storage
+from cluster.errors import RecipeError
+from pipelines.recipe import cross_checks
+from pipelines.recipe.marked_yaml import Marked, dump, parse
+from pipelines.recipe.overrides import apply
+from pipelines.recipe.problems import Problems, did_you_mean
+from pipelines.recipe.sections import (
+    NAME,
+    ClusterSection,
+    Criterion,
+    DatasetSection,
+    MixSection,
+    OutputSection,
+    Section,
+)
+from pipelines.recipe.stage_entries import build_stage, entry_of, stage_schemas
+from stages.core.shard import Columns, Dataset
+from stages.core.stage import DATA_FORMAT, Stage, digest
+from stages.inputs.presets import PRESETS
+from stages.registry import STAGES
+
+
+class Sections(Section):
+    """Every key a recipe may have at its top."""
+
+    name: str = Field("mix", description="name of the mix", pattern=f"^{NAME.pattern}$")
+    seed: int = Field(0, ge=0, description="seed of sampling, holdout and shuffle")
+    datasets: dict[str, DatasetSection] = Field(min_length=1, description="the sources, by name")
+    on_error: Literal["stop", "quarantine"] = Field(
+        "stop", description="what to do with unreadable input: stop, or count it and go on"
+    )
+    priority: tuple[str, ...] | None = Field(
+        None, description="datasets in survivor order, best first (default: as listed)"
+    )
+    prefer: tuple[Criterion, ...] = Field((), description="which document of equally ranked ones survives")
+    stages: tuple[Any, ...] = Field((), description="the stages, in order")
+    mix: MixSection = Field(MixSection(), description="how the survivors become the mix")
+    output: OutputSection = Field(OutputSection(), description="how the mix is written")
+    cluster: ClusterSection = Field(ClusterSection(), description="where the work runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A valid recipe. `stages` are built; everything else is the section as it was written, defaults filled in."""
+
+    name: str
+    seed: int
+    datasets: Mapping[str, DatasetSection]
+    on_error: str
+    priority: tuple[str, ...]
+    prefer: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    mix: MixSection
+    output: OutputSection
+    cluster: ClusterSection
+
+    def datasets_resolved(self) -> tuple[Dataset, ...]:
+        """Return the datasets with their presets applied."""
+        return tuple(_resolve(name, section) for name, section in self.datasets.items())
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the recipe as plain data, every default written out."""
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in ("mix", "output", "cluster")}
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "datasets": {name: _dataset_data(section) for name, section in self.datasets.items()},
+            "on_error": self.on_error,
+            "priority": list(self.priority),
+            "prefer": list(self.prefer),
+            "stages": [entry_of(stage) for stage in self.stages],
+            **sections,
+        }
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML that loads to an equal recipe."""
+        head = f"# winnow recipe, data format {DATA_FORMAT}, digest {self.digest()}\n"
+        return head + dump(self.to_data())
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that address all that can change the result (not `cluster`)."""
+        data = {key: value for key, value in self.to_data().items() if key != "cluster"}
+        return digest("recipe", data)
+
+
+def _resolve(name: str, section: DatasetSection) -> Dataset:
+    known = PRESETS[section.preset] if section.preset else None
+    base = known.columns if known else Columns()
+    given = {k: v for k, v in section.columns.model_dump().items() if v is not None}
+    return Dataset(
+        name=name,
+        paths=section.paths,
+        format=section.format or "auto",
+        columns=Columns(**{"text": base.text, "id": base.id, "url": base.url, **given}),
+        licence=section.licence or (known.licence if known else None),
+        role=section.role,
+    )
+
+
+def _dataset_data(section: DatasetSection) -> dict[str, Any]:
+    """Return a dataset's section with what its preset gives written out."""
+    resolved = _resolve("", section)
+    given = {"columns": asdict(resolved.columns), "licence": resolved.licence, "format": resolved.format}
+    return {**section.model_dump(mode="json"), **given}
+
+
+def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe file, a URL, or a built-in recipe by name (zyda2, zyda2-safe, demo, minimal).
+
+    overrides : `--set` values such as "mix.target_tokens=1B" or "stages.near_dedup.jaccard_threshold=0.7".
+
+    Raises RecipeError with every problem found.
+    """
+    text, name = _read(source)
+    return _load(parse(text, name), overrides)
+
+
+def load_data(data: Mapping[str, Any], source: str) -> Recipe:
+    """Load a recipe from plain data; `source` is what errors name."""
+    return _load(Marked(dict(data), source), ())
+
+
+def builtin_names() -> list[str]:
+    """Return the names of the recipes that come with winnow."""
+    folder = resources.files("pipelines") / "recipe" / "shipped"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(source: str) -> tuple[str, str]:
+    if not storage.exists(source) or (storage.is_local(source) and os.path.isdir(source)):
+        if source in builtin_names():
+            path = resources.files("pipelines") / "recipe" / "shipped" / f"{source}.yaml"
+            return path.read_text(encoding="utf-8"), f"{source}.yaml"
+        names = builtin_names()
+        raise RecipeError(
+            f"there is no recipe file {source}.{did_you_mean(source, names)} Give a path, or the name of a "
+            f"built-in recipe: {', '.join(names)}."
+        )
+    try:
+        return storage.read_bytes(source).decode(), os.path.basename(source)
+    except OSError as error:
+        raise RecipeError(f"the recipe {source} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{source} is not UTF-8 text. Save it as UTF-8.") from None
+
+
+def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
+    if not isinstance(document.value, dict):
+        raise RecipeError(f"{document.source} must be a mapping with the key datasets. See `winnow schema`.")
+    problems = Problems(document)
+    for override in overrides:
+        apply(document.value, override, problems)
+    problems.stop()
+    try:
+        sections = Sections.model_validate_json(json.dumps(document.value, default=str), strict=True)
+    except ValidationError as error:
+        problems.add_validation(error, Sections)
+        _note_stage_problems(document.value, problems)
+        problems.stop()
+        raise  # not reached: an invalid recipe has at least one problem
+    built = [build_stage(entry, ("stages", i), problems) for i, entry in enumerate(sections.stages)]
+    problems.stop()
+    stages = tuple(stage for stage in built if stage is not None)
+    cross_checks.check(sections.datasets, sections.priority, stages, sections.mix, problems)
+    problems.stop()
+    return Recipe(
+        name=sections.name,
+        seed=sections.seed,
+        datasets=sections.datasets,
+        on_error=sections.on_error,
+        priority=sections.priority or tuple(sections.datasets),
+        prefer=sections.prefer,
+        stages=stages,
+        mix=sections.mix,
+        output=sections.output,
+        cluster=sections.cluster,
+    )
+
+
+def _note_stage_problems(data: Mapping[str, Any], problems: Problems) -> None:
+    """Add what is wrong with the stages, so that one message holds all that is wrong."""
+    entries = data.get("stages")
+    if isinstance(entries, list):
+        for i, entry in enumerate(entries):
+            build_stage(entry, ("stages", i), problems)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe, stages included, for editors."""
+    found = Sections.model_json_schema()
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    found["title"] = "winnow recipe"
+    found["properties"]["stages"] = {
+        "type": "array",
+        "description": "the stages, in order",
+        "items": {"oneOf": stage_schemas(STAGES)},
+    }
+    return dict(json.loads(json.dumps(found)))

@@ -1,0 +1,235 @@
+"""The report as one HTML page: no network, no foreign code, every text escaped.
+
+Guarantees: the page is a function of the report alone; its Content-Security-Policy allows nothing but its own
+style sheet and script, by hash; whatever comes from documents is shown through `visible` and escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from pipelines.report import charts
+from pipelines.report.charts import Part, Series, number
+from pipelines.shown_text import visible
+
+COLOURS = 8  # classes c0 … c7 of the style sheet
+HEAT = 9  # classes h0 … h9
+NOTHING = "n/a"
+
+
+def render(report: dict[str, Any]) -> str:
+    """Return the page of a report made by `report.build`."""
+    style, script = _resource("report.css"), _resource("report.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    environment = _environment()
+    environment.globals.update(
+        stage_colour=_colours(report),
+        funnel_bar=lambda entry, unit, whole: _funnel_bar(report, entry, unit, whole),
+        score_chart=_score_chart,
+        share_curve=_share_curve,
+        similarity_chart=_similarity_chart,
+        bar=_bar,
+        two_bars=_two_bars,
+        has_memory=any(s.get("peak_memory_bytes") for s in (report["timings"] or {}).get("stages", [])),
+        heat=_heat,
+    )
+    template = environment.get_template("template.html")
+    return template.render(
+        r=report,
+        policy=policy,
+        style=Markup(style),
+        script=Markup(script),
+        findings=findings(report),
+    )
+
+
+def findings(report: dict[str, Any]) -> list[str]:
+    """Return what a reader should know first, as sentences."""
+    total = report["total"]
+    rows, kept = total["rows"], total["kept"]
+    found = [
+        f"{kept['documents']:,} of {rows['documents']:,} documents survive "
+        f"({_percent(kept['documents'], rows['documents'])}), with "
+        f"{_percent(kept['tokens'], rows['tokens'])} of the tokens. Tokens are {report['tokens_are']}."
+    ]
+    drops = [(s["stage"], r, a["documents"]) for s in total["stages"] for r, a in s["dropped"].items()]
+    if drops:
+        stage, reason, documents = max(drops, key=lambda d: d[2])
+        found.append(
+            f"Most documents go at {stage} ({reason}): {documents:,}, {_percent(documents, rows['documents'])} of all."
+        )
+    found += _overlap_finding(report)
+    mix = report["mix"]
+    found.append(f"The mix holds {mix['tokens']:,} tokens in {mix['documents']:,} documents.")
+    for name, entry in mix["datasets"].items():
+        if entry["shortfall_tokens"]:
+            capped = entry["epochs"] is not None and entry["epochs"] >= entry["max_epochs"]
+            found.append(
+                f"{name} falls {entry['shortfall_tokens']:,} tokens short of its target of {entry['target_tokens']:,}: "
+                + (f"max_epochs allows {entry['max_epochs']:g}." if capped else "an error of sampling documents.")
+            )
+    if report["quarantine"]["problems"]:
+        found.append(f"{report['quarantine']['problems']:,} problems of unreadable input were set aside.")
+    return found
+
+
+def _overlap_finding(report: dict[str, Any]) -> list[str]:
+    names = report["overlap"]["datasets"]
+    cells = [
+        (documents, loser, winner)
+        for loser, row in zip(names, report["overlap"]["all"]["documents"], strict=True)
+        for winner, documents in zip(names, row, strict=True)
+        if loser != winner and documents
+    ]
+    if not cells:
+        return []
+    documents, loser, winner = max(cells)
+    share = _percent(documents, report["funnel"][loser]["rows"]["documents"])
+    return [f"The largest overlap: {loser} lost {documents:,} documents ({share} of it) to {winner}."]
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_resource),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+    )
+    environment.filters.update(
+        n=lambda v: NOTHING if v is None else f"{v:,}",
+        short=_short,
+        plain=_plain,
+        num=lambda v: NOTHING if v is None else number(float(v)),
+        size=_size,
+        seconds=_seconds,
+    )
+    environment.globals.update(percent=_percent)
+    return environment
+
+
+def _finalize(value: object) -> object:
+    """Make every text that enters the page fit to be shown; escaping follows."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _resource(name: str) -> str:
+    return (resources.files("pipelines") / "report" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _colours(report: dict[str, Any]) -> dict[str, str]:
+    """Return the colour class of every stage that drops something."""
+    names = [s["stage"] for s in report["total"]["stages"] if s["dropped"]]
+    return {name: f"c{i % COLOURS}" for i, name in enumerate(names)}
+
+
+def _funnel_bar(report: dict[str, Any], entry: dict[str, Any], unit: str, whole: float | None) -> Markup:
+    colours = _colours(report)
+    rows = entry["rows"][unit]
+    parts = [Part("kept", entry["kept"][unit], f"kept: {entry['kept'][unit]:,} {unit}")]
+    for step in entry["stages"]:
+        lost = sum(a[unit] for a in step["dropped"].values())
+        if lost:
+            title = f"dropped by {step['stage']}: {lost:,} {unit} ({_percent(lost, rows)})"
+            parts.append(Part(colours[step["stage"]], lost, title))
+    label = f"{rows:,} {unit}: " + "; ".join(p.title for p in parts)
+    return charts.bar(parts, whole or rows, label)
+
+
+def _bar(value: float, whole: float, kind: str, title: str) -> Markup:
+    return charts.bar([Part(kind, value, title)], whole, title)
+
+
+def _two_bars(kept: float, dropped: float, whole: float) -> Markup:
+    parts = [Part("kept", kept, f"kept: {kept:,}"), Part("lost", dropped, f"dropped: {dropped:,}")]
+    return charts.bar(parts, whole, "; ".join(p.title for p in parts))
+
+
+def _score_chart(entry: dict[str, Any]) -> Markup:
+    markers = [
+        (entry[key], f"{key} {number(entry[key])}") for key in ("min_score", "max_score") if entry[key] is not None
+    ]
+    layers = [Series("kept", "kept", entry["kept"]), Series("lost", "dropped", entry["dropped"])]
+    label = f"scores of stage {entry['stage']}"
+    return charts.histogram(entry["edges"], layers, markers, label, whole_numbers=entry["whole_numbers"])
+
+
+def _share_curve(entry: dict[str, Any]) -> Markup:
+    points = [(t["threshold"], t["share"]) for t in entry["thresholds"]]
+    markers = [] if entry["min_score"] is None else [(entry["min_score"], f"min_score {number(entry['min_score'])}")]
+    return charts.curve(points, markers, f"share kept at other thresholds of stage {entry['stage']}")
+
+
+def _similarity_chart(entry: dict[str, Any]) -> Markup:
+    """Return the similarities of what one stage dropped, from the first bin that holds something."""
+    first = next((i for i, n in enumerate(entry["dropped"]) if n), 0)
+    limits = [t for t in entry["thresholds"] if 0 <= t <= 1]
+    start = min([first, *(int(t * len(entry["dropped"])) for t in limits)])
+    start = max(0, min(start, len(entry["dropped"]) - 5) - 1)
+    markers = [(t, f"threshold {number(t)}") for t in limits]
+    layers = [Series("lost", "dropped", entry["dropped"][start:])]
+    label = f"similarity of dropped documents to the kept one, stage {entry['stage']}"
+    return charts.histogram(entry["edges"][start:], layers, markers, label)
+
+
+def _heat(share: float) -> str:
+    """Return the class of a cell: none, then darker with the share."""
+    return "" if share <= 0 else f"h{min(HEAT, int(share * (HEAT + 1) * 2))}"
+
+
+def _plain(value: object) -> str:
+    """Return a recipe value as one would write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _percent(part: float, whole: float) -> str:
+    if not whole:
+        return NOTHING
+    share = 100 * part / whole
+    if part and share < 0.05:
+        return "< 0.1 %"
+    return f"{share:.1f} %"
+
+
+def _short(value: float | None) -> str:
+    """Return a large number with its unit: 12.3 M."""
+    if value is None:
+        return NOTHING
+    for limit, unit in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e4, " k")):
+        if abs(value) >= limit:
+            return f"{value / (1e3 if unit == ' k' else limit):.1f}{unit}"
+    return number(value)
+
+
+def _size(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= limit:
+            return f"{value / limit:.1f} {unit}"
+    return f"{int(value)} B"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"

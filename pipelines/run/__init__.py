@@ -1,0 +1,1 @@
+"""Run a recipe in a run folder, and show how far it is."""

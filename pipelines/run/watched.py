@@ -1,0 +1,89 @@
+"""An engine that is watched: progress, time and memory of every stage of a run.
+
+Guarantees: watching changes no result; memory is the largest of any worker process while it worked on the stage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from cluster.engines.engine import Engine
+from cluster.engines.peak_memory import Measured
+from pipelines.run.progress import Progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Watched:
+    """An engine that tells a progress display of every finished task, and keeps time and memory of every stage."""
+
+    def __init__(self, engine: Engine, progress: Progress) -> None:
+        self._engine = engine
+        self._progress = progress
+        self._advance: Callable[..., None] | None = None
+        self._key = ""
+        self._peak = 0
+        self._parts: dict[str, dict[str, Any]] = {}
+        self.timings: list[dict[str, Any]] = []
+
+    @property
+    def workers(self) -> int:
+        return self._engine.workers
+
+    def map(
+        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+    ) -> list[R]:
+        def tell(answer: tuple[R, int]) -> None:
+            result, peak = answer
+            self._peak = max(self._peak, peak)
+            self._count(result)
+            if done:
+                done(result)
+
+        answers = self._engine.map(Measured(function, self._key), tasks, done=tell)
+        return [result for result, _ in answers]
+
+    def _count(self, result: object) -> None:
+        counts = result if isinstance(result, dict) else {}
+        for name, part in counts.get("parts", {}).items():
+            mine = self._parts.setdefault(name, {"name": name, "documents": 0, "seconds": 0.0})
+            mine["documents"] += part["documents"]
+            mine["seconds"] += part["seconds"]
+        if self._advance:
+            self._advance(documents=counts.get("documents", 0), bytes=counts.get("bytes", 0))
+
+    @contextlib.contextmanager
+    def stage(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
+        """Show and measure what happens inside the block as one stage."""
+        seen = {"documents": 0, "bytes": 0}
+        self._key, self._peak, self._parts = uuid.uuid4().hex, 0, {}
+        begin = time.perf_counter()
+        with self._progress.stage(name, documents=documents, bytes=bytes) as advance:
+
+            def count(documents: int = 0, bytes: int = 0) -> None:
+                seen["documents"] += documents
+                seen["bytes"] += bytes
+                advance(documents=documents, bytes=bytes)
+
+            self._advance = count
+            try:
+                yield
+            finally:
+                self._advance = None
+        self.timings.append(
+            {
+                "name": name,
+                "seconds": round(time.perf_counter() - begin, 3),
+                **seen,
+                "peak_memory_bytes": self._peak or None,
+                "parts": [{**part, "seconds": round(part["seconds"], 3)} for part in self._parts.values()],
+            }
+        )
+
+    def close(self) -> None:
+        self._engine.close()
