@@ -29,12 +29,12 @@ from stages.kernels.hashes import bands, hashing, minhash
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity import kmeans
 from stages.kernels.survivors import components
-from tests import corpora
-from tests.test_device_reading import WEB, rows_of, shard
+from tests.stages.inputs.test_device_reader import WEB, rows_of, shard
+from tests.support import corpora
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "stages/kernels/data"
 TEXTS = st.lists(st.text(max_size=200), max_size=40)
 RANDOM = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -1,6 +1,6 @@
 """Every number that the Gopher, C4 and FineWeb rules compare, in one pass over the text, compiled by numba.
 
-Guarantees: equal to the plain rules of `tests/heuristics_reference.py` for every text. Tokens are those of
+Guarantees: equal to the plain rules of `tests/support/heuristics_reference.py` for every text. Tokens are those of
 `word_tokens`; words are tokens with a letter or digit. Lines are those with a character that is no white space.
 Holds the code points of one document.
 """

@@ -4,7 +4,7 @@ A piece is a run of characters that are no white space; a character of a script 
 own. Marks (brackets, quotes, commas, symbols, two points or more) are taken off both ends of a piece, each a token;
 so are a final point, "'s" and "n't". What is left is one token if it is an address of the web, and is split else
 between letters at hyphens, commas and slashes, and between digits at signs.
-Guarantees: equal to `tests/word_tokens_reference.py` for every text.
+Guarantees: equal to `tests/support/word_tokens_reference.py` for every text.
 """
 
 from __future__ import annotations

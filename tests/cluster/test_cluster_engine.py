@@ -1,0 +1,199 @@
+"""The engine on a Dask cluster of separate processes: lost, hanging and failing workers, a lost scheduler."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.engines import attempt, dask_engine
+from cluster.errors import BackendError, LostTaskError, ShardError
+from cluster.kinds import local
+from cluster.kinds.plugins import WorkingFolder
+from tests.support import cluster_tasks as work
+from tests.support.dask_processes import DaskProcesses, kill
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
+    with DaskProcesses(tmp_path_factory.mktemp("dask")) as processes:
+        yield processes
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[DaskProcesses]:
+    """A cluster for one test: workers that are started anew may still be on their way when it ends."""
+    with DaskProcesses(tmp_path / "dask") as processes:
+        yield processes
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
+    engines: list[Any] = []
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    monkeypatch.setattr(dask_engine, "TICK", 0.1)
+
+    def connect(processes: DaskProcesses, **more: Any) -> Any:
+        engines.append(local.start(local.ClusterOptions(**processes.options(**more)), str(run_dir)))
+        return engines[-1]
+
+    yield connect
+    for engine in engines:
+        engine.close()
+
+
+def tasks(marks: Path, count: int) -> list[work.Task]:
+    return [(str(marks), number) for number in range(count)]
+
+
+def test_results_come_in_task_order_and_every_end_is_told(shared: DaskProcesses, start: Start, marks: Path) -> None:
+    seen: list[int] = []
+    found = start(shared).map(work.square, tasks(marks, 40), done=seen.append)
+    assert found == [n**2 for n in range(40)]
+    assert sorted(seen) == found
+    assert all(work.attempts(marks, n) == 1 for n in range(40))
+
+
+def test_no_more_tasks_are_in_flight_than_the_window_holds(
+    shared: DaskProcesses, start: Start, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start(shared, workers=2)
+    most = 0
+    submit = engine._client.submit
+
+    def counted(*args: Any, **more: Any) -> Any:
+        nonlocal most
+        most = max(most, len(engine._flights))
+        return submit(*args, **more)
+
+    monkeypatch.setattr(engine._client, "submit", counted)
+    engine.map(work.square, tasks(marks, 60))
+    assert most == engine.workers * dask_engine.IN_FLIGHT_PER_THREAD
+    assert len(engine._client.futures) <= most  # releasing takes a moment
+
+
+def test_tasks_of_killed_workers_are_run_again(shared: DaskProcesses, start: Start, marks: Path) -> None:
+    assert start(shared).map(work.die_once, tasks(marks, 12)) == [n**2 for n in range(12)]
+    assert work.attempts(marks, 5) >= 2
+
+
+def test_a_task_that_kills_its_workers_stops_the_map_with_its_name(
+    shared: DaskProcesses, start: Start, marks: Path
+) -> None:
+    with pytest.raises(LostTaskError, match=r"always_die of task 0 lost its worker \d times.*memory"):
+        start(shared).map(work.always_die, tasks(marks, 1))
+    assert work.attempts(marks, 0) <= 5
+
+
+def test_a_hanging_task_is_run_elsewhere(own: DaskProcesses, start: Start, marks: Path) -> None:
+    assert start(own, task_timeout=8).map(work.hang_once, tasks(marks, 6)) == [n**2 for n in range(6)]
+    assert work.attempts(marks, 3) >= 2
+
+
+def test_a_task_that_always_hangs_stops_the_map(own: DaskProcesses, start: Start, marks: Path) -> None:
+    with pytest.raises(LostTaskError, match=r"always_hang \(task 0\) ran 3 times .* task_timeout = 1 s"):
+        start(own, task_timeout=1).map(work.always_hang, tasks(marks, 1))
+    assert work.attempts(marks, 0) == dask_engine.ATTEMPTS
+
+
+def test_a_failure_of_the_storage_is_tried_three_times(shared: DaskProcesses, start: Start, marks: Path) -> None:
+    engine = start(shared)
+    assert engine.map(work.storage_fails_twice, tasks(marks, 3)) == [0, 1, 4]
+    with pytest.raises(ShardError, match=r"shard 9 cannot be reached.*\(tried 3 times\)"):
+        engine.map(work.storage_fails, [(str(marks), 9)])
+    assert work.attempts(marks, 9) == 3
+
+
+def test_bad_content_is_not_tried_again(shared: DaskProcesses, start: Start, marks: Path) -> None:
+    with pytest.raises(ShardError, match="row 7 is broken"):
+        start(shared).map(work.bad_content, tasks(marks, 1))
+    assert work.attempts(marks, 0) == 1
+
+
+def test_a_slip_in_the_code_comes_with_the_workers_traceback(shared: DaskProcesses, start: Start, marks: Path) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        start(shared).map(work.slip, tasks(marks, 1))
+    assert "on worker tcp://" in caught.value.__notes__[0]
+    assert "cluster_tasks.py" in caught.value.__notes__[0]
+
+
+def test_an_engine_goes_on_after_a_failed_map(shared: DaskProcesses, start: Start, marks: Path) -> None:
+    engine = start(shared)
+    with pytest.raises(ShardError):
+        engine.map(work.bad_content, tasks(marks, 30))
+    assert engine.map(work.square, tasks(marks, 5)) == [0, 1, 4, 9, 16]
+
+
+def test_workers_start_in_the_clients_folder(
+    shared: DaskProcesses, start: Start, marks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert set(start(shared).map(work.where, tasks(marks, 4))) == {os.getcwd()}
+
+
+def test_a_worker_whose_folder_is_gone_follows_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    plugin = WorkingFolder(str(tmp_path))
+    plugin.setup(None)
+    assert os.getcwd() == str(tmp_path)
+    plugin.teardown(None)
+
+
+def test_a_worker_with_other_code_refuses_to_compute(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt, "_address", lambda: "tcp://x:1")
+    refused = attempt.Attempt(work.square, "0123456789abcdef")((str(marks), 1))
+    assert isinstance(refused.error, BackendError)
+    assert "tcp://x:1 runs other winnow code" in str(refused.error)
+    assert work.attempts(marks, 1) == 0
+
+
+def test_a_lost_scheduler_stops_the_map_with_a_clear_error(tmp_path: Path, start: Start, marks: Path) -> None:
+    with DaskProcesses(tmp_path / "dask", workers=1) as processes:
+        engine = start(processes)
+        threading.Timer(1.0, kill, [processes.scheduler]).start()
+        logging.getLogger("distributed.client").setLevel(logging.WARNING)
+        with pytest.raises(BackendError, match=r"connection to the Dask scheduler .* is lost"):
+            engine.map(work.square, tasks(marks, 1000))
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
+
+
+def test_losing_every_worker_stops_the_map_with_a_clear_error(tmp_path: Path, start: Start, marks: Path) -> None:
+    with DaskProcesses(tmp_path / "dask", workers=1) as processes:
+        engine = start(processes, workers=1)
+        engine._patience = dask_engine.Patience(workers=2)
+        threading.Timer(1.0, kill, [processes.workers[0]]).start()
+        with pytest.raises(BackendError, match="has had no worker for 2 s"):
+            engine.map(work.square, tasks(marks, 1000))
+
+
+def test_a_worker_that_joins_takes_part(tmp_path: Path, start: Start, marks: Path) -> None:
+    with DaskProcesses(tmp_path / "dask", workers=1) as processes:
+        engine = start(processes)
+        assert engine.workers == 1
+        processes.workers.append(processes.add_worker())
+        most = 0
+
+        def look(_: int) -> None:
+            nonlocal most
+            most = max(most, engine.workers)
+
+        engine.map(work.square, tasks(marks, 300), done=look)
+        assert most == 2

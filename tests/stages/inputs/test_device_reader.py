@@ -1,0 +1,333 @@
+"""Texts read to the device: the facts, statuses and problems of the host's reader, on stand-ins for cuDF."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.device import backend
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
+from stages.core.shard import Dataset, Piece, Shard
+from stages.implicit.read import Read
+from stages.inputs import device_reader
+from stages.inputs.batches import ReadStatus, judge
+from stages.inputs.reader import read_piece
+from stages.kernels.dispatch import resident
+from stages.kernels.dispatch.space import HOST, Space
+from stages.kernels.gpu import array_kernels, rapids_kernels
+from tests.stages.kernels.test_cosine import strict
+from tests.stages.kernels.test_gpu_code import Column, Graph, connected
+
+ODD = ["plain text", "", "  \u3000\x1f", "naïve — 文字 🎉", None, "\u200b", "z" * 300, "\t\n"]
+INVALID = [b"\xff", b"ab\x80", b"\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x8f\xbf\xbf"]
+
+
+# --- array and frame code -----------------------------------------------------------------------------------
+
+
+def encoded(parts: list[bytes], space: Space) -> tuple[Any, Any]:
+    data = np.frombuffer(b"".join(parts), np.uint8).copy()
+    starts = np.r_[0, np.cumsum([len(part) for part in parts])][:-1].astype(np.int64)
+    return space.put(data), space.put(starts[starts < len(data)])
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.one_of(st.text(max_size=6).map(str.encode), st.binary(max_size=4)), max_size=6))
+def test_array_code_knows_utf8_as_python_does(parts: list[bytes]) -> None:
+    def valid(part: bytes) -> bool:
+        return part.decode(errors="ignore").encode() == part
+
+    for space in (HOST, strict()):
+        assert array_kernels.well_formed(space, *encoded(parts, space)) == all(map(valid, parts))
+
+
+@pytest.mark.parametrize("bad", INVALID)
+@pytest.mark.parametrize("window", [1, 2, 5, 1 << 20])
+def test_malformed_bytes_are_found_wherever_they_stand(bad: bytes, window: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(array_kernels, "WINDOW", window)
+    for before in ("", "a", "é文🎉"):
+        for after in ("", "文"):
+            parts = [b"x", before.encode(), bad + after.encode(), b""]
+            assert not array_kernels.well_formed(HOST, *encoded(parts, HOST))
+            assert array_kernels.well_formed(HOST, *encoded([parts[0], parts[1], after.encode()], HOST))
+
+
+def test_white_space_is_what_the_host_takes_for_it() -> None:
+    assert {c for c in map(chr, range(0x110000)) if c.isspace()} == set(resident.WHITE_SPACE)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.one_of(st.none(), st.text(max_size=5), st.text(resident.WHITE_SPACE, max_size=3)), max_size=8))
+def test_frame_code_judges_texts_as_the_host_does(texts: list[str | None]) -> None:
+    found = resident.judge_column(pd.Series(texts, dtype="str"))
+    values, status = judge(pa.array(texts, pa.large_string()))
+    assert found.column.tolist() == values.to_pylist()
+    assert device_reader._status(found).tolist() == status.tolist()
+    assert found.characters.tolist() == [len(text) for text in values.to_pylist()]
+
+
+# --- stand-ins ----------------------------------------------------------------------------------------------
+
+
+class Strings:
+    """Stands in for `series.str` of cuDF: pandas' own, and what only cuDF has."""
+
+    def __init__(self, series: Frame) -> None:
+        self._plain = pd.Series(series).str
+        self._column = Column(series.to_arrow())
+
+    def lstrip(self, characters: str) -> Frame:
+        return Frame(self._plain.lstrip(characters))
+
+    def len(self) -> Frame:
+        return Frame(self._plain.len())
+
+    def minhash(self, **more: Any) -> Column:
+        return self._column.minhash(**more)
+
+    def minhash64(self, **more: Any) -> Column:
+        return self._column.minhash64(**more)
+
+
+class Frame(pd.Series):
+    """Stands in for a cuDF series: a pandas series that hashes, and goes to Arrow and back."""
+
+    @property
+    def _constructor(self) -> Any:
+        return Frame
+
+    @property
+    def str(self) -> Any:
+        return Strings(self)
+
+    def to_arrow(self) -> pa.Array:
+        return pa.array(self.tolist(), pa.large_string())
+
+    def hash_values(self, method: Any, seed: int) -> Column:
+        return Column(self.to_arrow()).hash_values(method, seed)
+
+    @classmethod
+    def from_arrow(cls, array: pa.Array) -> Frame:
+        return cls(array.to_pylist(), dtype="str")
+
+    @classmethod
+    def from_pylibcudf(cls, column: Strung) -> Frame:
+        texts = [None if text is None else text.decode(errors="replace") for text in column.values.to_pylist()]
+        return cls(texts, dtype="str")
+
+
+class Strung:
+    """Stands in for a string column of libcudf."""
+
+    def __init__(self, values: pa.Array) -> None:
+        self.values = values.cast(pa.binary())
+
+    def size(self) -> int:
+        return len(self.values)
+
+    def data(self) -> Any:
+        return np.frombuffer(self.values.buffers()[2] or b"", np.uint8)
+
+    def child(self, number: int) -> Any:
+        assert number == 0
+        kind = types.SimpleNamespace(id=lambda: types.SimpleNamespace(name="INT32"))
+        return types.SimpleNamespace(data=lambda: np.frombuffer(self.values.buffers()[1], np.uint8), type=lambda: kind)
+
+
+class Options:
+    """Stands in for the reader's options and their builder."""
+
+    def __init__(self, source: list[str]) -> None:
+        [self.path] = source
+
+    builder = classmethod(lambda cls, source: cls(source))
+
+    def use_pandas_metadata(self, wanted: bool) -> Options:
+        assert not wanted
+        return self
+
+    def build(self) -> Options:
+        return self
+
+    def set_row_groups(self, groups: list[list[int]]) -> None:
+        [[self.group]] = groups
+
+    def set_column_names(self, names: list[str]) -> None:
+        [self.name] = names
+
+
+class Reader:
+    """Stands in for libcudf's chunked reader: `ROWS` rows a chunk; raises `failures` in turn, each after a chunk."""
+
+    rows = 3
+    failures: ClassVar[list[Exception]] = []
+
+    def __init__(self, options: Options, *, chunk_read_limit: int, pass_read_limit: int) -> None:
+        assert 0 < chunk_read_limit < pass_read_limit
+        column = pq.ParquetFile(options.path).read_row_group(options.group, columns=[options.name])[options.name]
+        whole = column.combine_chunks().cast(pa.binary())
+        steps = range(0, len(whole), self.rows)
+        self.chunks = [pa.concat_arrays([whole.slice(at, self.rows)]) for at in steps]
+        self.failure = self.failures.pop(0) if self.failures else None
+
+    def has_next(self) -> bool:
+        return bool(self.chunks)
+
+    def read_chunk(self) -> Any:
+        if self.failure and len(self.chunks) == 1:
+            raise self.failure
+        chunk = pa.array(self.chunks.pop(0).to_pylist(), pa.binary())
+        return types.SimpleNamespace(tbl=types.SimpleNamespace(columns=lambda: (Strung(chunk),)))
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process compute on stand-ins for cuDF, libcudf's reader, cuGraph and CuPy."""
+    made = {name: types.ModuleType(name) for name in ("cudf", "cugraph", "pylibcudf")}
+    made["cudf"].Series = type("Series", (Frame,), {"__new__": lambda cls, v: Column(v)})  # type: ignore[attr-defined]
+    made["cudf"].Series.from_arrow = Frame.from_arrow  # type: ignore[attr-defined]
+    made["cudf"].Series.from_pylibcudf = Frame.from_pylibcudf  # type: ignore[attr-defined]
+    made["cudf"].DataFrame = dict  # type: ignore[attr-defined]
+    made["cugraph"].Graph = Graph  # type: ignore[attr-defined]
+    made["cugraph"].weakly_connected_components = connected  # type: ignore[attr-defined]
+    parquet = types.SimpleNamespace(ParquetReaderOptions=Options, ChunkedParquetReader=Reader)
+    made["pylibcudf"].io = types.SimpleNamespace(parquet=parquet, SourceInfo=list)  # type: ignore[attr-defined]
+    for name, module in (*made.items(), ("cupy", np)):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(rapids_kernels, "space", lambda: HOST)
+    monkeypatch.setattr(backend, "settle_here", lambda wanted: backend.Resolved(name=wanted, reason="a stand-in"))
+    monkeypatch.setattr(Reader, "failures", [])
+
+
+@pytest.fixture
+def on_gpu(device: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_resolved", "gpu")
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def shard(path: Path, texts: list[Any], group: int = 5) -> Piece:
+    column = pa.array([t.encode() if isinstance(t, str) else t for t in texts], pa.binary())
+    valid = pa.StringArray.from_buffers(len(column), *column.buffers()[1:], column.buffers()[0])
+    pq.write_table(pa.table({"text": valid, "id": [f"i{i}" for i in range(len(texts))]}), path, row_group_size=group)
+    made = Shard(
+        ordinal=3, dataset="web", path=str(path), within=path.name, rows=len(texts), bytes=path.stat().st_size,
+        fingerprint="f",
+    )  # fmt: skip
+    return Piece(shard=made, start=0, stop=len(texts))
+
+
+WEB = Dataset(name="web", paths=())
+
+
+def rows_of(batches: Any) -> list[tuple[int, int, str, str]]:
+    found = []
+    for batch in batches:
+        text = batch.resident.host() if batch.resident is not None else batch.text
+        found += zip(
+            batch.rows.tolist(), batch.status.tolist(), text.to_pylist(), batch.table["id"].to_pylist(), strict=True
+        )
+    return found
+
+
+def read(piece: Piece) -> list[Any]:
+    return list(device_reader.read(WEB, piece, ["text", "id"]))
+
+
+@pytest.mark.usefixtures("on_gpu")
+class TestReading:
+    def test_rows_are_those_of_the_host(self, tmp_path: Path) -> None:
+        piece = shard(tmp_path / "a.parquet", ODD * 3)
+        found = read(piece)
+        assert all(batch.resident is not None for batch in found)
+        assert rows_of(found) == rows_of(read_piece(WEB, piece, ["text", "id"]))
+        part = Piece(shard=piece.shard, start=5, stop=15)
+        assert rows_of(read(part)) == rows_of(read_piece(WEB, part, ["text", "id"]))
+
+    @pytest.mark.parametrize("texts", [[], [None], ODD, [*ODD, b"a\xff", *ODD]])
+    def test_facts_are_those_of_the_host(self, tmp_path: Path, texts: list[Any]) -> None:
+        piece, columns = shard(tmp_path / "a.parquet", texts), ["text", "id", "url"]
+        readers = device_reader.read(WEB, piece, columns), read_piece(WEB, piece, columns)
+        ours, theirs = ([row for batch in each for row in Read().facts_of(batch).to_pylist()] for each in readers)
+        assert ours == theirs
+
+    @pytest.mark.parametrize("bad", INVALID)
+    def test_a_text_that_is_not_utf8_is_judged_by_the_host(self, tmp_path: Path, bad: bytes) -> None:
+        piece = shard(tmp_path / "a.parquet", [*ODD, bad, *ODD], group=20)
+        found = read(piece)
+        assert rows_of(found) == rows_of(read_piece(WEB, piece, ["text", "id"]))
+        assert [problem.row for batch in found for problem in batch.problems] == [len(ODD)]
+        assert found[0].resident is not None
+        assert found[-1].resident is None
+
+    @pytest.mark.parametrize(
+        "error", [MemoryError("std::bad_alloc"), RuntimeError("corrupt page"), OverflowError("size")]
+    )
+    @pytest.mark.parametrize("times", [1, 5])
+    def test_what_the_device_cannot_read_is_read_in_smaller_chunks_or_by_the_host(
+        self, tmp_path: Path, error: Exception, times: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        piece = shard(tmp_path / "a.parquet", ODD, group=8)
+        Reader.failures[:] = [error] * times
+        found = read(piece)
+        assert rows_of(found) == rows_of(read_piece(WEB, piece, ["text", "id"]))
+        assert caplog.records
+        smaller = isinstance(error, MemoryError) and times == 1
+        assert (found[-1].resident is not None) == smaller
+
+    def test_files_that_a_device_cannot_read_are_read_on_the_host(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+        lines = Shard(
+            ordinal=0, dataset="web", path=str(tmp_path / "a.jsonl"), within="a.jsonl", rows=1, bytes=16,
+            fingerprint="f",
+        )  # fmt: skip
+        assert device_reader.groups(WEB, Piece(shard=lines, start=0, stop=1)) is None
+        piece = shard(tmp_path / "a.parquet", ODD)
+        assert device_reader.groups(WEB, Piece(shard=piece.shard, start=1, stop=8)) is None  # cut inside a row group
+        (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
+        assert device_reader.groups(WEB, piece) is None
+        assert [status for _, status, *_ in rows_of(read(piece))] == [ReadStatus.UNREADABLE] * len(ODD)
+
+
+def ledger(root: Path, name: str, backend_: str, stages: list[dict[str, Any]]) -> pa.Table:
+    datasets = {"web": {"paths": str(root / "*.parquet"), "columns": {"text": "text", "id": "id"}}}
+    cluster = {"kind": "inline", "backend": backend_}
+    recipe = load_data({"name": "t", "datasets": datasets, "stages": stages, "cluster": cluster}, "test")
+    runner.run(recipe, str(root / name), with_report=False)
+    return pa.concat_tables([pq.read_table(p) for p in sorted((root / name / "ledger").glob("*.parquet"))])
+
+
+STAGES = [
+    {"use": "exact_dedup"},
+    {"use": "minhash", "shingle_width": 5, "num_permutations": 32},
+    {"use": "near_dedup", "jaccard_threshold": 0.6, "bands": 16, "rows_per_band": 2},
+]
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("host_stage", [[], [{"use": "heuristics"}]])
+def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_stage: list[dict[str, Any]]
+) -> None:
+    texts = [f"document {i // 3} says the very same thing{' again' * (i % 3)}" for i in range(40)]
+    shard(tmp_path / "a.parquet", [*texts, *ODD, *texts[:4]], group=11)
+    expected = ledger(tmp_path, "host", "cpu", [*host_stage, *STAGES])
+    monkeypatch.setattr(backend, "_resolved", "gpu")
+    chunks: list[int] = []
+    wrapped = rapids_kernels.parquet_chunks
+    monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
+    assert ledger(tmp_path, "device", "gpu", [*host_stage, *STAGES]).equals(expected)
+    assert bool(chunks) != bool(host_stage)  # a stage that needs the text on the host has it read there
+    assert expected["kept"].to_pylist().count(False) > 10

@@ -1,0 +1,121 @@
+"""Cosine kernels against the oracle, on numpy and on a strict stand-in for a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.kernels.dispatch.space import HOST, Space
+from stages.kernels.similarity import cosine
+from stages.kernels.survivors.bucket_survivors import resolve
+from tests.support import oracles
+
+
+def strict() -> Space:
+    """A namespace that offers the standard's functions only, on a device other than the host's."""
+    xp = pytest.importorskip("array_api_strict")
+    device = xp.Device("device1")
+
+    def get(value: Any) -> Any:
+        assert value.device == device, "an array left the device on its own"
+        return np.asarray(xp.from_dlpack(value, device=xp.Device("CPU_DEVICE"), copy=True))
+
+    return Space(xp, lambda value: xp.asarray(value, device=device), get)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> dict[str, Any]:
+    n = draw(st.integers(1, 14))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    flags = st.lists(st.booleans(), min_size=n, max_size=n)
+    return {
+        "vectors": cosine.unit(rng.integers(-2, 3, (n, 3)) + np.array([0.5, 0, 0]))[0],
+        "rank": rng.permutation(n).astype(np.int64),
+        "dataset": np.array(draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)), np.int32),
+        "protected": np.array(draw(flags)),
+        "eligible": np.array(draw(flags)),
+        "keep_all": draw(st.booleans()),
+        "threshold": draw(st.sampled_from([-1.0, 0.3, 0.8, 0.95, 1.0])),
+    }
+
+
+def expected(s: dict[str, Any]) -> list[int]:
+    """The oracle's answer: one bucket with every document in it, tried against every kept one."""
+    order = np.argsort(s["rank"])
+    wide = s["vectors"][order].astype(np.float64)
+    length = np.sqrt((wide * wide).sum(axis=1))
+    near = wide @ wide.T / (length[:, None] * length[None, :]) >= s["threshold"]
+    n = len(order)
+    lost = oracles.representatives(
+        [list(range(n))],
+        s["dataset"][order].tolist(),
+        s["protected"][order].tolist(),
+        s["eligible"][order].tolist(),
+        s["keep_all"],
+        n,
+        lambda a, b: bool(near[a, b]),
+    )
+    found = [-1] * n
+    for place, winner in enumerate(lost):
+        found[order[place]] = -1 if winner is None else int(order[winner])
+    return found
+
+
+@settings(deadline=None, max_examples=300)
+@given(situations(), st.integers(1, 5), st.integers(1, 5))
+def test_survivors_are_those_of_the_oracle_for_every_block_size(s: dict[str, Any], block: int, across: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cosine, "BLOCK", block)
+        patch.setattr(cosine, "ACROSS", across)
+        assert cosine.survivors(**s).tolist() == expected(s)
+
+
+@settings(deadline=None, max_examples=30)
+@given(situations())
+def test_survivors_on_a_strict_device_are_those_of_numpy(s: dict[str, Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cosine, "BLOCK", 4)
+        patch.setattr(cosine, "ACROSS", 3)
+        assert cosine.survivors(**s, space=strict()).tolist() == cosine.survivors(**s).tolist()
+        centroids = s["vectors"][:2]
+        found = cosine.nearest(s["vectors"], centroids, strict())
+        assert found.tolist() == cosine.nearest(s["vectors"], centroids, HOST).tolist()
+
+
+@settings(deadline=None, max_examples=50)
+@given(situations())
+def test_survivors_are_those_of_near_dedup_in_one_bucket(s: dict[str, Any]) -> None:
+    n = len(s["rank"])
+    every = np.arange(n, dtype=np.int64)
+
+    def verdict(left: Any, right: Any) -> Any:
+        return (cosine.pair_cosines(s["vectors"], left, right) >= s["threshold"]).astype(np.uint8)
+
+    if s["threshold"] == 1.0:
+        return  # pair_cosines is cut at 1, the comparison is not: equal to the last bit, or not
+    who = (s["dataset"], s["protected"], s["eligible"], s["keep_all"])
+    found = resolve(np.array([0, n]), every, s["rank"], *who, n, verdict)
+    assert found.lost_to.tolist() == cosine.survivors(**s).tolist()
+
+
+def test_products_are_exact_in_every_order() -> None:
+    rng = np.random.default_rng(5)
+    vectors, _ = cosine.unit(rng.normal(size=(40, 1024)))
+    wide = vectors.astype(np.float64)
+    products = wide @ wide.T
+    for _ in range(5):
+        shuffled = wide[:, rng.permutation(1024)]
+        assert np.array_equal(shuffled @ shuffled.T, products)
+        assert products[3, 7] == sum((shuffled[3] * shuffled[7]).tolist())
+
+
+def test_vectors_become_unit_vectors_or_nothing() -> None:
+    rows = np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0], [1e300, 1e300], [1e-300, 0.0]])
+    vectors, good = cosine.unit(rows)
+    assert good.tolist() == [True, False, False, False, True, True]
+    assert np.abs(cosine.lengths(vectors)[good] - 1).max() < 1e-3
+    assert not vectors[~good].any()

@@ -1,0 +1,212 @@
+"""Decontamination: planted items are found however they are dressed, common phrases are not evidence."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.errors import RecipeError
+from pipelines.explain import explain
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
+from stages.decontaminate import Decontaminate
+from stages.detect import benchmark_items
+from stages.kernels.text import ngrams
+from tests.support import fold_reference
+from tests.support.corpora import text as words_of
+
+PIECES = st.lists(st.sampled_from(["a ", "b ", "C-", "d. ", "\u00e9 ", "e\u0301 ", "中", "\n"]), max_size=25).map(
+    "".join
+)
+
+
+def plain_grams(text: str, width: int, shortest: int) -> list[tuple[str, ...]]:
+    words = [word for word, _, _ in fold_reference.words(text)]
+    size = min(len(words), width)
+    return [tuple(words[i : i + size]) for i in range(len(words) - size + 1)] if size >= max(shortest, 1) else []
+
+
+@given(st.lists(PIECES, min_size=1, max_size=4), st.lists(PIECES, min_size=1, max_size=4))
+def test_matches_are_those_of_plain_sets(known: list[str], texts: list[str]) -> None:
+    hashes, where = ngrams.grams(pa.array(known, pa.large_string()), 3, 2)
+    want_known = [gram for text in known for gram in plain_grams(text, 3, 2)]
+    assert len(hashes) == len(want_known)
+    gram_of = dict(zip(hashes.tolist(), want_known, strict=True))
+    assert len(gram_of) == len(set(want_known))
+    if not len(hashes):
+        return
+    keys = np.unique(hashes)
+    lengths = tuple(np.unique(where[:, 1]).tolist())
+    found = ngrams.search(pa.array(texts, pa.large_string()), keys, lengths, ngrams.bitmap(keys))
+    want = set()
+    for d, text in enumerate(texts):
+        words = fold_reference.words(text)
+        for size in lengths:
+            for i in range(len(words) - size + 1):
+                gram = tuple(word for word, _, _ in words[i : i + size])
+                if gram in gram_of.values():
+                    ends = (len(text[: words[i][1]].encode()), len(text[: words[i + size - 1][2]].encode()))
+                    want.add((d, gram, *ends))
+    assert {(d, gram_of[int(keys[k])], a, b) for d, k, a, b in found.tolist()} == want
+
+
+ITEMS = [
+    "A train leaves the old station at nine in the morning and travels sixty miles; how far does it get by noon?",
+    "Which of the following planets has the largest number of known moons orbiting around it today, all counted?",
+    "Where do most polar bears find their food?",  # 8 words: one n-gram
+    "Too short to tell",
+]
+COMMON = "all rights reserved no part of this publication may be reproduced stored in a retrieval system or transmitted"
+
+
+def corpus(seed: int) -> list[dict[str, str]]:
+    random_ = random.Random(seed)
+    made = []
+    for n in range(120):
+        body = words_of(random_, 40)
+        kind = "clean"
+        if n % 3 == 0:
+            body += ". " + COMMON
+        if n % 10 == 1:
+            kind, body = "0", f"{body} {ITEMS[0].upper().replace(' ', '  ')} {body}"
+        if n % 10 == 2:
+            kind, body = "2", f"{body}\n({ITEMS[2]})\n{body}"
+        if n % 10 == 4:
+            body += " " + ITEMS[3] + " " + " ".join(ITEMS[1].split()[:12])  # too little of it
+        made.append({"id": f"{n}-{kind}", "text": body})
+    return made
+
+
+def write_items(folder: Path) -> str:
+    path = folder / "bench.jsonl"
+    rows = [{"question": item, "source": {"note": COMMON}, "n": 1} for item in ITEMS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def run(folder: Path, documents: list[dict[str, str]], files: int, **stage: Any) -> list[dict[str, Any]]:
+    (folder / "in").mkdir(parents=True, exist_ok=True)
+    for n in range(files):
+        rows = documents[n::files]
+        (folder / "in" / f"{n}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {
+        "datasets": {"web": {"paths": str(folder / "in"), "columns": {"id": "id"}}},
+        "stages": [{"use": "decontaminate", **stage}],
+        "cluster": {"kind": "inline"},
+    }
+    runner.run(load_data(data, "test"), str(folder / "run"), with_report=False)
+    files_ = sorted((folder / "run" / "ledger").glob("*.parquet"))
+    return [row for file in files_ for row in pq.read_table(file).to_pylist()]
+
+
+@pytest.mark.parametrize("files", [1, 5])
+def test_planted_items_are_dropped_and_nothing_else(tmp_path: Path, files: int) -> None:
+    documents = corpus(1)
+    ledger = run(tmp_path, documents, files, benchmarks=[f"toy={write_items(tmp_path)}"])
+    dropped = {row["id"] for row in ledger if not row["kept"]}
+    assert dropped == {d["id"] for d in documents if not d["id"].endswith("clean")}
+    assert {row["reason"] for row in ledger if not row["kept"]} == {"contaminated"}
+    assert all(row["value"] >= row["threshold"] == 1 for row in ledger if not row["kept"])
+    assert all(row["evidence"] == (None if row["kept"] else "toy#" + row["id"].split("-")[1]) for row in ledger)
+
+
+def test_explain_names_benchmark_and_item(tmp_path: Path) -> None:
+    run(tmp_path, corpus(2), 2, benchmarks=[f"toy={write_items(tmp_path)}#question"])
+    told = explain.explain(str(tmp_path / "run"), id="2-2")["documents"][0]
+    assert (told["facts"]["decontaminate"]["benchmark"], told["facts"]["decontaminate"]["item"]) == ("toy", "2")
+    assert told["facts"]["decontaminate"]["share"] == 1.0
+
+
+def test_a_phrase_that_is_common_in_the_corpus_is_evidence_only_if_it_is_asked_for(tmp_path: Path) -> None:
+    documents = corpus(3)
+    spec = f"toy={write_items(tmp_path)}#source"
+    assert all(row["kept"] for row in run(tmp_path, documents, 2, benchmarks=[spec]))
+    ledger = run(tmp_path, documents, 2, benchmarks=[spec], common_share=0.9)
+    assert sum(not row["kept"] for row in ledger) == sum(COMMON in d["text"] for d in documents)
+
+
+def test_cutting_leaves_the_rest_of_the_text(tmp_path: Path) -> None:
+    documents = [*corpus(4)[:30], {"id": "only", "text": " " + ITEMS[1] + "\n" + ITEMS[1]}]
+    ledger = run(tmp_path, documents, 1, benchmarks=[write_items(tmp_path) + "#question"], action="cut")
+    assert {r["id"]: r["reason"] for r in ledger if not r["kept"]} == {"only": "nothing_left"}
+    items = {d["id"]: d["id"].split("-")[1] for d in documents[:-1] if not d["id"].endswith("clean")} | {"only": "1"}
+    assert {r["id"]: r["evidence"] for r in ledger if r["evidence"]} == {i: f"bench#{n}" for i, n in items.items()}
+    mix = pads.dataset(sorted(map(str, (tmp_path / "run" / "mix").rglob("*.parquet")))).to_table().to_pylist()
+    texts = {row["id"]: row["text"] for row in mix}
+    for d in documents[:-1]:
+        dressed = ITEMS[0].upper().replace(" ", "  ")
+        assert texts[d["id"]] == d["text"].replace(dressed, "").replace(f"({ITEMS[2]})", "")
+
+
+def test_limits_compute_no_fact_again(tmp_path: Path) -> None:
+    documents = [*corpus(5), {"id": "x-part", "text": " ".join(ITEMS[0].split()[:15])}]
+    spec = write_items(tmp_path) + "#question"
+
+    def kinds(**limits: Any) -> set[str]:
+        ledger = run(tmp_path, documents, 1, benchmarks=[spec], **limits)
+        return {row["id"].split("-")[1] for row in ledger if not row["kept"]}
+
+    assert kinds() == {"0", "2", "part"}
+    facts = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts").rglob("*.arrow")}
+    assert kinds(min_ngrams=4) == {"0"}
+    assert kinds(min_share=0.9) == {"0", "2"}
+    assert facts == {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "facts").rglob("*.arrow")}
+
+
+def test_benchmark_files_are_read_in_every_format(tmp_path: Path) -> None:
+    rows = [{"q": "one \u00e9", "a": ["x", "y"]}, {"q": "two", "a": ["z"]}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "a.jsonl").write_text(lines)
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.json", "a.jsonl.gz", "a.parquet"):
+        assert list(benchmark_items.items(f"{tmp_path / name}")) == [["one \u00e9", "x", "y"], ["two", "z"]]
+        assert list(benchmark_items.items(f"x={tmp_path / name}#q")) == [["one \u00e9"], ["two"]]
+    with open(tmp_path / "a.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["q", "a"], ["one", "with, comma"]])
+    assert list(benchmark_items.items(f"{tmp_path}/a.csv#a")) == [["with, comma"]]
+
+
+def test_n_grams_of_a_prompts_frame_are_ignored(tmp_path: Path) -> None:
+    frame = "choose the best answer to the question below and explain your choice in one sentence"
+    rows = [{"q": f"{frame} {words_of(random.Random(n), 20)}"} for n in range(60)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stage = {"benchmarks": [str(tmp_path / "a.jsonl")]}
+    documents = [{"id": "frame", "text": frame}, {"id": "item", "text": rows[7]["q"]}]
+    assert [row["kept"] for row in run(tmp_path, documents, 1, **stage)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "at least one file"),
+        ({"benchmarks": ("x",), "ngram": 5}, "at most ngram"),
+    ],
+)
+def test_a_wrong_parameter_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Decontaminate(**values)
+
+
+def test_a_benchmark_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"nowhere\.jsonl"):
+        Decontaminate(benchmarks=("nowhere.jsonl",)).fact_digest()
+    path = write_items(tmp_path)
+    with pytest.raises(RecipeError, match=r"no field 'x'.*question"):
+        benchmark_items.load((f"{path}#x",), 13, 8, 50)
+    (tmp_path / "short.csv").write_text("q\nshort\n")
+    with pytest.raises(RecipeError, match="8 words or more"):
+        benchmark_items.load((str(tmp_path / "short.csv"),), 13, 8, 50)

@@ -1,0 +1,228 @@
+"""Semantic dedup through a whole run: an embedding column against the oracle, and a real model on paraphrases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.errors import RecipeError, ShardError
+from pipelines.recipe.recipe import load_data
+from pipelines.run import runner
+from stages import semantic_dedup
+from stages.kernels.similarity import cosine
+from stages.semantic_dedup import SemanticDedup, centroids_for, column_vectors
+from tests.support import oracles
+from tests.support.embedding_models import minilm
+
+STAGE = {"use": "semantic_dedup", "model": "column:vector", "cosine_threshold": 0.9}
+Rows = list[dict[str, Any]]
+
+
+def documents(seed: int, count: int, groups: int = 12) -> Rows:
+    """Documents around a few directions; some without a vector."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(groups, 8))
+    made = []
+    for number in range(count):
+        near = centres[rng.integers(groups)] + rng.normal(size=8) * 0.28
+        vector = None if rng.random() < 0.05 else near.round(3).tolist()
+        made.append({"text": f"text {number} of {seed}", "id": f"{number}", "vector": vector, "score": rng.random()})
+    return made
+
+
+def write(folder: Path, datasets: dict[str, Rows], files: int, kind: str = "parquet") -> dict[str, str]:
+    paths = {}
+    for name, rows in datasets.items():
+        (folder / name).mkdir(parents=True)
+        size = -(-len(rows) // files)
+        for part in range(0, len(rows), size):
+            path = folder / name / f"{part:05d}.{kind}"
+            if kind == "parquet":
+                pq.write_table(pa.Table.from_pylist(rows[part : part + size]), path)
+            else:
+                path.write_text("".join(json.dumps(row) + "\n" for row in rows[part : part + size]))
+        paths[name] = str(folder / name)
+    return paths
+
+
+def run(root: Path, paths: dict[str, str], *stages: dict[str, Any], **more: Any) -> dict[tuple[str, str], Any]:
+    """Run and return, by (dataset, id), what each document lost to and how similar it is."""
+    datasets = {name: {"paths": path, "columns": {"text": "text", "id": "id"}} for name, path in paths.items()}
+    data = {"name": "t", "datasets": datasets, "stages": list(stages), "cluster": {"kind": "inline"}, **more}
+    runner.run(load_data(data, "test"), str(root), with_report=False)
+    rows = pa.concat_tables([pq.read_table(p) for p in sorted((root / "ledger").glob("*.parquet"))]).to_pylist()
+    name = {row["doc_id"]: (row["dataset"], row["id"]) for row in rows}
+    return {
+        name[row["doc_id"]]: row["reason"]
+        and (row["reason"], name.get(row["representative"]), row["similarity"], row["similarity_kind"])
+        for row in rows
+    }
+
+
+def expected(datasets: dict[str, Rows], priority: list[str], longest: bool = False) -> dict[tuple[str, str], Any]:
+    """Who loses to whom by the oracle; the order is priority, then the documents' own hashes."""
+    from stages.kernels.hashes.hashing import buffers, content_hash
+
+    flat = [(name, row) for name in priority for row in datasets[name]]
+    h1, h2 = content_hash(*buffers(pa.array([row["text"] for _, row in flat], pa.large_string())))
+    order = sorted(range(len(flat)), key=lambda i: (priority.index(flat[i][0]), int(h1[i]), int(h2[i]) >> 48))
+    order = [i for i in order if flat[i][1]["vector"] is not None]
+    vectors, _ = cosine.unit(np.array([flat[i][1]["vector"] for i in order]))
+    wide = vectors.astype(np.float64)
+    length = np.sqrt((wide**2).sum(axis=1))
+    near = wide @ wide.T / (length[:, None] * length) >= 0.9
+    n = len(order)
+    rank = [priority.index(flat[i][0]) for i in order]
+    no, yes = [False] * n, [True] * n
+    lost = oracles.representatives([list(range(n))], rank, no, yes, False, n, lambda a, b: bool(near[a, b]))
+    key = [(flat[i][0], flat[i][1]["id"]) for i in order]
+    return {key[i]: None if w is None else key[w] for i, w in enumerate(lost)}
+
+
+def losses(found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+    return {key: value and value[1] for key, value in found.items()}
+
+
+def test_survivors_are_those_of_the_oracle_for_every_partitioning(tmp_path: Path) -> None:
+    datasets = {"a": documents(1, 60), "b": documents(2, 60), "c": documents(1, 60)}
+    for row in datasets["c"]:
+        row["text"] += " again"
+    priority = ["b", "a", "c"]
+    wanted = expected(datasets, priority)
+    assert 20 < sum(v is not None for v in wanted.values()) < 150
+    for files, kind, reverse in ((1, "parquet", False), (5, "parquet", True), (3, "jsonl", False)):
+        given = {name: rows[::-1] if reverse else rows for name, rows in datasets.items()}
+        paths = write(tmp_path / f"{kind}{files}", given, files, kind)
+        found = run(tmp_path / f"run-{kind}{files}", paths, STAGE, priority=priority)
+        assert {k: v for k, v in losses(found).items() if k in wanted} == wanted
+        for value in found.values():
+            if value is not None:
+                assert value[0] == "semantic_duplicate"
+                assert value[2] >= np.float32(0.9)
+                assert value[3] == "exact"
+
+
+def test_documents_without_a_vector_stay(tmp_path: Path) -> None:
+    rows = [{"text": f"t{i}", "id": f"{i}", "vector": v} for i, v in enumerate([None, [0.0, 0.0], [1.0, 0.0], None])]
+    found = run(tmp_path / "run", write(tmp_path / "in", {"a": rows}, 1), STAGE)
+    assert set(found.values()) == {None}
+
+
+def test_centroids_do_not_depend_on_the_partitioning(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    datasets = {"a": documents(3, 150), "b": documents(3, 150)}
+    stage = {**STAGE, "centroids": 6}
+    found = []
+    for files in (1, 7):
+        given = {name: rows[::-1] if files == 7 else rows for name, rows in datasets.items()}
+        paths = write(tmp_path / f"in{files}", given, files)
+        found.append(losses(run(tmp_path / f"run{files}", paths, stage)))
+    assert found[0] == found[1]
+    everything = losses(run(tmp_path / "all", write(tmp_path / "again", datasets, 2), STAGE))
+    dropped, dropped_by_all = (sum(v is not None for v in f.values()) for f in (found[0], everything))
+    assert 0.7 * dropped_by_all < dropped <= dropped_by_all
+
+
+def test_priority_protection_and_promotion_are_those_of_the_other_dedup_stages(tmp_path: Path) -> None:
+    same = {"vector": [1.0, 2.0]}
+    paths = write(
+        tmp_path / "in",
+        {
+            "a": [{"text": "one", "id": "1", "score": 0.1, **same}],
+            "b": [{"text": "two", "id": "2", "score": 0.9, **same}],
+        },
+        1,
+    )
+    quality = {"use": "quality", "model": "column:score", "min_score": 0.5}
+    plain = run(tmp_path / "plain", paths, STAGE)
+    assert losses(plain) == {("a", "1"): None, ("b", "2"): ("a", "1")}
+    protected = run(tmp_path / "protected", paths, {**STAGE, "protect": ["b"]})
+    assert losses(protected) == {("a", "1"): ("b", "2"), ("b", "2"): None}
+    promoted = run(tmp_path / "promoted", paths, STAGE, quality)
+    assert promoted[("b", "2")] is None
+    assert promoted[("a", "1")][0] == "low_quality"
+    orphaned = run(tmp_path / "orphaned", paths, {**STAGE, "orphans": "allow"}, quality)
+    assert orphaned[("b", "2")][:2] == ("semantic_duplicate", ("a", "1"))
+    twice = write(tmp_path / "twice", {"a": [{"text": t, "id": t, **same} for t in "xyz"]}, 1)
+    assert set(run(tmp_path / "keep", twice, {**STAGE, "within_dataset": "keep_all"}).values()) == {None}
+
+
+def test_another_threshold_embeds_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write(tmp_path / "in", {"a": documents(4, 40)}, 2)
+    first = run(tmp_path / "run", paths, STAGE)
+
+    def fail(*_: Any) -> Any:
+        raise AssertionError("embedded again")
+
+    monkeypatch.setattr(semantic_dedup, "column_vectors", fail)
+    second = run(tmp_path / "run", paths, {**STAGE, "cosine_threshold": 0.99})
+    assert sum(map(bool, second.values())) < sum(map(bool, first.values()))
+
+
+def test_vectors_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    short, long = (
+        [{"text": "t", "id": "1", "vector": [1.0, 2.0]}],
+        [{"text": "u", "id": "2", "vector": [1.0, 2.0, 3.0]}],
+    )
+    with pytest.raises(RecipeError, match="2 numbers in a, 3 numbers in b"):
+        run(tmp_path / "run", write(tmp_path / "in", {"a": short, "b": long}, 1), STAGE)
+    with pytest.raises(ShardError, match="different lengths"):
+        column_vectors(pa.chunked_array([[[1.0], [1.0, 2.0]]]), "column:v")
+    with pytest.raises(ShardError, match="lists of numbers"):
+        column_vectors(pa.chunked_array([[True]]), "column:v")
+
+
+def test_a_column_that_is_empty_everywhere_is_refused(tmp_path: Path) -> None:
+    paths = write(tmp_path / "in", {"a": [{"text": "t", "id": "1"}]}, 1, "jsonl")
+    with pytest.raises(RecipeError, match="none of 1 documents has an embedding in column:vector"):
+        run(tmp_path / "run", paths, STAGE)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)])
+def test_every_kind_of_list_is_a_vector(kind: pa.DataType) -> None:
+    values = pa.chunked_array([pa.array([[1, 2], None, [3, 4]], kind)])
+    assert column_vectors(values, "column:v").tolist() == [[1, 2], [0, 0], [3, 4]]
+
+
+def test_small_corpora_are_compared_all_with_all() -> None:
+    assert [centroids_for(n) for n in (2, 15_000, 100_000, 10**12)] == [1, 2, 10, 16_384]
+    assert centroids_for(14_000) == 1
+
+
+@pytest.mark.parametrize("model", ["", "column:", "bert:x"])
+def test_a_bad_model_is_a_bad_recipe(model: str) -> None:
+    with pytest.raises(RecipeError, match="onnx:FOLDER"):
+        SemanticDedup(model=model)
+
+
+PARAPHRASES = [
+    ("A man is playing a guitar on stage.", "On the stage, a man plays a guitar."),
+    ("How do I reset my password?", "What is the way to reset my password?"),
+    ("She bought a new car yesterday.", "Yesterday she purchased a new automobile."),
+]
+OTHERS = ["The bread is in the oven.", "The museum is closed on Mondays.", "Rain is expected in the north tomorrow."]
+
+
+def test_a_real_model_finds_paraphrases_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tokenizers")
+    folder, problem = minilm()
+    if problem:
+        pytest.skip(f"the embedding model cannot be fetched: {problem}")
+    texts = [*(a for a, _ in PARAPHRASES), *OTHERS]
+    datasets = {
+        "a": [{"text": text, "id": f"{i}"} for i, text in enumerate(texts)],
+        "b": [{"text": b, "id": f"{i}"} for i, (_, b) in enumerate(PARAPHRASES)],
+    }
+    stage = {"use": "semantic_dedup", "model": f"onnx:{folder}"}
+    found = run(tmp_path / "run", write(tmp_path / "in", datasets, 1), stage)
+    assert losses(found) == {
+        **{("a", f"{i}"): None for i in range(len(texts))},
+        **{("b", f"{i}"): ("a", f"{i}") for i in range(len(PARAPHRASES))},
+    }
