@@ -1,7 +1,7 @@
 """What winnow asks of RAPIDS: the device's memory, and the list of every name and keyword it calls.
 
-Guarantees: `CALLS` is complete for the modules in `CALLERS`; tests/cluster/test_rapids_contract.py holds the list to the
-code and to the wheels of the pinned release, so a name that changes is found on a machine without a GPU.
+Guarantees: `CALLS` is complete for the modules in `CALLERS`; tests/cluster/test_rapids_contract.py holds the list
+to the code and to the wheels of the pinned release, so a name that changes is found on a machine without a GPU.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a GPU can prove without RAPIDS: array code on CuPy against the host's kernels, a transformer's scores.
 
-`pytest -m gpu tests/stages/kernels/test_gpu_arrays.py` needs CuPy, its last test torch and transformers; `make test-gpu` runs it too.
+`pytest -m gpu tests/stages/kernels/test_gpu_arrays.py` needs CuPy, its last test torch and transformers;
+`make test-gpu` runs it too.
 """
 
 from __future__ import annotations
