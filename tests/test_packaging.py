@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from setuptools import find_packages
 
 from cluster.version import VERSION
 from pipelines.cli import main
@@ -84,7 +85,8 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 def test_every_folder_with_code_is_packaged() -> None:
     found = {p.parent.relative_to(ROOT).as_posix().replace("/", ".") for t in TOP for p in (ROOT / t).rglob("*.py")}
-    assert found == set(project()["tool"]["setuptools"]["packages"])
+    include = project()["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert found == set(find_packages(str(ROOT), include=include))
 
 
 def test_every_data_file_is_packaged() -> None:

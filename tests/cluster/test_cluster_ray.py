@@ -43,7 +43,7 @@ class RayCluster:
         self.env = {**hidden, **token, "HOME": str(folder), "PATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
         self._log = open(folder / "ray.log", "wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "ray_cluster.py"), str(port)],
+            [sys.executable, str(ROOT / "tests" / "support" / "ray_cluster.py"), str(port)],
             env=self.env,
             cwd=folder,
             stdin=subprocess.PIPE,

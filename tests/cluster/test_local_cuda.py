@@ -40,7 +40,8 @@ set_option = told.__setitem__
 }
 SCRIPT = """
 import json, os, sys
-from cluster import backend, local, local_cuda
+from cluster.device import backend
+from cluster.kinds import local, local_cuda
 
 def look():
     return os.environ["CUDA_VISIBLE_DEVICES"], sys.modules["cudf"].told["spill"]

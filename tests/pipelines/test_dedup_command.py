@@ -78,14 +78,14 @@ def test_dedup_starts_without_packages_it_does_not_need_and_keeps_freed_memory(t
     arguments = ["dedup", source, "-o", str(tmp_path / "out")]
     code = f"""
 import os, sys
-from cluster import backend
-from pipelines import cli
-from stages.kernels import start
+from cluster import startup as start
+from cluster.device import backend
+from pipelines.cli import main
 
 backend.probe = None  # asks for no GPU
 keep, early = start.keep_freed_memory, []
 start.keep_freed_memory = lambda: (early.append("pyarrow" in sys.modules), keep())
-code = cli.main({arguments!r})
+code = main.main({arguments!r})
 loaded = sorted({{"pandas", "scipy.linalg", "dask"}} & set(sys.modules))
 import pandas, scipy.linalg
 print(loaded, code, early, os.environ["MIMALLOC_PURGE_DELAY"])

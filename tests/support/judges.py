@@ -1,4 +1,4 @@
-"""Classifiers that write down what they are given: `python:tests.judges:first` and `:second`.
+"""Classifiers that write down what they are given: `python:tests.support.judges:first` and `:second`.
 
 Scores are a hash of the text, so two near copies are judged apart.
 """

@@ -33,8 +33,8 @@ from tests.support import corpora, judges
 
 MINHASH = {"use": "minhash", "shingle_width": 8}
 NEAR = {"use": "near_dedup", "jaccard_threshold": 0.7, "bands": 32, "rows_per_band": 4}
-FIRST = {"use": "quality", "name": "first", "model": "python:tests.judges:first"}
-SECOND = {"use": "quality", "name": "second", "model": "python:tests.judges:second"}
+FIRST = {"use": "quality", "name": "first", "model": "python:tests.support.judges:first"}
+SECOND = {"use": "quality", "name": "second", "model": "python:tests.support.judges:second"}
 CHEAP = {"use": "quality", "name": "cheap", "model": "column:score", "min_score": 0.2}
 EXACT = {"use": "exact_dedup"}
 

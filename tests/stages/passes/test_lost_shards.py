@@ -28,7 +28,7 @@ def write(folder: Path) -> None:
 def decide(folder: Path, cluster: dict[str, Any], on_error: str) -> list[dict[str, Any]]:
     data = {
         "datasets": {"d": {"paths": str(folder / "in"), "columns": {"id": "id"}}},
-        "stages": [{"use": "quality", "model": "python:tests.judges:deadly"}, {"use": "exact_dedup"}],
+        "stages": [{"use": "quality", "model": "python:tests.support.judges:deadly"}, {"use": "exact_dedup"}],
         "on_error": on_error,
         "cluster": cluster,
     }
