@@ -57,6 +57,7 @@ class NearDedup(DedupStage):
     signatures: str = param("", "name of the minhash stage to use (default: the nearest one before)")
 
     use: ClassVar[str] = "near_dedup"
+    version: ClassVar[int] = 2  # 1 compared wrong texts where a folder was refreshed twice
     summary: ClassVar[str] = "drop near duplicates found by MinHash-LSH"
     drop_reason: ClassVar[str] = "near_duplicate"
 

@@ -1,6 +1,7 @@
 """Export a stage's facts (or, for deduplication, its verdicts) as one Parquet file for other tools.
 
-Guarantees: one row per document the stage judged, in doc_id order of the bundles. Memory: one bundle.
+Guarantees: one row per document the stage judged, bundle by bundle, in row order; doc_ids need not ascend.
+Memory: one bundle.
 """
 
 from __future__ import annotations

@@ -104,13 +104,14 @@ def mix_digest(run: Run, mix: Mix, output: Output) -> str:
 def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:
     """Return name and type of the input columns that a dataset's files of the mix hold besides winnow's own.
 
-    A column is looked for in the first LOOKED_AT files with rows.
+    A column is looked for in the first LOOKED_AT files with rows, by name: after a refresh ordinals do not follow it.
     """
     from stages.inputs.reader import passthrough_schema
     from stages.passes.annotate import staged
 
-    shards = [s for s in run.manifest.live_shards if s.dataset == dataset and s.rows]
-    paths = (staged(run, s) or s.path for s in shards[:LOOKED_AT])
+    shards = (s for s in run.manifest.live_shards if s.dataset == dataset and s.rows)
+    by_name = sorted(shards, key=lambda s: (s.within, s.path))  # as `find_shards` has them
+    paths = (staged(run, s) or s.path for s in by_name[:LOOKED_AT])
     return passthrough_schema(run.dataset(dataset), paths, passed_through(output))
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.core.shard import check_ascending
 from stages.core.stage import BoolArray
 from stages.kernels.hashes.hashing import buffers, read_only
 
@@ -47,7 +48,8 @@ class Edits:
         return Edits(row, start, stop, left, right, self.text.take(pa.array(places)))
 
     def among(self, rows: I64) -> Edits:
-        """Return the edits of these rows (ascending, unique), numbered by their place in `rows`."""
+        """Return the edits of these rows, numbered by their place in `rows`; LedgerError unless those ascend."""
+        check_ascending(rows, "rows whose edits are wanted")
         place = np.minimum(np.searchsorted(rows, self.row), max(len(rows) - 1, 0))
         hit = rows[place] == self.row if len(rows) else np.zeros(len(self), np.bool_)
         found = self.take(hit)

@@ -3,7 +3,8 @@
 A document is `doc_id = ordinal << 32 | row` (int64). A bundle is what one task works on: many small
 shards of one dataset, or a slice of a large one. Bundles are fixed by the manifest, never by the
 number of workers, so that every sidecar fits every later run. Rows of a bundle are numbered
-0..rows-1 across its pieces, in order.
+0..rows-1 across its pieces, in order. Its ordinals need not ascend (a refresh bundles what is left by name), nor
+then do its doc_ids: what is to be read in order is sorted by bundle row, never by doc_id.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from cluster.errors import LedgerError
 
 ROW_BITS = 32
 MAX_ROWS = 1 << ROW_BITS
@@ -86,8 +89,19 @@ class Bundle:
         return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 
     def doc_ids(self) -> npt.NDArray[np.int64]:
-        """Return the doc_id of every row, shape (rows,)."""
+        """Return the doc_id of every row, shape (rows,); ascending inside a piece only."""
         parts = [
             (np.int64(p.shard.ordinal) << ROW_BITS) + np.arange(p.start, p.stop, dtype=np.int64) for p in self.pieces
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def check_ascending(rows: npt.NDArray[np.integer], what: str) -> None:
+    """Raise LedgerError unless `rows` ascend, each one once: a search among others finds some and misses some."""
+    wrong = np.flatnonzero(rows[1:] <= rows[:-1])
+    if len(wrong):
+        before, after = rows[wrong[0]], rows[wrong[0] + 1]
+        raise LedgerError(
+            f"{what} must ascend, each one once; got {after} after {before}. Nothing was taken from them: a fault of "
+            "winnow or a damaged file. Report this with the run folder."
+        )

@@ -18,7 +18,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.exchange import open_arrow, write_arrow
-from stages.core.shard import Bundle
+from stages.core.shard import Bundle, check_ascending
 from stages.core.stage import DATA_FORMAT
 
 ROW = pa.field("row", pa.uint32())
@@ -82,6 +82,7 @@ class Sidecars:
             raise LedgerError(f"sidecar {path} has format {metadata.get(_FORMAT)!r}, this winnow reads {DATA_FORMAT}.")
         if int(metadata.get(_ROWS, b"-1")) != bundle.rows:
             raise LedgerError(f"sidecar {path} is for {metadata.get(_ROWS)!r} rows, the manifest says {bundle.rows}.")
+        check_ascending(table.column("row").to_numpy(), f"rows of sidecar {path}")
         return table if columns is None else table.select(["row", *columns])
 
 
@@ -116,7 +117,8 @@ def _metadata(bundle: Bundle) -> dict[bytes, bytes]:
 
 
 def expand(rows: npt.NDArray[np.uint32], values: pa.Table, wanted: npt.NDArray[np.int64], what: str) -> pa.Table:
-    """Return `values` for the `wanted` bundle rows. Raises LedgerError if one is not covered."""
+    """Return `values` for the `wanted` bundle rows. Raises LedgerError if one is not covered, or they do not ascend."""
+    check_ascending(wanted, f"rows wanted of {what}")
     position = np.searchsorted(rows, wanted)
     if len(wanted) and (position[-1] >= len(rows) or not np.array_equal(rows[position], wanted)):
         raise LedgerError(f"facts of {what} do not cover every row they are asked for; run again.")

@@ -160,7 +160,7 @@ def wanted(run: Run, doc: I64, home: int) -> pa.Table:
 
 
 def receive_wanted(_: int, table: pa.Table) -> pa.Table | None:
-    """Return what is wanted of one group of bundles, in row order."""
+    """Return what is wanted of one group of bundles, in doc_id order, which need not be that of a bundle's rows."""
     return table.combine_chunks().sort_by("doc") if table.num_rows else None
 
 

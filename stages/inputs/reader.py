@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.errors import ShardError
-from stages.core.shard import Dataset, Piece
+from stages.core.shard import Dataset, Piece, check_ascending
 from stages.inputs import compressed, jsonl, parquet
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus
 from stages.inputs.columns import COLUMN, conform
@@ -66,13 +66,17 @@ def read_piece(
     path
         Parquet copy made by `stage_compressed`, to be read instead.
     rows
-        Sorted shard rows; only these are returned, and row groups or lines far from them are skipped.
+        Shard rows, ascending, each once; only these are returned, and row groups or lines far from them are skipped.
 
     Raises
     ------
     ShardError
         The file cannot be reached (it may be retried). What is wrong inside a file is a status and a problem.
+    LedgerError
+        `rows` do not ascend.
     """
+    if rows is not None:
+        check_ascending(rows, f"rows to be read of {piece.shard.path}")
     where = path or piece.shard.path
     kind = "staged" if path else format_of(dataset, where)
     if columns == "all":

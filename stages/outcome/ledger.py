@@ -21,7 +21,7 @@ from cluster import storage
 from cluster.errors import LedgerError
 from stages.core.edits import sizes
 from stages.core.run import Run, View
-from stages.core.shard import ROW_BITS
+from stages.core.shard import ROW_BITS, check_ascending
 from stages.core.stage import DATA_FORMAT, BoolArray, ExchangeStage, FloatArray, array
 from stages.dedup.dedup_stage import KINDS, DedupStage
 from stages.implicit.count_tokens import CountTokens
@@ -268,7 +268,8 @@ def rows_of(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> p
 
 
 def _lookup(keys: I64, values: I64, wanted: I64) -> I64:
-    """Return values for the wanted keys (sorted, unique), -1 where there is none."""
+    """Return the values of these doc_ids, -1 where there is none. Raises LedgerError unless the keys ascend."""
+    check_ascending(keys, "doc_ids of survivors and groups")
     found = np.full(len(wanted), -1, np.int64)
     if len(keys):
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.errors import LedgerError, RecipeError, ShardError
 from stages.core.run import Run, View, read_stage
-from stages.core.shard import Bundle, Piece, Shard
+from stages.core.shard import Bundle, Piece, Shard, check_ascending
 from stages.core.sidecar import Writer, expand
 from stages.core.stage import BoolArray, ShardStage, array, whole
 from stages.inputs import device_reader
@@ -176,7 +176,11 @@ def try_piece(run: Run, number: int, position: int) -> None:
 def read_rows(
     run: Run, bundle: Bundle, rows: npt.NDArray[np.int64], columns: list[str]
 ) -> Iterator[tuple[Batch, npt.NDArray[np.int64]]]:
-    """Yield (batch, positions in `rows`) of these bundle rows, which are sorted; skips what holds none of them."""
+    """Yield (batch, positions in `rows`) of these bundle rows; skips what holds none of them.
+
+    rows : ascending, each once. Raises LedgerError where they are not.
+    """
+    check_ascending(rows, f"rows to be read of bundle {bundle.number} of {bundle.dataset}")
     dataset = run.dataset(bundle.dataset)
     offset = 0
     for piece in bundle.pieces:

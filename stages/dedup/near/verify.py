@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from cluster import storage
 from cluster.engines.engine import Engine
+from cluster.errors import LedgerError
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.run import Run
 from stages.core.stage import BoolArray, array, digest, whole
@@ -224,15 +225,16 @@ def _named(path: str) -> I64:
 
 
 def _emit_texts(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:
-    """Read the wanted rows of one group of bundles, in file order."""
+    """Read the wanted rows of one group of bundles, those of each bundle in row order."""
     group, path = source
     wanted = read_arrow(path)
     doc, home = array(wanted, "doc").astype(np.int64), array(wanted, "home").astype(np.int32)
     position, row = run.manifest.locate(doc)
     how = minhash_stage(run, index).normalise
     for here in run.manifest.groups[group]:
-        mine = position == here
-        if mine.any():
+        mine = np.flatnonzero(position == here)
+        mine = mine[np.argsort(row[mine])]  # they come by doc_id, and a bundle's ordinals need not ascend
+        if len(mine):
             bundle = run.manifest.bundles[here]
             for batch, at in read_rows(run, bundle, row[mine], ["text"]):
                 text = normalise(whole(batch.table.column("text")), how)
@@ -252,12 +254,22 @@ def _receive_texts(run: Run, index: int, destinations: int, turn: int, d: int, t
     for before in range(turn):
         known = _texts(run, index, destinations, before).gathered(d)
         table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
-    doc = array(table, "doc").astype(np.int64)
-    order = np.argsort(doc)
-    left, right = (order[np.searchsorted(doc[order], array(pairs, s).astype(np.int64))] for s in ("left", "right"))
+    left, right = (_rows_of(table, pairs.column(side), path) for side in PAIRS.names)
     value = _similarities(minhash_stage(run, index), table.column("text"), left, right)
     columns = [pairs.column("left"), pairs.column("right"), pa.array(value)]
     return pa.table(columns, schema=SIMILARITIES)
+
+
+def _rows_of(texts: pa.Table, doc: pa.ChunkedArray, path: str) -> I64:
+    """Return the row in `texts` of every document. Raises LedgerError where one came without its text."""
+    found = pc.index_in(whole(doc), whole(texts.column("doc")))
+    if found.null_count:
+        first = doc.filter(found.is_null())[0].as_py()
+        raise LedgerError(
+            f"{found.null_count:,} texts of the pairs in {path} did not come (first: doc_id {first}). Remove the "
+            "folder exchange from the run folder and run again; if that does not help, report this with the run folder."
+        )
+    return np.asarray(found.to_numpy(), np.int64)
 
 
 def _similarities(how: MinHash, text: pa.ChunkedArray, left: I64, right: I64) -> F64:
@@ -288,8 +300,8 @@ def _taken(text: pa.ChunkedArray, rows: I64) -> pa.Array:
 
 def _facts_folder(run: Run, index: int) -> str:
     """Where verified pairs lie: addressed by what a true similarity depends on, besides the texts."""
-    how = minhash_stage(run, index)
-    address = digest("pairs", how.shingle_width, how.shingles, how.normalise)
+    how, version = minhash_stage(run, index), near_stage(run, index).version
+    address = digest("pairs", version, how.shingle_width, how.shingles, how.normalise)
     return storage.join(run.root, "facts", "near_dedup", address)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.errors import LedgerError
 from stages.core import edits
 from stages.core.edits import Edits
 
@@ -114,6 +115,8 @@ def test_edits_of_some_rows_are_numbered_by_their_place() -> None:
     assert one.among(np.array([1, 3])).row.tolist() == [0, 1]
     assert one.among(np.array([], np.int64)).row.tolist() == []
     assert one.among(np.array([3])).numbered(np.array([30])).row.tolist() == [30]
+    with pytest.raises(LedgerError, match="rows whose edits are wanted must ascend"):
+        one.among(np.array([3, 1]))
 
 
 @pytest.mark.parametrize("text", ["", "é€😀"])

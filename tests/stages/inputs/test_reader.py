@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import ShardError
+from cluster.errors import LedgerError, ShardError
 from stages.core.shard import Columns, Dataset, Piece, Shard
 from stages.inputs import jsonl
 from stages.inputs.reader import (
@@ -208,6 +209,14 @@ def test_wanted_rows_are_those_of_the_whole(tmp_path: Path, data: Any) -> None:
         rows, _, numbers = together(made.read(rows=wanted, batch_bytes=data.draw(st.sampled_from([1, 1 << 20]))))
         assert numbers == wanted.tolist()
         assert [r["id"] for r in rows] == [str(i) for i in wanted]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("wanted", [[3, 1], [0, 2, 2]], ids=str)
+def test_rows_that_do_not_ascend_are_refused(tmp_path: Path, kind: str, wanted: list[int]) -> None:
+    made = source(tmp_path, kind, DOCUMENTS)
+    with pytest.raises(LedgerError, match=f"{re.escape(made.path)} must ascend, each one once; got {wanted[-1]} after"):
+        made.read(rows=np.array(wanted, np.int64))
 
 
 def test_rows_far_apart_are_reached_through_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
