@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, write."""
     options = parser().parse_args(arguments)
-    if problem := backend.obstacle():
+    if problem := backend.why_no_gpu():
         raise SystemExit(f"no GPU to measure: {problem}. `winnow doctor` tells more.")
     texts = inputs.source(options.data, options.out)
     run = whole_run(texts, options.megabytes, options.gpus)  # first: this process has no part of a GPU yet

@@ -1,7 +1,7 @@
-"""What Linux control groups allow this process: containers, Slurm's jobs, systemd's slices.
+"""CPU and memory limits of this process by Linux control groups: of containers, Slurm jobs, systemd slices.
 
-Guarantees: a limit anywhere between the process's own group and the root counts, in version 1 and 2; where
-nothing can be read nothing is limited. File cache that can be dropped does not count as used.
+Guarantees: the tightest limit between the process's own group and the root counts, in cgroup version 1 and 2; where
+no file can be read there is no limit. File cache that can be dropped does not count as used memory.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ ROOT = Path("/")
 
 
 def cores(root: Path = ROOT) -> float | None:
-    """Return how many cores' time this process may use; None without a limit."""
+    """Return the CPU quota of this process in cores; None without a limit."""
     found = [_quota(folder) for folder in folders("cpu", root)]
     return min((f for f in found if f is not None), default=None)
 
 
 def free_memory(root: Path = ROOT) -> int | None:
-    """Return the bytes that this process may still take; None without a limit."""
+    """Return the bytes left under this process's memory limits; None without a limit."""
     found = [_free(folder) for folder in folders("memory", root)]
     return min((f for f in found if f is not None), default=None)
 
 
 def folders(controller: str, root: Path = ROOT) -> Iterator[Path]:
-    """Yield the process's group of a controller and every group above it that can be seen."""
+    """Yield the folder of the process's group of a controller, and those of its visible ancestors."""
     for kind, group in _groups(controller, root):
         for top, mount in _mounts(kind, controller, root):
             inside = PurePosixPath("/", group)
@@ -50,7 +50,7 @@ def _groups(controller: str, root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mounts(kind: str, controller: str, root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (group that is mounted, where) from /proc/self/mountinfo."""
+    """Yield (mounted group, mount point) from /proc/self/mountinfo."""
     for line in _lines(root / "proc/self/mountinfo"):
         left, _, right = line.partition(" - ")
         fields, about = left.split(), right.split()
@@ -59,6 +59,7 @@ def _mounts(kind: str, controller: str, root: Path) -> Iterator[tuple[str, Path]
 
 
 def _quota(folder: Path) -> float | None:
+    """Return one group's CPU quota in cores; None without a limit."""
     words = _text(folder / "cpu.max").split()
     if not words:
         words = [_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
@@ -69,21 +70,22 @@ def _quota(folder: Path) -> float | None:
 
 
 def _free(folder: Path) -> int | None:
+    """Return the bytes left under one group's memory limit; None without a limit."""
     limit = _number(_text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes"))
     used = _number(_text(folder / "memory.current") or _text(folder / "memory.usage_in_bytes"))
     if limit is None or used is None:
         return None
-    return max(0, limit - max(0, used - _droppable(folder)))
+    return max(0, limit - max(0, used - _reclaimable(folder)))
 
 
-def _droppable(folder: Path) -> int:
-    """Return the bytes of file cache that are not in active use."""
+def _reclaimable(folder: Path) -> int:
+    """Return the bytes of inactive file cache, which the kernel drops under pressure."""
     sizes = dict(line.split(" ", 1) for line in _lines(folder / "memory.stat") if " " in line)
     return int(sizes.get("total_inactive_file") or sizes.get("inactive_file") or 0)
 
 
 def _number(text: str) -> int | None:
-    """Return a positive number; None for max, -1 and what is not there."""
+    """Return a non-negative integer; None for max, -1 and an empty text."""
     return int(text) if text.isdigit() else None
 
 

@@ -1,7 +1,7 @@
-"""Which winnow code this process runs: a digest of every source file.
+"""Digest of the winnow source code that this process runs.
 
 Guarantees: the digest is taken once, early in a process, so a worker that outlives a change of the files on
-disk is still told apart; names of folders, byte code and data play no part.
+disk is still recognised; install location, byte code and data play no part.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PACKAGES = ("cluster", "classifiers", "stages", "pipelines")
 
 
 def package_folder(name: str) -> Path:
-    """Return where one of winnow's packages lies. Raises ModuleNotFoundError."""
+    """Return the folder of one of winnow's packages. Raises ModuleNotFoundError."""
     spec = importlib.util.find_spec(name)
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
@@ -25,7 +25,7 @@ def package_folder(name: str) -> Path:
 
 @functools.cache
 def code_files() -> dict[str, str]:
-    """Return a digest per source file, by path such as stages/core/stage.py."""
+    """Return the digest of every source file, by path such as stages/core/stage.py."""
     found = {}
     for name in PACKAGES:
         folder = package_folder(name)
@@ -37,6 +37,6 @@ def code_files() -> dict[str, str]:
 
 @functools.cache
 def code_digest() -> str:
-    """Return 16 hexadecimal digits that stand for all of winnow's source code in this process."""
+    """Return the digest of all source files: 16 hexadecimal digits."""
     lines = "\n".join(f"{path} {mark}" for path, mark in sorted(code_files().items()))
     return hashlib.blake2b(lines.encode(), digest_size=8).hexdigest()

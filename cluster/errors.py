@@ -1,23 +1,23 @@
-"""The four kinds of error a user meets, lowest layer so that every package can raise them.
+"""The errors that winnow raises on purpose, in the lowest layer so that every package can raise them.
 
 Each message says what is wrong, the value, what would be right, where, and what to do.
 """
 
 
 class WinnowError(Exception):
-    """Base of every error that winnow raises on purpose; the CLI prints it without a traceback."""
+    """Base class; the command line prints the message without a traceback."""
 
 
 class RecipeError(WinnowError):
-    """The recipe (or a command-line value) must be corrected."""
+    """A value in the recipe or on the command line is wrong."""
 
 
 class ShardError(WinnowError):
-    """One shard cannot be used; names the shard, and may be retried or quarantined."""
+    """One shard cannot be read or used; the message names it. The shard may be retried or quarantined."""
 
 
 class LostTaskError(ShardError):
-    """A task took its worker with it, or hung, as often as it was tried. index: its place among the tasks."""
+    """Every attempt at a task killed its worker or timed out. index: position of the task in the map."""
 
     def __init__(self, message: str, index: int = -1) -> None:
         super().__init__(message)
@@ -25,8 +25,8 @@ class LostTaskError(ShardError):
 
 
 class LedgerError(WinnowError):
-    """Integrity is broken (a short or foreign sidecar, a funnel that does not close): stop."""
+    """Integrity check failed, such as a sidecar with missing rows or counts that do not add up: the run stops."""
 
 
 class BackendError(WinnowError):
-    """The requested backend or cluster cannot be had on these workers."""
+    """The requested backend or cluster is not available."""

@@ -1,9 +1,8 @@
-"""Bring rows with equal keys together, through files that survive a crash.
+"""Shuffle through files: bring rows with equal keys together, and resume after a crash.
 
-Every source task writes one Arrow file whose record batches are cut by destination; every
-destination task reads its slices from all of them and commits one output. A file that exists is not
-made again, so the longest steps resume. Memory: one emitted table in a source task, all rows of one
-destination in a destination task.
+Every source task writes one Arrow file with one record batch per destination; every destination task reads its
+batches from all of them and commits one output. A file that exists is not written again, so the longest steps
+resume. Memory: one emitted table in a source task, all rows of one destination in a destination task.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Exchange:
     ) -> list[str | None]:
         """Return the path of every destination's output (None where `receive` returned None).
 
-        Raises LedgerError when a destination left neither an output nor its word that there is none.
+        Raises LedgerError when a destination left neither an output nor a marker of an empty one.
         """
         self.scatter(engine, sources, emit, done)
         have = storage.names(self.folder)
@@ -60,7 +59,7 @@ class Exchange:
         return self.outputs()
 
     def outputs(self) -> list[str | None]:
-        """Return the path of every destination's output, None where it said that there is none."""
+        """Return the path of every destination's output, None where its output is empty."""
         have = storage.names(self.folder)
         return [self._output(d, have) for d in range(self.destinations)]
 
@@ -81,13 +80,13 @@ class Exchange:
         emit: Emit[S],
         done: Callable[[Any], None] | None = None,
     ) -> None:
-        """Do the first half only: write the file of every source."""
+        """Write the file of every source: the first half of a hop."""
         have = storage.names(self.folder)
         todo = [(i, source) for i, source in enumerate(sources) if self._map_name(i) not in have]
         engine.map(partial(_write, self, emit), todo, done=done)
 
     def gather(self, sources: int, destination: int) -> pa.Table:
-        """Return the rows of one destination out of the files of so many sources, in source order."""
+        """Return the rows of one destination from the files of all `sources`, in source order."""
         batches: list[pa.RecordBatch] = []
         for index in range(sources):
             reader = open_arrow(storage.join(self.folder, self._map_name(index)))
@@ -96,7 +95,7 @@ class Exchange:
         return pa.Table.from_batches(batches, schema=self.schema)
 
     def gathered(self, destination: int) -> pa.Table:
-        """Return the rows of one destination after the hop ran: those of every source that was written."""
+        """Return the rows of one destination from the files of every source that was written."""
         sources = sum(name.startswith("map-") for name in storage.names(self.folder))
         return self.gather(sources, destination)
 
@@ -109,7 +108,7 @@ def _out_name(destination: int) -> str:
 
 
 def _none_name(destination: int) -> str:
-    """Return the name of the empty file that says: this destination has no output."""
+    """Return the name of the empty file that marks a destination without output."""
     return f"none-{destination}"
 
 
@@ -142,7 +141,7 @@ def _cut(table: pa.Table, hop: Exchange) -> Iterator[pa.RecordBatch]:
 
 
 def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDArray[np.integer[Any]]:
-    """Return the destination of every key, (rows,); ranged keys are cut into `count` equal ranges."""
+    """Return the destination of every key, (rows,) uint16 or int64; ranged: `count` equal ranges of 64-bit keys."""
     if not ranged:
         return keys.astype(np.uint16 if count <= 1 << 16 else np.int64)
     high = keys.astype(np.uint64) >> np.uint64(32)
@@ -161,7 +160,7 @@ def _read(hop: Exchange, receive: Receive, sources: int, destination: int) -> No
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
     """Open an Arrow file for random access to its record batches.
 
-    Local files are memory-mapped; of remote ones only the batches that are asked for are fetched.
+    Local files are memory-mapped; of remote files only the batches that are read are fetched.
     """
     if storage.is_local(path):
         return pa.ipc.open_file(pa.memory_map(storage.local_path(path)))

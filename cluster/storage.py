@@ -1,7 +1,7 @@
-"""Files and objects behind one small interface: local paths and fsspec URLs.
+"""Atomic writes, reads and listings for local paths and fsspec URLs.
 
-Guarantees: `commit` makes a file appear whole or not at all (temporary name and rename on a file
-system, a single PUT on an object store), so whatever exists can be trusted.
+Guarantees: `commit` makes a file appear whole or not at all (temporary name and rename on a file system, a single PUT
+on an object store), so every file that exists is complete.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ TEMPORARY = ".tmp-"  # a name with this part is unfinished work and is never rea
 
 
 def is_local(path: str) -> bool:
-    """Tell whether `path` is on a mounted file system (no URL scheme, or file://)."""
+    """Return whether `path` is on a mounted file system (no URL scheme, or file://)."""
     return "://" not in path or path.startswith("file://")
 
 
 def local_path(path: str) -> str:
-    """Strip an optional file:// from a local path."""
+    """Return a local path without an optional file://."""
     return path.removeprefix("file://")
 
 
 def filesystem(path: str) -> tuple[Any, str]:
     """Return (fsspec file system, path inside it). Raises ImportError with the package to install.
 
-    Listings are never cached: other processes write beside this one, and a file that an old listing
-    lacks would be taken for work that brought nothing.
+    Listings are never cached: other processes write to the same folders, and a file missing from an old listing
+    would be taken for a task without output.
     """
     import fsspec
 
@@ -39,7 +39,7 @@ def filesystem(path: str) -> tuple[Any, str]:
 
 
 def join(root: str, *parts: str) -> str:
-    """Join with forward slashes, for paths and URLs alike."""
+    """Return a path or URL with its parts joined by forward slashes."""
     return "/".join([root.rstrip("/"), *parts])
 
 
@@ -101,7 +101,7 @@ def open_read(path: str, *, ranges: bool = False) -> BinaryIO:
 
 
 def exists(path: str) -> bool:
-    """Tell whether a file or folder is there."""
+    """Return whether a file or folder exists."""
     if is_local(path):
         return os.path.exists(local_path(path))
     fs, inner = filesystem(path)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-TOGETHER = ("test_cluster_ray.py", "test_cluster_slurm_queue.py")  # all their tests share a cluster
+TOGETHER = ("test_on_ray.py", "test_slurm_queue.py")  # all their tests share a cluster
 
 # The first example of a property often compiles a kernel, and machines differ.
 settings.register_profile("winnow", deadline=None, print_blob=True)

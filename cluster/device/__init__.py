@@ -1,1 +1,5 @@
-"""Which processor computes: the backend that all workers agree on, RAPIDS, and the cache of compiled kernels."""
+"""The processor that computes, CPU or GPU.
+
+Doors, imported one by one since they load different libraries: `backend` (that of this process), `agree` (that of a
+run), `halving` (batches that exceed device memory), `kernel_cache` (compiled kernels), `rapids` (memory pool).
+"""

@@ -1,8 +1,7 @@
-"""What computes, `cpu` or `gpu`: asked of the workers, on which all must agree, with the reason.
+"""The backend of this process, `cpu` or `gpu`, and a probe of what it can compute with.
 
-Guarantees: a login node without a GPU decides nothing; `gpu` means that every worker has a device of its own
-and the libraries to use it; a process that was told nothing computes on its CPU. Nothing of a GPU is imported
-before a worker was asked.
+Guarantees: the backend is cpu until `use` sets another; no GPU library is imported before a probe. How the workers of
+a run agree on one backend is in `agree.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import contextlib
 import ctypes
 import importlib
 import importlib.util
-import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -23,7 +21,6 @@ from cluster.errors import BackendError
 
 LIBRARIES = ("cudf", "cupy", "cuml", "cugraph", "rmm")  # what kernels import where the backend is gpu
 BACKENDS = ("auto", "cpu", "gpu")
-STARTING = 300.0  # seconds in which a worker must have loaded its libraries and set up its device
 _resolved = "cpu"
 
 
@@ -31,7 +28,7 @@ _resolved = "cpu"
 class Device:
     """A GPU as one process sees it. Memory in bytes; versions as CUDA counts them (13010 is 13.1).
 
-    free : None where it was not asked for, since asking makes a CUDA context.
+    free : None where it was not measured, since measuring makes a CUDA context.
     """
 
     uuid: str
@@ -44,7 +41,7 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What one process can compute with. problem: why not on a GPU; empty when it can."""
+    """What one process can compute with. problem: why it cannot compute on a GPU; empty when it can."""
 
     host: str
     pid: int
@@ -52,16 +49,8 @@ class Probe:
     device: Device | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """The backend of a run and why it is that one."""
-
-    name: str
-    reason: str
-
-
 def current() -> str:
-    """Return the resolved backend of this process."""
+    """Return the backend of this process: cpu or gpu."""
     return _resolved
 
 
@@ -69,7 +58,7 @@ def use(name: str) -> None:
     """Set the backend of this process; for gpu, set up the device's memory first. Raises BackendError without one."""
     global _resolved
     if name == "gpu" and _resolved != "gpu":
-        problem = obstacle()
+        problem = why_no_gpu()
         if problem:
             raise BackendError(f"process {os.getpid()} on {socket.gethostname()} cannot compute on a GPU: {problem}.")
         from cluster.device import rapids
@@ -79,15 +68,18 @@ def use(name: str) -> None:
 
 
 def ready_for_torch() -> None:
-    """Prepare this process for a model on torch: where the backend is gpu, both take memory from one pool."""
+    """Let torch and winnow's kernels take device memory from one pool, where the backend is gpu; else do nothing."""
     if _resolved == "gpu":
         from cluster.device import rapids
 
         rapids.share_with_torch()
 
 
-def obstacle() -> str:
-    """Say why this process cannot compute on a GPU; an empty string when it can. Makes no CUDA context."""
+def why_no_gpu() -> str:
+    """Return the reason why this process cannot compute on a GPU; an empty string when it can.
+
+    Makes no CUDA context.
+    """
     missing = missing_libraries()
     if missing:
         return _not_installed(missing, installed_driver())
@@ -104,48 +96,49 @@ def obstacle() -> str:
     try:
         return "" if runtime.getDeviceCount() else "no CUDA device can be used"
     except RuntimeError as error:  # CuPy's CUDARuntimeError: no device, a driver that is too old
-        versions = f"driver CUDA {cuda(driver)}, libraries CUDA {cuda(int(runtime.runtimeGetVersion()))}"
+        libraries = int(runtime.runtimeGetVersion())
+        versions = f"driver CUDA {format_cuda_version(driver)}, libraries CUDA {format_cuda_version(libraries)}"
         return f"no CUDA device can be used: {error} ({versions})"
 
 
 def _not_installed(missing: Sequence[str], driver: int) -> str:
     extra = "gpu-cu12" if 0 < driver < 13000 else "gpu-cu13"
-    there = f", though there is a driver for CUDA {cuda(driver)}" if driver else ""
+    there = f", though there is a driver for CUDA {format_cuda_version(driver)}" if driver else ""
     return f"{', '.join(missing)} cannot be imported{there} (pip install 'winnow[{extra}]')"
 
 
 def installed_driver() -> int:
-    """Return the newest CUDA that the NVIDIA driver of this machine knows, as CUDA counts; 0 without a driver."""
+    """Return the newest CUDA version that this machine's NVIDIA driver supports, such as 13010; 0 without a driver."""
     version = ctypes.c_int(0)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
     return version.value
 
 
-def cuda(version: int) -> str:
-    """Return a CUDA version as people write it.
+def format_cuda_version(version: int) -> str:
+    """Return a CUDA version number as dotted text.
 
-    >>> cuda(13010)
+    >>> format_cuda_version(13010)
     '13.1'
     """
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def visible_gpus() -> int:
-    """Return how many GPUs this process sees; to be called where there is no `obstacle`. Makes no CUDA context."""
+    """Return the number of GPUs this process sees; call it where `why_no_gpu` is empty. Makes no CUDA context."""
     cupy: Any = importlib.import_module("cupy")
     return int(cupy.cuda.runtime.getDeviceCount())
 
 
 def probe() -> Probe:
-    """Look what this process can compute with. Makes no CUDA context: workers that end up on the CPU hold no GPU."""
-    problem = obstacle()
+    """Return what this process can compute with. Makes no CUDA context: a worker that stays on the CPU holds no GPU."""
+    problem = why_no_gpu()
     device = None if problem else _device(importlib.import_module("cupy"))
     return Probe(host=socket.gethostname(), pid=os.getpid(), problem=problem, device=device)
 
 
 def missing_libraries() -> list[str]:
-    """Return which of the GPU libraries are not installed or do not load."""
+    """Return the names of GPU libraries that are not installed or do not load."""
     found = []
     for name in LIBRARIES:
         try:
@@ -157,7 +150,7 @@ def missing_libraries() -> list[str]:
 
 
 def _device(cupy: Any) -> Device:
-    """Return the first visible device: the one that a worker of one GPU computes on."""
+    """Return the first visible device, on which a worker computes."""
     runtime = cupy.cuda.runtime
     properties = runtime.getDeviceProperties(0)
     return Device(
@@ -169,82 +162,11 @@ def _device(cupy: Any) -> Device:
     )
 
 
-def resolve(wanted: str, probes: Sequence[Probe]) -> Resolved:
-    """Return the backend for a run from what its workers found.
+def describe_process() -> dict[str, Any]:
+    """Return probe, free device memory, library versions and missing libraries of this process, for `winnow doctor`.
 
-    Parameters
-    ----------
-    wanted : auto, cpu or gpu. auto takes gpu where every worker has a device of its own, else cpu.
-
-    Raises
-    ------
-    BackendError
-        gpu is wanted and a worker cannot; or auto is wanted and some can and some cannot.
+    Makes a CUDA context where there is a GPU.
     """
-    if wanted == "cpu":
-        return Resolved(name="cpu", reason="asked for")
-    unable = [p for p in probes if p.problem]
-    shared = _shared([p for p in probes if not p.problem])
-    if not unable and not shared:
-        names = sorted({p.device.name for p in probes if p.device})
-        return Resolved(name="gpu", reason=f"every worker has a GPU of its own ({len(probes)} x {', '.join(names)})")
-    reason = shared or f"{unable[0].host}, process {unable[0].pid}: {unable[0].problem}"
-    if wanted == "gpu":
-        raise BackendError(f"backend gpu: {len(unable)} of {len(probes)} workers cannot. {_sentence(reason)}")
-    if unable and len(unable) < len(probes):
-        raise BackendError(
-            f"backend auto: {len(probes) - len(unable)} of {len(probes)} workers have a GPU and the others do not "
-            f"({reason}). Give --backend cpu, or start workers that are alike."
-        )
-    return Resolved(name="cpu", reason=reason)
-
-
-def _sentence(reason: str) -> str:
-    return f"{reason}. Start one worker for each GPU (cluster.kind local-cuda does), or give --backend cpu."
-
-
-def _shared(probes: Sequence[Probe]) -> str:
-    """Say which workers would share a device; an empty string when none would."""
-    seen: dict[tuple[str, str], int] = {}
-    for p in probes:
-        if p.device:
-            key = p.host, p.device.uuid
-            seen[key] = seen.get(key, 0) + 1
-    most = max(seen.items(), key=lambda item: item[1], default=None)
-    if most is None or most[1] == 1:
-        return ""
-    return f"{most[1]} workers on {most[0][0]} share one GPU"
-
-
-def settle(client: Any, wanted: str) -> Resolved:
-    """Ask the workers of a Dask client, decide, and tell those there are and those to come."""
-    probes: list[Probe] = []
-    if wanted != "cpu":
-        from cluster.kinds.preflight import within
-
-        probes = list(within(STARTING, lambda: client.run(probe), "a worker").values())
-    found = _said(resolve(wanted, probes))
-    if found.name == "gpu":
-        from cluster.kinds.plugins import OnDevice
-
-        within(STARTING, lambda: client.register_plugin(OnDevice()), "a worker")
-    return found
-
-
-def settle_here(wanted: str) -> Resolved:
-    """Decide for an engine that computes in this process."""
-    found = _said(resolve(wanted, [probe()] if wanted != "cpu" else []))
-    use(found.name)
-    return found
-
-
-def _said(found: Resolved) -> Resolved:
-    logging.getLogger("winnow.backend").info("backend %s: %s", found.name, found.reason)
-    return found
-
-
-def facts() -> dict[str, Any]:
-    """Return what `winnow doctor` shows of one process: probe, free memory, versions, what is missing."""
     found = probe()
     if found.device:
         free, _ = importlib.import_module("cupy").cuda.runtime.memGetInfo()
@@ -253,14 +175,14 @@ def facts() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the installed versions of what computes, by distribution."""
+    """Return the installed versions of the numerical libraries, by distribution name."""
     found = {}
     for name in ("numpy", "numba", "pandas", "pyarrow", "dask", "distributed"):
         found[name] = _version(name)
     for library in ("cudf", "cuml", "cugraph", "rmm"):
-        for cuda in ("cu13", "cu12"):
-            if version := _version(f"{library}-{cuda}"):
-                found[f"{library}-{cuda}"] = version
+        for release in ("cu13", "cu12"):
+            if version := _version(f"{library}-{release}"):
+                found[f"{library}-{release}"] = version
     for name in ("cupy-cuda13x", "cupy-cuda12x", "dask-cuda", "onnxruntime", "scikit-learn", "torch"):
         if version := _version(name):
             found[name] = version

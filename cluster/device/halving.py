@@ -1,4 +1,4 @@
-"""Work that does not fit a device's memory is halved and tried again, and says so (log `winnow.gpu`).
+"""Batches that exceed a device's memory are halved and retried, with a warning in the log `winnow.gpu`.
 
 Guarantees: results come in the order of the rows; only a single row that does not fit is an error.
 """
@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-# What CUDA's libraries say in a RuntimeError: CUDA and torch; a C++ exception; cuBLAS; ONNX Runtime.
+# Parts of messages of out-of-memory RuntimeErrors: CUDA and torch; a C++ exception; cuBLAS; ONNX Runtime.
 SIGNS = ("out of memory", "out_of_memory", "bad_alloc", "ALLOC_FAILED", "Failed to allocate memory")
 
 
 def ran_out(error: Exception) -> bool:
-    """Tell whether memory was short: a MemoryError (RMM, cuDF, CuPy, cuGraph), or a RuntimeError that says so (torch).
+    """Return whether an error means out of memory: MemoryError (RMM, cuDF, CuPy, cuGraph) or RuntimeError (torch).
 
     >>> ran_out(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), ran_out(RuntimeError("no such kernel"))
     (True, False)
@@ -25,12 +25,12 @@ def ran_out(error: Exception) -> bool:
 
 
 def in_parts(work: Callable[[int, int], list[Any]], rows: int, most: int | None = None) -> list[Any]:
-    """Return work(start, stop) for parts that cover `rows`; a part too large for the device's memory is halved.
+    """Return the results of work(start, stop) over all `rows`; a part that runs out of device memory is halved.
 
     Parameters
     ----------
     work : returns a list of results for rows [start, stop).
-    most : rows in a part.
+    most : rows in a part at most; None: no limit.
     """
     step = max(1, min(rows, most or rows))
     todo = [(start, min(start + step, rows)) for start in range(0, rows, step)][::-1]

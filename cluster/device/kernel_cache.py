@@ -1,8 +1,8 @@
-"""Where compiled kernels are kept: beside the code, else below the home folder, else in a private temporary folder.
+"""Cache folder of compiled kernels: beside the code, else in the home folder, else in a private temporary folder.
 
-Guarantees: a container with read-only code, without HOME or with a user that has none, still computes; a folder
-that somebody else could write to is not read, since what lies there is run. The folder's name has a digest of all
-kernels: numba itself looks at a kernel's own file and would not notice a change in one that it is inlined from.
+Guarantees: a container with read-only code, or a user without a home folder, still computes; a folder that another
+user could write to is not used, since its content is executed. The folder's name contains a digest of all kernels:
+numba compares only a kernel's own file and would miss a change in a function that is inlined into it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = "winnow-kernels"
 
 
 def prepare() -> None:
-    """Tell Numba where its compiled functions are, unless the user did."""
+    """Set Numba's cache folder, unless the user set one."""
     if NAME not in os.environ.get("NUMBA_CACHE_DIR", NAME):
         return
     folder = os.environ["NUMBA_CACHE_DIR"] = os.path.join(_place(), _own_digest())
@@ -34,14 +34,14 @@ def prepare() -> None:
 
 
 def prepare_cupy() -> None:
-    """Tell CuPy where its compiled kernels are, unless the user did: without a folder for them it does not load."""
+    """Set CuPy's cache folder where it cannot make its own, unless the user set one: CuPy does not load without."""
     own = Path(os.path.expanduser("~/.cupy/kernel_cache"))
     if "CUPY_CACHE_DIR" not in os.environ and not _can_be_made(own):
         os.environ["CUPY_CACHE_DIR"] = os.path.join(private_folder(), "cupy")
 
 
 def source_digest(root: Path) -> str:
-    """Return a digest of the sources of all kernels below the folder of the packages."""
+    """Return a digest of the source files of all kernels. root: folder that holds the packages."""
     found = hashlib.blake2b(digest_size=8)
     for path in sorted(path for pattern in KERNELS for path in root.glob(pattern)):
         found.update(path.read_bytes() + b"\0")
@@ -54,6 +54,7 @@ def _own_digest() -> str:
 
 
 def _place() -> str:
+    """Return the first of the three folders that can be written to."""
     code = ROOT / "stages" / "kernels"
     if _writable(code):
         return str(code / "__pycache__" / NAME)
@@ -62,7 +63,7 @@ def _place() -> str:
 
 
 def private_folder() -> str:
-    """Return this user's folder for compiled kernels below the temporary folder, or a new one if that is not safe."""
+    """Return this user's cache folder below the temporary folder; a new one where others can write to that."""
     import tempfile
 
     folder = os.path.join(tempfile.gettempdir(), f"{NAME}-{os.getuid()}")
@@ -76,19 +77,19 @@ def private_folder() -> str:
 
 
 def _writable(code: Path) -> bool:
-    """Tell whether Numba can write beside the code."""
+    """Return whether Numba can write beside the code."""
     beside = code / "__pycache__"
     return os.access(beside if beside.is_dir() else code, os.W_OK | os.X_OK)
 
 
 def _home() -> Path | None:
-    """Return the user's folder for what can be made again, if it can be made."""
+    """Return the user's cache folder (XDG_CACHE_HOME or ~/.cache), or None where it cannot be made."""
     wanted = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     return wanted if _can_be_made(wanted) else None
 
 
 def _can_be_made(folder: Path) -> bool:
-    """Tell whether a folder is there, or can be made, and written to; not without HOME, for a user without a home."""
+    """Return whether a folder is writable or can be made; False for a relative path, as of a user without HOME."""
     place = folder
     if not place.is_absolute():
         return False

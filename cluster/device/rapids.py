@@ -1,7 +1,7 @@
-"""What winnow asks of RAPIDS: the device's memory, and the list of every name and keyword it calls.
+"""RAPIDS: setup of the device's memory pool, and the list of every name and keyword that winnow calls.
 
-Guarantees: `CALLS` is complete for the modules in `CALLERS`; tests/cluster/test_rapids_contract.py holds the list
-to the code and to the wheels of the pinned release, so a name that changes is found on a machine without a GPU.
+Guarantees: `CALLS` is complete for the modules in `CALLERS`; tests/cluster/device/test_rapids.py compares the list
+with the code and with the wheels of the pinned release, so a renamed function is found on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = 256  # RMM wants pool sizes in multiples of it
 
 @dataclass(frozen=True)
 class Call:
-    """A function, method or class that winnow calls: where it is defined, and the keywords it is given."""
+    """A function, method or class that winnow calls: the file that defines it, and the arguments it is given."""
 
     path: str  # file inside the distribution
     name: str  # of the function, or Class.method, as defined in that file
@@ -107,7 +107,7 @@ CALLS = (
 
 
 def pool_sizes(free: int) -> tuple[int, int]:
-    """Return (first, largest) bytes of the memory pool for a device with so many free bytes.
+    """Return (initial, maximum) bytes of the memory pool for a device with `free` bytes.
 
     >>> pool_sizes(1 << 30)
     (536870912, 966367488)
@@ -117,9 +117,9 @@ def pool_sizes(free: int) -> tuple[int, int]:
 
 @functools.cache  # a pool must not be replaced while something lies in it
 def prepare_memory() -> None:
-    """Give this process a memory pool on its device, shared by cuDF and CuPy, and let cuDF spill to the host.
+    """Set up this process's memory pool on its device, shared by cuDF and CuPy, and let cuDF spill to the host.
 
-    To be called before anything lies on the device; later calls do nothing.
+    Call it before any allocation on the device; later calls do nothing.
     """
     cudf: Any = importlib.import_module("cudf")
     cupy: Any = importlib.import_module("cupy")
@@ -133,9 +133,9 @@ def prepare_memory() -> None:
 
 @functools.cache  # torch takes an allocator only before it holds memory
 def share_with_torch() -> None:
-    """Let torch take its device memory from this process's pool, so that models and kernels do not starve each other.
+    """Let torch allocate from this process's memory pool, so that models and kernels do not starve each other.
 
-    To be called where the backend is gpu, before a model is moved to the device; later calls do nothing.
+    Call it where the backend is gpu, before a model is moved to the device; later calls do nothing.
     """
     torch: Any = importlib.import_module("torch")
     allocator: Any = importlib.import_module("rmm.allocators.torch")

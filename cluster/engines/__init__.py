@@ -1,1 +1,6 @@
-"""How tasks are run: in this thread, on threads of this process, or on a Dask cluster."""
+"""Engines run functions over tasks: in this process, on threads, or on the workers of a Dask client."""
+
+from cluster.engines.engine import Engine, InlineEngine
+from cluster.engines.peak_memory import Measured
+
+__all__ = ["Engine", "InlineEngine", "Measured"]

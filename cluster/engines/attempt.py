@@ -1,8 +1,7 @@
-"""One attempt at a task, as a worker makes it.
+"""One attempt at a task, on a Dask worker.
 
-Guarantees: a worker that holds other code than the client refuses to compute; only what another attempt
-can heal (the storage, the memory) is raised and retried by Dask, any other error is returned and raised
-by the client.
+Guarantees: a worker whose code differs from the client's refuses to compute; only transient errors (of storage or
+memory) are raised on the worker, where Dask retries them; any other error is returned and raised by the client.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Any
 
 from cluster.errors import BackendError, WinnowError
 
-PAUSE = 1.0  # seconds before a failure that may pass is reported, so that three attempts span some time
+PAUSE = 1.0  # seconds before a transient error is reported, so that three attempts span some time
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What a task raised that another attempt would raise again."""
+    """A permanent error of a task, with the worker's address and traceback."""
 
     error: BaseException
     where: str
@@ -30,24 +29,25 @@ class Failed:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A function with what surrounds it on a worker. code: digest that the worker's code must have."""
+    """A task function with its error handling. code: digest that the worker's code must have; None: any."""
 
     function: Callable[[Any], Any]
     code: str | None = None
     pause: float = PAUSE
 
     def __call__(self, task: Any) -> Any:
-        where = _address()
+        where = _worker_address()
         try:
-            self._same_code(where)
+            self._check_code(where)
             return self.function(task)
-        except Exception as error:  # the one place where a worker's errors are sorted
-            if may_pass(error):
+        except Exception as error:  # the one place where a worker's errors are classified
+            if is_transient(error):
                 time.sleep(self.pause)
-                raise _portable(error) from None
-            return Failed(_portable(error), where, traceback.format_exc())
+                raise _picklable(error) from None
+            return Failed(_picklable(error), where, traceback.format_exc())
 
-    def _same_code(self, where: str) -> None:
+    def _check_code(self, where: str) -> None:
+        """Raise BackendError where this worker's code is not the client's."""
         from cluster.codebase import code_digest
 
         if self.code is not None and self.code != code_digest():
@@ -57,23 +57,23 @@ class Attempt:
             )
 
 
-def may_pass(error: BaseException) -> bool:
-    """Tell whether another attempt, perhaps elsewhere, can succeed: storage and memory, not content."""
+def is_transient(error: BaseException) -> bool:
+    """Return whether a retry, perhaps on another worker, can succeed: errors of storage and memory, not of content."""
     return isinstance(error, OSError | MemoryError) or isinstance(error.__cause__, OSError)
 
 
-def _address() -> str:
+def _worker_address() -> str:
     from distributed import get_worker
 
     worker: Any = get_worker()
     return str(worker.address)
 
 
-def _portable(error: Exception) -> Exception:
-    """Return the error itself, or one with the same words where it cannot be pickled."""
+def _picklable(error: Exception) -> Exception:
+    """Return the error itself, or one with the same message where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # whatever __reduce__ raises
-        words = f"{type(error).__name__}: {error}"
-        return WinnowError(words) if isinstance(error, WinnowError) else RuntimeError(words)
+        message = f"{type(error).__name__}: {error}"
+        return WinnowError(message) if isinstance(error, WinnowError) else RuntimeError(message)
     return error

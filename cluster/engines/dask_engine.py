@@ -1,8 +1,8 @@
-"""The engine on a Dask cluster, whoever started it: a sliding window of tasks in flight.
+"""Engine on a Dask cluster of any kind: a sliding window of tasks in flight.
 
-Guarantees: client and scheduler hold as many tasks as there are threads, times IN_FLIGHT_PER_THREAD,
-whatever the corpus; workers may come and go; a task whose worker is lost, or hangs, is run again elsewhere,
-at most ATTEMPTS times; a scheduler that is lost, or has no workers left, ends the map with BackendError.
+Guarantees: client and scheduler hold as many tasks as there are threads, times IN_FLIGHT_PER_THREAD, whatever the
+size of the corpus; workers may join and leave; a task whose worker is lost, or hangs, is retried on another, at most
+ATTEMPTS times; a scheduler that is lost, or has no workers left, ends the map with BackendError.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -19,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from cluster.engines.attempt import Attempt, Failed
+from cluster.engines.timeouts import NO_ANSWER, BackgroundCall, try_with_timeout
 from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError
 
 T = TypeVar("T")
@@ -26,28 +26,26 @@ R = TypeVar("R")
 
 IN_FLIGHT_PER_THREAD = 2  # enough to hide the scheduler's few milliseconds, few enough to stay bounded
 ATTEMPTS = 3
-TICK = 1.0  # seconds between looks at the cluster
-ANSWER = 120.0  # seconds in which a scheduler must answer
-NO_WORKERS = 300.0  # seconds to wait for a worker to come (back)
-CLOSING = 15.0
+TICK = 1.0  # seconds between two polls of the cluster
+SCHEDULER_TIMEOUT = 120.0  # seconds in which a scheduler must answer
+WORKERS_TIMEOUT = 300.0  # seconds to wait for a worker to join
+CLOSING = 15.0  # seconds for a cleanup call to the scheduler
 FETCH = 5.0  # seconds for a result, which is small, to arrive
-LOST: Any = object()
-# What a call to a scheduler that is lost, or about to be, may raise.
-NO_ANSWER = (OSError, RuntimeError, ValueError, LookupError, AssertionError, AttributeError, CancelledError)
+LOST: Any = object()  # instead of a result that was lost with its worker
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long the engine waits, in seconds. task None: a task may take as long as it likes."""
+class Timeouts:
+    """Timeouts of an engine in seconds. task: run time of one task, None for no limit; workers: time without any."""
 
     task: float | None = None
-    workers: float = NO_WORKERS
-    scheduler: float = ANSWER
+    workers: float = WORKERS_TIMEOUT
+    scheduler: float = SCHEDULER_TIMEOUT
 
 
 @dataclass
 class _Flight:
-    """A task that is with the cluster. since: when it was handed over, or last found to hang."""
+    """A submitted task. since: time of submission, or of the last timeout; hung: number of timeouts."""
 
     index: int
     future: Any = None
@@ -55,42 +53,33 @@ class _Flight:
     hung: int = 0
 
 
-@dataclass
-class _Question:
-    """Ask the scheduler for its workers without waiting for the answer."""
-
-    client: Any
-    asked: float = field(default_factory=time.monotonic)
-    answer: dict[str, int] | None = None
-
-    def __post_init__(self) -> None:
-        threading.Thread(target=self._ask, daemon=True).start()
-
-    def _ask(self) -> None:
-        with contextlib.suppress(*NO_ANSWER):  # a lost scheduler shows by its silence
-            self.answer = dict(self.client.nthreads())
-
-
 class DaskEngine:
-    """Tasks on a Dask cluster. `code` is the digest that every worker's code must have; None trusts them."""
+    """Engine that runs tasks on the workers of a Dask client.
+
+    Parameters
+    ----------
+    close : called by `close`: ends the client, and the cluster where it belongs to this process.
+    where : the cluster in words, for error messages.
+    code : digest that every worker's code must have; None: not compared.
+    """
 
     def __init__(
         self,
         client: Any,
-        close: Callable[[], None],
+        close: Callable[[], object],
         *,
         where: str,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         code: str | None = None,
     ) -> None:
         self._client = client
         self._close = close
         self._where = where
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
         self._code = code
         self._threads: dict[str, int] = dict(client.nthreads())
         self._seen = time.monotonic()
-        self._question: _Question | None = None
+        self._poll: BackgroundCall[dict[str, int]] | None = None
         self._flights: dict[str, _Flight] = {}
 
     @property
@@ -104,7 +93,7 @@ class DaskEngine:
         queue = iter(enumerate(tasks))
         results: dict[int, R] = {}
         attempt = Attempt(function, self._code)
-        self._question, self._seen = None, time.monotonic()
+        self._poll, self._seen = None, time.monotonic()
         try:
             while True:
                 self._top_up(attempt, queue, ended)
@@ -123,23 +112,23 @@ class DaskEngine:
                         done(result)
                 self._watch()
         finally:
-            self._forget()
+            self._cancel_all()
 
     def _top_up(self, attempt: Attempt, queue: Iterator[tuple[int, Any]], ended: SimpleQueue[Any]) -> None:
-        """Submit tasks until the window is full."""
+        """Submit tasks until the window is full or the queue is empty."""
         while len(self._flights) < self.workers * IN_FLIGHT_PER_THREAD:
             item = next(queue, None)
             if item is None:
                 return
             if self._client.status != "running":
-                raise self._lost()
+                raise self._scheduler_lost()
             key = _key(attempt)
             flight = self._flights[key] = _Flight(item[0])  # first, so that no event about it is missed
             flight.future = self._client.submit(attempt, item[1], key=key, retries=ATTEMPTS - 1, pure=False)
             flight.future.add_done_callback(ended.put)
 
     def _value(self, flight: _Flight, attempt: Attempt) -> Any:
-        """Return what a task returned, LOST when that went with its worker, or raise what stops the run."""
+        """Return a task's result, or LOST when it was lost with its worker; raise the task's error."""
         from distributed.scheduler import KilledWorker
 
         task = f"{_name(attempt)} of task {flight.index}"
@@ -153,7 +142,7 @@ class DaskEngine:
                 flight.index,
             ) from None
         except CancelledError:
-            raise self._lost() from None
+            raise self._scheduler_lost() from None
         except (OSError, MemoryError) as error:
             if flight.future.status != "error":
                 return LOST
@@ -166,7 +155,8 @@ class DaskEngine:
             raise value.error
         return value
 
-    def _lost(self) -> BackendError:
+    def _scheduler_lost(self) -> BackendError:
+        """Return the error for a lost connection to the scheduler; Dask's own log of it is silenced."""
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a traceback of the same, as it closes
         return BackendError(
             f"the connection to the Dask scheduler ({self._where}) is lost. What is finished stays: "
@@ -174,39 +164,42 @@ class DaskEngine:
         )
 
     def _watch(self) -> None:
-        """Look at the cluster, at most every TICK: workers that came or went, silence, tasks that hang."""
+        """Poll the cluster, at most every TICK: workers that joined or left, a silent scheduler, hanging tasks.
+
+        The poll runs in the background: a lost scheduler shows by its silence.
+        """
         now = time.monotonic()
-        if self._question is None:
+        if self._poll is None:
             if now - self._seen > TICK:
-                self._question = _Question(self._client)
-        elif self._question.answer is not None:
-            self._threads = self._question.answer
-            self._question = None
+                self._poll = BackgroundCall(lambda: dict(self._client.nthreads()))
+        elif self._poll.results:
+            self._threads = self._poll.results[0]
+            self._poll = None
             self._seen = now if self._threads else self._seen
-            if now - self._seen > self._patience.workers:
+            if now - self._seen > self._timeouts.workers:
                 raise BackendError(
-                    f"the Dask scheduler ({self._where}) has had no worker for {self._patience.workers:.0f} s. "
+                    f"the Dask scheduler ({self._where}) has had no worker for {self._timeouts.workers:.0f} s. "
                     "Start workers, then give the same command again; what is finished stays."
                 )
-        elif now - self._question.asked > self._patience.scheduler:
-            raise self._lost()
-        if self._patience.task is not None:
-            self._end_hung(now, self._patience.task)
+        elif now - self._poll.started > self._timeouts.scheduler:
+            raise self._scheduler_lost() from self._poll.error
+        if self._timeouts.task is not None:
+            self._retry_overdue(now, self._timeouts.task)
 
-    def _end_hung(self, now: float, allowed: float) -> None:
-        """Restart the worker of every task that has run for too long; give up on the third time.
+    def _retry_overdue(self, now: float, allowed: float) -> None:
+        """Restart the worker of every task that exceeds the task timeout; raise LostTaskError at the third time.
 
-        A task that waits behind a hung one, in the same worker's queue, cannot be told from it and counts as hung
-        too; a task that waits for a worker does not.
+        A task that is queued on a worker behind a hanging one cannot be told from it and counts as overdue too; a
+        task that no worker has yet does not.
         """
         overdue = {key: flight for key, flight in self._flights.items() if now - flight.since > allowed}
-        workers = self._places() if overdue else {}
+        workers = self._worker_of_each_task() if overdue else {}
         for key, flight in overdue.items():
             flight.since = now
             flight.hung += key in workers
             if flight.hung == ATTEMPTS:
-                _within(CLOSING, functools.partial(self._client.cancel, [flight.future], force=True))
-                _within(CLOSING, functools.partial(_replace, self._client, workers[key]))
+                try_with_timeout(functools.partial(self._client.cancel, [flight.future], force=True), CLOSING)
+                try_with_timeout(functools.partial(_restart_worker, self._client, workers[key]), CLOSING)
                 raise LostTaskError(
                     f"{key.rsplit('-', 1)[0]} (task {flight.index}) ran {ATTEMPTS} times for more than task_timeout = "
                     f"{allowed:g} s, last on {workers[key]}. Look at that worker's log, or allow more: "
@@ -214,32 +207,33 @@ class DaskEngine:
                     flight.index,
                 )
         for worker in {workers[key] for key in overdue if key in workers}:
-            threading.Thread(target=_replace, args=(self._client, worker), daemon=True).start()
+            BackgroundCall(functools.partial(_restart_worker, self._client, worker))
 
-    def _places(self) -> dict[str, str]:
-        """Return the worker of every task that is with one."""
+    def _worker_of_each_task(self) -> dict[str, str]:
+        """Return worker addresses by task key, for tasks that were sent to a worker; empty without an answer."""
         found: dict[str, str] = {}
 
-        def ask() -> None:
+        def collect() -> None:
             for worker, keys in self._client.processing().items():
                 found.update((key, worker) for key in keys)
 
-        _within(CLOSING, ask)
+        try_with_timeout(collect, CLOSING)
         return dict(found)
 
-    def _forget(self) -> None:
-        """Cancel what is still in flight after an error."""
+    def _cancel_all(self) -> None:
+        """Cancel the tasks that are still in flight after an error."""
         futures = [flight.future for flight in self._flights.values() if flight.future is not None]
         self._flights.clear()
         if futures and self._client.status == "running":
-            _within(CLOSING, lambda: self._client.cancel(futures, force=True))
+            try_with_timeout(lambda: self._client.cancel(futures, force=True), CLOSING)
 
     def close(self) -> None:
-        _within(CLOSING, self._close)
+        """Close the client, and the cluster where it belongs to this process."""
+        try_with_timeout(self._close, CLOSING)
 
 
 def _next(ended: SimpleQueue[Any]) -> Iterator[Any]:
-    """Yield the futures that have ended; wait a TICK for the first of them."""
+    """Yield the futures that have ended, after waiting up to a TICK for the first."""
     with contextlib.suppress(Empty):
         yield ended.get(timeout=TICK)
         while True:
@@ -247,33 +241,22 @@ def _next(ended: SimpleQueue[Any]) -> Iterator[Any]:
 
 
 def _name(attempt: Attempt) -> str:
+    """Return the name of the task's function, for keys and error messages."""
     function = getattr(attempt.function, "func", attempt.function)
     return str(getattr(function, "__name__", type(function).__name__)).strip("_")
 
 
 def _key(attempt: Attempt) -> str:
-    """Return a key that no other run has; the scheduler groups keys by what stands before the dash."""
+    """Return a unique task key; the scheduler groups keys by the part before the dash."""
     import uuid
 
     return f"{_name(attempt)}-{uuid.uuid4().hex}"
 
 
-def _replace(client: Any, worker: str) -> None:
-    """Restart a worker through its nanny; where it has none, let the scheduler forget it."""
+def _restart_worker(client: Any, worker: str) -> None:
+    """Restart a worker through its nanny; where it has none, retire it from the scheduler."""
     try:
         client.restart_workers([worker], timeout=60)
     except NO_ANSWER:  # no nanny, or gone in the meantime
         with contextlib.suppress(*NO_ANSWER):
             client.retire_workers([worker], close_workers=True)
-
-
-def _within(seconds: float, action: Callable[[], Any]) -> None:
-    """Do something that may never end, and go on after a while."""
-    thread = threading.Thread(target=lambda: _quietly(action), daemon=True)
-    thread.start()
-    thread.join(seconds)
-
-
-def _quietly(action: Callable[[], Any]) -> None:
-    with contextlib.suppress(*NO_ANSWER):  # what is closed may be gone already
-        action()

@@ -1,8 +1,8 @@
-"""The verb by which a stage reaches its workers: `map`. `Exchange` is built on it.
+"""The engine protocol: `map` a function over tasks on workers. `Exchange` is built on it.
 
-Guarantees: a bounded number of tasks is in flight, results are small and come back in task order,
-whatever a finished task wrote is not done again, and the outcome is the same for the inline engine
-(this process, one task after the other) and for any Dask cluster (`cluster/engines/dask_engine.py`).
+Guarantees: a bounded number of tasks is in flight, results are small and come back in task order, and they are the
+same for the inline engine (this process, one task after the other) and for any Dask cluster
+(`cluster/engines/dask_engine.py`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ R = TypeVar("R")
 
 
 class Engine(Protocol):
-    """Run functions on workers. Functions and tasks must be picklable."""
+    """Runs functions on workers. Functions and tasks must be picklable."""
 
     @property
     def workers(self) -> int:
-        """How many tasks run at the same time."""
+        """Number of tasks that run at the same time."""
 
     def map(
         self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
@@ -31,7 +31,7 @@ class Engine(Protocol):
 
 
 class InlineEngine:
-    """Every task in this process, in order: for tests, debugging and very small runs."""
+    """Engine that runs every task in this process, in order: for tests, debugging and very small runs."""
 
     workers = 1
 

@@ -1,7 +1,7 @@
-"""How much memory a worker process holds at most while it works on one stage.
+"""Peak resident memory (Linux's VmHWM) of a worker process during one stage.
 
-Linux counts the largest resident size of a process and lets it be reset; elsewhere the answer is 0. Where the
-reset is forbidden the answer is the largest since the process began.
+The kernel's counter is reset at a stage's first task. Where the reset is forbidden, the peak is that since the process
+began; on other systems it is 0.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-_RESET = "5"  # to clear_refs: begin anew with the largest resident size (proc(5))
+_RESET = "5"  # to clear_refs: resets the peak resident size (proc(5))
 _lock = threading.Lock()
 _measuring = ""  # key of the stage that this process measures
 
 
 @dataclass(frozen=True)
 class Measured(Generic[T, R]):
-    """A function of a task that also returns the bytes its process held at most since its first task of `key`."""
+    """A task function that also returns the peak resident bytes of its process since the first task of stage `key`."""
 
     function: Callable[[T], R]
     key: str
 
     @property
     def func(self) -> Callable[..., R]:
-        """The bare function, after which tasks are named."""
+        """The innermost function, which names the tasks."""
         bare: Any = getattr(self.function, "func", self.function)
         found: Callable[..., R] = bare
         return found
 
     def __call__(self, task: T) -> tuple[R, int]:
-        _begin(self.key)
+        _reset_peak(self.key)
         return self.function(task), peak_memory()
 
 
-def _begin(key: str) -> None:
-    """Count anew if this is the process's first task of this stage."""
+def _reset_peak(key: str) -> None:
+    """Reset the peak at the process's first task of a stage."""
     global _measuring
     with _lock:
         if _measuring == key:
@@ -50,7 +50,7 @@ def _begin(key: str) -> None:
 
 
 def peak_memory() -> int:
-    """Return the largest resident size of this process in bytes, 0 where the system does not tell."""
+    """Return the peak resident size of this process in bytes; 0 where the system does not report it."""
     with contextlib.suppress(OSError), open("/proc/self/status") as file:
         for line in file:
             if line.startswith("VmHWM:"):

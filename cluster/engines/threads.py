@@ -1,7 +1,7 @@
-"""Tasks on threads of this process, without Dask: for one-line tools, where start-up time counts.
+"""Engine on threads of this process, without Dask: for short commands, where start-up time counts.
 
-Guarantees: those of every engine (cluster/engines/engine.py). The kernels release the GIL; beyond a handful of
-threads the Python between them does not, so larger machines use worker processes.
+Guarantees: those of every engine (cluster/engines/engine.py). The kernels release the GIL, the Python code between
+them does not, so beyond a handful of threads worker processes are faster.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class ThreadsEngine:
-    """A bounded number of tasks in flight on `workers` threads."""
+    """Engine on a pool of `workers` threads, with one task more in flight than threads."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

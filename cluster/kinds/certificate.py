@@ -1,6 +1,6 @@
-"""A certificate made for one run: nobody without it can send tasks to the run's scheduler and workers.
+"""TLS certificate made for one run: a client without it cannot send tasks to the run's scheduler and workers.
 
-Dask runs what it is sent, so a port that other users of a machine can reach is a way to run code as oneself.
+Dask executes any task it receives, so an open port would let other users of a machine run code as this user.
 
     python -m cluster.kinds.certificate FOLDER      # cert.pem and key.pem for the processes of a batch script
 
@@ -14,8 +14,8 @@ import sys
 from typing import Any
 
 
-def temporary() -> Any:
-    """Return a Security with a certificate of its own, or None where Python lacks `cryptography`."""
+def temporary_security() -> Any:
+    """Return a distributed.Security with a new self-signed certificate, or None where `cryptography` is missing."""
     from distributed.security import Security
 
     try:
@@ -24,13 +24,13 @@ def temporary() -> Any:
         return None
 
 
-def keywords() -> dict[str, Any]:
-    """Return what a Dask cluster object is given so that its connections are encrypted."""
-    made = temporary()
+def tls_keywords() -> dict[str, Any]:
+    """Return the keyword arguments of a Dask cluster class that encrypt its connections."""
+    made = temporary_security()
     return {} if made is None else {"security": made, "protocol": "tls://"}
 
 
-def write(folder: str) -> None:
+def write_certificate(folder: str) -> None:
     """Write cert.pem and key.pem into a new folder. Raises FileExistsError and, without `cryptography`, ImportError."""
     from distributed.security import Security
 
@@ -43,4 +43,4 @@ def write(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    write(sys.argv[1])
+    write_certificate(sys.argv[1])

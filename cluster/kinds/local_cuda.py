@@ -2,35 +2,33 @@
 
 Guarantees: the first GPU that a worker sees is its own; tasks exchange files, not messages, so workers talk over TLS
 as those of kind local do, and no UCX is set up; the keywords are those of the pinned Dask-CUDA (see rapids.CALLS).
-Memory pools are set up by the workers themselves when the backend is settled, as on any other cluster.
+Memory pools are set up by the workers themselves once the backend is resolved, as on any other cluster.
 """
 
 from __future__ import annotations
 
 import importlib
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cluster.device import backend
+from cluster.engines.engine import Engine
 from cluster.errors import BackendError
-from cluster.kinds import certificate
-
-if TYPE_CHECKING:
-    from cluster.kinds.local import ClusterOptions
-
-
-def cluster_keywords(options: ClusterOptions) -> dict[str, Any]:
-    """Return what LocalCluster, below Dask-CUDA's own class, is given."""
-    return {
-        "host": "127.0.0.1",
-        "dashboard_address": options.dashboard,
-        "scheduler_kwargs": {} if options.dashboard else {"dashboard_address": "127.0.0.1:0"},  # its health page
-        "silence_logs": logging.ERROR,
-        **certificate.keywords(),
-    }
+from cluster.kinds.attach import engine_on_own_cluster
+from cluster.kinds.local import this_machine_keywords
+from cluster.options import DASK_SETTINGS, ClusterOptions
 
 
-def start(options: ClusterOptions) -> Any:
-    """Start the workers and return the cluster object. Raises BackendError without Dask-CUDA or a GPU."""
+def start(options: ClusterOptions) -> Engine:
+    """Start a LocalCUDACluster and return the engine on it; the workers end with the engine."""
+    import dask
+
+    with dask.config.set(DASK_SETTINGS):
+        cluster = cuda_cluster(options)
+    return engine_on_own_cluster(cluster, options, "on this machine's GPUs")
+
+
+def cuda_cluster(options: ClusterOptions) -> Any:
+    """Return a started LocalCUDACluster. Raises BackendError without Dask-CUDA, or with fewer GPUs than workers."""
     try:
         dask_cuda: Any = importlib.import_module("dask_cuda")
     except ImportError as error:
@@ -38,9 +36,7 @@ def start(options: ClusterOptions) -> Any:
             f"cluster.kind local-cuda needs dask-cuda, which cannot be imported here ({error}). "
             "Install winnow[gpu-cu13], or use kind local."
         ) from None
-    from cluster.device import backend
-
-    problem = backend.obstacle()  # no probe: a CUDA context here would be inherited by no worker, but cost memory
+    problem = backend.why_no_gpu()  # no probe: a CUDA context here would be inherited by no worker, but cost memory
     if problem:
         raise BackendError(
             f"cluster.kind local-cuda: {problem}. Use kind local and backend cpu, or see `winnow doctor`."
@@ -56,5 +52,5 @@ def start(options: ClusterOptions) -> Any:
         threads_per_worker=options.threads_per_worker or 1,
         memory_limit=options.memory_limit or "auto",
         enable_cudf_spill=True,
-        **cluster_keywords(options),
+        **this_machine_keywords(options),
     )

@@ -1,7 +1,7 @@
-"""Dask on a Ray cluster: the scheduler and, on every node, workers as Ray actors.
+"""Dask on a Ray cluster (cluster.kind ray): the scheduler and, on every node, workers as Ray actors.
 
 Guarantees: actors are pinned to their nodes, one for each GPU or one for every THREADS_PER_WORKER cores;
-Ray restarts a worker that dies, nodes that join get workers while the run goes on; everything ends with this
+Ray restarts a worker that dies, nodes that join get workers while the run goes on; all actors end with this
 process. Connections between the actors are encrypted and need the run's own certificate.
 """
 
@@ -16,18 +16,25 @@ from typing import Any
 
 from cluster.engines.engine import Engine
 from cluster.errors import BackendError
-from cluster.kinds import certificate as security
-from cluster.kinds.local import OWN_PAGES, QUIET, ClusterOptions, pages, size
+from cluster.kinds.attach import attach
+from cluster.kinds.certificate import temporary_security
+from cluster.options import (
+    DASK_SETTINGS,
+    LOOPBACK_PAGES,
+    ClusterOptions,
+    dashboard_keywords,
+    processes_and_threads,
+)
 
-LOOK = 10.0  # seconds between looks for nodes that joined
-PLACED = 120.0  # seconds for an actor to start on its node
+NODE_POLL_SECONDS = 10.0  # between two looks for nodes that joined
+ACTOR_START_SECONDS = 120.0  # for an actor to start on its node
 MEMORY_SHARE = 0.8  # of a node's memory for the workers; the rest is for Ray and the system
 Node = Mapping[str, Any]
 
 
 def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     """Start scheduler and workers on the Ray cluster of this job and return the engine on them."""
-    ray = _ray()
+    ray = _import_ray()
     here = os.getcwd()
     if not ray.is_initialized():
         ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level=logging.WARNING)
@@ -38,7 +45,6 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     except BaseException:
         placed.close()
         raise
-    from cluster.kinds import running_scheduler
 
     def close() -> None:
         placed.stop_watching()
@@ -46,10 +52,11 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
             client.close()
         placed.close()
 
-    return running_scheduler.attach(client, close, options, run_dir, f"Ray, {placed.address}")
+    return attach(client, close, options, run_dir, f"Ray, {placed.address}")
 
 
-def _ray() -> Any:
+def _import_ray() -> Any:
+    """Return the module ray. Raises BackendError where it is not installed."""
     try:
         import ray
     except ImportError:
@@ -64,29 +71,30 @@ class Placement:
     """The actors of one run. Holds a few hundred bytes per actor."""
 
     def __init__(self, options: ClusterOptions) -> None:
-        self._ray = _ray()
+        self._ray = _import_ray()
         self._options = options
-        self._security = security.temporary()
+        self._security = temporary_security()
         self._workers: dict[str, list[Any]] = {}  # actors by node id
         self._stop = threading.Event()
         here = self._ray.get_runtime_context().get_node_id()
-        self._scheduler = _actor(self._ray, SchedulerActor, here, restarts=0).remote(self._security, pages(options))
+        kind = _actor(self._ray, SchedulerActor, here, restarts=0)
+        self._scheduler = kind.remote(self._security, dashboard_keywords(options))
         self.address = str(self._wait(self._scheduler.address.remote(), "the scheduler"))
-        self.look()
+        self.place_workers()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def client(self) -> Any:
-        """Return a client of the scheduler, as soon as the first node's workers are there."""
+        """Return a Dask client of the scheduler. Raises BackendError where no node has a CPU for a worker."""
         import distributed
 
         if not self._workers:
             raise BackendError("no node of the Ray cluster has a CPU or GPU to give. See `ray status`.")
         make: Any = distributed.Client
-        return make(self.address, security=self._security, set_as_default=False, timeout=PLACED)
+        return make(self.address, security=self._security, set_as_default=False, timeout=ACTOR_START_SECONDS)
 
-    def look(self) -> None:
-        """Start workers on nodes that have none yet; forget nodes that are gone."""
+    def place_workers(self) -> None:
+        """Start worker actors on nodes that have none yet; drop the records of nodes that left."""
         nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
         for gone in self._workers.keys() - nodes.keys():
             del self._workers[gone]
@@ -96,13 +104,13 @@ class Placement:
                 self._workers[name] = actors
 
     def _place(self, node: Node) -> list[Any]:
-        """Start the worker actors of one node."""
+        """Return the started worker actors of one node."""
         cores = int(node["Resources"].get("CPU", 0))
         gpus = int(node["Resources"].get("GPU", 0))
         if cores < 1:
             return []
         memory = int(node["Resources"].get("memory", 0) * MEMORY_SHARE)
-        processes, threads = (gpus, 1) if gpus else size(self._options, cores, memory)
+        processes, threads = (gpus, 1) if gpus else processes_and_threads(self._options, cores, memory)
         limit = self._options.memory_limit or memory // processes
         kind = _actor(
             self._ray,
@@ -115,21 +123,24 @@ class Placement:
         return [kind.remote(self.address, self._security, threads, limit) for _ in range(processes)]
 
     def _watch(self) -> None:
-        while not self._stop.wait(LOOK):
+        """Place workers on nodes that join, until the run ends."""
+        while not self._stop.wait(NODE_POLL_SECONDS):
             with contextlib.suppress(self._ray.exceptions.RayError, OSError, RuntimeError):
-                self.look()
+                self.place_workers()
 
     def _wait(self, reference: Any, what: str) -> Any:
+        """Return the value of a Ray object. Raises BackendError when `what` does not start in time."""
         try:
-            return self._ray.get(reference, timeout=PLACED)
+            return self._ray.get(reference, timeout=ACTOR_START_SECONDS)
         except self._ray.exceptions.RayError as error:
             raise BackendError(f"{what} did not start on the Ray cluster: {type(error).__name__}: {error}") from None
 
     def stop_watching(self) -> None:
+        """Place no more workers."""
         self._stop.set()
 
     def close(self) -> None:
-        """End every actor of this run."""
+        """Kill every actor of this run."""
         self.stop_watching()
         for actor in [a for actors in self._workers.values() for a in actors] + [self._scheduler]:
             with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
@@ -137,7 +148,7 @@ class Placement:
 
 
 def _actor(ray: Any, cls: type, node: str, *, restarts: int, cpus: int = 0, gpus: int = 0) -> Any:
-    """Return an actor class that is started on one node only."""
+    """Return a Ray actor class bound to one node and its resources."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return ray.remote(cls).options(
@@ -149,43 +160,43 @@ def _actor(ray: Any, cls: type, node: str, *, restarts: int, cpus: int = 0, gpus
 
 
 class SchedulerActor:
-    """Dask's scheduler in an actor. When it is lost the run stops, and goes on when started again."""
+    """Dask's scheduler in a Ray actor. A run that loses it stops, and resumes when started again."""
 
-    def __init__(self, certificate: Any, pages: dict[str, Any]) -> None:
-        self._security = certificate
-        self._pages = pages
+    def __init__(self, security: Any, dashboard: dict[str, Any]) -> None:
+        self._security = security
+        self._dashboard = dashboard
         self._scheduler: Any = None
 
     async def address(self) -> str:
-        """Start the scheduler at the first call; return where it listens."""
+        """Return the scheduler's address; the first call starts it."""
         import dask
         import ray
         from distributed import Scheduler
 
         if self._scheduler is None:
-            dask.config.set(QUIET)
+            dask.config.set(DASK_SETTINGS)
             make: Any = Scheduler
             self._scheduler = await make(
                 host=ray.util.get_node_ip_address(),
                 port=0,
                 protocol="tls" if self._security else "tcp",
                 security=self._security,
-                **self._pages,
+                **self._dashboard,
             )
         return str(self._scheduler.address)
 
 
 class WorkerActor:
-    """One Dask worker in an actor. Ends itself when its scheduler is gone; Ray starts it again if it dies."""
+    """One Dask worker in a Ray actor. Exits when its scheduler is gone; Ray starts it again if it dies."""
 
-    def __init__(self, address: str, certificate: Any, threads: int, memory: int | str) -> None:
-        self._make = {"nthreads": threads, "memory_limit": memory or "auto", "security": certificate}
+    def __init__(self, address: str, security: Any, threads: int, memory: int | str) -> None:
+        self._keywords = {"nthreads": threads, "memory_limit": memory or "auto", "security": security}
         self._address = address
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
-        """Run the worker on a loop of its own until it closes, then end this process."""
+        """Run the worker on its own event loop until it closes, then end this process."""
         import asyncio
 
         code = 1
@@ -201,14 +212,14 @@ class WorkerActor:
         import ray
         from distributed import Worker
 
-        dask.config.set(QUIET)
+        dask.config.set(DASK_SETTINGS)
         make: Any = Worker
         worker = await make(
             self._address,
             host=ray.util.get_node_ip_address(),
             dashboard=False,
-            dashboard_address=OWN_PAGES,
-            death_timeout=PLACED,
-            **self._make,
+            dashboard_address=LOOPBACK_PAGES,
+            death_timeout=ACTOR_START_SECONDS,
+            **self._keywords,
         )
         await worker.finished()

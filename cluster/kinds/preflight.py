@@ -1,7 +1,7 @@
-"""Same code, same versions, enough memory and disk, one run folder: on client, scheduler and every worker.
+"""Checks before a run on other machines: same code and versions, enough memory and disk, a run folder all can write.
 
-Guarantees: nothing is computed before all agree; the message names each node that differs and how. The
-question travels by value, so a node that lacks winnow answers as well.
+Guarantees: client, scheduler and every worker are compared before any task runs; the error names each node that
+differs and how. The function that describes a node is sent by value, so a node without winnow is reported as well.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
 from cluster import storage
 from cluster.codebase import code_digest, code_files
+from cluster.engines.timeouts import call_with_timeout
 from cluster.errors import BackendError
-from cluster.kinds.local import MEMORY_PER_THREAD
+from cluster.options import MEMORY_PER_THREAD
 
-VERSIONS = (  # what decides over bits or over the wire
+VERSIONS = (  # packages that decide over output bytes, or over Dask's protocol
     "dask",
     "distributed",
     "numpy",
@@ -32,14 +32,17 @@ VERSIONS = (  # what decides over bits or over the wire
     "zstandard",
 )
 FREE_DISK = 1 << 30  # bytes left where the run folder lies
-SECONDS = 60.0  # in which every node must have answered
-SHOWN = 10  # nodes named in one message
+ANSWER_SECONDS = 60.0  # in which every node must have answered
+MOST_SHOWN = 10  # problems in one message
 
-Facts = Mapping[str, Any]
+Description = Mapping[str, Any]
 
 
-def facts(run_dir: str | None = None, token: str = "") -> dict[str, Any]:
-    """Return what must agree between nodes, and what this node sees of the run folder."""
+def describe_node(run_dir: str | None = None, token: str = "") -> dict[str, Any]:
+    """Return host, versions and code digest of this node, and under `folder` what is wrong with the run folder here.
+
+    token : name of a file that the client wrote into the run folder.
+    """
     from cluster.version import VERSION
 
     return {
@@ -48,7 +51,7 @@ def facts(run_dir: str | None = None, token: str = "") -> dict[str, Any]:
         "winnow": VERSION,
         "code": code_digest(),
         "packages": {name: _version(name) for name in VERSIONS},
-        "folder": _see(run_dir, token) if run_dir else None,
+        "folder": _folder_problem(run_dir, token) if run_dir else None,
     }
 
 
@@ -65,7 +68,7 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _see(run_dir: str, token: str) -> str | None:
+def _folder_problem(run_dir: str, token: str) -> str | None:
     """Return what is wrong with the run folder as seen from this node, or None."""
     if not storage.exists(storage.join(run_dir, token)):
         return f"does not see {run_dir} (working folder {os.getcwd()})"
@@ -75,10 +78,10 @@ def _see(run_dir: str, token: str) -> str | None:
         storage.remove(mark)
     except OSError as error:
         return f"cannot write to {run_dir}: {error.strerror or error}"
-    return _room(run_dir)
+    return _disk_problem(run_dir)
 
 
-def _room(run_dir: str) -> str | None:
+def _disk_problem(run_dir: str) -> str | None:
     """Return what is wrong with the disk below a local run folder, or None."""
     import shutil
 
@@ -91,32 +94,42 @@ def _room(run_dir: str) -> str | None:
 
 
 def check(client: Any, run_dir: str | None) -> None:
-    """Compare scheduler and workers with this process. Raises BackendError with every difference."""
+    """Compare scheduler and workers with this process.
+
+    Parameters
+    ----------
+    run_dir : run folder that every worker must see and be able to write to; None: not checked.
+
+    Raises
+    ------
+    BackendError
+        A node differs, or lacks memory, disk or the run folder; the message lists the problems.
+    """
     token = f".preflight-{secrets.token_hex(8)}"
     if run_dir:
         storage.write_bytes(storage.join(run_dir, token), b"")
     try:
-        mine = facts(run_dir, token)
-        nodes = _ask(client, run_dir, token)
+        mine = describe_node(run_dir, token)
+        nodes = _describe_nodes(client, run_dir, token)
     finally:
         if run_dir:
             storage.remove(storage.join(run_dir, token))
     problems = [f"this process ({mine['host']}): {mine['folder']}"] if mine["folder"] else []
     for node, theirs in nodes.items():
         problems.extend(f"{node}: {what}" for what in differences(mine, theirs))
-    problems += _memory(client)
-    stop(problems)
+    problems += _memory_problems(client)
+    refuse(problems)
 
 
-def stop(problems: list[str]) -> None:
-    """Raise BackendError when there is a problem."""
+def refuse(problems: list[str]) -> None:
+    """Raise BackendError that lists the problems; return if there are none."""
     if problems:
-        more = [f"... and {len(problems) - SHOWN} more."] if len(problems) > SHOWN else []
+        more = [f"... and {len(problems) - MOST_SHOWN} more."] if len(problems) > MOST_SHOWN else []
         raise BackendError(
             "\n".join(
                 [
                     "the cluster is not fit for this run:",
-                    *problems[:SHOWN],
+                    *problems[:MOST_SHOWN],
                     *more,
                     "Install the same winnow and dependencies everywhere, start the workers again, and keep "
                     "the run folder where all of them see it.",
@@ -125,36 +138,37 @@ def stop(problems: list[str]) -> None:
         )
 
 
-def differences(mine: Facts, theirs: Facts) -> list[str]:
-    """Return one sentence for every way in which another node is unfit."""
+def differences(mine: Description, theirs: Description) -> list[str]:
+    """Return one sentence for every difference that makes another node unfit."""
     if "failure" in theirs:
         return [str(theirs["failure"])]
     found = [
         f"{name} {theirs[name]}, here it is {mine[name]}" for name in ("python", "winnow") if theirs[name] != mine[name]
     ]
     if theirs["code"] != mine["code"]:
-        found.append(_code(theirs))
+        found.append(_code_difference(theirs))
     for name, version in mine["packages"].items():
         if theirs["packages"].get(name) != version:
             found.append(f"{name} {theirs['packages'].get(name)}, here it is {version}")
     return [*found, str(theirs["folder"])] if theirs["folder"] else found
 
 
-def _code(theirs: Facts) -> str:
+def _code_difference(theirs: Description) -> str:
+    """Return a sentence that names the source files in which a node differs."""
     own, other = code_files(), theirs.get("files") or {}
     names = sorted(path for path in own.keys() | other.keys() if own.get(path) != other.get(path))
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"other winnow code ({theirs['code']}, here it is {code_digest()}): {listed} differ"
 
 
-def _ask(client: Any, run_dir: str | None, token: str) -> dict[str, Facts]:
-    """Return the facts of the scheduler and of every worker, by a name that says which node it is."""
-    question = _question(run_dir, token, code_digest())
-    nodes: dict[str, Facts] = {}
-    apart = _question(None, token, code_digest())  # a scheduler touches no file
-    scheduler = within(SECONDS, lambda: client.run_on_scheduler(apart), "the scheduler")
+def _describe_nodes(client: Any, run_dir: str | None, token: str) -> dict[str, Description]:
+    """Return the descriptions of the scheduler and of every worker, by role, address and host."""
+    describe_worker = _describer(run_dir, token, code_digest())
+    describe_scheduler = _describer(None, token, code_digest())  # a scheduler touches no file
+    nodes: dict[str, Description] = {}
+    scheduler = call_with_timeout(lambda: client.run_on_scheduler(describe_scheduler), ANSWER_SECONDS, "the scheduler")
     nodes[f"scheduler on {scheduler.get('host', '?')}"] = scheduler
-    answers = within(SECONDS, lambda: client.run(question, on_error="return"), "a worker")
+    answers = call_with_timeout(lambda: client.run(describe_worker, on_error="return"), ANSWER_SECONDS, "a worker")
     for address, answer in answers.items():
         if isinstance(answer, BaseException):
             answer = {"failure": f"cannot be asked: {type(answer).__name__}: {answer}"}
@@ -162,9 +176,10 @@ def _ask(client: Any, run_dir: str | None, token: str) -> dict[str, Facts]:
     return nodes
 
 
-def _question(run_dir: str | None, token: str, code: str) -> Callable[[], dict[str, Any]]:
-    def question() -> dict[str, Any]:
-        """Answer on a node. A nested function: it travels by value, so winnow may be missing there."""
+def _describer(run_dir: str | None, token: str, code: str) -> Callable[[], dict[str, Any]]:
+    """Return a function that describes the node it runs on, with its source files if their digest is not `code`."""
+
+    def describe() -> dict[str, Any]:  # nested, so pickled by value: the node may lack winnow
         import socket
         import sys
 
@@ -173,18 +188,18 @@ def _question(run_dir: str | None, token: str, code: str) -> Callable[[], dict[s
             from cluster import codebase
             from cluster.kinds import preflight
 
-            answer = preflight.facts(run_dir, token)
+            answer = preflight.describe_node(run_dir, token)
             if answer["code"] != code:
                 answer["files"] = dict(codebase.code_files())
         except (ImportError, AttributeError, OSError) as error:
             return {**name, "failure": f"{type(error).__name__}: {error} (Python {sys.executable})"}
         return answer
 
-    return question
+    return describe
 
 
-def _memory(client: Any) -> list[str]:
-    """Return which workers have too little memory for each thread."""
+def _memory_problems(client: Any) -> list[str]:
+    """Return a sentence for every worker with less than MEMORY_PER_THREAD for each thread."""
     found = []
     for address, worker in client.scheduler_info()["workers"].items():
         limit, threads = worker.get("memory_limit") or 0, worker["nthreads"]
@@ -195,24 +210,3 @@ def _memory(client: Any) -> list[str]:
                 "a higher --memory-limit"
             )
     return found
-
-
-def within(seconds: float, ask: Callable[[], Any], whom: str) -> Any:
-    """Return ask(), or raise BackendError when no answer comes in time."""
-    box: list[Any] = []
-    errors: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            box.append(ask())
-        except BaseException as error:  # handed to the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise BackendError(f"{whom} cannot be asked: {type(errors[0]).__name__}: {errors[0]}") from errors[0]
-    if not box:
-        raise BackendError(f"{whom} did not answer within {seconds:.0f} s. Look at its log, or start it again.")
-    return box[0]

@@ -1,7 +1,7 @@
-"""Slurm: workers as jobs of a queue (dask-jobqueue), or one batch script that starts everything.
+"""Slurm (cluster.kind slurm): workers as jobs of a queue (dask-jobqueue), or one batch script for a whole run.
 
 Guarantees: the script needs nothing but bash, srun and this Python; scheduler and workers end with the run,
-and the same script submitted again goes on where the run stopped.
+and the same script submitted again resumes the run where it stopped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,16 @@ from typing import Any
 from cluster import storage
 from cluster.engines.engine import Engine
 from cluster.errors import BackendError, RecipeError
-from cluster.kinds import certificate
-from cluster.kinds.local import OWN_PAGES, QUIET, THREADS_PER_WORKER, ClusterOptions, SlurmOptions, pages
+from cluster.kinds.attach import attach
+from cluster.kinds.certificate import tls_keywords
+from cluster.options import (
+    DASK_SETTINGS,
+    LOOPBACK_PAGES,
+    THREADS_PER_WORKER,
+    ClusterOptions,
+    SlurmOptions,
+    dashboard_keywords,
+)
 
 MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
 DASK_CUDA = "dask_cuda.cli"  # one worker process for each GPU that the job was given
@@ -34,13 +42,11 @@ CERTIFICATE = (  # lines of the batch script
 
 
 def start(options: ClusterOptions, run_dir: str | None) -> Engine:
-    """Ask Slurm for jobs with workers and return the engine on them; the jobs end with the run."""
+    """Submit Slurm jobs with workers and return the engine on them; the jobs end with the run."""
     import dask
     import distributed
 
-    from cluster.kinds import running_scheduler
-
-    with dask.config.set(QUIET):
+    with dask.config.set(DASK_SETTINGS):
         cluster = job_cluster(options, run_dir)
         client: Any = distributed.Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
     cluster.scale(jobs=options.slurm.jobs)
@@ -49,11 +55,11 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
         client.close()
         cluster.close()
 
-    return running_scheduler.attach(client, close, options, run_dir, f"Slurm, {options.slurm.jobs} jobs")
+    return attach(client, close, options, run_dir, f"Slurm, {options.slurm.jobs} jobs")
 
 
 def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
-    """Return dask-jobqueue's cluster without jobs yet; the jobs read its certificate in the run folder.
+    """Return dask-jobqueue's SLURMCluster without jobs yet; the jobs read its certificate in the run folder.
 
     Raises
     ------
@@ -68,7 +74,7 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
             "prints a batch script that needs no package."
         ) from None
     asked = options.slurm
-    processes, threads = split(options)
+    processes, threads = job_processes_and_threads(options)
     on_gpus: dict[str, Any] = {"worker_command": DASK_CUDA} if asked.gpus else {}
     return jobqueue.SLURMCluster(
         cores=asked.cores,
@@ -85,17 +91,17 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
         job_extra_directives=[*_gpus(asked), *asked.directives],
         worker_extra_args=[  # the last of two --nthreads counts; dask-jobqueue's own is an equal share of the cores
             *(["--nthreads", str(threads)] if asked.gpus else []),
-            *("--no-dashboard", "--dashboard-address", OWN_PAGES),
+            *("--no-dashboard", "--dashboard-address", LOOPBACK_PAGES),
         ],
-        scheduler_options=pages(options),
+        scheduler_options=dashboard_keywords(options),
         shared_temp_directory=run_dir if run_dir and storage.is_local(run_dir) else os.getcwd(),
         **on_gpus,
-        **certificate.keywords(),
+        **tls_keywords(),
     )
 
 
-def split(options: ClusterOptions) -> tuple[int, int]:
-    """Return (worker processes, threads in each) of one job; with GPUs one process for each."""
+def job_processes_and_threads(options: ClusterOptions) -> tuple[int, int]:
+    """Return (worker processes, threads in each) of one job; with GPUs one process per GPU."""
     cores = options.slurm.cores
     if options.slurm.gpus:
         return options.slurm.gpus, options.threads_per_worker or 1
@@ -104,22 +110,23 @@ def split(options: ClusterOptions) -> tuple[int, int]:
 
 
 def _gpus(asked: SlurmOptions) -> list[str]:
+    """Return the sbatch option for GPUs, or none."""
     return [f"--gres=gpu:{asked.gpus}"] if asked.gpus else []
 
 
-def script(options: ClusterOptions, command: list[str], run_dir: str, name: str) -> str:
-    """Return a batch script that starts scheduler and workers on a job's nodes, and runs `command` there.
+def batch_script(options: ClusterOptions, command: list[str], run_dir: str, name: str) -> str:
+    """Return an sbatch script that starts scheduler and workers on a job's nodes, and runs `command` there.
 
     Parameters
     ----------
-    command : what to run on the first node; `--scheduler-file FILE` is added to it.
+    command : command line for the first node; `--scheduler-file FILE` is added to it.
     run_dir : run folder on storage that every node sees; the scheduler file goes there.
     name : name of the job.
 
     Raises
     ------
     RecipeError
-        Lines that Slurm would read otherwise than they are meant.
+        A value would end or add an #SBATCH line (line break, or a blank in a partition or account).
     """
     asked = options.slurm
     lines = [
@@ -148,7 +155,7 @@ def script(options: ClusterOptions, command: list[str], run_dir: str, name: str)
 
 
 def _directives(asked: SlurmOptions, name: str) -> list[str]:
-    """Return the #SBATCH options. Raises RecipeError for a line break, which would start a line of its own."""
+    """Return the #SBATCH options. Raises RecipeError for a line break, which would start a new line of the script."""
     from dask.utils import parse_bytes
 
     found = [
@@ -174,16 +181,16 @@ def _directives(asked: SlurmOptions, name: str) -> list[str]:
 
 
 def _scheduler(options: ClusterOptions) -> str:
-    """Return the command that starts the scheduler."""
+    """Return the shell command that starts the scheduler."""
     return (
         '"$PYTHON" -m distributed.cli.dask_scheduler --scheduler-file "$FILE" --protocol tls --port 0'
-        f"{_interface(options.slurm)} {_pages(options)}"
+        f"{_interface(options.slurm)} {_dashboard(options)}"
     )
 
 
 def _workers(options: ClusterOptions) -> str:
-    """Return the command that starts the workers of every node."""
-    processes, threads = split(options)
+    """Return the shell command that starts the workers of every node."""
+    processes, threads = job_processes_and_threads(options)
     asked = options.slurm
     scratch = shlex.quote(asked.local_directory) if asked.local_directory else '"${SLURM_TMPDIR:-${TMPDIR:-/tmp}}"'
     module = DASK_CUDA if asked.gpus else "distributed.cli.dask_worker"
@@ -191,23 +198,24 @@ def _workers(options: ClusterOptions) -> str:
     return (
         f'srun --kill-on-bad-exit=0 "$PYTHON" -m {module} --scheduler-file "$FILE"{count} '
         f"--nthreads {threads} --memory-limit {_memory(options)}{_interface(asked)} --local-directory {scratch} "
-        f"--no-dashboard --dashboard-address {OWN_PAGES}"
+        f"--no-dashboard --dashboard-address {LOOPBACK_PAGES}"
     )
 
 
 def _memory(options: ClusterOptions) -> str:
-    """Return the memory of one worker: a share of what the job asks for, since a node may have more than that."""
+    """Return the memory limit of one worker: a share of the job's memory, since a node may have more than that."""
     from dask.utils import parse_bytes
 
-    processes, _ = split(options)
+    processes, _ = job_processes_and_threads(options)
     return options.memory_limit or str(int(parse_bytes(options.slurm.memory) * MEMORY_SHARE) // processes)
 
 
-def _pages(options: ClusterOptions) -> str:
-    """Return the scheduler's options for its dashboard."""
+def _dashboard(options: ClusterOptions) -> str:
+    """Return the scheduler's command-line options for its dashboard, or for none."""
     shown = "--dashboard" if options.dashboard else "--no-dashboard"
-    return f"{shown} --dashboard-address {shlex.quote(options.dashboard or OWN_PAGES)}"
+    return f"{shown} --dashboard-address {shlex.quote(options.dashboard or LOOPBACK_PAGES)}"
 
 
 def _interface(asked: SlurmOptions) -> str:
+    """Return Dask's command-line option for the network interface, or an empty string."""
     return f" --interface {shlex.quote(asked.interface)}" if asked.interface else ""

@@ -92,4 +92,4 @@ def slurm_script(
     path = os.path.abspath(recipe) if storage.is_local(recipe) and os.path.exists(recipe) else recipe
     root = os.path.abspath(run_dir)
     command = [sys.executable, "-m", "pipelines", "run", path, "--run-dir", root, *sets]
-    print(slurm.script(cluster_of(parsed), command, root, f"winnow-{parsed.name}"), end="")
+    print(slurm.batch_script(cluster_of(parsed), command, root, f"winnow-{parsed.name}"), end="")

@@ -13,7 +13,7 @@ from typing import Any
 
 from cluster import storage
 from cluster.errors import RecipeError
-from cluster.kinds.local import available_cores
+from cluster.options import available_cores
 from pipelines.mix.materialize import Output
 from pipelines.recipe.recipe import Recipe, load_data
 from pipelines.run import runner

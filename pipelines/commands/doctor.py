@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.device import backend
+from cluster.device import agree, backend
 from cluster.engines.engine import Engine
 from cluster.errors import BackendError
-from cluster.kinds import local
+from cluster.options import ClusterOptions, available_cores, available_memory
+from cluster.start import start
 from cluster.version import VERSION
 
 OPTIONAL = {  # module -> what it is for, and the extra that brings it
@@ -51,14 +52,14 @@ class Diagnosis:
         return dict(self.__dict__)
 
 
-def examine(options: local.ClusterOptions | None = None) -> Diagnosis:
+def examine(options: ClusterOptions | None = None) -> Diagnosis:
     """Look at this process, or at the workers of a cluster that is started for it and closed again."""
     problem, name, reason = "", "", ""
     wanted = options.backend if options else "auto"
     processes = [_facts(0)]
     try:
         processes = processes if options is None else _ask(options)
-        found = backend.resolve(wanted, [_probe(facts) for facts in processes])
+        found = agree.resolve_backend(wanted, [_probe(facts) for facts in processes])
         name, reason = found.name, found.reason
     except BackendError as error:
         problem = str(error)
@@ -67,8 +68,8 @@ def examine(options: local.ClusterOptions | None = None) -> Diagnosis:
         backend=name,
         reason=reason,
         problem=problem,
-        cores=local.available_cores(),
-        memory=local.available_memory(),
+        cores=available_cores(),
+        memory=available_memory(),
         processes=processes,
         missing=missing(),
         models=_models(),
@@ -76,15 +77,15 @@ def examine(options: local.ClusterOptions | None = None) -> Diagnosis:
 
 
 def _facts(_: int) -> dict[str, Any]:
-    return backend.facts()
+    return backend.describe_process()
 
 
-def _ask(options: local.ClusterOptions) -> list[dict[str, Any]]:
+def _ask(options: ClusterOptions) -> list[dict[str, Any]]:
     """Return the facts of the workers that answered, each process once."""
     import dataclasses
 
     kind = "local-cuda" if (options.kind, options.backend) == ("local", "gpu") else options.kind  # as a run would
-    engine: Engine = local.start(dataclasses.replace(options, kind=kind, backend="cpu"))
+    engine: Engine = start(dataclasses.replace(options, kind=kind, backend="cpu"))
     try:
         answers = engine.map(_facts, range(4 * engine.workers))
     finally:
@@ -131,7 +132,7 @@ def _process(facts: dict[str, Any]) -> Sequence[str]:
     lines = [f"process  {facts['host']}, {facts['pid']}: {facts['problem'] or 'can compute on its GPU'}"]
     if device:
         gpu = f"{device['name']}, {device['free'] / 1e9:.1f} of {device['memory'] / 1e9:.1f} GB free"
-        driver, runtime = backend.cuda(device["driver"]), backend.cuda(device["runtime"])
+        driver, runtime = (backend.format_cuda_version(device[name]) for name in ("driver", "runtime"))
         lines.append(f"  device {gpu}, driver CUDA {driver}, runtime CUDA {runtime}")
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
     return lines

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.kinds import local
+from cluster.options import available_cores, free_memory_per_worker, processes_and_threads
 from pipelines.plan import near as plan_near
 from pipelines.plan.growth import Flow, total
 from pipelines.plan.sample import Measured
@@ -62,15 +62,15 @@ def machine(recipe: Recipe, workers: int | None, gpus: int | None) -> Machine:
     from pipelines.recipe.to_run import cluster_of
 
     options = cluster_of(recipe, workers if workers is not None else gpus)
-    processes, threads = (1, 1) if options.kind == "inline" else local.size(options)
+    processes, threads = (1, 1) if options.kind == "inline" else processes_and_threads(options)
     given = options.memory_limit
-    memory = parse_bytes(given) if given else int(local.available_memory() * local.MEMORY_SHARE) // processes
+    memory = parse_bytes(given) if given else free_memory_per_worker(processes)
     return Machine(
         kind=options.kind,
         workers=processes,
         threads=threads,
         gpus=gpus or 0,
-        cores=local.available_cores(),
+        cores=available_cores(),
         memory=memory,
         memory_is="cluster.memory_limit" if given else "free memory of this machine / workers",
     )

@@ -13,7 +13,7 @@ from typing import cast
 
 from cluster import storage
 from cluster.errors import RecipeError
-from cluster.kinds import local
+from cluster.options import ClusterOptions, SlurmOptions
 from pipelines.mix.materialize import Output, mix_digest
 from pipelines.recipe.recipe import Recipe
 from stages.core.run import Run, View
@@ -76,10 +76,10 @@ def output_of(recipe: Recipe) -> Output:
     )
 
 
-def cluster_of(recipe: Recipe, workers: int | None = None) -> local.ClusterOptions:
+def cluster_of(recipe: Recipe, workers: int | None = None) -> ClusterOptions:
     """Return where the recipe, or the command line, wants the work done."""
     section = recipe.cluster
-    return local.ClusterOptions(
+    return ClusterOptions(
         kind=section.kind,
         workers=workers if workers is not None else section.workers,
         threads_per_worker=section.threads_per_worker,
@@ -90,7 +90,7 @@ def cluster_of(recipe: Recipe, workers: int | None = None) -> local.ClusterOptio
         task_timeout=section.task_timeout,
         wait=section.wait,
         backend=section.backend,
-        slurm=local.SlurmOptions(**dict(section.slurm)),
+        slurm=SlurmOptions(**dict(section.slurm)),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from cluster import storage
 from cluster.engines.engine import Engine
 from cluster.errors import RecipeError
-from cluster.kinds import local
+from cluster.start import start
 from pipelines.mix.files import MixFile
 from pipelines.mix.job import check_columns
 from pipelines.mix.materialize import Job, Output, materialize
@@ -107,7 +107,7 @@ def run(
         raise RecipeError(f"no stage is called {until!r}; there are {', '.join(s.name for s in recipe.stages)}.")
     with only_one(job.root):
         write_lock(recipe, job.root, sample)
-        engine = Watched(local.start(cluster_of(recipe, workers), job.root), progress or silent())
+        engine = Watched(start(cluster_of(recipe, workers), job.root), progress or silent())
         try:
             return _run(engine, recipe, job, limit, refresh, until, out, with_report)
         finally:

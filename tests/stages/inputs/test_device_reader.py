@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.device import backend
+from cluster.device import agree, backend
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages.core.shard import Dataset, Piece, Shard
@@ -206,7 +206,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in (*made.items(), ("cupy", np)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(rapids_kernels, "space", lambda: HOST)
-    monkeypatch.setattr(backend, "settle_here", lambda wanted: backend.Resolved(name=wanted, reason="a stand-in"))
+    monkeypatch.setattr(agree, "choose_backend_here", lambda wanted: agree.Resolved(name=wanted, reason="a stand-in"))
     monkeypatch.setattr(Reader, "failures", [])
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from cluster.engines import attempt, dask_engine
 from cluster.errors import BackendError, LostTaskError, ShardError
-from cluster.kinds import local
-from cluster.kinds.plugins import WorkingFolder
+from cluster.options import ClusterOptions
+from cluster.start import start as start_engine
 from tests.support import cluster_tasks as work
 from tests.support.dask_processes import DaskProcesses, kill
 
@@ -49,7 +49,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
     monkeypatch.setattr(dask_engine, "TICK", 0.1)
 
     def connect(processes: DaskProcesses, **more: Any) -> Any:
-        engines.append(local.start(local.ClusterOptions(**processes.options(**more)), str(run_dir)))
+        engines.append(start_engine(ClusterOptions(**processes.options(**more)), str(run_dir)))
         return engines[-1]
 
     yield connect
@@ -146,19 +146,8 @@ def test_workers_start_in_the_clients_folder(
     assert set(start(shared).map(work.where, tasks(marks, 4))) == {os.getcwd()}
 
 
-def test_a_worker_whose_folder_is_gone_follows_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    plugin = WorkingFolder(str(tmp_path))
-    plugin.setup(None)
-    assert os.getcwd() == str(tmp_path)
-    plugin.teardown(None)
-
-
 def test_a_worker_with_other_code_refuses_to_compute(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "_address", lambda: "tcp://x:1")
+    monkeypatch.setattr(attempt, "_worker_address", lambda: "tcp://x:1")
     refused = attempt.Attempt(work.square, "0123456789abcdef")((str(marks), 1))
     assert isinstance(refused.error, BackendError)
     assert "tcp://x:1 runs other winnow code" in str(refused.error)
@@ -178,7 +167,7 @@ def test_a_lost_scheduler_stops_the_map_with_a_clear_error(tmp_path: Path, start
 def test_losing_every_worker_stops_the_map_with_a_clear_error(tmp_path: Path, start: Start, marks: Path) -> None:
     with DaskProcesses(tmp_path / "dask", workers=1) as processes:
         engine = start(processes, workers=1)
-        engine._patience = dask_engine.Patience(workers=2)
+        engine._timeouts = dask_engine.Timeouts(workers=2)
         threading.Timer(1.0, kill, [processes.workers[0]]).start()
         with pytest.raises(BackendError, match="has had no worker for 2 s"):
             engine.map(work.square, tasks(marks, 1000))

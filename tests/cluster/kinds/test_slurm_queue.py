@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.test_cluster_runs import outcome, recipe, run
 from tests.support import corpora
+from tests.support.cluster_runs import outcome, recipe, run
 from tests.support.dask_processes import ROOT, wait_for
 from tests.support.run_folders import STAGES
 from tests.support.slurm_cluster import SlurmCluster, missing

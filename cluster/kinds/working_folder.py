@@ -1,4 +1,4 @@
-"""What every worker of a running cluster is told when a run begins or the worker joins: one plugin per concern."""
+"""Worker plugin: the client's working folder becomes that of every worker, also of those that join later."""
 
 from __future__ import annotations
 
@@ -9,26 +9,10 @@ from typing import Any
 from distributed import WorkerPlugin
 
 
-class OnDevice(WorkerPlugin):
-    """Every worker computes on its GPU, with a memory pool there; one that cannot does not start."""
-
-    name = "winnow-on-device"
-
-    def setup(self, worker: Any) -> None:
-        from cluster.device import backend
-
-        backend.use("gpu")
-
-    def teardown(self, worker: Any) -> None:
-        from cluster.device import backend
-
-        backend.use("cpu")
-
-
 class WorkingFolder(WorkerPlugin):
-    """Relative paths of a recipe mean the same on every worker: they start in the client's folder.
+    """Change a worker's current folder to the client's, so that relative paths of a recipe mean the same there.
 
-    A worker that does not see that folder stays where it is; preflight tells if that matters.
+    A worker that does not see that folder stays in its own; preflight reports a run folder that is out of reach.
     """
 
     name = "winnow-working-folder"

@@ -20,12 +20,12 @@ import pytest
 from cluster.device import rapids
 from cluster.device.rapids import CALLERS, CALLS, Call
 from cluster.kinds import slurm
-from cluster.kinds.local import ClusterOptions, SlurmOptions
-from cluster.kinds.local_cuda import cluster_keywords
+from cluster.kinds.local import this_machine_keywords
+from cluster.options import ClusterOptions, SlurmOptions
 from stages.kernels.dispatch.dispatch import TWOFOLD
 from tests.support.embedding_models import cache_folder, download
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WHEELS = ("cudf-cu13", "pylibcudf-cu13", "dask-cudf-cu13", "dask-cuda", "cuml-cu13", "cugraph-cu13", "rmm-cu13")
 LIBRARIES = {"cudf", "pylibcudf", "cugraph", "cuml", "rmm", "dask_cuda"}
 FRAMES = "stages/kernels/dispatch/resident.py"  # takes columns of pandas and cuDF, imports neither
@@ -245,14 +245,14 @@ def test_keywords_that_dask_cuda_hands_on_are_those_of_dask() -> None:
     import distributed
 
     known = set(inspect.signature(distributed.LocalCluster.__init__).parameters)
-    assert set(cluster_keywords(ClusterOptions())) <= known
+    assert set(this_machine_keywords(ClusterOptions())) <= known
 
 
 def test_slurm_starts_workers_on_gpus_with_options_that_dask_cuda_has() -> None:
     pytest.importorskip("dask_jobqueue")
     options = ClusterOptions(kind="slurm", slurm=SlurmOptions(cores=8, memory="64GB", gpus=2, interface="lo"))
     with slurm.job_cluster(options) as cluster:
-        commands = cluster.job_script() + slurm.script(options, [], "/run", "name")
+        commands = cluster.job_script() + slurm.batch_script(options, [], "/run", "name")
     started = re.findall(r" -m dask_cuda\.cli( .*)", commands)
     assert len(started) == 2
     named = re.findall(r'^ +"(--[\w-]+)(?:/(--[\w-]+))?",', source("dask_cuda/cli.py"), re.MULTILINE)

@@ -1,17 +1,10 @@
-"""Workers of this machine: what control groups leave, and how workers are sized and bound from it."""
+"""Limits of control groups, version 1 and 2, in jobs and containers."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from cluster import cgroups
-from cluster.errors import BackendError
-from cluster.kinds import certificate, local
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 V1_MOUNTS = (
@@ -83,44 +76,3 @@ def test_version_1_of_control_groups_counts_too(tmp_path: Path) -> None:
 def test_without_control_groups_nothing_is_limited(tmp_path: Path) -> None:
     assert cgroups.cores(tmp_path) is None
     assert cgroups.free_memory(tmp_path) is None
-    assert 1 <= local.available_cores() <= (os.cpu_count() or 1)
-    assert local.available_memory() > 0
-
-
-def test_threads_are_as_many_as_cores_and_memory_allow() -> None:
-    options = local.ClusterOptions()
-    assert local.size(options, 64, 256 * GB) == (8, 8)
-    assert local.size(options, 64, 3 * GB) == (1, 5)  # half a gigabyte for each
-    assert local.size(options, 2, 100) == (1, 1)
-    assert local.size(local.ClusterOptions(workers=3, threads_per_worker=2), 1, GB) == (3, 2)  # as asked
-
-
-def test_little_memory_is_told_before_workers_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "available_memory", lambda: 10**8)
-    with pytest.raises(BackendError, match=r"90 MB of memory are free for each of 1 workers.*cluster\.memory_limit"):
-        local.start(local.ClusterOptions())
-
-
-def test_nobody_without_the_runs_certificate_reaches_the_workers_of_this_machine() -> None:
-    from distributed.core import connect
-
-    engine: Any = local.start(local.ClusterOptions(workers=1))
-    try:
-        assert engine.map(len, [(1, 2)]) == [2]
-        address = engine._client.scheduler.address
-        assert address.startswith("tls://127.0.0.1:")
-        for stranger in (address.replace("tls", "tcp"), address):
-            with pytest.raises((OSError, TypeError)):
-                asyncio.run(connect(stranger, timeout=2, deserialize=False))
-    finally:
-        engine.close()
-
-
-def test_a_certificate_on_disk_is_for_its_owner_only(tmp_path: Path) -> None:
-    certificate.write(str(tmp_path / "tls"))
-    assert (tmp_path / "tls").stat().st_mode & 0o077 == 0
-    for name in ("cert.pem", "key.pem"):
-        assert (tmp_path / "tls" / name).stat().st_mode & 0o077 == 0
-        assert "PRIVATE KEY" in (tmp_path / "tls" / "key.pem").read_text()
-    with pytest.raises(FileExistsError):
-        certificate.write(str(tmp_path / "tls"))

@@ -1,4 +1,4 @@
-"""Which backend a run gets, what a worker must have for it, and what `winnow doctor` says."""
+"""What a process must have to compute on a GPU, how its memory is set up, and what `winnow doctor` says."""
 
 from __future__ import annotations
 
@@ -9,46 +9,12 @@ from typing import Any
 
 import pytest
 
-from cluster.device import backend, rapids
-from cluster.device.backend import Device, Probe, resolve
+from cluster.device import agree, backend, rapids
 from cluster.errors import BackendError
-from cluster.kinds import local
+from cluster.options import ClusterOptions
+from cluster.start import start
 from pipelines.cli.main import main
 from pipelines.commands import doctor
-
-
-def able(pid: int, uuid: str = "", host: str = "n1") -> Probe:
-    device = Device(uuid=uuid or f"gpu-{pid}", name="H100", memory=80 << 30, driver=13010, runtime=13000)
-    return Probe(host=host, pid=pid, problem="", device=device)
-
-
-def unable(pid: int) -> Probe:
-    return Probe(host="n2", pid=pid, problem="cudf cannot be imported")
-
-
-def test_auto_takes_the_gpu_where_every_worker_has_its_own() -> None:
-    found = resolve("auto", [able(1), able(2), able(3, "gpu-1", "other host")])
-    assert (found.name, found.reason) == ("gpu", "every worker has a GPU of its own (3 x H100)")
-
-
-def test_auto_takes_the_cpu_with_the_reason() -> None:
-    assert resolve("auto", [unable(1), unable(2)]).name == "cpu"
-    assert "cudf cannot be imported" in resolve("auto", [unable(1)]).reason
-    found = resolve("auto", [able(1, "same"), able(2, "same")])
-    assert (found.name, found.reason) == ("cpu", "2 workers on n1 share one GPU")
-
-
-def test_workers_must_agree() -> None:
-    with pytest.raises(BackendError, match=r"1 of 2 workers have a GPU .*n2, process 2"):
-        resolve("auto", [able(1), unable(2)])
-    with pytest.raises(BackendError, match="1 of 2 workers cannot"):
-        resolve("gpu", [able(1), unable(2)])
-    with pytest.raises(BackendError, match="share one GPU"):
-        resolve("gpu", [able(1, "same"), able(2, "same")])
-
-
-def test_cpu_is_given_without_asking() -> None:
-    assert resolve("cpu", []).name == "cpu"
 
 
 def test_a_gpu_without_its_libraries_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +28,7 @@ def test_a_gpu_without_its_libraries_is_refused_with_what_to_install(monkeypatch
         assert backend.probe().problem == f"a_library_that_is_not_there cannot be imported{said}"
     for kind in ("inline", "threads", "local", "local-cuda"):
         with pytest.raises(BackendError):
-            local.start(local.ClusterOptions(kind=kind, backend="gpu", workers=1))
+            start(ClusterOptions(kind=kind, backend="gpu", workers=1))
     assert backend.current() == "cpu"
 
 
@@ -102,7 +68,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_a_worker_on_a_gpu_gets_a_pool_shared_by_cudf_and_cupy_and_spills(stand_in: dict[str, Any]) -> None:
-    assert backend.settle_here("auto").name == "gpu"
+    assert agree.choose_backend_here("auto").name == "gpu"
     assert backend.current() == "gpu"
     assert stand_in == {
         "pool_allocator": True,
@@ -112,7 +78,7 @@ def test_a_worker_on_a_gpu_gets_a_pool_shared_by_cudf_and_cupy_and_spills(stand_
         "allocator": "allocator",
         "spill": True,
     }
-    backend.settle_here("cpu")
+    agree.choose_backend_here("cpu")
     assert backend.current() == "cpu"
 
 
@@ -137,7 +103,7 @@ def test_a_device_that_cannot_be_used_is_explained(
     assert backend.probe().problem.endswith(said)
     assert f"backend  cpu: {backend.probe().host}" in doctor.render(doctor.examine())
     with pytest.raises(BackendError, match="no CUDA device can be used"):
-        local.start(local.ClusterOptions(kind="inline", backend="gpu"))
+        start(ClusterOptions(kind="inline", backend="gpu"))
 
 
 def test_a_library_that_does_not_load_is_named(stand_in: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,19 +115,7 @@ def test_a_library_that_does_not_load_is_named(stand_in: dict[str, Any], monkeyp
 def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_cuda", types.ModuleType("dask_cuda"))
     with pytest.raises(BackendError, match="2 workers are asked for, this process sees 1"):
-        local.start(local.ClusterOptions(kind="local-cuda", workers=2))
-
-
-def test_a_worker_whose_memory_cannot_be_set_up_ends_the_start_with_the_reason() -> None:
-    class Client:
-        run = staticmethod(lambda ask: {"tcp://one": able(1)})
-
-        @staticmethod
-        def register_plugin(_: Any) -> None:
-            raise MemoryError("std::bad_alloc: out_of_memory: CUDA error")
-
-    with pytest.raises(BackendError, match="MemoryError: std::bad_alloc"):
-        backend.settle(Client(), "gpu")
+        start(ClusterOptions(kind="local-cuda", workers=2))
 
 
 @pytest.mark.parametrize("initialised", [False, True])

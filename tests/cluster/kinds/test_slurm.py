@@ -14,9 +14,9 @@ import yaml
 
 from cluster.errors import BackendError, RecipeError
 from cluster.kinds import slurm
-from cluster.kinds.local import ClusterOptions, SlurmOptions
-from tests.cluster.test_cluster_runs import outcome, recipe, run
+from cluster.options import ClusterOptions, SlurmOptions
 from tests.support import corpora
+from tests.support.cluster_runs import outcome, recipe, run
 from tests.support.dask_processes import ROOT
 from tests.support.run_folders import STAGES
 
@@ -26,7 +26,7 @@ SRUN = '#!/bin/bash\nwhile [[ "$1" == --* ]]; do shift; done\nexec "$@"\n'
 def script(**more: Any) -> str:
     given = {"jobs": 3, "cores": 16, "memory": "64GB", "walltime": "12:00:00", **more}
     options = ClusterOptions(kind="slurm", slurm=SlurmOptions(**given))
-    return slurm.script(options, ["winnow", "run", "a recipe.yaml"], "/shared/my run", "winnow-x")
+    return slurm.batch_script(options, ["winnow", "run", "a recipe.yaml"], "/shared/my run", "winnow-x")
 
 
 def test_the_script_is_valid_bash_with_slurms_options_first(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_an_option_that_slurm_would_misread_is_refused() -> None:
 
 def test_cores_are_split_into_processes_of_eight_threads() -> None:
     for cores, more, wanted in ((64, {}, (8, 8)), (4, {}, (1, 4)), (64, {"workers": 2}, (2, 32))):
-        assert slurm.split(ClusterOptions(slurm=SlurmOptions(cores=cores), **more)) == wanted  # type: ignore[arg-type]
+        assert slurm.job_processes_and_threads(ClusterOptions(slurm=SlurmOptions(cores=cores), **more)) == wanted  # type: ignore[arg-type]
 
 
 def test_the_printed_script_runs_a_recipe_to_its_end(tmp_path: Path) -> None:

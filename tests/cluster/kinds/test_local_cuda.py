@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_rapids_contract import ROOT, wheels
+from tests.cluster.device.test_rapids import ROOT, wheels
 
 STAND_INS = {
     "pynvml.py": """
@@ -41,15 +41,16 @@ set_option = told.__setitem__
 SCRIPT = """
 import json, os, sys
 from cluster.device import backend
-from cluster.kinds import local, local_cuda
+from cluster.kinds import local_cuda
+from cluster.options import ClusterOptions
 
 def look():
     return os.environ["CUDA_VISIBLE_DEVICES"], sys.modules["cudf"].told["spill"]
 
 if __name__ == "__main__":
     from distributed import Client
-    backend.obstacle, backend.visible_gpus = lambda: "", lambda: 2
-    cluster = local_cuda.start(local.ClusterOptions(kind="local-cuda"))
+    backend.why_no_gpu, backend.visible_gpus = lambda: "", lambda: 2
+    cluster = local_cuda.cuda_cluster(ClusterOptions(kind="local-cuda"))
     with Client(cluster) as client:
         seen = sorted(client.run(look).values())
     specs = [worker["options"] for worker in cluster.worker_spec.values()]

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from cluster.codebase import PACKAGES
-from tests.cluster.test_cluster_runs import outcome, recipe, run
 from tests.support import corpora
+from tests.support.cluster_runs import outcome, recipe, run
 from tests.support.dask_processes import ROOT, wait_for
 from tests.support.run_folders import STAGES
 

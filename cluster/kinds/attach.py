@@ -1,0 +1,94 @@
+"""Engines on a Dask cluster, once its client is there: checks, backend, timeouts.
+
+Guarantees: an engine is returned only when its workers passed the checks and agree on a backend; otherwise the
+client, and the cluster if it is this process's own, is closed before the error goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cluster.codebase import code_digest
+from cluster.device.agree import agree_on_backend
+from cluster.engines.dask_engine import DaskEngine, Timeouts
+from cluster.engines.engine import Engine
+from cluster.engines.timeouts import call_with_timeout
+from cluster.errors import BackendError
+from cluster.kinds import preflight
+from cluster.options import ClusterOptions
+
+
+def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str) -> Engine:
+    """Return the engine on a Dask cluster object that this process started; closing the engine closes the cluster.
+
+    Its workers share this process's machine and code, so nothing but the backend is checked.
+    """
+    import distributed
+
+    make_client: Any = distributed.Client
+    client: Any = make_client(cluster)
+
+    def close() -> None:
+        client.close()
+        cluster.close()
+
+    with _closed_on_error(close):
+        agree_on_backend(client, options.backend)
+    return DaskEngine(client, close, where=where, timeouts=_timeouts(options))
+
+
+def attach(
+    client: Any, close: Callable[[], object], options: ClusterOptions, run_dir: str | None, where: str
+) -> Engine:
+    """Return the engine on the workers of a Dask client, after waiting for them and checking each.
+
+    Parameters
+    ----------
+    close : called when the engine is closed, or when the cluster is refused.
+    run_dir : run folder, which every worker must see and be able to write to; None: not checked.
+    where : the cluster in words, for error messages.
+
+    Raises
+    ------
+    BackendError
+        Too few workers joined in time, or one of them is unfit for the run.
+    """
+    from cluster.kinds.working_folder import WorkingFolder
+
+    with _closed_on_error(close):
+        _wait_for_workers(client, options, where)
+        preflight.check(client, None)  # first: a worker without winnow cannot load the plugin
+        plugin = WorkingFolder(os.getcwd())
+        call_with_timeout(lambda: client.register_plugin(plugin), preflight.ANSWER_SECONDS, "a worker")
+        preflight.check(client, run_dir)
+        agree_on_backend(client, options.backend)
+    return DaskEngine(client, close, where=where, timeouts=_timeouts(options), code=code_digest())
+
+
+def _wait_for_workers(client: Any, options: ClusterOptions, where: str) -> None:
+    """Block until enough workers joined. Raises BackendError after `options.wait` seconds."""
+    wanted = options.workers or 1 if options.kind == "scheduler" else 1
+    try:
+        client.wait_for_workers(wanted, timeout=options.wait)
+    except TimeoutError:
+        raise BackendError(
+            f"the Dask scheduler ({where}) has {len(client.nthreads())} workers after {options.wait:.0f} s, "
+            f"{wanted} are needed. Start workers, for instance `dask worker --scheduler-file FILE`."
+        ) from None
+
+
+@contextlib.contextmanager
+def _closed_on_error(close: Callable[[], object]) -> Iterator[None]:
+    """Call `close` when the block raises."""
+    try:
+        yield
+    except BaseException:
+        close()
+        raise
+
+
+def _timeouts(options: ClusterOptions) -> Timeouts:
+    return Timeouts(task=options.task_timeout, workers=options.wait)

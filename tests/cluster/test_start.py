@@ -1,0 +1,33 @@
+"""The front door: every kind by its name, and no more imported than the kind needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cluster.errors import RecipeError
+from cluster.options import KINDS, ClusterOptions
+from cluster.start import start
+from tests.support.dask_processes import ROOT
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
+    with pytest.raises(RecipeError, match=rf"{', '.join(KINDS)}, got 'cloud'"):
+        start(ClusterOptions(kind="cloud"))
+
+
+@pytest.mark.parametrize("kind", ["inline", "threads"])
+def test_engines_of_this_process_start_without_dask(kind: str) -> None:
+    code = f"""
+import sys
+from cluster.options import ClusterOptions
+from cluster.start import start
+
+engine = start(ClusterOptions(kind={kind!r}, workers=2, backend="cpu"))
+print(engine.map(abs, [-1, 2, -3]), sorted({{"dask", "distributed", "numba", "pyarrow"}} & set(sys.modules)))
+engine.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[1, 2, 3] []"
