@@ -35,8 +35,8 @@ def test_a_call_in_time_returns_its_result_also_none() -> None:
 
 def test_a_call_that_hangs_or_fails_names_the_node(hang: threading.Event) -> None:
     with pytest.raises(BackendError, match="the scheduler did not answer within 0 s"):
-        call_with_timeout(hang.wait, 0.01, "the scheduler")
-    with pytest.raises(BackendError, match="a worker cannot be asked: LookupError: 'gone'") as caught:
+        call_with_timeout(hang.wait, 0, "the scheduler")
+    with pytest.raises(BackendError, match="a worker cannot be asked: LookupError: gone") as caught:
         call_with_timeout(fail, 60, "a worker")
     assert isinstance(caught.value.__cause__, LookupError)
 
@@ -45,7 +45,7 @@ def test_tidying_up_goes_on_whatever_happens_and_logs_only_the_unexpected(
     hang: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="winnow.cluster"):
-        try_with_timeout(hang.wait, 0.01)
+        try_with_timeout(hang.wait, 0)
         try_with_timeout(fail, 60)
         assert caplog.records == []
         try_with_timeout(slip, 60)
