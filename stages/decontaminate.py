@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from stages.core import key_counts
 from stages.core.edits import Edits, from_spans, none
 from stages.core.stage import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole

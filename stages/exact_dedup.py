@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.exchange import Exchange
 from stages.core.run import Run, View
 from stages.core.stage import ShardStage, Stage, array, param, whole

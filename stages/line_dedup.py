@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from stages.core import key_counts
 from stages.core.edits import Edits, from_spans, none
 from stages.core.stage import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole

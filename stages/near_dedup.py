@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import RecipeError
 from stages.core.run import Run
 from stages.core.stage import param

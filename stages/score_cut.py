@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import RecipeError
 from stages.core.stage import Decisions, ExchangeStage, ShardStage, array, param
 from stages.dedup.dedup_stage import complete, mark_complete

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from classifiers import embeddings
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import RecipeError, ShardError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.run import Run, View

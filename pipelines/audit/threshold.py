@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.engines.engine import InlineEngine
+from cluster.engines import InlineEngine
 from cluster.errors import RecipeError
 from cluster.exchange import read_arrow, write_arrow
 from pipelines.runfolder import RunFolder

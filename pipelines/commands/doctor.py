@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.device import agree, backend
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import BackendError
 from cluster.options import ClusterOptions, available_cores, available_memory
 from cluster.start import start

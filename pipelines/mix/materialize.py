@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.exchange import Exchange
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import OWN, Job, Output, Part, input_schema, mix_digest, parts

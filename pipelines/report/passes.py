@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from pipelines.report.tally import COLUMNS, Tally
 from pipelines.runfolder import RunFolder
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.engines.engine import Engine, InlineEngine
+from cluster.engines import Engine, InlineEngine
 from cluster.errors import LedgerError, WinnowError
 from pipelines.report import passes
 from pipelines.report import scores as report_scores

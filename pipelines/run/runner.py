@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.start import start
 from pipelines.mix.files import MixFile

@@ -11,8 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from cluster.engines.engine import Engine
-from cluster.engines.peak_memory import Measured
+from cluster.engines import Engine, Measured
 from pipelines.run.progress import Progress
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow
 from stages.core.run import Run, View
 from stages.core.stage import array, whole

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import RecipeError
 from stages.kernels.dispatch.resident import Resident
 

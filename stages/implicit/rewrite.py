@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from stages.core.edits import nothing_left
 from stages.core.stage import Decisions, ExchangeStage, array
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow
 from stages.core.run import Run, View
 from stages.core.shard import ROW_BITS

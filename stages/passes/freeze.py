@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import RecipeError, ShardError
 from stages.core import manifest
 from stages.core.manifest import Cut, Manifest

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from stages.core.run import Run, View
 from stages.core.stage import BoolArray, ExchangeStage
 from stages.passes.annotate import annotate_batch, check_texts, columns_of, missing, read_rows, tracks_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import LostTaskError
 from stages.core.run import Run
 from stages.inputs.batches import Problem

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.engines.engine import InlineEngine
+from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, destinations, read_arrow
 

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.engines.engine import InlineEngine
+from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from pipelines import runfolder
 from pipelines.recipe.recipe import load_data

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.run import Run, View

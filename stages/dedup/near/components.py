@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
 from stages.core.run import Run
 from stages.core.stage import array, whole

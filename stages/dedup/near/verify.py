@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.run import Run

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.engines.engine import InlineEngine
+from cluster.engines import InlineEngine
 from cluster.exchange import read_arrow, write_arrow
 from stages.dedup.near import components as near_components
 from stages.dedup.near.components import _stars
