@@ -43,7 +43,7 @@ class BackgroundCall(Generic[T]):
 
 
 def call_with_timeout(function: Callable[[], T], seconds: float, who: str) -> T:
-    """Return function().
+    """Return function(), called on a daemon thread with a timeout.
 
     Parameters
     ----------
