@@ -1,14 +1,20 @@
 """Shuffle through files: bring rows with equal keys together, and resume after a crash.
 
-Every source task writes one Arrow file with one record batch per destination; every destination task reads its
-batches from all of them and commits one output. A file that exists is not written again, so the longest steps
-resume. Memory: one emitted table in a source task, all rows of one destination in a destination task.
+Every source task writes one file of slices, cut by destination (`slices.py`); every destination task reads its
+slices and commits one output. Where sources times destinations is large and slices are small, merge tasks in
+between make one file out of the files of some consecutive sources, in source order, so that the requests of a hop
+grow with sources plus destinations, not with their product. A file that exists is not made again, so the longest
+steps resume. Rows arrive in the order of sources and, within one, as emitted, merged or not.
+
+Memory: one emitted table and `slices.IN_MEMORY` in a source task; `slices.WINDOW` and the indexes of its sources
+in a merge; all rows of one destination in a destination task.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,10 +23,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import LedgerError
+from cluster.slices import ENTRY, SliceWriter, merge_slices, read_slice
 
 S = TypeVar("S")
+MERGED_FROM = 1024  # pairs of source and destination from which on small slices are merged
+SLICE_BYTES = 128 << 10  # mean size that slices of merged files shall have
+MOST_MERGED = 1024  # sources of one merge
+INDEX_BYTES = 128 << 20  # of the indexes that a merge holds
+SPREAD_FROM = 4096  # files of one kind from which on they lie below PREFIXES prefixes
+PREFIXES = 256
+PLAN = "written.json"  # how many sources are merged into one file, where any are
 Emit = Callable[[S], Iterable[pa.Table]]
 Receive = Callable[[int, pa.Table], pa.Table | None]
 
@@ -52,20 +66,26 @@ class Exchange:
 
         Raises LedgerError when a destination left neither an output nor a marker of an empty one.
         """
-        self.scatter(engine, sources, emit, done)
-        have = storage.names(self.folder)
+        have = self._listed(self.destinations)
         wanted = [d for d in range(self.destinations) if not have & {_out_name(d), _none_name(d)}]
-        engine.map(partial(_read, self, receive, len(sources)), wanted, done=done)
+        if wanted:
+            written = self.scatter(engine, sources, emit, done)
+            engine.map(partial(_read, self, receive, written), wanted, done=done)
         return self.outputs()
 
     def outputs(self) -> list[str | None]:
         """Return the path of every destination's output, None where its output is empty."""
-        have = storage.names(self.folder)
+        have = self._listed(self.destinations)
         return [self._output(d, have) for d in range(self.destinations)]
+
+    def has_all_outputs(self) -> bool:
+        """Tell whether every destination has written an output."""
+        have = self._listed(self.destinations)
+        return all(_out_name(d) in have for d in range(self.destinations))
 
     def _output(self, destination: int, have: set[str]) -> str | None:
         if _out_name(destination) in have:
-            return storage.join(self.folder, _out_name(destination))
+            return self.output_path(destination)
         if _none_name(destination) not in have:
             raise LedgerError(
                 f"{self.folder}: the output of destination {destination} was written and is not listed; "
@@ -73,34 +93,115 @@ class Exchange:
             )
         return None
 
+    def output_path(self, destination: int) -> str:
+        """Return where the output of a destination lies, if it has one."""
+        return self._path(_out_name(destination), destination, self.destinations)
+
     def scatter(
         self,
         engine: Engine,
         sources: Sequence[S],
         emit: Emit[S],
         done: Callable[[Any], None] | None = None,
-    ) -> None:
-        """Write the file of every source: the first half of a hop."""
-        have = storage.names(self.folder)
-        todo = [(i, source) for i, source in enumerate(sources) if self._map_name(i) not in have]
-        engine.map(partial(_write, self, emit), todo, done=done)
+    ) -> Written:
+        """Do the first half only: write the file of every source, merge them where that saves requests."""
+        have, planned = self._listed(len(sources)), self._planned()
+        group = planned.group if planned else 1
+        todo = [
+            (i, source)
+            for i, source in enumerate(sources)
+            if not have & ({_map_name(i)} if group == 1 else {_map_name(i), _merged_name(i // group)})
+        ]
+        engine.map(partial(_write, self, emit, len(sources)), todo, done=done)
+        written = planned or self._plan(len(sources))
+        merges = range(written.files) if written.group > 1 else ()
+        engine.map(partial(_merge, self, written), [m for m in merges if _merged_name(m) not in have])
+        return written
 
-    def gather(self, sources: int, destination: int) -> pa.Table:
-        """Return the rows of one destination from the files of all `sources`, in source order."""
+    def gather(self, written: Written, destination: int) -> pa.Table:
+        """Return the rows of one destination, in source order."""
         batches: list[pa.RecordBatch] = []
-        for index in range(sources):
-            reader = open_arrow(storage.join(self.folder, self._map_name(index)))
-            mine = range(destination, reader.num_record_batches, self.destinations)
-            batches.extend(reader.get_batch(i) for i in mine)
+        for number in range(written.files):
+            batches.extend(read_slice(self._slices_path(written, number), destination, self.schema))
         return pa.Table.from_batches(batches, schema=self.schema)
 
     def gathered(self, destination: int) -> pa.Table:
-        """Return the rows of one destination from the files of every source that was written."""
-        sources = sum(name.startswith("map-") for name in storage.names(self.folder))
-        return self.gather(sources, destination)
+        """Return the rows of one destination after the hop ran: those of every source that was written."""
+        written = self._planned()
+        if written is None:  # too few files to be merged
+            written = Written(sum(name.startswith("map-") for name in storage.names(self.folder)))
+        return self.gather(written, destination)
 
-    def _map_name(self, index: int) -> str:
-        return f"map-{index}.arrow"
+    def _plan(self, sources: int) -> Written:
+        """Decide from the bytes of all sources whether to merge, and write it down where it is to be done."""
+        if sources * self.destinations < MERGED_FROM:
+            return Written(sources)
+        size = 0
+        for folder in self._folders(sources):
+            size += sum(many for name, many in storage.sizes(folder).items() if name.startswith("map-"))
+        slices = sources * self.destinations
+        mean = max(1.0, (size - ENTRY * sources * (self.destinations + 1)) / slices)
+        most = max(1, INDEX_BYTES // (ENTRY * (self.destinations + 1)))
+        written = Written(sources, max(1, min(int(SLICE_BYTES // mean), most, MOST_MERGED, sources)))
+        if written.group == 1 and sources <= SPREAD_FROM:
+            return written
+        storage.write_bytes(storage.join(self.folder, PLAN), json.dumps(asdict(written)).encode())
+        return written
+
+    def _planned(self) -> Written | None:
+        try:
+            return Written(**json.loads(storage.read_bytes(storage.join(self.folder, PLAN))))
+        except FileNotFoundError:
+            return None
+
+    def _folders(self, count: int) -> list[str]:
+        """Return the folders that hold files of one kind: this one, or one for each prefix."""
+        if count <= SPREAD_FROM:
+            return [self.folder]
+        return [self.folder, *(storage.join(self.folder, f"{prefix:02x}") for prefix in range(PREFIXES))]
+
+    def _listed(self, count: int) -> set[str]:
+        """Return the names of all finished files, by one listing for each folder."""
+        return set().union(*map(storage.names, self._folders(count)))
+
+    def _path(self, name: str, number: int, count: int) -> str:
+        """Return where file `number` of `count` lies: object stores serve prefixes, not buckets, at a limited rate."""
+        if count <= SPREAD_FROM:
+            return storage.join(self.folder, name)
+        return storage.join(self.folder, f"{number % PREFIXES:02x}", name)
+
+    def _map_path(self, source: int, sources: int) -> str:
+        return self._path(_map_name(source), source, sources)
+
+    def _slices_path(self, written: Written, number: int) -> str:
+        if written.group == 1:
+            return self._map_path(number, written.sources)
+        return self._path(_merged_name(number), number, written.sources)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the sources of a hop left: a file for each, or one for every `group` consecutive ones."""
+
+    sources: int
+    group: int = 1
+
+    @property
+    def files(self) -> int:
+        """The number of files with slices."""
+        return -(-self.sources // self.group)
+
+    def members(self, number: int) -> range:
+        """Return the sources whose slices file `number` holds."""
+        return range(number * self.group, min((number + 1) * self.group, self.sources))
+
+
+def _map_name(source: int) -> str:
+    return f"map-{source}.slices"
+
+
+def _merged_name(number: int) -> str:
+    return f"merged-{number}.slices"
 
 
 def _out_name(destination: int) -> str:
@@ -112,36 +213,45 @@ def _none_name(destination: int) -> str:
     return f"none-{destination}"
 
 
-def _write(hop: Exchange, emit: Emit[S], item: tuple[int, S]) -> None:
+def _write(hop: Exchange, emit: Emit[S], sources: int, item: tuple[int, S]) -> None:
     index, source = item
-    options = pa.ipc.IpcWriteOptions()
-    with (
-        storage.commit(storage.join(hop.folder, hop._map_name(index))) as file,
-        pa.ipc.new_file(file, hop.schema, options=options) as writer,
-    ):
-        for table in emit(source):
-            if table.num_rows:
-                for part in _cut(table.select(hop.schema.names), hop):
-                    writer.write_batch(part)
+    writer = SliceWriter(hop.destinations)
+    for table in emit(source):
+        if table.num_rows:
+            for destination, part in _cut(table.select(hop.schema.names), hop):
+                writer.add(destination, part)
+    with storage.commit(hop._map_path(index, sources)) as file:
+        writer.write(file)
 
 
-def _cut(table: pa.Table, hop: Exchange) -> Iterator[pa.RecordBatch]:
-    """Yield one record batch per destination, in order."""
+def _merge(hop: Exchange, written: Written, number: int) -> None:
+    """Merge the files of consecutive sources into one, then remove them."""
+    paths = [hop._map_path(source, written.sources) for source in written.members(number)]
+    target = hop._slices_path(written, number)
+    try:
+        merge_slices(paths, target, hop.destinations, hop.schema)
+    except FileNotFoundError:  # another attempt at this task was not dead, and has removed them
+        if not storage.exists(target):
+            raise
+    storage.remove_files(paths)
+
+
+def _cut(table: pa.Table, hop: Exchange) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (destination, rows) for every destination that gets any, in order."""
     column = table.column(hop.route).combine_chunks()
     where = destinations(np.asarray(column), hop.destinations, ranged=hop.route == "key")
     if hop.destinations > 1 and bool((where[1:] < where[:-1]).any()):  # a device sends records sorted
         order = np.argsort(where, kind="stable")  # radix sort on 16 bits
-        table = table.take(pa.array(order))
-    bounds = np.zeros(hop.destinations + 1, np.int64)
-    np.cumsum(np.bincount(where, minlength=hop.destinations), out=bounds[1:])
-    whole = table.combine_chunks().cast(hop.schema)
-    for d in range(hop.destinations):
-        batches = whole.slice(bounds[d], bounds[d + 1] - bounds[d]).to_batches()
-        yield batches[0] if batches else pa.RecordBatch.from_pylist([], schema=hop.schema)
+        table, where = table.take(pa.array(order)), where[order]
+    starts = np.flatnonzero(np.r_[True, where[1:] != where[:-1]])
+    cut = table.combine_chunks().cast(hop.schema)
+    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(where)], strict=True):
+        for batch in cut.slice(start, stop - start).to_batches():
+            yield int(where[start]), batch
 
 
 def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDArray[np.integer[Any]]:
-    """Return the destination of every key, (rows,) uint16 or int64; ranged: `count` equal ranges of 64-bit keys."""
+    """Return the destination of every key, (rows,); ranged keys are cut into `count` equal ranges."""
     if not ranged:
         return keys.astype(np.uint16 if count <= 1 << 16 else np.int64)
     high = keys.astype(np.uint64) >> np.uint64(32)
@@ -149,12 +259,12 @@ def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDA
     return where.astype(np.uint16 if count <= 1 << 16 else np.int64)
 
 
-def _read(hop: Exchange, receive: Receive, sources: int, destination: int) -> None:
-    result = receive(destination, hop.gather(sources, destination))
+def _read(hop: Exchange, receive: Receive, written: Written, destination: int) -> None:
+    result = receive(destination, hop.gather(written, destination))
     if result is None:
-        storage.write_bytes(storage.join(hop.folder, _none_name(destination)), b"")
+        storage.write_bytes(hop._path(_none_name(destination), destination, hop.destinations), b"")
     else:
-        write_arrow(storage.join(hop.folder, _out_name(destination)), result)
+        write_arrow(hop.output_path(destination), result)
 
 
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:

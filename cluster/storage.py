@@ -91,6 +91,19 @@ def read_bytes(path: str) -> bytes:
     return cast(bytes, fs.cat_file(inner))
 
 
+def read_range(path: str, start: int, stop: int) -> bytes:
+    """Return the bytes from `start` up to `stop`, fewer at the end of the file: one request, no look at the size."""
+    if is_local(path):
+        with open(local_path(path), "rb", buffering=0) as file:
+            file.seek(start)
+            found = file.read(stop - start)
+            while len(found) < stop - start and (more := file.read(stop - start - len(found))):
+                found += more  # one read of the system ends at 2 GB
+            return found
+    fs, inner = filesystem(path)
+    return cast(bytes, fs.cat_file(inner, start=start, end=stop))
+
+
 def open_read(path: str, *, ranges: bool = False) -> BinaryIO:
     """Open `path` for seekable binary reading; `ranges`: every read is one request, nothing is read ahead."""
     if is_local(path):
@@ -123,6 +136,24 @@ def names(folder: str) -> set[str]:
     return {name for name in found if not name.startswith(TEMPORARY)}
 
 
+def sizes(folder: str) -> dict[str, int]:
+    """Return name and bytes of every finished file in `folder`, by one listing; empty when the folder is missing."""
+    if is_local(folder):
+        try:
+            with os.scandir(local_path(folder)) as entries:
+                found = {entry.name: entry.stat().st_size for entry in entries}
+        except FileNotFoundError:
+            return {}
+    else:
+        fs, inner = filesystem(folder)
+        try:
+            listed = fs.ls(inner, detail=True)
+        except FileNotFoundError:
+            return {}
+        found = {entry["name"].rstrip("/").rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in listed}
+    return {name: size for name, size in found.items() if not name.startswith(TEMPORARY)}
+
+
 def remove(path: str) -> None:
     """Remove a file or a whole folder; nothing happens when it is missing."""
     if is_local(path):
@@ -136,6 +167,19 @@ def remove(path: str) -> None:
     fs, inner = filesystem(path)
     if fs.exists(inner):
         fs.rm(inner, recursive=True)
+
+
+def remove_files(paths: list[str]) -> None:
+    """Remove files that lie in one store; those that are missing are passed over."""
+    if not paths:
+        return
+    if is_local(paths[0]):
+        for path in paths:
+            remove(path)
+        return
+    fs, _ = filesystem(paths[0])
+    with contextlib.suppress(FileNotFoundError):
+        fs.rm([filesystem(path)[1] for path in paths])
 
 
 def move(source: str, target: str) -> None:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine
-from cluster.exchange import Exchange
+from cluster.exchange import Exchange, Written
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import OWN, Job, Output, Part, input_schema, mix_digest, parts
 from stages.core.edits import apply
@@ -290,8 +290,8 @@ def _write_shuffled(engine: Engine, job: Job, todo: list[Part], text_bytes: Sequ
     )
     numbers = [part.number for part in todo if not storage.exists(_record(job, dataset, part.number))]
     if numbers:
-        hop.scatter(engine, positions, partial(_emit_shuffled, job, schema, hop.schema))
-        engine.map(partial(_write_sorted, job, hop, len(positions), (dataset, schema, slices)), numbers)
+        written = hop.scatter(engine, positions, partial(_emit_shuffled, job, schema, hop.schema))
+        engine.map(partial(_write_sorted, job, hop, written, (dataset, schema, slices)), numbers)
 
 
 def _emit_shuffled(job: Job, schema: pa.Schema, wide: pa.Schema, position: int) -> Iterable[pa.Table]:
@@ -300,14 +300,14 @@ def _emit_shuffled(job: Job, schema: pa.Schema, wide: pa.Schema, position: int) 
 
 
 def _write_sorted(
-    job: Job, hop: Exchange, sources: int, how: tuple[str, pa.Schema, int], number: int
+    job: Job, hop: Exchange, written: Written, how: tuple[str, pa.Schema, int], number: int
 ) -> dict[str, int]:
     """Write one part: its slices of the key range in turn, each sorted by key."""
     dataset, schema, slices = how
     main, held = (_writer(job, dataset, kind, number, schema) for kind in ("part", "holdout"))
     with main, held:
         for piece in range(number * slices, (number + 1) * slices):
-            table = hop.gather(sources, piece).combine_chunks()
+            table = hop.gather(written, piece).combine_chunks()
             order = np.lexsort([array(table, "first"), array(table, "doc"), array(table, "key")])
             table = table.take(pa.array(order))
             texts = table.select(table.schema.names[len(KEYS) :]).rename_columns(schema.names)

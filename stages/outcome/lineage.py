@@ -56,25 +56,36 @@ def trace(engine: Engine, run: Run) -> None:
     groups = len(run.manifest.groups)
     sources: list[tuple[int, str | None]] = [(g, None) for g in range(groups)]
     for turn in range(rounds):
-        hop = Exchange(folder=_folder(run, f"chase-{turn}"), destinations=groups, schema=MESSAGES, route="destination")
-        out = hop.run(engine, sources, partial(_emit, run), partial(_follow, run))
+        out = _chase(run, turn).run(engine, sources, partial(_emit, run), partial(_follow, run))
         sources = [(g, path) for g, path in enumerate(out) if path]
-    chases = [_folder(run, f"chase-{turn}") for turn in range(rounds)]
-    home = Exchange(folder=_folder(run, "home"), destinations=groups, schema=HOME, route="destination")
-    home.run(engine, range(groups), partial(_emit_home, run, chases), _receive_home)
+    chases = [_chase(run, turn) for turn in range(rounds)]
+    _home(run).run(engine, range(groups), partial(_emit_home, run, chases), _receive_home)
     engine.map(partial(_count_groups, run, chases), range(groups))
     storage.write_bytes(storage.join(_folder(run, ""), "complete"), b"")
     for chase in chases:
-        storage.remove(chase)
+        storage.remove(chase.folder)
+
+
+def _chase(run: Run, turn: int) -> Exchange:
+    """Return the hop that follows every lost document one step further."""
+    folder, groups = _folder(run, f"chase-{turn}"), len(run.manifest.groups)
+    return Exchange(folder=folder, destinations=groups, schema=MESSAGES, route="destination")
+
+
+def _home(run: Run) -> Exchange:
+    """Return the hop that brings survivors back to the documents they stand for."""
+    return Exchange(
+        folder=_folder(run, "home"), destinations=len(run.manifest.groups), schema=HOME, route="destination"
+    )
 
 
 def _complete(run: Run) -> bool:
     """Tell whether every file is there; what is left of deleted ones is removed."""
     if not storage.exists(storage.join(_folder(run, ""), "complete")):
         return False
+    counted = storage.names(_folder(run, "groups"))
     groups = range(len(run.manifest.groups))
-    homes, counted = storage.names(_folder(run, "home")), storage.names(_folder(run, "groups"))
-    if all(f"out-{g}.arrow" in homes and f"{g}.arrow" in counted for g in groups):
+    if _home(run).has_all_outputs() and all(f"{g}.arrow" in counted for g in groups):
         return True
     storage.remove(_folder(run, ""))
     return False
@@ -128,11 +139,11 @@ def _follow(run: Run, group: int, table: pa.Table) -> pa.Table | None:
     return pa.table(columns)
 
 
-def _settled(chases: list[str], group: int) -> tuple[I64, I64]:
+def _settled(chases: list[Exchange], group: int) -> tuple[I64, I64]:
     """Return (documents, survivors) settled at this group over all rounds; NONE where none lives."""
     docs, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for chase in chases:
-        path = storage.join(chase, f"out-{group}.arrow")
+        path = chase.output_path(group)
         if storage.exists(path):
             table = read_arrow(path)
             closed = ~array(table, "open").astype(np.bool_)
@@ -141,7 +152,7 @@ def _settled(chases: list[str], group: int) -> tuple[I64, I64]:
     return np.concatenate(docs), np.concatenate(ends)
 
 
-def _emit_home(run: Run, chases: list[str], group: int) -> Iterable[pa.Table]:
+def _emit_home(run: Run, chases: list[Exchange], group: int) -> Iterable[pa.Table]:
     doc, survivor = _settled(chases, group)
     where = run.manifest.group_of(doc).astype(np.int32)
     yield pa.table([pa.array(where), pa.array(doc), pa.array(survivor)], schema=HOME)
@@ -151,7 +162,7 @@ def _receive_home(_: int, table: pa.Table) -> pa.Table:
     return table.select(SETTLED.names).combine_chunks().sort_by("doc")
 
 
-def _count_groups(run: Run, chases: list[str], group: int) -> None:
+def _count_groups(run: Run, chases: list[Exchange], group: int) -> None:
     """Write group size and members per dataset for the living documents of one group that won something."""
     path = storage.join(_folder(run, "groups"), f"{group}.arrow")
     if storage.exists(path):
@@ -182,7 +193,7 @@ def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
 
 def survivors_of(run: Run, group: int) -> tuple[I64, I64]:
     """Return (documents, survivors) of one group of bundles, sorted by document; NONE where none lives."""
-    path = storage.join(_folder(run, "home"), f"out-{group}.arrow")
+    path = _home(run).output_path(group)
     if not dedup_stages(run) or not storage.exists(path):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     table = read_arrow(path)

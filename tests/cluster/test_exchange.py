@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster import exchange, slices
 from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, destinations, read_arrow
+from tests.support.counting_store import CountingFileSystem
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])
 
@@ -59,7 +65,7 @@ def test_finished_tasks_are_not_done_again(tmp_path: Path) -> None:
 
     hop = Exchange(folder=str(tmp_path), destinations=2, schema=SCHEMA)
     first = hop.run(InlineEngine(), ["a", "b"], counted_emit, receive)
-    (tmp_path / "map-1.arrow").unlink()
+    (tmp_path / "map-1.slices").unlink()
     (tmp_path / "out-1.arrow").unlink()
     second = hop.run(InlineEngine(), ["a", "b"], counted_emit, receive)
     assert calls == ["a", "b", "b"]
@@ -101,3 +107,112 @@ def test_work_in_memory_storage_is_the_same(tmp_path: Path) -> None:
     there = Exchange(folder=f"memory://{tmp_path.name}/hop", destinations=2, schema=SCHEMA)
     runs = [collect(hop.run(InlineEngine(), [chunk], partial(emit), receive)) for hop in (here, there)]
     assert runs[0] == runs[1]
+
+
+def spread(rows: int, seed: int) -> Iterator[pa.Table]:
+    """Yield two tables of rows with random keys: a source that emits more than once."""
+    rng = np.random.default_rng(seed)
+    for part in range(2):
+        keys = rng.integers(0, 2**64 - 1, rows, np.uint64)
+        yield pa.table([pa.array(keys), pa.array(rng.integers(0, 99, rows) + part * 100)], schema=SCHEMA)
+
+
+def raw(_: int, table: pa.Table) -> pa.Table:
+    return table.combine_chunks()
+
+
+def rows_of(hop: Exchange, sources: int, rows: int = 40) -> list[list[dict[str, int]]]:
+    paths = hop.run(InlineEngine(), range(sources), partial(spread, rows), raw)
+    return [read_arrow(path).to_pylist() for path in paths if path]
+
+
+@pytest.mark.parametrize(
+    ("slice_bytes", "window"), [(0, 1 << 20), (1 << 12, 1 << 20), (1 << 30, 1 << 20), (1 << 30, 700)]
+)
+def test_merging_changes_no_row_and_no_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_bytes: int, window: int
+) -> None:
+    plain = rows_of(Exchange(folder=str(tmp_path / "plain"), destinations=5, schema=SCHEMA), 13)
+    monkeypatch.setattr(exchange, "MERGED_FROM", 0)
+    monkeypatch.setattr(exchange, "SLICE_BYTES", slice_bytes)
+    monkeypatch.setattr(exchange, "SPREAD_FROM", 4)
+    monkeypatch.setattr(slices, "WINDOW", window)
+    hop = Exchange(folder=str(tmp_path / "merged"), destinations=5, schema=SCHEMA)
+    assert rows_of(hop, 13) == plain
+    assert [hop.gathered(d).to_pylist() for d in range(5)] == plain
+    merged = list((tmp_path / "merged").rglob("merged-*"))
+    assert bool(merged) == (slice_bytes > 0)
+    assert not (merged and list((tmp_path / "merged").rglob("map-*")))
+
+
+def test_slices_beyond_memory_wait_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = rows_of(Exchange(folder=str(tmp_path / "plain"), destinations=5, schema=SCHEMA), 3)
+    monkeypatch.setattr(slices, "IN_MEMORY", 1000)
+    monkeypatch.setattr(slices, "MAPPED", 100)
+    assert rows_of(Exchange(folder=str(tmp_path / "spilled"), destinations=5, schema=SCHEMA), 3) == plain
+
+
+class Killed(BaseException):
+    """What a killed process looks like from inside: nothing after it runs."""
+
+
+@pytest.mark.parametrize("at", range(0, 60, 3))
+def test_a_hop_killed_at_any_commit_or_removal_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr(exchange, "MERGED_FROM", 0)
+    hop = Exchange(folder=str(tmp_path / "hop"), destinations=5, schema=SCHEMA)
+    whole = rows_of(Exchange(folder=str(tmp_path / "other"), destinations=5, schema=SCHEMA), 7)
+    calls = 0
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > at:
+                raise Killed
+            return real(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange, "MOST_MERGED", 3)
+        patch.setattr(os, "replace", counted(os.replace))
+        patch.setattr(os, "unlink", counted(os.unlink))
+        with contextlib.suppress(Killed):
+            rows_of(hop, 7)
+    assert rows_of(hop, 7) == whole
+
+
+def test_a_merge_that_another_attempt_finished_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "MERGED_FROM", 0)
+    hop = Exchange(folder=str(tmp_path), destinations=2, schema=SCHEMA)
+    written = hop.scatter(InlineEngine(), range(3), partial(spread, 5))
+    before = hop.gather(written, 0)
+    exchange._merge(hop, written, 0)
+    assert hop.gather(written, 0) == before
+
+
+@pytest.mark.parametrize("many", [64, 256])
+def test_requests_grow_with_sources_and_destinations_not_with_their_product(many: int) -> None:
+    CountingFileSystem.reset()
+    hop = Exchange(folder=f"counted://hop-{many}", destinations=many, schema=SCHEMA)
+    hop.run(InlineEngine(), range(many), partial(spread, many), raw)
+    payload = many * many * 2 * 16
+    assert CountingFileSystem.total() <= 8 * (many + many) + 60
+    assert CountingFileSystem.requests["head"] <= many
+    assert CountingFileSystem.bytes_read <= 2 * many * 16 * (many + 2) + many * many * 2 * 300 + 1.3 * payload + 1e6
+
+
+def test_a_flipped_bit_in_a_slice_is_an_error(tmp_path: Path) -> None:
+    hop = Exchange(folder=str(tmp_path), destinations=2, schema=SCHEMA)
+    written = hop.scatter(InlineEngine(), [0], partial(spread, 50))
+    path = tmp_path / "map-0.slices"
+    data = path.read_bytes()
+    for at in range(0, len(data), 97):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :])
+        with pytest.raises(LedgerError, match=r"map-0\.slices is damaged"):
+            [hop.gather(written, destination) for destination in range(2)]
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(LedgerError, match="damaged"):
+        hop.gather(written, 1)

@@ -307,17 +307,15 @@ def _facts_folder(run: Run, index: int) -> str:
 
 def keep_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> None:
     """Keep the verified pairs of this run as facts."""
-    engine.map(partial(_keep_pairs, run, index), range(groups.destinations))
+    turns = 0
+    while storage.exists(run.exchange_folder(index, f"texts-{turns}")):
+        turns += 1
+    engine.map(partial(_keep_pairs, run, index, groups.destinations, turns), range(groups.destinations))
 
 
-def _keep_pairs(run: Run, index: int, d: int) -> None:
-    found = []
-    turn = 0
-    while storage.names(folder := run.exchange_folder(index, f"texts-{turn}")):
-        path = storage.join(folder, f"out-{d}.arrow")
-        if storage.exists(path):
-            found.append(read_arrow(path))
-        turn += 1
+def _keep_pairs(run: Run, index: int, destinations: int, turns: int, d: int) -> None:
+    paths = [_texts(run, index, destinations, turn).output_path(d) for turn in range(turns)]
+    found = [read_arrow(path) for path in paths if storage.exists(path)]
     if found:
         name = f"{run.decision_digest(index)}-{d}.arrow"
         write_arrow(storage.join(_facts_folder(run, index), name), pa.concat_tables(found))
