@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from benchmarks import inputs
 from cluster.device import backend
-from stages.kernels.hashes import minhash
 from stages.kernels.hashes.hashing import buffers
+from stages.kernels.similarity import minhash
 
 ANCHORS = {  # NeMo Curator as published: fuzzy dedup of 8 TB in 2.05 h, MinHash of 2.0 M documents/s, on 8 H100
     "NeMo Curator fuzzy dedup": "0.49 TB/h for each of 8 H100",

@@ -119,7 +119,6 @@ class RunFolder:
     @functools.cached_property
     def stages(self) -> list[StageInfo]:
         """The stages in order, beginning with `read`; where texts are rewritten, `rewrite` is the last."""
-        from stages.core.stage import rewrites
         from stages.registry import is_stage, stage_class
 
         found = [StageInfo(name=FIRST_STAGE, use=FIRST_STAGE)]
@@ -129,7 +128,7 @@ class RunFolder:
             found.append(
                 StageInfo(name=name, use=entry["use"], datasets=tuple(entry.get("datasets") or ()), parameters=rest)
             )
-        if any(is_stage(s.use) and rewrites(stage_class(s.use)) for s in found):
+        if any(is_stage(s.use) and stage_class(s.use).rewrites() for s in found):
             found.append(StageInfo(name=LAST_STAGE, use=LAST_STAGE))
         return found
 

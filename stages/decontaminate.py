@@ -20,14 +20,17 @@ import pyarrow.compute as pc
 
 from cluster.engines import Engine
 from stages.core import key_counts
+from stages.core.arrays import array, whole
 from stages.core.edits import Edits, from_spans, none
-from stages.core.stage import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.stage import Decisions, ShardStage, Stage, param
 from stages.detect.benchmark_items import load, split_spec, stamp
 from stages.line_dedup import list_column
 from stages.pii import around
 
 if TYPE_CHECKING:
-    from stages.core.run import Run, View
+    from stages.core.run import Run
+    from stages.core.view import View
 
 I64 = npt.NDArray[np.int64]
 RARE = 20  # documents; an n-gram in no more of them is never called common

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from classifiers import user_code
 from cluster.errors import RecipeError
-from stages.core.stage import Decisions, ShardStage, array, param
+from stages.core.arrays import array
+from stages.core.stage import Decisions, ShardStage, param
 
 
 class Filter(Protocol):

@@ -16,17 +16,17 @@ import pyarrow as pa
 
 from cluster.engines import Engine
 from cluster.exchange import Exchange
-from stages.core.run import Run, View
-from stages.core.stage import ShardStage, Stage, array, param, whole
+from stages.core.arrays import array, whole
+from stages.core.exchange_stage import complete, destinations_for, mark_complete
+from stages.core.run import Run
+from stages.core.stage import ShardStage, Stage, param
+from stages.core.view import View
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import (
     EXACT,
     DedupStage,
     candidate_schema,
     candidates,
-    complete,
-    destinations_for,
-    mark_complete,
     survivor_order,
     verdicts,
     write_decisions,

@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from stages.core.stage import BoolArray, Decisions, FloatArray, ShardStage, param
+from stages.core.arrays import BoolArray, FloatArray
+from stages.core.stage import Decisions, ShardStage, param
 from stages.kernels.text.heuristic_facts import FACTS
 
 

@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from cluster.engines import Engine
 from stages.core import key_counts
+from stages.core.arrays import array, whole
 from stages.core.edits import Edits, from_spans, none
-from stages.core.stage import Decisions, ExchangeStage, ShardStage, Stage, array, param, whole
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.stage import Decisions, ShardStage, Stage, param
 
 if TYPE_CHECKING:
-    from stages.core.run import Run, View
+    from stages.core.run import Run
+    from stages.core.view import View
 
 I64 = npt.NDArray[np.int64]
 NORMALISATIONS = ("words", "digits", "none")

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.core.arrays import array, whole
 from stages.core.edits import Edits, from_spans
-from stages.core.stage import Decisions, ShardStage, array, param, whole
+from stages.core.stage import Decisions, ShardStage, param
 from stages.kernels.hashes.hashing import buffers
 from stages.line_dedup import list_column
 

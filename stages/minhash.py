@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.core.stage import ShardStage, param, whole
-from stages.kernels.hashes import minhash as kernel
+from stages.core.arrays import whole
+from stages.core.stage import ShardStage, param
 from stages.kernels.hashes.hashing import buffers
+from stages.kernels.similarity import minhash as kernel
 from stages.kernels.text.normalise import NORMALISATIONS, normalise
 
-MAX_SHINGLES = 20_000_000  # beyond this a signature of 32-bit hashes saturates: see kernels/minhash.py
+MAX_SHINGLES = 20_000_000  # beyond this a signature of 32-bit hashes saturates: see kernels/similarity/minhash.py
 
 
 @dataclass(frozen=True, kw_only=True)

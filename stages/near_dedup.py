@@ -15,9 +15,10 @@ from typing import ClassVar
 
 from cluster.engines import Engine
 from cluster.errors import RecipeError
+from stages.core.exchange_stage import complete, mark_complete
 from stages.core.run import Run
 from stages.core.stage import param
-from stages.dedup.dedup_stage import DedupStage, complete, mark_complete, write_decisions
+from stages.dedup.dedup_stage import DedupStage, write_decisions
 from stages.kernels.similarity.banding import probability, solve, warnings
 from stages.minhash import MinHash
 

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.core.arrays import whole
 from stages.core.edits import Edits, from_spans
-from stages.core.stage import Decisions, ShardStage, param, whole
+from stages.core.stage import Decisions, ShardStage, param
 from stages.detect.personal_data import KINDS, Found, find_in
 
 MODES = ("replace", "hash", "drop", "keep")

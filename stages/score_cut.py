@@ -20,12 +20,14 @@ import numpy.typing as npt
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
-from stages.core.stage import Decisions, ExchangeStage, ShardStage, array, param
-from stages.dedup.dedup_stage import complete, mark_complete
+from stages.core.arrays import array
+from stages.core.exchange_stage import ExchangeStage, complete, mark_complete
+from stages.core.stage import Decisions, ShardStage, param
 from stages.implicit.read import unit_interval
 
 if TYPE_CHECKING:
-    from stages.core.run import Run, View
+    from stages.core.run import Run
+    from stages.core.view import View
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -185,7 +187,7 @@ def _order_statistics(engine: Engine, run: Run, index: int, share: float) -> dic
 
 def _count(run: Run, index: int, shift: int, known: dict[str, int], position: int) -> Counts:
     """Return how many scores of each group have each next digit, among those that agree with what is known."""
-    from stages.core.run import View
+    from stages.core.view import View
 
     view = View(run, run.manifest.bundles[position])
     if not run.stages[index].applies_to(view.bundle.dataset):

@@ -24,22 +24,23 @@ from classifiers import embeddings
 from cluster.engines import Engine
 from cluster.errors import RecipeError, ShardError
 from cluster.exchange import Exchange, read_arrow
-from stages.core.run import Run, View
-from stages.core.stage import ShardStage, Stage, array, param, whole
+from stages.core.arrays import array, whole
+from stages.core.exchange_stage import complete, mark_complete
+from stages.core.run import Run
+from stages.core.stage import ShardStage, Stage, param
+from stages.core.view import View
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import (
     EXACT,
     DedupStage,
     candidate_schema,
     candidates,
-    complete,
-    mark_complete,
     survivor_order,
     verdicts,
     write_decisions,
 )
 from stages.inputs.columns import holds_text, parse_json
-from stages.kernels.dispatch import space
+from stages.kernels.dispatch.space import space
 from stages.kernels.hashes.hashing import mix64
 from stages.kernels.similarity import cosine
 from stages.kernels.similarity.kmeans import kmeans
@@ -300,7 +301,7 @@ def _emit(run: Run, index: int, centroids: str | None, count: int, position: int
     nearest = np.zeros(len(rows), np.int32)
     if centroids is not None:
         known = to_matrix(read_arrow(centroids).column("embedding"))
-        nearest = cosine.nearest(to_matrix(column), known, space.here())
+        nearest = cosine.nearest(to_matrix(column), known, space())
     columns: list[Any] = [pa.array(nearest % np.int32(count)), pa.array(nearest), column]
     yield pa.table([*columns, *candidates(view, index, rows).columns], schema=_schema(run))
 
@@ -344,7 +345,7 @@ def _survivors(run: Run, index: int, table: pa.Table) -> tuple[I64, npt.NDArray[
         array(table, "eligible").astype(np.bool_),
         stage.within_dataset == "keep_all",
         stage.cosine_threshold,
-        space.here(),
+        space(),
     )
     lost = np.flatnonzero(winner >= 0)
     return winner, cosine.pair_cosines(vectors, winner[lost], lost)

@@ -24,10 +24,10 @@ from pipelines.run import runner
 from stages.implicit.read import Read
 from stages.inputs import device_reader
 from stages.inputs.reader import read_piece
-from stages.kernels.dispatch.dispatch import TWOFOLD
-from stages.kernels.hashes import bands, hashing, minhash
+from stages.kernels.dispatch.dispatch import HOST_KERNELS
+from stages.kernels.hashes import hashing
 from stages.kernels.hashes.hashing import buffers
-from stages.kernels.similarity import kmeans
+from stages.kernels.similarity import bands, kmeans, minhash
 from stages.kernels.survivors import components
 from tests.stages.inputs.test_device_reader import WEB, rows_of, shard
 from tests.support import corpora
@@ -73,7 +73,9 @@ def test_cudf_computes_the_signatures_that_were_predicted(name: str) -> None:
 def test_signatures_are_those_of_the_host(texts: list[str], width: int, bits: int) -> None:
     given_ = buffers(pa.array(texts, pa.large_string()))
     family = minhash.nemo_parameters(32, 42, bits)
-    assert np.array_equal(minhash.signatures(*given_, family, width), TWOFOLD["signatures"](*given_, family, width))
+    assert np.array_equal(
+        minhash.signatures(*given_, family, width), HOST_KERNELS["signatures"](*given_, family, width)
+    )
 
 
 def test_signatures_of_very_long_texts_are_those_of_the_host() -> None:
@@ -84,7 +86,7 @@ def test_signatures_of_very_long_texts_are_those_of_the_host() -> None:
     given_ = buffers(pa.array(texts, pa.large_string()))
     for bits in (32, 64):
         family = minhash.nemo_parameters(128, 42, bits)
-        assert np.array_equal(minhash.signatures(*given_, family, 24), TWOFOLD["signatures"](*given_, family, 24))
+        assert np.array_equal(minhash.signatures(*given_, family, 24), HOST_KERNELS["signatures"](*given_, family, 24))
 
 
 @RANDOM
@@ -93,28 +95,28 @@ def test_signatures_by_seeds_are_those_of_the_host(texts: list[str], width: int)
     given_ = buffers(pa.array(texts, pa.large_string()))
     seeds = minhash.zyda2_seeds(8)
     found = minhash.signatures_by_seeds(*given_, seeds, width)
-    assert np.array_equal(found, TWOFOLD["signatures_by_seeds"](*given_, seeds, width))
+    assert np.array_equal(found, HOST_KERNELS["signatures_by_seeds"](*given_, seeds, width))
 
 
 @RANDOM
 @given(TEXTS)
 def test_content_hashes_are_those_of_the_host(texts: list[str]) -> None:
     given_ = buffers(pa.array(texts, pa.large_string()))
-    for found, expected in zip(hashing.content_hash(*given_), TWOFOLD["content_hash"](*given_), strict=True):
+    for found, expected in zip(hashing.content_hash(*given_), HOST_KERNELS["content_hash"](*given_), strict=True):
         assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", [np.uint32, np.uint64])
 def test_band_keys_are_those_of_the_host(kind: Any) -> None:
     signatures = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (5000, 128), kind, endpoint=True)
-    assert np.array_equal(bands.band_keys(signatures, 16, 8, 3, 5), TWOFOLD["band_keys"](signatures, 16, 8, 3, 5))
+    assert np.array_equal(bands.band_keys(signatures, 16, 8, 3, 5), HOST_KERNELS["band_keys"](signatures, 16, 8, 3, 5))
 
 
 def test_records_of_the_exchange_are_those_of_the_host() -> None:
     rng = np.random.default_rng(6)
     signatures, doc = rng.integers(0, 3, (5000, 16), np.uint32), np.arange(5000) << 20
     found = bands.band_records(signatures, doc, 8, 2, 0, 8)
-    expected = TWOFOLD["band_records"](signatures, doc, 8, 2, 0, 8)
+    expected = HOST_KERNELS["band_records"](signatures, doc, 8, 2, 0, 8)
     for give in (lambda x: x, lambda x: bands.shared_records(*x)):
         ours, theirs = (sorted(zip(*give(x), strict=True)) for x in (found, expected))
         assert ours == theirs
@@ -150,7 +152,7 @@ def test_components_are_those_of_the_host(edges: int) -> None:
     for _ in range(3):
         left, right = rng.integers(0, 5000, (2, edges))
         components.join(label, left, right)
-        TWOFOLD["join"](expected, left, right)
+        HOST_KERNELS["join"](expected, left, right)
         assert np.array_equal(label, expected)
 
 

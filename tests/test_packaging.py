@@ -26,8 +26,8 @@ from pipelines.recipe.recipe import Sections, builtin_names, load, load_data
 from pipelines.recipe.sections import ClusterSection, DatasetSection, MixSection, OutputSection
 from pipelines.run import runner
 from pipelines.runfolder import open_run
+from stages.core.digests import DATA_FORMAT
 from stages.core.manifest import MANIFEST_SCHEMA
-from stages.core.stage import DATA_FORMAT
 from stages.outcome import ledger
 from stages.registry import STAGES, stage_class
 

@@ -21,8 +21,9 @@ from cluster.errors import RecipeError
 from pipelines.audit import kept as audit_kept
 from pipelines.audit.kept import Sought
 from pipelines.runfolder import RunFolder, open_run
+from stages.core.arrays import array
+from stages.core.digests import DATA_FORMAT
 from stages.core.run import Run
-from stages.core.stage import DATA_FORMAT, array
 from stages.kernels.hashes.hashing import buffers, mix64
 from stages.kernels.similarity.banding import half_way
 from stages.kernels.similarity.jaccard import exact_pairs

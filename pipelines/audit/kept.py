@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.runfolder import RunFolder
-from stages.core.run import Run, View
+from stages.core.run import Run
 from stages.core.shard import Bundle
+from stages.core.view import View
 from stages.dedup.dedup_stage import is_protected
-from stages.kernels.hashes.bands import band_keys
 from stages.kernels.hashes.hashing import mix64
-from stages.kernels.hashes.minhash import slots8
+from stages.kernels.similarity.bands import band_keys
 from stages.kernels.similarity.jaccard import estimate_pairs, standard_error
+from stages.kernels.similarity.minhash import slots8
 from stages.minhash import signature_matrix
 from stages.near_dedup import minhash_index, minhash_stage, near_stage
 

@@ -20,9 +20,10 @@ from cluster.engines import InlineEngine
 from cluster.errors import RecipeError
 from cluster.exchange import read_arrow, write_arrow
 from pipelines.runfolder import RunFolder
-from stages.core.run import Run, View
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
 from stages.core.sidecar import Sidecars
-from stages.core.stage import ExchangeStage
+from stages.core.view import View
 from stages.dedup.dedup_stage import ESTIMATED, write_decisions
 from stages.dedup.near import buckets, verify
 from stages.dedup.near.buckets import Groups

@@ -8,8 +8,9 @@ from __future__ import annotations
 from cluster import storage
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import mix_address, mix_of, only_one, output_of, reopen
+from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
-from stages.core.stage import ExchangeStage, ShardStage
+from stages.core.stage import ShardStage
 from stages.outcome.lineage import lineage_digest
 
 ALWAYS = {"bundles.json", "inputs.json", "options.json", "ledger-made-by"}

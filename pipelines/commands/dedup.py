@@ -18,8 +18,8 @@ from pipelines.mix.materialize import Output
 from pipelines.recipe.recipe import Recipe, load_data
 from pipelines.run import runner
 from pipelines.run.progress import Progress
+from stages.core.digests import digest
 from stages.core.shard import Columns, Dataset
-from stages.core.stage import digest
 from stages.inputs.discover import find_shards
 from stages.inputs.reader import passthrough_schema
 

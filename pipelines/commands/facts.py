@@ -13,9 +13,12 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.run.runner import reopen
-from stages.core.run import Run, View
+from stages.core.arrays import array
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
 from stages.core.shard import ROW_BITS
-from stages.core.stage import ExchangeStage, ShardStage, array
+from stages.core.stage import ShardStage
+from stages.core.view import View
 
 
 def export(run_dir: str, stage: str, out: str) -> int:

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import RecipeError
+from stages.core.arrays import whole
+from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Columns, Dataset, Piece, Shard
-from stages.core.stage import DATA_FORMAT, whole
 from stages.inputs.discover import Found, find_shards
 from stages.inputs.reader import (
     Batch,

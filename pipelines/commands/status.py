@@ -12,9 +12,9 @@ from rich.text import Text
 from cluster import storage
 from pipelines.run.runner import reopen
 from pipelines.shown_text import visible
+from stages.core.exchange_stage import ExchangeStage, complete
 from stages.core.run import Run
-from stages.core.stage import ExchangeStage, ShardStage
-from stages.dedup.dedup_stage import complete
+from stages.core.stage import ShardStage
 from stages.passes import judge_later
 
 

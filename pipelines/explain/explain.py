@@ -19,13 +19,13 @@ from pipelines.explain.find import Match, find
 from pipelines.report.samples import PAIR_CHARS, card, compare
 from pipelines.runfolder import RunFolder, StageInfo, open_run
 from pipelines.shown_text import word_diff
-from stages.core.stage import DATA_FORMAT
+from stages.core.digests import DATA_FORMAT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from stages.core.run import View
     from stages.core.stage import Stage
+    from stages.core.view import View
 
 SHOWN = 20  # documents explained in full when several match, and members listed of a group
 EXCERPT = 1000
@@ -245,7 +245,7 @@ def _from_facts(
     run: RunFolder, row: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, tuple[float | None, float | None]]]:
     """Return facts per stage, and (value, threshold) of every stage that judged the document."""
-    from stages.core.run import View
+    from stages.core.view import View
     from stages.dedup.dedup_stage import DedupStage
 
     job = run.job
@@ -270,7 +270,8 @@ def _from_facts(
 
 def _kept(view: View, stage: Stage, index: int) -> pa.Table | None:
     """Return what a stage keeps about single documents, None if nothing."""
-    from stages.core.stage import ExchangeStage, ShardStage
+    from stages.core.exchange_stage import ExchangeStage
+    from stages.core.stage import ShardStage
 
     if isinstance(stage, ShardStage):
         return view.run.facts(stage).read(view.bundle, view.reading)

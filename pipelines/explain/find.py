@@ -78,8 +78,8 @@ def _by_text(run: RunFolder, text: str) -> Iterator[int]:
 
 def _near(run: RunFolder, text: str) -> Match:
     """Return the documents most similar to a text by the run's first minhash stage, the most similar first."""
-    from stages.kernels.hashes.minhash import slots8
     from stages.kernels.similarity.jaccard import estimate
+    from stages.kernels.similarity.minhash import slots8
     from stages.minhash import MinHash, signature_matrix
 
     stage = next((s for s in run.job.stages if isinstance(s, MinHash)), None)
@@ -107,7 +107,7 @@ def _hits(column: pa.ChunkedArray, values: pa.Array) -> npt.NDArray[np.bool_]:
 
 def _read_facts(run: RunFolder) -> Iterator[tuple[Any, pa.Table]]:
     """Yield (doc_ids, facts of stage read) bundle by bundle."""
-    from stages.core.run import View
+    from stages.core.view import View
 
     for bundle in run.job.manifest.bundles:
         view = View(run.job, bundle)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from stages.core.stage import DATA_FORMAT
+from stages.core.digests import DATA_FORMAT
 
 ROW_GROUP_BYTES = 32 << 20  # text in a row group
 LEVEL = 1  # of zstd: 3 writes 2 % less at half the speed (measured on 600 MB of web text)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cluster.errors import RecipeError
+from stages.core.digests import digest
 from stages.core.run import Run
-from stages.core.stage import digest
 from stages.outcome.lineage import lineage_digest
 from stages.outcome.mixing import Mix
 

@@ -22,9 +22,9 @@ from cluster.engines import Engine
 from cluster.exchange import Exchange, Written
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import OWN, Job, Output, Part, input_schema, mix_digest, parts
+from stages.core.arrays import array, whole
 from stages.core.edits import apply
-from stages.core.run import View
-from stages.core.stage import array, whole
+from stages.core.view import View
 from stages.inputs.reader import conform
 from stages.kernels.hashes.hashing import mix64
 from stages.language_id import LanguageId

@@ -17,9 +17,10 @@ from pipelines.plan import near as plan_near
 from pipelines.plan.growth import Flow, total
 from pipelines.plan.sample import Measured
 from pipelines.recipe.recipe import Recipe
+from stages.core.exchange_stage import ExchangeStage, destinations_for
 from stages.core.shard import Bundle
-from stages.core.stage import ExchangeStage, ShardStage
-from stages.dedup.dedup_stage import DedupStage, destinations_for
+from stages.core.stage import ShardStage
+from stages.dedup.dedup_stage import DedupStage
 from stages.dedup.near.buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
 from stages.dedup.near.components import AT_ONCE, EDGES_PER_DESTINATION
 from stages.inputs.reader import BATCH_BYTES

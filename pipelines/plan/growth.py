@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.plan.sample import Measured
-from stages.core.run import View
-from stages.core.stage import array
+from stages.core.arrays import array
+from stages.core.view import View
 from stages.dedup.dedup_stage import DedupStage
 
 FARTHEST = 250  # times the sample that the whole may be

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines.plan.growth import Duplicates
 from pipelines.plan.sample import Measured
-from stages.core.stage import whole
+from stages.core.arrays import whole
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity.jaccard import exact_pairs
 from stages.near_dedup import minhash_stage, near_stage

@@ -23,8 +23,10 @@ from pipelines.plan.reuse import Present, present
 from pipelines.plan.sample import Measured, cold_seconds, run_sample, speed_up
 from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
+from stages.core.digests import DATA_FORMAT
+from stages.core.exchange_stage import ExchangeStage
 from stages.core.shard import Bundle
-from stages.core.stage import DATA_FORMAT, ExchangeStage, ShardStage
+from stages.core.stage import ShardStage
 from stages.implicit.read import BYTES_PER_TOKEN
 from stages.outcome.mixing import portions
 

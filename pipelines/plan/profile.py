@@ -14,11 +14,12 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipelines.plan.sample import Measured
-from stages.core.run import Run, View
+from stages.core.run import Run
 from stages.core.stage import ShardStage
-from stages.kernels.hashes.minhash import slots8
+from stages.core.view import View
 from stages.kernels.similarity.banding import half_way, probability, s_curve
 from stages.kernels.similarity.jaccard import estimate_pairs
+from stages.kernels.similarity.minhash import slots8
 from stages.language_id import LanguageId
 from stages.minhash import signature_matrix
 from stages.near_dedup import NearDedup, minhash_index, minhash_stage

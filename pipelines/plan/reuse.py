@@ -14,11 +14,11 @@ from pipelines.plan.inputs import Input
 from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
 from stages.core import manifest
+from stages.core.exchange_stage import ExchangeStage, complete
 from stages.core.manifest import Manifest
 from stages.core.run import Run
 from stages.core.shard import Bundle
-from stages.core.stage import ExchangeStage, ShardStage
-from stages.dedup.dedup_stage import complete
+from stages.core.stage import ShardStage
 from stages.outcome import lineage
 from stages.passes import judge_later
 

@@ -25,9 +25,10 @@ from cluster import storage
 from pipelines.mix.materialize import Job, materialize
 from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
+from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
 from stages.core.shard import Dataset
-from stages.core.stage import ExchangeStage, ShardStage, Stage
+from stages.core.stage import ShardStage, Stage
 from stages.outcome import ledger, lineage
 from stages.outcome.mixing import Mix, portions
 from stages.passes import judge_later

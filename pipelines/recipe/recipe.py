@@ -32,8 +32,9 @@ from pipelines.recipe.sections import (
     Section,
 )
 from pipelines.recipe.stage_entries import build_stage, entry_of, stage_schemas
+from stages.core.digests import DATA_FORMAT, digest
 from stages.core.shard import Columns, Dataset
-from stages.core.stage import DATA_FORMAT, Stage, digest
+from stages.core.stage import Stage
 from stages.inputs.presets import PRESETS
 from stages.registry import STAGES
 

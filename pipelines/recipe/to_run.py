@@ -16,8 +16,10 @@ from cluster.errors import RecipeError
 from cluster.options import ClusterOptions, SlurmOptions
 from pipelines.mix.materialize import Output, mix_digest
 from pipelines.recipe.recipe import Recipe
-from stages.core.run import Run, View
-from stages.core.stage import ShardStage, Stage, digest, rewrites
+from stages.core.digests import digest
+from stages.core.run import Run
+from stages.core.stage import ShardStage, Stage
+from stages.core.view import View
 from stages.implicit.count_tokens import CountTokens
 from stages.implicit.read import Read
 from stages.implicit.rewrite import Rewrite
@@ -34,7 +36,7 @@ def build(recipe: Recipe, root: str, sample: float | None = None) -> Run:
     for stage in recipe.stages:
         stages.extend(stage.companions())
         stages.append(stage)
-    if any(rewrites(type(stage)) for stage in stages):
+    if any(stage.rewrites() for stage in stages):
         stages.append(Rewrite())
     columns = [c for c in recipe.output.columns if c not in OWN_COLUMNS]
     for stage in stages:

@@ -29,7 +29,7 @@ from pipelines.report.tally import (
     Tally,
 )
 from pipelines.runfolder import RunFolder, StageInfo, open_run
-from stages.core.stage import DATA_FORMAT, digest
+from stages.core.digests import DATA_FORMAT, digest
 
 TOTAL = "all datasets"
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from cluster.errors import WinnowError
 from pipelines.report.tally import Amount
 from pipelines.runfolder import RunFolder, StageInfo
-from stages.core.stage import array
+from stages.core.arrays import array
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -239,7 +239,7 @@ class _Languages:
 
 def _scores_judged(run: RunFolder) -> Iterator[tuple[str, F64]]:
     """Yield the scores of the documents that reached each quality stage; more may be stored, of earlier recipes."""
-    from stages.core.run import View
+    from stages.core.view import View
 
     job = run.job
     for bundle in job.manifest.bundles:
@@ -252,7 +252,7 @@ def _scores_judged(run: RunFolder) -> Iterator[tuple[str, F64]]:
 
 def _from_facts(run: RunFolder) -> Iterator[Judged]:
     """Yield what the stages judged, bundle by bundle, out of the sidecars."""
-    from stages.core.run import View
+    from stages.core.view import View
     from stages.outcome.ledger import num_tokens
 
     job = run.job

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import LedgerError
-from stages.core.stage import array
+from stages.core.arrays import array
 
 I64 = npt.NDArray[np.int64]
 COLUMNS = [

@@ -37,8 +37,10 @@ from pipelines.recipe.to_run import (
 )
 from pipelines.run.progress import Progress, silent
 from pipelines.run.watched import Watched
+from stages.core.digests import DATA_FORMAT, digest
+from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
-from stages.core.stage import DATA_FORMAT, ExchangeStage, ShardStage, Stage, digest
+from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
 from stages.outcome import ledger, lineage
 from stages.outcome.ledger import Tally

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.core.arrays import BoolArray
 from stages.core.shard import check_ascending
-from stages.core.stage import BoolArray
 from stages.kernels.hashes.hashing import buffers, read_only
 
 I64 = npt.NDArray[np.int64]

@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow
-from stages.core.run import Run, View
-from stages.core.stage import array, whole
-from stages.dedup.dedup_stage import complete, destinations_for, mark_complete
+from stages.core.arrays import array, whole
+from stages.core.exchange_stage import complete, destinations_for, mark_complete
+from stages.core.run import Run
+from stages.core.view import View
 from stages.kernels.hashes.hashing import mix64
 
 U64 = npt.NDArray[np.uint64]

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError
+from stages.core.digests import DATA_FORMAT, digest
 from stages.core.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
-from stages.core.stage import DATA_FORMAT
 
 SMALLEST, LARGEST = 16 << 20, 512 << 20  # decoded text of one bundle, in bytes
 BUNDLES = 256  # aimed at in between: enough to keep many workers busy to the end
@@ -122,8 +122,6 @@ class Manifest:
     @functools.cached_property
     def digest(self) -> str:
         """Digest of the live shards: what every cross-shard result depends on."""
-        from stages.core.stage import digest
-
         return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.within) for s in self.live_shards])
 
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.exchange import open_arrow, write_arrow
+from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Bundle, check_ascending
-from stages.core.stage import DATA_FORMAT
 
 ROW = pa.field("row", pa.uint32())
 JOINED_ROWS = 4096  # of small batches that are written together

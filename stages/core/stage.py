@@ -1,33 +1,24 @@
 """What a stage is: a frozen dataclass of parameters around pure functions.
 
-Two shapes: a `ShardStage` sees one document at a time (`annotate` -> facts, `decide` -> decisions);
-an `ExchangeStage` must bring equal keys together across shards. Facts depend on the text and on the
-parameters marked `fact=True`; decisions depend on facts and thresholds.
+Two shapes: a `ShardStage` sees one document at a time (`annotate` -> facts, `decide` -> decisions); an
+`ExchangeStage` (exchange_stage.py) must bring equal keys together across shards. Facts depend on the text and on
+the parameters marked `fact=True`; decisions depend on facts and thresholds.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engines import Engine
 from cluster.errors import RecipeError
-from stages.kernels.dispatch.resident import Resident
-
-if TYPE_CHECKING:
-    from stages.core.edits import Edits
-    from stages.core.run import Run, View
-
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-DATA_FORMAT = 1  # version of every artefact that winnow writes
+from stages.core.arrays import BoolArray, FloatArray
+from stages.core.digests import digest
+from stages.core.edits import Edits
 
 
 def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
@@ -87,6 +78,8 @@ class Stage:
     version: ClassVar[int] = 1  # raised when the same parameters would give other facts
     summary: ClassVar[str] = ""  # one line for the CLI
     hidden: ClassVar[bool] = False  # inserted by the runner for another stage; not shown to users
+    exchanges: ClassVar[bool] = False  # brings documents of all shards together: an ExchangeStage
+    applies_edits: ClassVar[bool] = False  # drops what the edits of all stages leave nothing of: `rewrite`, at the end
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -124,6 +117,11 @@ class Stage:
     def drops(self) -> bool:
         """Whether the stage, with these parameters, can drop a document."""
         return True
+
+    @classmethod
+    def rewrites(cls) -> bool:
+        """Tell whether stages of this kind rewrite texts."""
+        return False
 
     def applies_to(self, dataset: str) -> bool:
         return not self.datasets or dataset in self.datasets
@@ -167,6 +165,10 @@ class ShardStage(Stage):
     def drops(self) -> bool:
         return type(self).decide is not ShardStage.decide  # minhash, for one, cannot
 
+    @classmethod
+    def rewrites(cls) -> bool:
+        return cls.edits is not ShardStage.edits
+
     def columns(self) -> tuple[str, ...]:
         """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""
         return ("text",)
@@ -190,73 +192,3 @@ class ShardStage(Stage):
     def edits(self, facts: pa.Table) -> Edits:
         """Return what is rewritten in the texts of these facts when the mix is written; row: place in `facts`."""
         raise TypeError(f"{type(self).__name__} rewrites nothing")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExchangeStage(Stage):
-    """A stage whose verdicts need more than a document's own facts: equal keys are brought together across shards."""
-
-    drop_reason: ClassVar[str] = ""
-    keeps_verdicts: ClassVar[bool] = True  # in a decisions sidecar per bundle, a row per document concerned
-
-    @property
-    def threshold(self) -> float:
-        """What the similarity of a dropped document was compared with."""
-        return 1.0
-
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        """Write the decisions of every bundle; `index` is the stage's place in the run."""
-        raise TypeError(f"{type(self).__name__} has no resolve")
-
-    def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
-        """Return the bundle rows that the stage judged or dropped, ascending, and its verdicts."""
-        table = view.exchanged(index)
-        reason = np.zeros(table.num_rows, np.int16)
-        similarity = array(table, "similarity").astype(np.float64)
-        decisions = Decisions(reason, (self.drop_reason,), similarity, np.full(table.num_rows, self.threshold))
-        return array(table, "row").astype(np.int64), decisions
-
-    def edits_of(self, view: View, index: int, rows: npt.NDArray[np.int64]) -> Edits:
-        """Return what is rewritten in the texts of these bundle rows; row: place in `rows`."""
-        raise TypeError(f"{type(self).__name__} rewrites nothing")
-
-    def evidence(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], list[str]]:
-        """Return bundle rows for which the ledger says in words what was found there, and the words."""
-        return np.empty(0, np.int64), []
-
-
-def rewrites(stage: type[Stage]) -> bool:
-    """Tell whether stages of this kind rewrite texts."""
-    if issubclass(stage, ShardStage):
-        return stage.edits is not ShardStage.edits
-    return issubclass(stage, ExchangeStage) and stage.edits_of is not ExchangeStage.edits_of
-
-
-def whole(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one contiguous array, or as it is on a device; copies only what comes in several chunks."""
-    if isinstance(column, Resident):
-        return column
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
-def array(table: pa.Table, name: str) -> npt.NDArray[Any]:
-    """Return a column without nulls as a numpy array, (rows,)."""
-    return np.asarray(whole(table.column(name)).to_numpy(zero_copy_only=False))
-
-
-def digest(*parts: object) -> str:
-    """Return 16 hexadecimal digits that address `parts` (JSON-able values)."""
-    data = json.dumps(parts, sort_keys=True, default=_plain).encode()
-    return hashlib.blake2b(data, digest_size=8).hexdigest()
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    return str(value)

@@ -14,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
-from stages.core.run import Run, View
+from stages.core.arrays import array
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
 from stages.core.shard import ROW_BITS
-from stages.core.stage import ExchangeStage, array, param
+from stages.core.stage import param
+from stages.core.view import View
 from stages.kernels.survivors.pair_answers import YES
 from stages.kernels.survivors.total_order import order_words, sort_order, tie_ranks
 
 I64 = npt.NDArray[np.int64]
-ROWS_PER_DESTINATION = 250_000
-SMALL = 20_000  # below this one destination does it all
 
 # similarity_kind in a decisions sidecar, by position
 KINDS = ("exact", "estimated")
@@ -147,11 +147,6 @@ def _within(run: Run, doc: I64) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(inverse.astype(np.int32)), names).dictionary_decode()
 
 
-def destinations_for(rows: int) -> int:
-    """Return how many destinations an exchange of so many rows has; depends on the data alone."""
-    return 1 if rows <= SMALL else max(4, -(-rows // ROWS_PER_DESTINATION))
-
-
 def verdicts(doc: I64, representative: I64, similarity: npt.ArrayLike, kind: npt.ArrayLike) -> pa.Table:
     """Return dropped documents as a table in the schema `VERDICTS`."""
     columns = [
@@ -197,29 +192,6 @@ def _write_group(run: Run, index: int, group: int, table: pa.Table) -> None:
                 *(part.column(n) for n in DECISIONS.names[1:]),
             ]
             run.decisions(index).write(bundle, run.reading(bundle.dataset), pa.table(columns, schema=DECISIONS))
-
-
-def complete(run: Run, index: int) -> bool:
-    """Tell whether an exchange stage's decisions are all there: the marker, and a sidecar for every bundle."""
-    if not storage.exists(_marker(run, index)):
-        return False
-    sidecars, stage = run.decisions(index), run.stages[index]
-    if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
-        return True
-    have = storage.names(sidecars.folder)
-    mine = [b for b in run.manifest.bundles if stage.applies_to(b.dataset)]
-    paths = [sidecars.path(bundle, run.reading(bundle.dataset)) for bundle in mine]
-    return all(path.rpartition("/")[2] in have for path in paths)
-
-
-def mark_complete(run: Run, index: int) -> None:
-    """State that the decisions are all there, then free the exchange's files."""
-    storage.write_bytes(_marker(run, index), b"")
-    storage.remove(run.exchange_folder(index, ""))
-
-
-def _marker(run: Run, index: int) -> str:
-    return storage.join(run.decisions(index).folder, "complete")
 
 
 def check_removed(engine: Engine, run: Run, index: int) -> None:

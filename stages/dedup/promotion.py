@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow, write_arrow
-from stages.core.run import Run, View
-from stages.core.stage import BoolArray, array, whole
+from stages.core.arrays import BoolArray, array, whole
+from stages.core.run import Run
+from stages.core.view import View
 from stages.dedup.dedup_stage import survivor_order
 from stages.kernels.survivors.pair_answers import NO, UNKNOWN
 from stages.passes import judge_later

@@ -6,7 +6,6 @@ Drops null, empty, white-space-only and unreadable texts, each under its own rea
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stages.core.run import Run
 from stages.core.stage import Decisions, ShardStage, param
 from stages.inputs.reader import Batch, ReadStatus
 from stages.kernels.hashes.hashing import buffers, content_hash, mix64
@@ -95,6 +95,8 @@ def estimated_tokens(num_bytes: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]
     return (num_bytes.astype(np.int64) + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
 
 
-def parameters(stage: Read) -> dict[str, object]:
-    """Return what the report shows of the sample."""
-    return dataclasses.asdict(stage)
+def read_stage(run: Run) -> Read:
+    """Return the run's first stage."""
+    stage = run.stages[0]
+    assert isinstance(stage, Read)
+    return stage

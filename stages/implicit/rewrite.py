@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cluster.engines import Engine
+from stages.core.arrays import array
 from stages.core.edits import nothing_left
-from stages.core.stage import Decisions, ExchangeStage, array
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.stage import Decisions
 
 if TYPE_CHECKING:
-    from stages.core.run import Run, View
+    from stages.core.run import Run
+    from stages.core.view import View
 
 NAME = "rewrite"
 
@@ -28,6 +31,7 @@ class Rewrite(ExchangeStage):
     hidden: ClassVar[bool] = True
     summary: ClassVar[str] = "what is left of rewritten texts"
     keeps_verdicts: ClassVar[bool] = False
+    applies_edits: ClassVar[bool] = True
 
     def resolve(self, engine: Engine, run: Run, index: int) -> None:
         """Nothing is brought together: the verdicts follow from what other stages keep."""

@@ -19,10 +19,13 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError
+from stages.core.arrays import BoolArray, FloatArray, array
+from stages.core.digests import DATA_FORMAT
 from stages.core.edits import sizes
-from stages.core.run import Run, View
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
 from stages.core.shard import ROW_BITS, check_ascending
-from stages.core.stage import DATA_FORMAT, BoolArray, ExchangeStage, FloatArray, array
+from stages.core.view import View
 from stages.dedup.dedup_stage import KINDS, DedupStage
 from stages.implicit.count_tokens import CountTokens
 from stages.implicit.read import estimated_tokens

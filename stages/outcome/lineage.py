@@ -19,9 +19,11 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow
-from stages.core.run import Run, View
+from stages.core.arrays import array
+from stages.core.digests import digest
+from stages.core.run import Run
 from stages.core.shard import ROW_BITS
-from stages.core.stage import array, digest
+from stages.core.view import View
 from stages.dedup.dedup_stage import DedupStage
 
 I64 = npt.NDArray[np.int64]

@@ -21,10 +21,13 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import LedgerError, RecipeError, ShardError
-from stages.core.run import Run, View, read_stage
+from stages.core.arrays import BoolArray, array, whole
+from stages.core.run import Run
 from stages.core.shard import Bundle, Piece, Shard, check_ascending
 from stages.core.sidecar import Writer, expand
-from stages.core.stage import BoolArray, ShardStage, array, whole
+from stages.core.stage import ShardStage
+from stages.core.view import View
+from stages.implicit.read import read_stage
 from stages.inputs import device_reader
 from stages.inputs.batches import hopeless
 from stages.inputs.discover import size_of
@@ -302,8 +305,3 @@ def _joined(
     known = expand(track.rows, track.table, place[old], track.stage.name).select(fresh.schema.names)
     order = np.argsort(np.concatenate([where, old]), kind="stable")
     return pa.concat_tables([fresh, known.cast(fresh.schema)]).take(pa.array(order))
-
-
-def view(run: Run, number: int) -> View:
-    """Return the view of bundle `number`."""
-    return View(run, run.manifest.bundles[number])

@@ -16,8 +16,10 @@ import numpy.typing as npt
 
 from cluster import storage
 from cluster.engines import Engine
-from stages.core.run import Run, View
-from stages.core.stage import BoolArray, ExchangeStage
+from stages.core.arrays import BoolArray
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
+from stages.core.view import View
 from stages.passes.annotate import annotate_batch, check_texts, columns_of, missing, read_rows, tracks_of
 
 

@@ -16,8 +16,8 @@ import pytest
 from cluster.errors import LedgerError, RecipeError, ShardError
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
-from stages.kernels.hashes.bands import band_keys
 from stages.kernels.hashes.hashing import buffers, content_hash
+from stages.kernels.similarity.bands import band_keys
 from stages.minhash import MinHash
 from tests.support import corpora, oracles
 

@@ -17,12 +17,13 @@ import pyarrow as pa
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
-from stages.core.run import Run, View
-from stages.core.stage import array
+from stages.core.arrays import array
+from stages.core.run import Run
+from stages.core.view import View
 from stages.dedup.dedup_stage import candidate_schema, candidates
 from stages.dedup.near.components import Labels, component_keys, join_buckets
-from stages.kernels.hashes.bands import band_keys, band_records, shared_records
-from stages.kernels.hashes.minhash import slots8
+from stages.kernels.similarity.bands import band_keys, band_records, shared_records
+from stages.kernels.similarity.minhash import slots8
 from stages.minhash import signature_matrix
 from stages.near_dedup import minhash_index, minhash_stage, near_stage
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
+from stages.core.arrays import array, whole
 from stages.core.run import Run
-from stages.core.stage import array, whole
 from stages.kernels.hashes.hashing import mix64
 from stages.kernels.survivors.components import join
 from stages.kernels.survivors.stars import large_star, small_star

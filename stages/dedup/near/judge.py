@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.exchange import read_arrow
+from stages.core.arrays import BoolArray, array, whole
 from stages.core.run import Run
-from stages.core.stage import BoolArray, array, whole
 from stages.dedup.dedup_stage import ESTIMATED, EXACT
 from stages.kernels.similarity.jaccard import estimate_pairs, standard_error
 from stages.kernels.survivors.pair_answers import NO, UNKNOWN, YES

@@ -23,8 +23,9 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, read_arrow, write_arrow
+from stages.core.arrays import BoolArray, array, whole
+from stages.core.digests import digest
 from stages.core.run import Run
-from stages.core.stage import BoolArray, array, digest, whole
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import VERDICTS, survivor_order, verdicts
 from stages.dedup.near.buckets import Groups

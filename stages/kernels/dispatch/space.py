@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.device import backend
+from stages.kernels.dispatch.dispatch import by_backend
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,7 @@ class Space:
 HOST = Space(np, np.asarray, np.asarray)
 
 
-def here() -> Space:
-    """Return the space of this process: the GPU's where the resolved backend is gpu."""
-    if backend.current() != "gpu":
-        return HOST
-    from stages.kernels.gpu import rapids_kernels
-
-    found: Space = rapids_kernels.space()
-    return found
+@by_backend
+def space() -> Space:
+    """Return the space of this process: numpy, or the GPU's where the resolved backend is gpu."""
+    return HOST

@@ -19,13 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.device.halving import in_parts, ran_out
-from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.resident import Judged, Resident, judge_column
 from stages.kernels.dispatch.space import Space
 from stages.kernels.gpu import array_kernels
 from stages.kernels.hashes.hashing import I64, U8, U64, buffers
-from stages.kernels.hashes.minhash import Parameters, Signatures
 from stages.kernels.similarity.kmeans import F32, ITERATIONS
+from stages.kernels.similarity.minhash import Parameters, Signatures
 
 MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
 NARROW = 2  # cuDF's narrowest shingle
@@ -159,7 +159,7 @@ def content_hash(data: U8, offsets: I64) -> tuple[U64, U64]:
 
 def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_shingles: int = 0) -> Signatures:
     """Return signatures of character shingles, as `minhash.signatures` does; texts to be sampled stay on the host."""
-    host: Any = TWOFOLD["signatures"]
+    host: Any = HOST_KERNELS["signatures"]
     if width < NARROW:
         return np.asarray(host(data, offsets, params, width, max_shingles))
     a, b = (np.array(values, params.dtype) for values in (params.a, params.b))
@@ -176,7 +176,7 @@ def signatures_by_seeds(
 
     cuDF raises a hash of 0 to 1, so a row with a slot of 1 is ambiguous and is computed again on the host.
     """
-    host: Any = TWOFOLD["signatures_by_seeds"]
+    host: Any = HOST_KERNELS["signatures_by_seeds"]
     family = np.asarray(seeds, np.uint32)
     if width < NARROW:
         return np.asarray(host(data, offsets, family, width, max_shingles))
@@ -215,7 +215,7 @@ def band_keys(
 ) -> U64:
     """Return the keys of bands, as `bands.band_keys` does."""
     many = bands - first if count is None else count
-    TWOFOLD["band_keys"](sig[:0], bands, rows, first, many)  # checks the banding
+    HOST_KERNELS["band_keys"](sig[:0], bands, rows, first, many)  # checks the banding
     parts = in_parts(lambda i, j: [array_kernels.band_keys(space(), sig[i:j], rows, first, many)], len(sig))
     return np.concatenate([np.empty((0, many), np.uint64), *parts])
 
@@ -224,7 +224,7 @@ def band_records(
     sig: npt.NDArray[np.unsignedinteger[Any]], doc: I64, bands: int, rows: int, first: int, count: int
 ) -> tuple[U64, I64]:
     """Return the records of bands, as `bands.band_records` does, but sorted by key, in one part or several."""
-    TWOFOLD["band_keys"](sig[:0], bands, rows, first, count)  # checks the banding
+    HOST_KERNELS["band_keys"](sig[:0], bands, rows, first, count)  # checks the banding
     parts = in_parts(
         lambda i, j: [array_kernels.band_records(space(), sig[i:j], doc[i:j], rows, first, count)], len(sig)
     )
@@ -240,7 +240,7 @@ def _or_host(work: Callable[[], Any], name: str, *given: Any) -> Any:
         if not ran_out(error):
             raise
     logging.getLogger("winnow.gpu").warning("out of device memory: %s computes on the host", name)
-    return TWOFOLD[name](*given)
+    return HOST_KERNELS[name](*given)
 
 
 def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:

@@ -1,1 +1,1 @@
-"""Hashes of text: XXH64, MurmurHash3, MinHash signatures, band keys."""
+"""Hashes of text: XXH64 and MurmurHash3, the bits of other implementations."""

@@ -1,1 +1,1 @@
-"""How similar two documents are, by shingles or by vectors, and how many bands find them."""
+"""How similar two documents are: MinHash signatures and their bands, Jaccard of shingles, cosines of vectors."""

@@ -85,7 +85,7 @@ def test_cupy_gets_a_folder_where_it_cannot_make_its_own(tmp_path: Path, monkeyp
 def test_a_change_in_any_kernel_is_noticed_by_all(tmp_path: Path) -> None:
     for name in (
         "stages/kernels/hashes/murmur.py",
-        "stages/kernels/hashes/sketch.py",
+        "stages/kernels/similarity/sketch.py",
         "classifiers/native_fasttext/kernels.py",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

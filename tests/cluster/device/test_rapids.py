@@ -22,7 +22,7 @@ from cluster.device.rapids import CALLERS, CALLS, Call
 from cluster.kinds import slurm
 from cluster.kinds.local import this_machine_keywords
 from cluster.options import ClusterOptions, SlurmOptions
-from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from tests.support.embedding_models import cache_folder, download
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -271,12 +271,12 @@ def test_every_kernel_has_a_namesake_with_the_same_parameters() -> None:
     import inspect
 
     from stages.kernels.gpu import rapids_kernels
-    from stages.kernels.hashes import bands, hashing, minhash
-    from stages.kernels.similarity import kmeans
+    from stages.kernels.hashes import hashing
+    from stages.kernels.similarity import bands, kmeans, minhash
     from stages.kernels.survivors import components
 
     assert {bands, components, hashing, kmeans, minhash}  # they register their kernels
-    for name, host in TWOFOLD.items():
+    for name, host in HOST_KERNELS.items():
         theirs = inspect.signature(getattr(rapids_kernels, name)).parameters
         ours = inspect.signature(host).parameters
         assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()], name

@@ -14,8 +14,8 @@ import pytest
 
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
-from stages.kernels.hashes.minhash import slots8
 from stages.kernels.similarity.jaccard import estimate
+from stages.kernels.similarity.minhash import slots8
 from stages.minhash import MinHash
 from tests.pipelines.test_run import WIDTH, hashes, lsh_buckets, read_ledger
 from tests.support import corpora, oracles

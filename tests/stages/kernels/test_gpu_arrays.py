@@ -15,11 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
-from stages.kernels.hashes import bands, minhash
-from stages.kernels.similarity import cosine
+from stages.kernels.similarity import bands, cosine, minhash
 from tests.stages.inputs.test_device_reader import INVALID, encoded
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -42,13 +41,13 @@ def test_band_keys_and_records_are_those_of_the_host(device: Space, kind: Any) -
     assert {bands, minhash}  # they register their kernels
     rng = np.random.default_rng(1)
     wide = rng.integers(0, np.iinfo(kind).max, (5000, 128), kind, endpoint=True)
-    assert np.array_equal(array_kernels.band_keys(device, wide, 8, 3, 5), TWOFOLD["band_keys"](wide, 16, 8, 3, 5))
+    assert np.array_equal(array_kernels.band_keys(device, wide, 8, 3, 5), HOST_KERNELS["band_keys"](wide, 16, 8, 3, 5))
     few, doc = rng.integers(0, 3, (5000, 16), kind), np.arange(5000) << 40
     found, expected = (
         array_kernels.band_records(device, few, doc, 2, 0, 8),
-        TWOFOLD["band_records"](few, doc, 8, 2, 0, 8),
+        HOST_KERNELS["band_records"](few, doc, 8, 2, 0, 8),
     )
-    shared = array_kernels.shared_records(device, *found), TWOFOLD["shared_records"](*expected)
+    shared = array_kernels.shared_records(device, *found), HOST_KERNELS["shared_records"](*expected)
     for ours, theirs in ((found, expected), shared):
         assert sorted(zip(*ours, strict=True)) == sorted(zip(*theirs, strict=True))
         assert (ours[0][1:] >= ours[0][:-1]).all()
@@ -58,7 +57,9 @@ def test_band_keys_and_records_are_those_of_the_host(device: Space, kind: Any) -
 def test_few_records_are_no_special_case(device: Space, rows: int) -> None:
     keys, doc = np.full(rows, 2**64 - 1, np.uint64), np.arange(rows)
     found = array_kernels.shared_records(device, keys, doc)
-    assert [sorted(part.tolist()) for part in found] == [part.tolist() for part in TWOFOLD["shared_records"](keys, doc)]
+    assert [sorted(part.tolist()) for part in found] == [
+        part.tolist() for part in HOST_KERNELS["shared_records"](keys, doc)
+    ]
 
 
 @RANDOM

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.device import backend, halving
-from stages.kernels.dispatch.dispatch import TWOFOLD
+from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
-from stages.kernels.hashes import bands, hashing, minhash
+from stages.kernels.hashes import hashing
 from stages.kernels.hashes.hashing import buffers
-from stages.kernels.similarity import kmeans
+from stages.kernels.similarity import bands, kmeans, minhash
 from stages.kernels.survivors import components
 from tests.stages.kernels.test_cosine import strict
 
@@ -36,7 +36,7 @@ def test_band_keys_in_array_code_have_the_bits_of_the_kernel(
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     signatures = rng.integers(0, np.iinfo(kind).max, (docs, count * rows + 1), np.dtype(kind), endpoint=True)
     first = data.draw(st.integers(0, count - 1))
-    expected = TWOFOLD["band_keys"](signatures, count, rows, first, count - first)
+    expected = HOST_KERNELS["band_keys"](signatures, count, rows, first, count - first)
     for space in (HOST, strict()):
         assert np.array_equal(array_kernels.band_keys(space, signatures, rows, first, count - first), expected)
 
@@ -49,11 +49,11 @@ def test_records_of_the_exchange_in_array_code_are_those_of_the_host(few: list[i
     bands_, rows = data.draw(st.sampled_from([(3, 2), (2, 3), (6, 1)]))
     for space in (HOST, strict()):
         found = array_kernels.shared_records(space, keys, doc)
-        assert sorted(zip(*found, strict=True)) == sorted(zip(*TWOFOLD["shared_records"](keys, doc), strict=True))
+        assert sorted(zip(*found, strict=True)) == sorted(zip(*HOST_KERNELS["shared_records"](keys, doc), strict=True))
         assert (found[0][1:] >= found[0][:-1]).all()
         made = array_kernels.band_records(space, sig, doc, rows, 0, bands_)
         assert sorted(zip(*made, strict=True)) == sorted(
-            zip(*TWOFOLD["band_records"](sig, doc, bands_, rows, 0, bands_), strict=True)
+            zip(*HOST_KERNELS["band_records"](sig, doc, bands_, rows, 0, bands_), strict=True)
         )
         assert (made[0][1:] >= made[0][:-1]).all()
 
@@ -119,7 +119,7 @@ class Column:
     def _minhash(self, seed: int, a: Column, b: Column, width: int, bits: int) -> Column:
         assert a.dtype == b.dtype == np.dtype(f"uint{bits}")
         family = minhash.explicit(seed, a.values.to_pylist(), b.values.to_pylist(), bits)
-        found = TWOFOLD["signatures"](*buffers(self.values), family, width)
+        found = HOST_KERNELS["signatures"](*buffers(self.values), family, width)
         column = Column(pa.array([], pa.list_(pa.uint64())))
         column.values = pa.array(found.tolist(), pa.list_(pa.uint32() if bits == 32 else pa.uint64()))
         return column
@@ -183,7 +183,7 @@ class TestOnStandIns:
     def test_signatures(self, texts: list[str], skip: int, bits: int, max_shingles: int) -> None:
         data, offsets = buffers(pa.array(texts, pa.large_string()).slice(skip))
         family = minhash.nemo_parameters(4, 1, bits)
-        host: Any = TWOFOLD["signatures"]
+        host: Any = HOST_KERNELS["signatures"]
         found = minhash.signatures(data, offsets, family, 3, max_shingles)
         assert np.array_equal(found, host(data, offsets, family, 3, max_shingles))
         assert found.dtype == family.dtype
@@ -193,7 +193,7 @@ class TestOnStandIns:
     def test_signatures_by_seeds(self, texts: list[str]) -> None:
         data, offsets = buffers(pa.array(texts, pa.large_string()))
         seeds = minhash.zyda2_seeds(3)
-        expected = TWOFOLD["signatures_by_seeds"](data, offsets, seeds, 3, 20)
+        expected = HOST_KERNELS["signatures_by_seeds"](data, offsets, seeds, 3, 20)
         assert np.array_equal(minhash.signatures_by_seeds(data, offsets, seeds, 3, 20), expected)
 
     @settings(deadline=None, max_examples=15)
@@ -201,13 +201,13 @@ class TestOnStandIns:
     def test_content_hash(self, texts: list[str]) -> None:
         data, offsets = buffers(pa.array(texts, pa.large_string()))
         for found, expected in zip(
-            hashing.content_hash(data, offsets), TWOFOLD["content_hash"](data, offsets), strict=True
+            hashing.content_hash(data, offsets), HOST_KERNELS["content_hash"](data, offsets), strict=True
         ):
             assert np.array_equal(found, expected)
 
     def test_band_keys(self) -> None:
         signatures = np.random.default_rng(1).integers(0, 2**32, (50, 16), np.uint32)
-        assert np.array_equal(bands.band_keys(signatures, 4, 4), TWOFOLD["band_keys"](signatures, 4, 4))
+        assert np.array_equal(bands.band_keys(signatures, 4, 4), HOST_KERNELS["band_keys"](signatures, 4, 4))
         assert bands.band_keys(signatures[:0], 4, 4).shape == (0, 4)
 
     def test_records_that_do_not_fit_are_sorted_on_the_host(
@@ -246,7 +246,7 @@ class TestOnStandIns:
             edges = data.draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=12))
             left, right = np.array(edges, np.int64).reshape(-1, 2).T
             components.join(label, left, right)
-            TWOFOLD["join"](expected, left, right)
+            HOST_KERNELS["join"](expected, left, right)
             assert np.array_equal(label, expected)
 
 

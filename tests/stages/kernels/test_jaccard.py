@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.kernels.hashes.hashing import buffers
-from stages.kernels.hashes.minhash import nemo_parameters, signatures, slots8
 from stages.kernels.similarity import jaccard
+from stages.kernels.similarity.minhash import nemo_parameters, signatures, slots8
 
 PIECES = st.sampled_from(["a", "b", "é", "日", "🙂", " ", "\n", "\u3000", "word ", "zwei ", "\u00a0"])
 TEXTS = st.lists(st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=40).map("".join)), min_size=1, max_size=6)

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from stages.kernels.hashes import minhash, murmur, sketch
-from stages.kernels.hashes.bands import band_keys
+from stages.kernels.hashes import murmur
 from stages.kernels.hashes.hashing import buffers
-from stages.kernels.hashes.minhash import Parameters, explicit, nemo_parameters
-from stages.kernels.text import words
+from stages.kernels.similarity import minhash, sketch, word_sketch
+from stages.kernels.similarity.bands import band_keys
+from stages.kernels.similarity.minhash import Parameters, explicit, nemo_parameters
 
 DATA = Path(__file__).parent / "data"
 M32, M64, P61 = (1 << 32) - 1, (1 << 64) - 1, (1 << 61) - 1
@@ -102,7 +102,7 @@ def slow_words(text: str, family: Parameters, width: int) -> list[int]:
     for run in runs:
         h = 0
         for word in run:
-            h = (h * words.COMBINE + max(hash_of(word, family), 1)) & wrap
+            h = (h * word_sketch.COMBINE + max(hash_of(word, family), 1)) & wrap
         hashes.append((finish32 if family.bits == 32 else finish64)(h))
     return permuted(hashes, family)
 
@@ -321,7 +321,3 @@ def test_bytes_that_are_not_utf8_and_wide_shingles_are_survived(width: int) -> N
         assert (whole == minhash.signatures(noise.copy(), offsets, family, width)).all()
         minhash.signatures_words(noise, offsets, family, width)
     minhash.signatures_by_seeds(noise, offsets, [1, 2], width)
-
-
-def test_warm_up_runs() -> None:
-    minhash.warm_up()

@@ -24,7 +24,7 @@ from pipelines.commands.status import status
 from pipelines.explain import explain
 from pipelines.plan.plan import plan
 from pipelines.run import runner
-from stages.core.run import View
+from stages.core.view import View
 from stages.dedup import promotion
 from stages.quality import Quality
 from stages.semantic_dedup import Embedding

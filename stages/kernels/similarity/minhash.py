@@ -22,13 +22,11 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from cluster.errors import RecipeError
 from stages.kernels.dispatch.dispatch import by_backend
-from stages.kernels.hashes import sketch
-from stages.kernels.hashes.hashing import I64, U8, buffers, check_offsets, mix64_word, read_only
-from stages.kernels.text import words
+from stages.kernels.hashes.hashing import I64, U8, check_offsets, mix64_word, read_only
+from stages.kernels.similarity import sketch, word_sketch
 
 Signatures = npt.NDArray[np.unsignedinteger[Any]]  # (docs, num_permutations) uint32 or uint64
 U32 = npt.NDArray[np.uint32]
@@ -138,7 +136,7 @@ def signatures_words(data: U8, offsets: I64, params: Parameters, num_words: int 
     A text of fewer words is one shingle of them all; one without words gets zeros. Arguments and result are
     those of `signatures`; texts are never sampled.
     """
-    kernel = words.words32 if params.bits == 32 else words.words64
+    kernel = word_sketch.words32 if params.bits == 32 else word_sketch.words64
     return _run(kernel, data, offsets, params, _checked(num_words))
 
 
@@ -189,32 +187,3 @@ def slots8(signature: Signatures) -> U8:
 def _slots8(slots, out):  # type: ignore[no-untyped-def]
     for i in range(len(slots)):
         out[i] = np.uint8(mix64_word(np.uint64(slots[i]), _GOLDEN) & np.uint64(0xFF))
-
-
-def warm_up() -> None:
-    """Load every kernel of this package's deduplication from the on-disk cache, compiling what is missing.
-
-    Call it once per process before threads start: about a second, half a minute where nothing is cached.
-    """
-    from stages.kernels.hashes import bands, hashing
-    from stages.kernels.similarity import jaccard
-    from stages.kernels.survivors import components
-    from stages.kernels.text import normalise
-
-    texts = pa.array(["warm é", "up", ""])
-    data, offsets = buffers(texts)
-    hashing.xxh64(data, offsets)
-    hashing.mix64([0])
-    for bits in (32, 64):
-        family = explicit(1, (3, 5), (7, 9), bits)
-        signature = signatures(data, offsets, family, 2, 1)
-        signatures_words(data, offsets, family, 2)
-        slots = slots8(signature)
-        bands.band_keys(signature, 1, 2, 0, 1)
-    signatures_by_seeds(data, offsets, [1, 2], 2)
-    left, right = np.array([0], np.int64), np.array([1], np.int64)
-    jaccard.estimate_pairs(slots, left, right)
-    for as_words in (False, True):
-        jaccard.exact_pairs(data, offsets, left, right, 2, words=as_words)
-    components.components(left, right, 2)
-    normalise.normalise(texts, "digits")

@@ -1,0 +1,28 @@
+"""Columns of Arrow tables as arrays, and the types of arrays that stages share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stages.kernels.dispatch.resident import Resident
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one contiguous array, or as it is on a device; copies only what comes in several chunks."""
+    if isinstance(column, Resident):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def array(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    """Return a column without nulls as a numpy array, (rows,)."""
+    return np.asarray(whole(table.column(name)).to_numpy(zero_copy_only=False))

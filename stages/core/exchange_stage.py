@@ -1,0 +1,90 @@
+"""A stage that brings equal keys together across shards, and the state of its decisions on disk.
+
+Guarantees: decisions that are marked complete are all there; how many destinations an exchange has depends on the
+data alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster import storage
+from cluster.engines import Engine
+from stages.core.arrays import array
+from stages.core.edits import Edits
+from stages.core.run import Run
+from stages.core.stage import Decisions, Stage
+from stages.core.view import View
+
+ROWS_PER_DESTINATION = 250_000
+SMALL = 20_000  # below this one destination does it all
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeStage(Stage):
+    """A stage whose verdicts need more than a document's own facts: equal keys are brought together across shards."""
+
+    exchanges: ClassVar[bool] = True
+    drop_reason: ClassVar[str] = ""
+    keeps_verdicts: ClassVar[bool] = True  # in a decisions sidecar per bundle, a row per document concerned
+
+    @property
+    def threshold(self) -> float:
+        """What the similarity of a dropped document was compared with."""
+        return 1.0
+
+    @classmethod
+    def rewrites(cls) -> bool:
+        return cls.edits_of is not ExchangeStage.edits_of
+
+    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+        """Write the decisions of every bundle; `index` is the stage's place in the run."""
+        raise TypeError(f"{type(self).__name__} has no resolve")
+
+    def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
+        """Return the bundle rows that the stage judged or dropped, ascending, and its verdicts."""
+        table = view.exchanged(index)
+        reason = np.zeros(table.num_rows, np.int16)
+        similarity = array(table, "similarity").astype(np.float64)
+        decisions = Decisions(reason, (self.drop_reason,), similarity, np.full(table.num_rows, self.threshold))
+        return array(table, "row").astype(np.int64), decisions
+
+    def edits_of(self, view: View, index: int, rows: npt.NDArray[np.int64]) -> Edits:
+        """Return what is rewritten in the texts of these bundle rows; row: place in `rows`."""
+        raise TypeError(f"{type(self).__name__} rewrites nothing")
+
+    def evidence(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], list[str]]:
+        """Return bundle rows for which the ledger says in words what was found there, and the words."""
+        return np.empty(0, np.int64), []
+
+
+def destinations_for(rows: int) -> int:
+    """Return how many destinations an exchange of so many rows has; depends on the data alone."""
+    return 1 if rows <= SMALL else max(4, -(-rows // ROWS_PER_DESTINATION))
+
+
+def complete(run: Run, index: int) -> bool:
+    """Tell whether an exchange stage's decisions are all there: the marker, and a sidecar for every bundle."""
+    if not storage.exists(_marker(run, index)):
+        return False
+    sidecars, stage = run.decisions(index), run.stages[index]
+    if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
+        return True
+    have = storage.names(sidecars.folder)
+    mine = [b for b in run.manifest.bundles if stage.applies_to(b.dataset)]
+    paths = [sidecars.path(bundle, run.reading(bundle.dataset)) for bundle in mine]
+    return all(path.rpartition("/")[2] in have for path in paths)
+
+
+def mark_complete(run: Run, index: int) -> None:
+    """State that the decisions are all there, then free the exchange's files."""
+    storage.write_bytes(_marker(run, index), b"")
+    storage.remove(run.exchange_folder(index, ""))
+
+
+def _marker(run: Run, index: int) -> str:
+    return storage.join(run.decisions(index).folder, "complete")

@@ -1,0 +1,159 @@
+"""One bundle seen through the sidecars: which rows live before a stage, what later filters say, what is rewritten.
+
+Guarantees: verdicts of shard stages follow from facts, those of exchange stages from what they stored. Memory: the
+facts of one bundle, each read when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.errors import LedgerError
+from stages.core import edits
+from stages.core.arrays import BoolArray, array, whole
+from stages.core.edits import Edits
+from stages.core.run import Run
+from stages.core.shard import Bundle
+from stages.core.sidecar import expand
+from stages.core.stage import Decisions, ShardStage
+from stages.kernels.survivors.pair_answers import NO, UNKNOWN, YES
+
+
+class _SeesBundle(Protocol):
+    """What a view asks of a stage that is no shard stage; every ExchangeStage answers."""
+
+    def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]: ...
+
+    def edits_of(self, view: View, index: int, rows: npt.NDArray[np.int64]) -> Edits: ...
+
+
+class View:
+    """One bundle's rows through the sidecars. Holds facts of one bundle, read when first asked for."""
+
+    def __init__(self, run: Run, bundle: Bundle) -> None:
+        self.run = run
+        self.bundle = bundle
+        self._decided: dict[int, tuple[npt.NDArray[np.int64], Decisions]] = {}
+        self._live: dict[int, BoolArray] = {}
+
+    @functools.cached_property
+    def read(self) -> pa.Table:
+        """Facts of stage `read`: every row, in order."""
+        stage = self.run.stages[0]
+        table = self.run.facts(stage).read(self.bundle, self.reading)
+        if table.num_rows != self.bundle.rows:
+            raise LedgerError(
+                f"bundle {self.bundle.number} of {self.bundle.dataset}: facts of read have {table.num_rows:,} rows,"
+                f" the manifest says {self.bundle.rows:,}."
+            )
+        return table
+
+    @property
+    def reading(self) -> str:
+        return self.run.reading(self.bundle.dataset)
+
+    @functools.cached_property
+    def doc_ids(self) -> npt.NDArray[np.int64]:
+        return self.bundle.doc_ids()
+
+    def facts(self, index: int, rows: npt.NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:
+        """Return a stage's facts for these bundle rows. Raises LedgerError if one is not covered."""
+        stage = self.run.stages[index]
+        table = self.read if index == 0 else self.run.facts(stage).read(self.bundle, self.reading, columns)
+        if self.run.guesses and self.run.deferred(index):
+            return table.take(pc.index_in(pa.array(rows, pa.uint32()), whole(table.column("row"))))
+        return expand(table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}")
+
+    def live(self, index: int) -> BoolArray:
+        """Return which rows are alive before stage `index`, (rows,) bool."""
+        if index not in self._live:
+            if index == 0:
+                self._live[0] = np.ones(self.bundle.rows, np.bool_)
+            else:
+                live = self.live(index - 1).copy()
+                rows, decisions = self.decided(index - 1)
+                live[rows[decisions.dropped]] = False
+                self._live[index] = live
+        return self._live[index]
+
+    def decided(self, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
+        """Return the rows a ShardStage judged and its verdicts; for an exchange, those it dropped."""
+        if index not in self._decided:
+            self._decided[index] = self._decide(index, self.live(index))
+        return self._decided[index]
+
+    def _decide(self, index: int, among: BoolArray) -> tuple[npt.NDArray[np.int64], Decisions]:
+        stage = self.run.stages[index]
+        nothing = np.empty(0, np.int64), Decisions.keep_all(0)
+        if not stage.applies_to(self.bundle.dataset):
+            return nothing
+        if isinstance(stage, ShardStage):
+            if not stage.drops:
+                return nothing
+            if self.run.guesses and self.run.deferred(index):
+                among = among & self.covered(index)
+            rows = np.flatnonzero(among)
+            return rows, stage.decide(self.facts(index, rows))
+        return cast("_SeesBundle", stage).verdicts(self, index)
+
+    def exchanged(self, index: int) -> pa.Table:
+        """Return the decisions sidecar of an exchange stage: one row per dropped document."""
+        return self.run.decisions(index).read(self.bundle, self.reading)
+
+    @functools.cached_property
+    def edits(self) -> Edits:
+        """What is rewritten in the texts that live before `rewrite`, all stages merged; row: bundle row."""
+        if not self.run.stages[-1].applies_edits:
+            return edits.none()
+        rows = np.flatnonzero(self.live(len(self.run.stages) - 1))
+        found = []
+        for index, stage in enumerate(self.run.stages):
+            if not stage.rewrites() or not stage.applies_to(self.bundle.dataset):
+                continue
+            if isinstance(stage, ShardStage):
+                found.append(stage.edits(self.facts(index, rows)))
+            else:
+                found.append(cast("_SeesBundle", stage).edits_of(self, index, rows))
+        return edits.merge(found).numbered(rows)
+
+    def eligible(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return whether rows live before stage `index` and pass every later per-document filter, (rows,) uint8.
+
+        UNKNOWN: no filter that judged the row drops it, and a deferred one has not judged it yet.
+        """
+        passing = self.live(index).copy()
+        unknown = np.zeros(len(passing), np.bool_)
+        for later in range(index + 1, len(self.run.stages)):
+            stage = self.run.stages[later]
+            if not isinstance(stage, ShardStage) or not stage.drops:
+                continue
+            judged = passing
+            if self.run.deferred(later) and stage.applies_to(self.bundle.dataset):
+                judged = passing & self.covered(later)
+                unknown |= passing & ~judged
+            if judged.any():
+                rows, decisions = self._decide(later, judged)
+                passing[rows[decisions.dropped]] = False
+        return np.where(passing, np.where(unknown, UNKNOWN, YES), NO).astype(np.uint8)
+
+    def covered(self, index: int) -> BoolArray:
+        """Return the rows that have facts of a stage, (rows,) bool."""
+        found = np.zeros(self.bundle.rows, np.bool_)
+        sidecars = self.run.facts(self.run.stages[index])
+        if sidecars.parts(self.bundle, self.reading):
+            found[array(sidecars.read(self.bundle, self.reading, []), "row")] = True
+        return found
+
+    def criteria(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float64]]:
+        """Return one array per entry of `prefer`, smaller is better, (rows,) float64."""
+        found: list[npt.NDArray[np.float64]] = []
+        for rule in self.run.prefer:
+            sign = {"longest": -1.0, "shortest": 1.0}[rule]
+            found.append(sign * self.read.column("num_chars").to_numpy()[rows].astype(np.float64))
+        return found
