@@ -11,7 +11,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +20,14 @@ import pyarrow.compute as pc
 
 from cluster.engines import Engine
 from stages.core import key_counts
-from stages.core.arrays import array, whole
+from stages.core.arrays import array, list_column, whole
 from stages.core.edits import Edits, from_spans, none
 from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import StageRun
 from stages.core.stage import Decisions, ShardStage, Stage, param
+from stages.core.view import View
 from stages.detect.benchmark_items import load, split_spec, stamp
-from stages.line_dedup import list_column
-from stages.pii import around
-
-if TYPE_CHECKING:
-    from stages.core.run import Run
-    from stages.core.view import View
+from stages.detect.spans import with_white_space
 
 I64 = npt.NDArray[np.int64]
 RARE = 20  # documents; an n-gram in no more of them is never called common
@@ -104,7 +101,7 @@ def _widened(texts: pa.Array, found: I64) -> npt.NDArray[np.int32]:
         after = _AFTER.match(text[stop : stop + 8])
         start -= len(before[0]) if before else 0
         stop += len(after[0]) if after else 0
-        bounds[n] = (start, stop, *around(text, start, stop))
+        bounds[n] = (start, stop, *with_white_space(text, start, stop))
     return bounds
 
 
@@ -157,11 +154,12 @@ class Decontaminate(ExchangeStage):
     def drops(self) -> bool:
         return self.action == "drop"
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
+        run = stage_run.run
         documents = sum(run.manifest.rows(d.name) for d in run.datasets if self.applies_to(d.name))
         over = max(RARE, int(documents * self.common_share))
-        lists = partial(key_counts.fact_lists, f"{self.name}.matches", "matches")
-        key_counts.resolve(engine, run, index, lists, over, partial(_evidence, lists))
+        lists = partial(key_counts.fact_lists, stage_run, f"{self.name}.matches", "matches")
+        key_counts.decide_by_frequent_keys(engine, stage_run, lists, over, partial(_evidence, lists))
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         if self.action == "cut":
@@ -191,9 +189,9 @@ class Decontaminate(ExchangeStage):
         return from_spans(table.column("spans")).numbered(array(table, "row").astype(np.int64)).among(rows)
 
 
-def _evidence(lists: key_counts.Lists, view: View, index: int, common: key_counts.U64) -> pa.Table:
+def _evidence(lists: key_counts.Lists, view: View, common: key_counts.U64) -> pa.Table:
     """Return the rows that hold n-grams which are not common, and the item each shares most with."""
-    rows, matches = lists(view, index)
+    rows, matches = lists(view)
     place, hashes = key_counts.hashes_of(matches)
     kept = np.flatnonzero(~key_counts.is_in(hashes, common))
     flat = pc.list_flatten(matches).take(pa.array(kept))

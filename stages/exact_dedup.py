@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,8 @@ import pyarrow as pa
 from cluster.engines import Engine
 from cluster.exchange import Exchange
 from stages.core.arrays import array, whole
-from stages.core.exchange_stage import complete, destinations_for, mark_complete
-from stages.core.run import Run
+from stages.core.exchange_stage import destinations_for, is_complete, mark_complete
+from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
 from stages.core.view import View
 from stages.dedup import promotion
@@ -71,36 +71,34 @@ class ExactDedup(DedupStage):
         name = f"{self.name}.hash"
         return (NormalisedHash(name=name, datasets=self.datasets, normalise=self.normalise),)
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        if complete(run, index):
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
+        if is_complete(stage_run):
             return
-        asks = promotion.is_needed(run, index)
+        asks = promotion.is_needed(stage_run)
         hop = Exchange(
-            folder=run.exchange_folder(index, "candidates" if asks else "groups"),
-            destinations=destinations_for(run.manifest.rows()),
-            schema=_schema(run),
+            folder=stage_run.folder("candidates" if asks else "groups"),
+            destinations=destinations_for(stage_run.run.manifest.rows()),
+            schema=_schema(stage_run.run),
         )
-        sources = range(len(run.manifest.bundles))
-        receive = _receive if asks else partial(_resolve, run, index)
-        found = hop.run(engine, sources, partial(_emit, run, index), receive)
+        receive = _receive if asks else partial(_resolve, stage_run)
+        found = hop.run(engine, stage_run.positions, partial(_emit, stage_run), receive)
         if asks:
-            found = promotion.settle(engine, run, index, found, partial(_decide, run, index))
-        write_decisions(engine, run, index, found)
-        mark_complete(run, index)
+            found = promotion.decide_with_questions(engine, stage_run, found, partial(_decide, stage_run))
+        write_decisions(engine, stage_run, found)
+        mark_complete(stage_run)
 
 
 def _schema(run: Run) -> pa.Schema:
     return pa.schema([("key", pa.uint64()), ("g1", pa.uint64()), ("g2", pa.uint64()), *candidate_schema(run)])
 
 
-def _emit(run: Run, index: int, position: int) -> Iterable[pa.Table]:
-    view = View(run, run.manifest.bundles[position])
-    stage = run.stages[index]
-    assert isinstance(stage, ExactDedup)
+def _emit(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:
+    run, stage = stage_run.run, stage_run.stage
+    view = View.at(run, position)
     if not stage.applies_to(view.bundle.dataset):
         return
-    rows = np.flatnonzero(view.live(index))
-    table = candidates(view, index, rows)
+    rows = np.flatnonzero(view.live(stage_run.index))
+    table = candidates(stage_run, view, rows)
     if stage.normalise == "none":
         g1, g2 = array(table, "h1"), array(table, "h2")
     else:
@@ -116,22 +114,20 @@ def _receive(_: int, table: pa.Table) -> pa.Table | None:
     return table.combine_chunks() if table.num_rows else None
 
 
-def _resolve(run: Run, index: int, d: int, table: pa.Table) -> pa.Table | None:
+def _resolve(stage_run: StageRun[ExactDedup], d: int, table: pa.Table) -> pa.Table | None:
     found = _receive(d, table)
-    return None if found is None else _decide(run, index, found).verdicts
+    return None if found is None else _decide(stage_run, found).verdicts
 
 
-def _decide(run: Run, index: int, table: pa.Table) -> promotion.Decided:
-    stage = run.stages[index]
-    assert isinstance(stage, ExactDedup)
+def _decide(stage_run: StageRun[ExactDedup], table: pa.Table) -> promotion.Decided:
     winner = exact_groups(
         array(table, "g1").astype(np.uint64),
         array(table, "g2").astype(np.uint64),
-        survivor_order(run, table),
+        survivor_order(stage_run.run, table),
         array(table, "rank").astype(np.int32),
         array(table, "protected").astype(np.bool_),
         array(table, "eligible").astype(np.bool_),
-        stage.within_dataset == "keep_all",
+        stage_run.stage.within_dataset == "keep_all",
     )
     doc = array(table, "doc").astype(np.int64)
     lost = np.flatnonzero(winner >= 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,12 @@ import pyarrow as pa
 
 from cluster.engines import Engine
 from stages.core import key_counts
-from stages.core.arrays import array, whole
+from stages.core.arrays import array, list_column, whole
 from stages.core.edits import Edits, from_spans, none
 from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import StageRun
 from stages.core.stage import Decisions, ShardStage, Stage, param
-
-if TYPE_CHECKING:
-    from stages.core.run import Run
-    from stages.core.view import View
+from stages.core.view import View
 
 I64 = npt.NDArray[np.int64]
 NORMALISATIONS = ("words", "digits", "none")
@@ -31,13 +29,6 @@ UNITS = ("line", "paragraph")
 LINE = pa.struct([("hash", pa.uint64()), ("start", pa.int32()), ("stop", pa.int32())])
 SPAN = pa.struct([("start", pa.int32()), ("stop", pa.int32())])
 VERDICTS = pa.schema([("row", pa.uint32()), ("bytes_cut", pa.int64()), ("spans", pa.list_(SPAN))])
-
-
-def list_column(rows: int, place: I64, values: pa.Array) -> pa.Array:
-    """Return lists of values, one list per row; `place` is each value's row, ascending."""
-    offsets = np.zeros(rows + 1, np.int32)
-    np.cumsum(np.bincount(place, minlength=rows), out=offsets[1:])
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +84,10 @@ class LineDedup(ExchangeStage):
     def drops(self) -> bool:
         return self.max_share is not None
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        lists = partial(key_counts.fact_lists, f"{self.name}.lines", "lines")
-        key_counts.resolve(engine, run, index, lists, self.max_documents, partial(_spans, lists))
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
+        lists = partial(key_counts.fact_lists, stage_run, f"{self.name}.lines", "lines")
+        decide = partial(_spans, self, lists)
+        key_counts.decide_by_frequent_keys(engine, stage_run, lists, self.max_documents, decide)
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         if self.max_share is None:
@@ -114,13 +106,11 @@ class LineDedup(ExchangeStage):
         return every.among(rows)
 
 
-def _spans(lists: key_counts.Lists, view: View, index: int, frequent: key_counts.U64) -> pa.Table:
+def _spans(stage: LineDedup, lists: key_counts.Lists, view: View, frequent: key_counts.U64) -> pa.Table:
     """Return the rows that lose lines, with the spans they lose."""
-    stage = view.run.stages[index]
-    assert isinstance(stage, LineDedup)
     if view.bundle.dataset in stage.protect:
         return VERDICTS.empty_table()
-    rows, lines = lists(view, index)
+    rows, lines = lists(view)
     place, hashes = key_counts.hashes_of(lines)
     cut = np.flatnonzero(key_counts.is_in(hashes, frequent))
     touched, at = np.unique(place[cut], return_inverse=True)

@@ -14,11 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.core.arrays import array, whole
+from stages.core.arrays import array, list_column, whole
 from stages.core.edits import Edits, from_spans
 from stages.core.stage import Decisions, ShardStage, param
 from stages.kernels.hashes.hashing import buffers
-from stages.line_dedup import list_column
 
 I64 = npt.NDArray[np.int64]
 MIN_WORDS = 5  # C4: "only retained lines that contained at least 5 words"

@@ -89,11 +89,3 @@ class MinHash(ShardStage):
         if self.parameters == "explicit":
             return kernel.explicit(self.hash_seed or 0, self.a, self.b, self.hash_bits)
         return kernel.nemo_parameters(self.num_permutations, self.seed, self.hash_bits)
-
-
-def signature_matrix(facts: pa.Table) -> npt.NDArray[np.unsignedinteger]:
-    """Return column `signature` as a matrix, (docs, num_permutations), without copying where it can."""
-    column = whole(facts.column("signature"))
-    width = column.type.list_size
-    values: npt.NDArray[np.unsignedinteger] = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(-1, width)

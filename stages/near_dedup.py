@@ -11,16 +11,16 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from cluster.engines import Engine
-from cluster.errors import RecipeError
-from stages.core.exchange_stage import complete, mark_complete
-from stages.core.run import Run
+from stages.core.exchange_stage import is_complete, mark_complete
+from stages.core.run import Run, StageRun
 from stages.core.stage import param
 from stages.dedup.dedup_stage import DedupStage, write_decisions
+from stages.dedup.near.job import NearJob, Shingling
+from stages.dedup.near.signatures import signatures_before
 from stages.kernels.similarity.banding import probability, solve, warnings
-from stages.minhash import MinHash
 
 RECALL_AT_THRESHOLD = 0.94  # solved bandings find at least this share of pairs at the threshold
 
@@ -104,43 +104,44 @@ class NearDedup(DedupStage):
                 return num_permutations // rows, rows
         return num_permutations, 1
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        if complete(run, index):
+    def job(self, stage_run: StageRun[NearDedup]) -> NearJob:
+        """Return what the tasks of this stage in a run are given. Raises RecipeError where it has no signatures."""
+        place, signed = signatures_before(stage_run.run.stages[: stage_run.index], self.signatures, self.name)
+        bands, rows_per_band = self.banding(signed.num_permutations)
+        return NearJob(
+            run=stage_run.run,
+            index=stage_run.index,
+            signatures_at=place,
+            num_permutations=signed.num_permutations,
+            hash_bits=signed.hash_bits,
+            shingling=Shingling(width=signed.shingle_width, unit=signed.shingles, normalise=signed.normalise),
+            bands=bands,
+            rows_per_band=rows_per_band,
+            threshold=self.threshold,
+            verify=self.verify,
+            mode=self.mode,
+            further_tries=self.further_tries,
+            max_component=self.max_component,
+        )
+
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
+        if is_complete(stage_run):
             return
-        from stages.dedup.near import buckets
-        from stages.dedup.near import verify as near_verify
+        from stages.dedup.near import buckets, known_pairs, verify
 
+        near = self.job(stage_run)
         if self.jaccard_threshold is not None:
-            for text in warnings(*self.banding(minhash_stage(run, index).num_permutations), self.threshold):
+            for text in warnings(near.bands, near.rows_per_band, self.threshold):
                 logging.getLogger("winnow.near_dedup").warning("%s: %s", self.name, text)
-        groups = buckets.group(engine, run, index)
-        found = near_verify.survivors(engine, run, index, groups) if groups else []
-        write_decisions(engine, run, index, found)
+        groups = buckets.group_candidates(engine, near)
+        found = verify.choose_survivors(engine, near, groups) if groups else []
+        write_decisions(engine, stage_run, found)
         if groups and self.verify == "exact":
-            near_verify.keep_pairs(engine, run, index, groups)
-        mark_complete(run, index)
+            known_pairs.keep_pairs(engine, near, groups)
+        mark_complete(stage_run)
 
 
-def near_stage(run: Run, index: int) -> NearDedup:
-    """Return the stage at `index`, which is a near_dedup."""
-    stage = run.stages[index]
-    assert isinstance(stage, NearDedup)
-    return stage
-
-
-def minhash_index(run: Run, index: int) -> int:
-    """Return the place of the minhash stage whose signatures this near_dedup uses."""
-    stage = near_stage(run, index)
-    for place in range(index - 1, -1, -1):
-        other = run.stages[place]
-        if isinstance(other, MinHash) and stage.signatures in ("", other.name):
-            return place
-    wanted = f"called {stage.signatures!r} " if stage.signatures else ""
-    raise RecipeError(f"stage {stage.name} needs a minhash stage {wanted}before it. Add `- use: minhash`.")
-
-
-def minhash_stage(run: Run, index: int) -> MinHash:
-    """Return the minhash stage whose signatures this near_dedup uses."""
-    stage = run.stages[minhash_index(run, index)]
-    assert isinstance(stage, MinHash)
-    return stage
+def near_job(run: Run, index: int) -> NearJob:
+    """Return what the tasks of the near_dedup at `index` are given."""
+    here: StageRun[NearDedup] = StageRun(run, index)
+    return here.stage.job(here)

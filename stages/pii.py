@@ -19,6 +19,7 @@ from stages.core.arrays import whole
 from stages.core.edits import Edits, from_spans
 from stages.core.stage import Decisions, ShardStage, param
 from stages.detect.personal_data import KINDS, Found, find_in
+from stages.detect.spans import with_white_space
 
 MODES = ("replace", "hash", "drop", "keep")
 SPAN = pa.struct(
@@ -115,7 +116,7 @@ class Pii(ShardStage):
     def _span(self, text: bytes, start: int, stop: int, kind: str) -> dict[str, object]:
         key = hashlib.blake2b(self.salt.encode()).digest()
         value = hashlib.blake2b(canonical(text[start:stop], kind), digest_size=8, key=key).digest()
-        left, right = around(text, start, stop)
+        left, right = with_white_space(text, start, stop)
         found = {"start": start, "stop": stop, "left": left, "right": right}
         return {**found, "kind": kind, "hash": int.from_bytes(value, "big")}
 
@@ -161,22 +162,3 @@ def builtin(texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
         text = texts[row].as_buffer().to_pybytes()
         if items := find_in(text, rows[:, 1:].tolist()):
             yield row, text, items
-
-
-def around(text: bytes, start: int, stop: int) -> tuple[int, int]:
-    """Return the span with the white space (`str.isspace`) on both sides of it."""
-    while start > 0:
-        before = start - 1
-        while text[before] & 0xC0 == 0x80:
-            before -= 1
-        if not text[before:start].decode().isspace():
-            break
-        start = before
-    while stop < len(text):
-        after = stop + 1
-        while after < len(text) and text[after] & 0xC0 == 0x80:
-            after += 1
-        if not text[stop:after].decode().isspace():
-            break
-        stop = after
-    return start, stop

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,11 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from stages.core.arrays import array
-from stages.core.exchange_stage import ExchangeStage, complete, mark_complete
+from stages.core.exchange_stage import ExchangeStage, is_complete, mark_complete
+from stages.core.run import StageRun
 from stages.core.stage import Decisions, ShardStage, param
+from stages.core.view import View
 from stages.implicit.read import unit_interval
-
-if TYPE_CHECKING:
-    from stages.core.run import Run
-    from stages.core.view import View
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -64,20 +62,21 @@ class ScoreCut(ExchangeStage):
         if self.pareto_alpha is not None and not self.pareto_alpha > 0:
             raise self.error("pareto_alpha", self.pareto_alpha, "above 0")
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
         """Find every group's threshold: 16 bits of it per pass over the scores, most significant first."""
-        _source(run, index)
-        if complete(run, index) and storage.exists(_path(run, index)):
+        _source(stage_run)
+        if is_complete(stage_run) and storage.exists(_path(stage_run)):
             return
         found: dict[str, int] = {}
         if self.min_quantile is not None:
-            found = _order_statistics(engine, run, index, self.min_quantile)
+            found = _order_statistics(engine, stage_run, self.min_quantile)
         data = {group: from_ordered(np.array([bits], np.uint64))[0].item() for group, bits in found.items()}
-        storage.write_bytes(_path(run, index), json.dumps(data, sort_keys=True).encode())
-        mark_complete(run, index)
+        storage.write_bytes(_path(stage_run), json.dumps(data, sort_keys=True).encode())
+        mark_complete(stage_run)
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
-        rows, score = scores(view, index)
+        here: StageRun[ScoreCut] = StageRun(view.run, index)
+        rows, score = scores(here, view)
         reason = np.full(len(rows), -1, np.int16)
         if self.pareto_alpha is not None:
             value = score
@@ -86,8 +85,8 @@ class ScoreCut(ExchangeStage):
             reason[~(score > threshold)] = 2
         else:
             value = score
-            limits = json.loads(storage.read_bytes(_path(view.run, index)))
-            names, place = groups(view, index, rows)
+            limits = json.loads(storage.read_bytes(_path(here)))
+            names, place = groups(here, view, rows)
             threshold = np.array([limits.get(name, math.nan) for name in names], np.float64)[place]
             reason[score < threshold] = 1
         reason[np.isnan(score)] = 0
@@ -101,29 +100,27 @@ def pareto_draw(h1: U64, seed: int, alpha: float) -> F64:
     return found
 
 
-def _path(run: Run, index: int) -> str:
-    return storage.join(run.decisions(index).folder, "thresholds.json")
+def _path(stage_run: StageRun[ScoreCut]) -> str:
+    return storage.join(stage_run.decisions.folder, "thresholds.json")
 
 
-def _source(run: Run, index: int) -> int:
+def _source(stage_run: StageRun[ScoreCut]) -> int:
     """Return the place of the stage whose score counts. Raises RecipeError if there is none before this one."""
-    stage = run.stages[index]
-    assert isinstance(stage, ScoreCut)
-    for place, other in enumerate(run.stages[:index]):
+    stage, earlier = stage_run.stage, stage_run.run.stages[: stage_run.index]
+    for place, other in enumerate(earlier):
         if other.name == stage.of and isinstance(other, ShardStage):
             if stage.column not in other.schema.names:
                 names = ", ".join(other.schema.names)
                 raise stage.error("column", stage.column, f"a fact of stage {stage.of}, one of {names}")
             return place
-    names = ", ".join(s.name for s in run.stages[1:index] if isinstance(s, ShardStage)) or "none"
+    names = ", ".join(s.name for s in earlier[1:] if isinstance(s, ShardStage)) or "none"
     raise stage.error("of", stage.of, f"a stage before this one that judges single documents ({names})")
 
 
-def scores(view: View, index: int) -> tuple[I64, F64]:
+def scores(stage_run: StageRun[ScoreCut], view: View) -> tuple[I64, F64]:
     """Return the living rows of a bundle and their scores, NaN where there is none."""
-    rows = np.flatnonzero(view.live(index))
-    source, stage = _source(view.run, index), view.run.stages[index]
-    assert isinstance(stage, ScoreCut)
+    rows = np.flatnonzero(view.live(stage_run.index))
+    source, stage = _source(stage_run), stage_run.stage
     if not view.run.stages[source].applies_to(view.bundle.dataset):
         raise RecipeError(
             f"stage {stage.name} cuts dataset {view.bundle.dataset} by the score of {stage.of}, which does not apply "
@@ -133,13 +130,12 @@ def scores(view: View, index: int) -> tuple[I64, F64]:
     return rows, np.asarray(column.cast("float64").to_numpy(), np.float64)
 
 
-def groups(view: View, index: int, rows: I64) -> tuple[list[str], I64]:
+def groups(stage_run: StageRun[ScoreCut], view: View, rows: I64) -> tuple[list[str], I64]:
     """Return the names of the groups in a bundle, and the place in them of every row's group."""
-    stage = view.run.stages[index]
-    assert isinstance(stage, ScoreCut)
+    stage = stage_run.stage
     if stage.per != "language":
         return [view.bundle.dataset if stage.per == "dataset" else ""], np.zeros(len(rows), np.int64)
-    for place in range(index - 1, -1, -1):
+    for place in range(stage_run.index - 1, -1, -1):
         other = view.run.stages[place]
         if other.use == "language_id" and other.applies_to(view.bundle.dataset):
             names = view.facts(place, rows, ["language"]).column("language").to_pylist()
@@ -165,14 +161,13 @@ def from_ordered(bits: U64) -> F64:
 Counts = dict[str, dict[int, int]]
 
 
-def _order_statistics(engine: Engine, run: Run, index: int, share: float) -> dict[str, int]:
+def _order_statistics(engine: Engine, stage_run: StageRun[ScoreCut], share: float) -> dict[str, int]:
     """Return each group's order statistic as ordered bits; four passes over the scores, exact."""
     found: dict[str, int] = {}
     below: dict[str, int] = {}
     wanted: dict[str, int] = {}
-    positions = range(len(run.manifest.bundles))
     for shift in range(64 - _DIGIT_BITS, -1, -_DIGIT_BITS):
-        total = _added(engine.map(partial(_count, run, index, shift, dict(found)), positions))
+        total = _added(engine.map(partial(_count, stage_run, shift, dict(found)), stage_run.positions))
         for group, digits in total.items():
             if group not in wanted:
                 wanted[group] = max(1, math.ceil(share * sum(digits.values())))
@@ -185,15 +180,13 @@ def _order_statistics(engine: Engine, run: Run, index: int, share: float) -> dic
     return found
 
 
-def _count(run: Run, index: int, shift: int, known: dict[str, int], position: int) -> Counts:
+def _count(stage_run: StageRun[ScoreCut], shift: int, known: dict[str, int], position: int) -> Counts:
     """Return how many scores of each group have each next digit, among those that agree with what is known."""
-    from stages.core.view import View
-
-    view = View(run, run.manifest.bundles[position])
-    if not run.stages[index].applies_to(view.bundle.dataset):
+    view = View.at(stage_run.run, position)
+    if not stage_run.stage.applies_to(view.bundle.dataset):
         return {}
-    rows, score = scores(view, index)
-    names, place = groups(view, index, rows)
+    rows, score = scores(stage_run, view)
+    names, place = groups(stage_run, view, rows)
     valid = ~np.isnan(score)
     bits, place = to_ordered(score[valid]), place[valid]
     found: Counts = {}

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ from cluster.engines import Engine
 from cluster.errors import RecipeError, ShardError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array, whole
-from stages.core.exchange_stage import complete, mark_complete
-from stages.core.run import Run
+from stages.core.exchange_stage import is_complete, mark_complete
+from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
 from stages.core.view import View
 from stages.dedup import promotion
@@ -130,13 +130,13 @@ class SemanticDedup(DedupStage):
     def model_digest(self) -> str:
         return self.companions()[0].model_digest()
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        if complete(run, index):
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
+        if is_complete(stage_run):
             return
-        documents = _documents(engine, run, index)
-        found = _compare(engine, run, index, documents) if documents > 1 else []
-        write_decisions(engine, run, index, found)
-        mark_complete(run, index)
+        documents = _documents(engine, stage_run)
+        found = _compare(engine, stage_run, documents) if documents > 1 else []
+        write_decisions(engine, stage_run, found)
+        mark_complete(stage_run)
 
 
 # --- vectors as columns ----------------------------------------------------------------------------------
@@ -188,53 +188,47 @@ def to_matrix(column: pa.ChunkedArray) -> cosine.F16:
 # --- finding -------------------------------------------------------------------------------------------
 
 
-def _stage(run: Run, index: int) -> SemanticDedup:
-    stage = run.stages[index]
-    assert isinstance(stage, SemanticDedup)
-    return stage
+def _live(stage_run: StageRun[SemanticDedup], view: View) -> I64:
+    applies = stage_run.stage.applies_to(view.bundle.dataset)
+    return np.flatnonzero(view.live(stage_run.index)) if applies else np.empty(0, np.int64)
 
 
-def _live(view: View, index: int) -> I64:
-    applies = _stage(view.run, index).applies_to(view.bundle.dataset)
-    return np.flatnonzero(view.live(index)) if applies else np.empty(0, np.int64)
-
-
-def _embedded(view: View, index: int) -> tuple[I64, pa.ChunkedArray]:
+def _embedded(stage_run: StageRun[SemanticDedup], view: View) -> tuple[I64, pa.ChunkedArray]:
     """Return the live rows of a bundle that have an embedding, and the embeddings."""
-    stage, rows = _stage(view.run, index), _live(view, index)
+    rows = _live(stage_run, view)
     if not len(rows):
         return rows, pa.chunked_array([], VECTOR)
-    column = view.facts(view.run.index(f"{stage.name}.embedding"), rows).column("embedding")
+    column = view.facts(view.run.index(f"{stage_run.stage.name}.embedding"), rows).column("embedding")
     has = column.is_valid()
     return rows[has.to_numpy()], column.filter(has)
 
 
-def _documents(engine: Engine, run: Run, index: int) -> int:
+def _documents(engine: Engine, stage_run: StageRun[SemanticDedup]) -> int:
     """Return how many documents have an embedding. Raises RecipeError where none has, or their lengths differ."""
-    live, documents, seen = 0, 0, dict[int, str]()
-    for dataset, rows, count, dimensions in engine.map(partial(_count, run, index), range(len(run.manifest.bundles))):
+    live, documents, seen, stage = 0, 0, dict[int, str](), stage_run.stage
+    for dataset, rows, count, dimensions in engine.map(partial(_count, stage_run), stage_run.positions):
         live, documents = live + rows, documents + count
         for size in dimensions:
             seen.setdefault(size, dataset)
     if live and not documents:
         raise RecipeError(
-            f"{run.stages[index].name}: none of {live:,} documents has an embedding in {_stage(run, index).model}. "
+            f"{stage.name}: none of {live:,} documents has an embedding in {stage.model}. "
             "Correct the column's name, or embed with a model."
         )
     if len(seen) > 1:
         each = ", ".join(f"{size} numbers in {dataset}" for size, dataset in sorted(seen.items()))
         raise RecipeError(
-            f"{run.stages[index].name}: embeddings must have one length, got {each}. Name a column that every dataset "
+            f"{stage.name}: embeddings must have one length, got {each}. Name a column that every dataset "
             "filled with the same model, or limit the stage with `datasets`."
         )
     return documents
 
 
-def _count(run: Run, index: int, position: int) -> tuple[str, int, int, list[int]]:
-    view = View(run, run.manifest.bundles[position])
-    rows, column = _embedded(view, index)
+def _count(stage_run: StageRun[SemanticDedup], position: int) -> tuple[str, int, int, list[int]]:
+    view = View.at(stage_run.run, position)
+    rows, column = _embedded(stage_run, view)
     sizes = whole(column).value_lengths().unique().to_pylist() if len(rows) else []
-    return view.bundle.dataset, len(_live(view, index)), len(rows), sizes
+    return view.bundle.dataset, len(_live(stage_run, view)), len(rows), sizes
 
 
 def centroids_for(documents: int) -> int:
@@ -242,28 +236,30 @@ def centroids_for(documents: int) -> int:
     return min(MAX_CENTROIDS, max(1, round(documents / DOCUMENTS_PER_CENTROID)))
 
 
-def _compare(engine: Engine, run: Run, index: int, documents: int) -> list[str | None]:
+def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int) -> list[str | None]:
     """Return the files of verdicts, one per destination."""
-    clusters = _stage(run, index).centroids or centroids_for(documents)
-    positions = range(len(run.manifest.bundles))
+    clusters = stage_run.stage.centroids or centroids_for(documents)
+    positions = stage_run.positions
     centroids = None
     if clusters > 1:
         share = min(1.0, clusters * SAMPLE_PER_CENTROID / documents)
-        sample = Exchange(folder=run.exchange_folder(index, "sample"), destinations=1, schema=SAMPLE)
-        emit, fit = partial(_emit_sample, run, index, share), partial(_fit, run, index, clusters)
+        sample = Exchange(folder=stage_run.folder("sample"), destinations=1, schema=SAMPLE)
+        emit, fit = partial(_emit_sample, stage_run, share), partial(_fit, clusters, stage_run.stage.seed)
         [centroids] = sample.run(engine, positions, emit, fit)
     wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
     count = min(clusters, wanted, MAX_DESTINATIONS)
-    asks = promotion.is_needed(run, index)
+    asks = promotion.is_needed(stage_run)
     hop = Exchange(
-        folder=run.exchange_folder(index, "candidates" if asks else "centroids"),
+        folder=stage_run.folder("candidates" if asks else "centroids"),
         destinations=count,
-        schema=_schema(run),
+        schema=_schema(stage_run.run),
         route="destination",
     )
-    receive = _receive if asks else partial(_resolve, run, index)
-    found = hop.run(engine, positions, partial(_emit, run, index, centroids, count), receive)
-    return promotion.settle(engine, run, index, found, partial(_decide, run, index)) if asks else found
+    receive = _receive if asks else partial(_resolve, stage_run)
+    found = hop.run(engine, positions, partial(_emit, stage_run, centroids, count), receive)
+    if not asks:
+        return found
+    return promotion.decide_with_questions(engine, stage_run, found, partial(_decide, stage_run))
 
 
 def _schema(run: Run) -> pa.Schema:
@@ -271,31 +267,31 @@ def _schema(run: Run) -> pa.Schema:
     return pa.schema([*fields, *candidate_schema(run)])
 
 
-def _emit_sample(run: Run, index: int, share: float, position: int) -> Iterable[pa.Table]:
+def _emit_sample(stage_run: StageRun[SemanticDedup], share: float, position: int) -> Iterable[pa.Table]:
     """Give the vectors of documents whose content hash falls into the share."""
-    view = View(run, run.manifest.bundles[position])
-    rows, column = _embedded(view, index)
+    view = View.at(stage_run.run, position)
+    rows, column = _embedded(stage_run, view)
     key = mix64(array(view.read, "h1").astype(np.uint64)[rows], SAMPLE_SEED)
     chosen = pa.array(key.astype(np.float64) < share * 2.0**64)
     yield pa.table([pa.array(key).filter(chosen), column.filter(chosen)], schema=SAMPLE)
 
 
-def _fit(run: Run, index: int, clusters: int, _: int, table: pa.Table) -> pa.Table | None:
+def _fit(clusters: int, seed: int, _: int, table: pa.Table) -> pa.Table | None:
     """Return the centroids, as unit vectors; none where the sample holds fewer than two vectors."""
     vectors = to_matrix(table.column("embedding"))
     if len(vectors) < 2:
         return None
     rows = np.ascontiguousarray(vectors).view(np.dtype((np.void, vectors.shape[1] * 2))).reshape(-1)
     vectors = vectors[np.unique(rows, return_index=True)[1]]  # each vector once, in an order of its own
-    found = kmeans(vectors.astype(np.float32), min(clusters, len(vectors)), _stage(run, index).seed)
+    found = kmeans(vectors.astype(np.float32), min(clusters, len(vectors)), seed)
     centroids, good = cosine.unit(found)
     return pa.table({"embedding": to_column(centroids[good], good[good])})
 
 
-def _emit(run: Run, index: int, centroids: str | None, count: int, position: int) -> Iterable[pa.Table]:
+def _emit(stage_run: StageRun[SemanticDedup], centroids: str | None, count: int, position: int) -> Iterable[pa.Table]:
     """Send every document to its centroid."""
-    view = View(run, run.manifest.bundles[position])
-    rows, column = _embedded(view, index)
+    view = View.at(stage_run.run, position)
+    rows, column = _embedded(stage_run, view)
     if not len(rows):
         return
     nearest = np.zeros(len(rows), np.int32)
@@ -303,19 +299,19 @@ def _emit(run: Run, index: int, centroids: str | None, count: int, position: int
         known = to_matrix(read_arrow(centroids).column("embedding"))
         nearest = cosine.nearest(to_matrix(column), known, space())
     columns: list[Any] = [pa.array(nearest % np.int32(count)), pa.array(nearest), column]
-    yield pa.table([*columns, *candidates(view, index, rows).columns], schema=_schema(run))
+    yield pa.table([*columns, *candidates(stage_run, view, rows).columns], schema=_schema(view.run))
 
 
 def _receive(_: int, table: pa.Table) -> pa.Table | None:
     return table.combine_chunks() if table.num_rows > 1 else None
 
 
-def _resolve(run: Run, index: int, _: int, table: pa.Table) -> pa.Table | None:
-    found = _decide(run, index, table).verdicts
+def _resolve(stage_run: StageRun[SemanticDedup], _: int, table: pa.Table) -> pa.Table | None:
+    found = _decide(stage_run, table).verdicts
     return found if found.num_rows else None
 
 
-def _decide(run: Run, index: int, table: pa.Table) -> promotion.Decided:
+def _decide(stage_run: StageRun[SemanticDedup], table: pa.Table) -> promotion.Decided:
     """Decide centroid by centroid."""
     centroid = array(table, "centroid")
     order = np.argsort(centroid, kind="stable")
@@ -324,7 +320,7 @@ def _decide(run: Run, index: int, table: pa.Table) -> promotion.Decided:
     for start, stop in itertools.pairwise(bounds):
         if stop - start > 1:
             rows = order[start:stop]
-            won, cosines = _survivors(run, index, table.take(pa.array(rows)))
+            won, cosines = _survivors(stage_run, table.take(pa.array(rows)))
             lost = np.flatnonzero(won >= 0)
             winner[rows[lost]], similarity[rows[lost]] = rows[won[lost]], cosines
     lost = np.flatnonzero(winner >= 0)
@@ -333,13 +329,13 @@ def _decide(run: Run, index: int, table: pa.Table) -> promotion.Decided:
     return promotion.Decided(winner, centroid, found)
 
 
-def _survivors(run: Run, index: int, table: pa.Table) -> tuple[I64, npt.NDArray[np.float64]]:
+def _survivors(stage_run: StageRun[SemanticDedup], table: pa.Table) -> tuple[I64, npt.NDArray[np.float64]]:
     """Return whom each document of a centroid loses to, and the similarities of those that lose."""
-    stage = _stage(run, index)
+    stage = stage_run.stage
     vectors = to_matrix(table.column("embedding"))
     winner = cosine.survivors(
         vectors,
-        survivor_order(run, table),
+        survivor_order(stage_run.run, table),
         array(table, "rank").astype(np.int32),
         array(table, "protected").astype(np.bool_),
         array(table, "eligible").astype(np.bool_),

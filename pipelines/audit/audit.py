@@ -28,7 +28,7 @@ from stages.kernels.hashes.hashing import buffers, mix64
 from stages.kernels.similarity.banding import half_way
 from stages.kernels.similarity.jaccard import exact_pairs
 from stages.kernels.text.normalise import normalise
-from stages.near_dedup import NearDedup, minhash_stage
+from stages.near_dedup import NearDedup, near_job
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -121,7 +121,8 @@ def _threshold(run: Run, index: int) -> float:
     if not isinstance(stage, NearDedup):
         return 1.0
     if math.isnan(stage.threshold):
-        return half_way(*stage.banding(minhash_stage(run, index).num_permutations))
+        near = near_job(run, index)
+        return half_way(near.bands, near.rows_per_band)
     return stage.threshold
 
 
@@ -210,9 +211,9 @@ def _jaccard(job: Run, index: int, pairs: Iterable[tuple[Any, Any]]) -> list[flo
     stage = job.stages[index]
     left = np.arange(0, len(flat), 2)
     if isinstance(stage, NearDedup):
-        how = minhash_stage(job, index)
+        how = near_job(job, index).shingling
         data, offsets = buffers(normalise(flat, how.normalise))
-        values = exact_pairs(data, offsets, left, left + 1, how.shingle_width, words=how.shingles == "words").tolist()
+        values = exact_pairs(data, offsets, left, left + 1, how.width, words=how.unit == "words").tolist()
     else:
         texts = normalise(flat, str(getattr(stage, "normalise", "none"))).to_pylist()
         values = [float(texts[n] == texts[n + 1]) for n in left]

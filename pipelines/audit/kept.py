@@ -20,12 +20,12 @@ from stages.core.run import Run
 from stages.core.shard import Bundle
 from stages.core.view import View
 from stages.dedup.dedup_stage import is_protected
+from stages.dedup.near.job import NearJob
 from stages.kernels.hashes.hashing import mix64
 from stages.kernels.similarity.bands import band_keys
 from stages.kernels.similarity.jaccard import estimate_pairs, standard_error
 from stages.kernels.similarity.minhash import slots8
-from stages.minhash import signature_matrix
-from stages.near_dedup import minhash_index, minhash_stage, near_stage
+from stages.near_dedup import near_job
 
 I64 = npt.NDArray[np.int64]
 COMPARISONS = 300_000_000  # of signatures at most: some ten seconds
@@ -107,11 +107,9 @@ class Kept:
 
 def near_pairs(run: RunFolder, sought: Sought) -> Kept:
     """Return kept pairs whose estimated similarity is near or above the threshold."""
-    job = run.job
-    bundles = _bundles(job, sought)
-    kept = {
-        b.number: _kept(run, b) for b in job.manifest.bundles if near_stage(job, sought.index).applies_to(b.dataset)
-    }
+    job, near = run.job, near_job(run.job, sought.index)
+    bundles = _bundles(near, sought)
+    kept = {b.number: _kept(run, b) for b in job.manifest.bundles if near.applies_to(b.dataset)}
     documents = sum(len(rows) for rows in kept.values())
     compared = sum(len(kept[b.number]) for b in bundles)
     found = Kept(documents=documents, compared=compared)
@@ -119,15 +117,15 @@ def near_pairs(run: RunFolder, sought: Sought) -> Kept:
     seeds = _seeds(job, kept, number, sought.seed)
     if not len(seeds):
         return found
-    signatures = _signatures(job, sought.index, seeds)
-    pairs = _neighbours(job, sought, bundles, kept, seeds, signatures)
+    signatures = _signatures(near, seeds)
+    pairs = _neighbours(near, sought, bundles, kept, seeds, signatures)
     _take(found, seeds, pairs, sought.pairs)
     return found
 
 
-def _bundles(job: Run, sought: Sought) -> list[Bundle]:
+def _bundles(near: NearJob, sought: Sought) -> list[Bundle]:
     """Return the bundles to compare with: all, or a seeded part that COMPARISONS allows for SEEDS / 10 documents."""
-    mine = [b for b in job.manifest.bundles if near_stage(job, sought.index).applies_to(b.dataset)]
+    mine = [b for b in near.run.manifest.bundles if near.applies_to(b.dataset)]
     most = COMPARISONS // (SEEDS // 10)
     random.Random(sought.seed).shuffle(mine)
     chosen: list[Bundle] = []
@@ -164,14 +162,14 @@ def _seeds(job: Run, kept: dict[int, I64], number: int, seed: int) -> I64:
     return doc[np.argsort(mark, kind="stable")[:number]]
 
 
-def _signatures(job: Run, index: int, docs: I64) -> npt.NDArray[np.unsignedinteger]:
+def _signatures(near: NearJob, docs: I64) -> npt.NDArray[np.unsignedinteger]:
     """Return the signatures of documents, (docs, permutations)."""
-    position, row = job.manifest.locate(docs)
+    position, row = near.run.manifest.locate(docs)
     found: npt.NDArray[np.unsignedinteger] | None = None
     for here in np.unique(position):
         mine = np.flatnonzero(position == here)
         mine = mine[np.argsort(row[mine])]
-        part = signature_matrix(View(job, job.manifest.bundles[here]).facts(minhash_index(job, index), row[mine]))
+        part = near.signatures(View.at(near.run, here), row[mine])
         if found is None:
             found = np.empty((len(docs), part.shape[1]), part.dtype)
         found[mine] = part
@@ -180,7 +178,7 @@ def _signatures(job: Run, index: int, docs: I64) -> npt.NDArray[np.unsignedinteg
 
 
 def _neighbours(
-    job: Run,
+    near: NearJob,
     sought: Sought,
     bundles: Sequence[Bundle],
     kept: dict[int, I64],
@@ -188,20 +186,19 @@ def _neighbours(
     signatures: npt.NDArray[np.unsignedinteger],
 ) -> Iterator[KeptPair]:
     """Yield the pairs of a seed and another kept document whose estimate comes near the threshold."""
-    stage, index = near_stage(job, sought.index), sought.index
-    width = minhash_stage(job, index).num_permutations
-    least = sought.threshold - ERRORS * float(standard_error(sought.threshold, width))
-    mine, bands = slots8(signatures), (*stage.banding(width), 0, stage.banding(width)[0])
+    stage = near.stage_run.stage
+    least = sought.threshold - ERRORS * float(standard_error(sought.threshold, near.num_permutations))
+    mine, bands = slots8(signatures), (near.bands, near.rows_per_band, 0, near.bands)
     keys = band_keys(signatures, *bands)
-    rank = [_rank(job, index, doc) for doc in seeds.tolist()]
+    rank = [_rank(near, doc) for doc in seeds.tolist()]
     for bundle in bundles:
         rows = kept[bundle.number]
         if not len(rows):
             continue
         docs = bundle.doc_ids()[rows]
-        theirs = signature_matrix(View(job, bundle).facts(minhash_index(job, index), rows))
+        theirs = near.signatures(View(near.run, bundle), rows)
         table = np.concatenate([mine, slots8(theirs)])
-        other_rank = (bundle.dataset, is_protected(job, stage, bundle.dataset))
+        other_rank = (bundle.dataset, is_protected(near.run, stage, bundle.dataset))
         for number, doc in enumerate(seeds.tolist()):
             if not _may_drop(stage.within_dataset, rank[number], other_rank):
                 continue
@@ -213,9 +210,9 @@ def _neighbours(
                     yield KeptPair(doc=doc, other=int(docs[at]), estimate=float(value[at]), shared=shared)
 
 
-def _rank(job: Run, index: int, doc: int) -> tuple[str, bool]:
-    dataset = job.manifest.shard(doc >> 32).dataset
-    return dataset, is_protected(job, near_stage(job, index), dataset)
+def _rank(near: NearJob, doc: int) -> tuple[str, bool]:
+    dataset = near.run.manifest.shard(doc >> 32).dataset
+    return dataset, is_protected(near.run, near.stage_run.stage, dataset)
 
 
 def _may_drop(within: str, one: tuple[str, bool], other: tuple[str, bool]) -> bool:

@@ -21,15 +21,17 @@ from cluster.errors import RecipeError
 from cluster.exchange import read_arrow, write_arrow
 from pipelines.runfolder import RunFolder
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run
+from stages.core.run import Run, StageRun, stage_runs
 from stages.core.sidecar import Sidecars
 from stages.core.view import View
 from stages.dedup.dedup_stage import ESTIMATED, write_decisions
 from stages.dedup.near import buckets, verify
 from stages.dedup.near.buckets import Groups
+from stages.dedup.near.job import NearJob
 from stages.dedup.near.judge import Judge
+from stages.dedup.near.known_pairs import recall_pairs
 from stages.kernels.survivors.pair_answers import NO, YES
-from stages.near_dedup import NearDedup, near_stage
+from stages.near_dedup import NearDedup
 from stages.outcome.ledger import num_tokens
 
 I64 = npt.NDArray[np.int64]
@@ -66,12 +68,12 @@ class FromFacts(Judge):
 
     def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
         value, kind = self.similarity(left, right)
-        close = self._is_close(value, np.asarray(left, np.int64), np.asarray(right, np.int64)) & (kind == ESTIMATED)
+        close = self.is_close(value, np.asarray(left, np.int64), np.asarray(right, np.int64)) & (kind == ESTIMATED)
         self.guessed += int(close.sum())
         self.known += int((kind != ESTIMATED).sum())
-        if self.stage.verify == "none":
+        if self.near.verify == "none":
             return np.full(len(value), YES, np.uint8)
-        return np.where(value >= self.stage.threshold, YES, NO).astype(np.uint8)
+        return np.where(value >= self.near.threshold, YES, NO).astype(np.uint8)
 
 
 def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
@@ -83,11 +85,10 @@ def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
         The run has no near_dedup, or one without verification, whose verdicts no threshold changes.
     """
     job = run.job
-    places = [i for i, s in enumerate(job.stages) if isinstance(s, NearDedup)]
-    if not places:
+    uses = stage_runs(job, NearDedup)
+    if not uses:
         raise RecipeError(f"--threshold: {run.root} has no near_dedup stage.")
-    index = places[-1]
-    stage = near_stage(job, index)
+    index, stage = uses[-1].index, uses[-1].stage
     if stage.verify == "none":
         raise RecipeError(
             f"--threshold: {stage.name} has verify: none, so no threshold changes what it drops. Change bands and "
@@ -119,11 +120,12 @@ def _resolve(scratch: Scratch, index: int, counts: list[int]) -> None:
     if not isinstance(stage, ExchangeStage) or stage.hidden:
         return
     if not isinstance(stage, NearDedup):
-        stage.resolve(engine, scratch, index)
+        stage.resolve(engine, StageRun(scratch, index))
         return
-    groups = buckets.group(engine, scratch, index)
-    found = _verdicts(engine, scratch, index, groups, counts) if groups else []
-    write_decisions(engine, scratch, index, found)
+    near = stage.job(StageRun(scratch, index))
+    groups = buckets.group_candidates(engine, near)
+    found = _verdicts(engine, near, groups, counts) if groups else []
+    write_decisions(engine, near.stage_run, found)
 
 
 def _unjudged(run: Run) -> int:
@@ -137,18 +139,18 @@ def _unjudged(run: Run) -> int:
     return found
 
 
-def _verdicts(engine: InlineEngine, scratch: Run, index: int, groups: Groups, counts: list[int]) -> list[str | None]:
-    known = verify._recall_pairs(engine, scratch, index, groups)
+def _verdicts(engine: InlineEngine, near: NearJob, groups: Groups, counts: list[int]) -> list[str | None]:
+    known = recall_pairs(engine, near, groups)
     paths: list[str | None] = []
     for d in range(groups.destinations):
         members, documents = groups.members[d], groups.documents[d]
         if members is None or documents is None:
             paths.append(None)
             continue
-        judge = FromFacts(scratch, index, read_arrow(documents), [known[d]])
-        result = verify._decide(scratch, near_stage(scratch, index), judge, read_arrow(members))
-        path = storage.join(scratch.exchange_folder(index, "from-facts"), f"{d}.arrow")
-        write_arrow(path, verify._verdicts(judge, result))
+        judge = FromFacts(near, read_arrow(documents), [known[d]])
+        result = verify.decide_groups(near, judge, read_arrow(members))
+        path = storage.join(near.folder("from-facts"), f"{d}.arrow")
+        write_arrow(path, verify.settled_verdicts(judge, result))
         paths.append(path)
         counts[0], counts[1] = counts[0] + judge.known, counts[1] + judge.guessed
     return paths

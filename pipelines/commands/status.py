@@ -12,8 +12,8 @@ from rich.text import Text
 from cluster import storage
 from pipelines.run.runner import reopen
 from pipelines.shown_text import visible
-from stages.core.exchange_stage import ExchangeStage, complete
-from stages.core.run import Run
+from stages.core.exchange_stage import ExchangeStage, is_complete
+from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage
 from stages.passes import judge_later
 
@@ -28,10 +28,10 @@ def status(run_dir: str) -> dict[str, Any]:
             continue
         mine = [b for b in bundles if stage.applies_to(b.dataset)]
         if isinstance(stage, ExchangeStage):
-            done = len(mine) if complete(run, index) else 0
+            done = len(mine) if is_complete(StageRun(run, index)) else 0
         else:
             assert isinstance(stage, ShardStage)
-            judged = not run.deferred(index) or judge_later.is_resolved(run, index)
+            judged = not run.deferred(index) or judge_later.is_resolved(StageRun(run, index))
             have = storage.names(run.facts(stage).folder) if judged else set()
             done = sum(f"{b.number}-{b.fingerprint}{run.reading(b.dataset)}.arrow" in have for b in mine)
         stages.append({"stage": stage.name, "done": done, "of": len(mine)})

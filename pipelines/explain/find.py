@@ -78,9 +78,10 @@ def _by_text(run: RunFolder, text: str) -> Iterator[int]:
 
 def _near(run: RunFolder, text: str) -> Match:
     """Return the documents most similar to a text by the run's first minhash stage, the most similar first."""
+    from stages.dedup.near.signatures import signature_matrix
     from stages.kernels.similarity.jaccard import estimate
     from stages.kernels.similarity.minhash import slots8
-    from stages.minhash import MinHash, signature_matrix
+    from stages.minhash import MinHash
 
     stage = next((s for s in run.job.stages if isinstance(s, MinHash)), None)
     if stage is None or not text.strip():

@@ -24,7 +24,7 @@ from stages.dedup.dedup_stage import DedupStage
 from stages.dedup.near.buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
 from stages.dedup.near.components import AT_ONCE, EDGES_PER_DESTINATION
 from stages.inputs.reader import BATCH_BYTES
-from stages.near_dedup import NearDedup, minhash_stage
+from stages.near_dedup import NearDedup, near_job
 
 COMMAND_SECONDS = 1.0  # interpreter and imports of `winnow run`
 CLUSTER_SECONDS = {"inline": 0.0, "local": 3.0}  # until the first task can start, and to close
@@ -343,18 +343,17 @@ def memory(rates: Rates, whole: Whole, where: Machine, base: int) -> dict[str, i
 
 
 def _near(rates: Rates, index: int, stage: NearDedup, whole: Whole, rows: int) -> dict[str, float]:
-    permutations = minhash_stage(rates.sample.run, index).num_permutations
-    bands, _ = stage.banding(permutations)
+    near = near_job(rates.sample.run, index)
     live = total(whole.flow.before[stage.name])
     members = candidates_of(rates, whole, stage.name)
-    records = min(live * bands, float(RECORDS_PER_DESTINATION) * 1.25)
+    records = min(live * near.bands, float(RECORDS_PER_DESTINATION) * 1.25)
     one = members / max(1, min(MAX_DESTINATIONS, members // DOCUMENTS_PER_DESTINATION))
     size = sum(whole.text_bytes.values()) / max(1, whole.rows)
     return {
-        f"{stage.name}: band keys": min(rows, live) * (permutations * 4 + bands * 32.0),
+        f"{stage.name}: band keys": min(rows, live) * (near.num_permutations * 4 + near.bands * 32.0),
         f"{stage.name}: buckets": records * 16 * 4,
         f"{stage.name}: components": _components(live, members, records),
-        f"{stage.name}: verify": min(one, members) * (permutations + 150 + size),
+        f"{stage.name}: verify": min(one, members) * (near.num_permutations + 150 + size),
     }
 
 

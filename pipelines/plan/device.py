@@ -20,7 +20,7 @@ from stages.inputs.reader import BATCH_BYTES
 from stages.kernels.gpu import array_kernels, rapids_kernels
 from stages.kernels.similarity import cosine
 from stages.minhash import MinHash
-from stages.near_dedup import NearDedup, minhash_stage
+from stages.near_dedup import NearDedup, near_job
 from stages.semantic_dedup import SAMPLE_PER_CENTROID, SemanticDedup, centroids_for
 
 MASKS = 12  # arrays of one byte for each byte that `well_formed` looks at
@@ -59,11 +59,10 @@ def tasks(run: Run, whole: Whole, on_error: str) -> dict[str, int]:
     found: dict[str, float] = {"annotate": _annotate(run, whole, rows, on_error)}
     for index, stage in enumerate(run.stages):
         if isinstance(stage, NearDedup):
-            signed = minhash_stage(run, index)
-            bands, _ = stage.banding(signed.num_permutations)
-            slots = signed.num_permutations * signed.hash_bits // 8
-            records = min(float(whole.rows) * bands, RECORDS_PER_DESTINATION * 1.25)
-            found[f"{stage.name}: band keys"] = rows * (slots + bands * RECORD_BYTES)
+            near = near_job(run, index)
+            slots = near.num_permutations * near.hash_bits // 8
+            records = min(float(whole.rows) * near.bands, RECORDS_PER_DESTINATION * 1.25)
+            found[f"{stage.name}: band keys"] = rows * (slots + near.bands * RECORD_BYTES)
             found[f"{stage.name}: buckets"] = records * RECORD_BYTES
             found[f"{stage.name}: components"] = records * EDGE_BYTES
         elif isinstance(stage, SemanticDedup):

@@ -18,7 +18,7 @@ from pipelines.plan.sample import Measured
 from stages.core.arrays import whole
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity.jaccard import exact_pairs
-from stages.near_dedup import minhash_stage, near_stage
+from stages.near_dedup import near_job
 from stages.passes.annotate import read_bundle
 
 TURNS = 1.0  # readings of the whole text: the first turn asks for most candidates, later ones for a few
@@ -60,7 +60,7 @@ def in_all(measured: Measured, stage: str, known: Duplicates, live: float) -> fl
 
 def pair_seconds(measured: Measured, index: int) -> float:
     """Return the seconds that the true similarity of two of the sample's texts takes."""
-    run, how = measured.run, minhash_stage(measured.run, index)
+    run, how = measured.run, near_job(measured.run, index).shingling
     texts: list[pa.Array] = []
     for bundle in run.manifest.bundles:
         for _, batch in read_bundle(run, bundle, ["text"]):
@@ -71,16 +71,16 @@ def pair_seconds(measured: Measured, index: int) -> float:
         return 0.0
     left = np.arange(0, len(text) - 1, 2)
     data, offsets = buffers(text)
-    exact_pairs(data, offsets, left[:1], left[:1] + 1, how.shingle_width, words=how.shingles == "words")
+    exact_pairs(data, offsets, left[:1], left[:1] + 1, how.width, words=how.unit == "words")
     begin = time.perf_counter()
-    exact_pairs(data, offsets, left, left + 1, how.shingle_width, words=how.shingles == "words")
+    exact_pairs(data, offsets, left, left + 1, how.width, words=how.unit == "words")
     return (time.perf_counter() - begin) / len(left)
 
 
 def seconds(measured: Measured, index: int, candidates: float, reading: float) -> float:
     """Return the seconds of one core for `candidates`; reading: of the whole text, once."""
     found = candidates * CANDIDATE_SECONDS
-    if near_stage(measured.run, index).verify == "exact" and candidates >= 1:
+    if near_job(measured.run, index).verify == "exact" and candidates >= 1:
         found += candidates * pair_seconds(measured, index)
         found += reading * min(TURNS, math.log1p(candidates))
     return found
@@ -88,6 +88,6 @@ def seconds(measured: Measured, index: int, candidates: float, reading: float) -
 
 def extra_bytes(measured: Measured, index: int, candidates: float, text_bytes: float) -> float:
     """Return the bytes that candidates write: signature slots, order, and texts of `text_bytes` each."""
-    stage = near_stage(measured.run, index)
-    text = text_bytes if stage.verify == "exact" else 0.0
-    return candidates * (text + minhash_stage(measured.run, index).num_permutations + ROW_BYTES)
+    near = near_job(measured.run, index)
+    text = text_bytes if near.verify == "exact" else 0.0
+    return candidates * (text + near.num_permutations + ROW_BYTES)

@@ -17,12 +17,12 @@ from pipelines.plan.sample import Measured
 from stages.core.run import Run
 from stages.core.stage import ShardStage
 from stages.core.view import View
+from stages.dedup.near.job import NearJob
 from stages.kernels.similarity.banding import half_way, probability, s_curve
 from stages.kernels.similarity.jaccard import estimate_pairs
 from stages.kernels.similarity.minhash import slots8
 from stages.language_id import LanguageId
-from stages.minhash import signature_matrix
-from stages.near_dedup import NearDedup, minhash_index, minhash_stage
+from stages.near_dedup import NearDedup, near_job
 from stages.quality import Quality
 
 PAIRED = 3000  # documents compared with each other: 4.5 million pairs, about a second
@@ -112,9 +112,10 @@ def lsh(measured: Measured) -> list[dict[str, Any]]:
     for index, stage in enumerate(run.stages):
         if not isinstance(stage, NearDedup):
             continue
-        bands, rows = stage.banding(minhash_stage(run, index).num_permutations)
+        near = near_job(run, index)
+        bands, rows = near.bands, near.rows_per_band
         threshold = half_way(bands, rows) if math.isnan(stage.threshold) else stage.threshold
-        pairs = _similar(run, index, threshold - 0.1)
+        pairs = _similar(near, threshold - 0.1)
         above = pairs[pairs >= threshold]
         found.append(
             {
@@ -147,15 +148,15 @@ def missed_if_even(threshold: float, bands: int, rows: int, steps: int = 2000) -
     return float(np.mean((1 - j**rows) ** bands))
 
 
-def _similar(run: Run, index: int, least: float) -> F64:
+def _similar(near: NearJob, least: float) -> F64:
     """Return the estimated similarities, `least` and more, of the pairs among up to PAIRED live documents."""
     slots = []
-    for bundle in run.manifest.bundles:
-        if run.stages[index].applies_to(bundle.dataset):
-            view = View(run, bundle)
-            rows = np.flatnonzero(view.live(index))
+    for bundle in near.run.manifest.bundles:
+        if near.applies_to(bundle.dataset):
+            view = View(near.run, bundle)
+            rows = np.flatnonzero(view.live(near.index))
             if len(rows):
-                slots.append(slots8(signature_matrix(view.facts(minhash_index(run, index), rows))))
+                slots.append(slots8(near.signatures(view, rows)))
     if not slots:
         return np.empty(0)
     every = np.concatenate(slots)

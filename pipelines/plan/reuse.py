@@ -14,9 +14,9 @@ from pipelines.plan.inputs import Input
 from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
 from stages.core import manifest
-from stages.core.exchange_stage import ExchangeStage, complete
+from stages.core.exchange_stage import is_complete
 from stages.core.manifest import Manifest
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
 from stages.core.shard import Bundle
 from stages.core.stage import ShardStage
 from stages.outcome import lineage
@@ -50,10 +50,10 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
     finished: set[str] = set()
     for index, stage in enumerate(job.stages):
         if isinstance(stage, ShardStage):
-            judged = not job.deferred(index) or judge_later.was_resolved(job, index)
+            judged = not job.deferred(index) or judge_later.was_resolved(StageRun(job, index))
             have = storage.names(job.facts(stage).folder) if judged else set()
             done[stage.name] = [_name(job, b) in have for b in frozen.bundles]
-        elif isinstance(stage, ExchangeStage) and not stage.hidden and not changed and complete(job, index):
+        elif stage.exchanges and not (stage.hidden or changed) and is_complete(StageRun(job, index)):
             finished.add(stage.name)
     if not changed and all(all(d) for d in _applying(job, frozen.bundles, done)):
         finished |= _closing(recipe, job)

@@ -26,7 +26,7 @@ from pipelines.mix.materialize import Job, materialize
 from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
 from stages.core.shard import Dataset
 from stages.core.stage import ShardStage, Stage
 from stages.outcome import ledger, lineage
@@ -229,7 +229,7 @@ class _Grown:
 def _resolve(clock: Clock, job: Run, index: int, stage: ExchangeStage) -> int:
     """Run an exchange stage; return the bytes it wrote: exchange files, pairs and decisions."""
     engine = _Grown(clock, job.exchange_folder(index, ""))
-    stage.resolve(engine, job, index)
+    stage.resolve(engine, StageRun(job, index))
     kept = folder_bytes(storage.join(job.root, "facts", stage.use)) + folder_bytes(job.decisions(index).folder)
     return engine.largest + kept
 

@@ -16,7 +16,7 @@ from stages.core.run import Run
 from stages.core.stage import ShardStage
 from stages.dedup.dedup_stage import DedupStage
 from stages.kernels.similarity import banding
-from stages.near_dedup import NearDedup, minhash_stage
+from stages.near_dedup import NearDedup, near_job
 
 STEEP = 0.15  # share of documents that come or go when a threshold is nudged
 ALL, NOTHING = 0.999, 0.001
@@ -48,7 +48,8 @@ def _banding(run: Run) -> list[str]:
     for index, stage in enumerate(run.stages):
         if not isinstance(stage, NearDedup):
             continue
-        bands, rows = stage.banding(minhash_stage(run, index).num_permutations)
+        near = near_job(run, index)
+        bands, rows = near.bands, near.rows_per_band
         threshold = stage.threshold
         if threshold != threshold:
             found.append(

@@ -39,7 +39,7 @@ from pipelines.run.progress import Progress, silent
 from pipelines.run.watched import Watched
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
 from stages.outcome import ledger, lineage
@@ -147,9 +147,9 @@ def _in_turn(engine: Watched, job: Run, end: int) -> None:
     for index, stage in enumerate(job.stages[:end]):
         if isinstance(stage, ExchangeStage) and not stage.hidden:
             with engine.stage(stage.name):
-                stage.resolve(engine, job, index)
+                stage.resolve(engine, StageRun(job, index))
                 if isinstance(stage, DedupStage):
-                    check_removed(engine, job, index)
+                    check_removed(engine, StageRun(job, index))
         elif index >= judged and job.deferred(index):
             together = [i for i in judge_later.phase(job, index) if i < end]
             with engine.stage(", ".join(job.stages[i].name for i in together)):

@@ -26,3 +26,10 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
 def array(table: pa.Table, name: str) -> npt.NDArray[Any]:
     """Return a column without nulls as a numpy array, (rows,)."""
     return np.asarray(whole(table.column(name)).to_numpy(zero_copy_only=False))
+
+
+def list_column(rows: int, place: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
+    """Return lists of values, one list per row; `place` is each value's row, ascending."""
+    offsets = np.zeros(rows + 1, np.int32)
+    np.cumsum(np.bincount(place, minlength=rows), out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

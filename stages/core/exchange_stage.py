@@ -7,7 +7,7 @@ data alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from cluster import storage
 from cluster.engines import Engine
 from stages.core.arrays import array
 from stages.core.edits import Edits
-from stages.core.run import Run
+from stages.core.run import StageRun
 from stages.core.stage import Decisions, Stage
 from stages.core.view import View
 
@@ -41,8 +41,8 @@ class ExchangeStage(Stage):
     def rewrites(cls) -> bool:
         return cls.edits_of is not ExchangeStage.edits_of
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
-        """Write the decisions of every bundle; `index` is the stage's place in the run."""
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
+        """Write the decisions of every bundle; `stage_run` is this stage in its run."""
         raise TypeError(f"{type(self).__name__} has no resolve")
 
     def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
@@ -67,11 +67,11 @@ def destinations_for(rows: int) -> int:
     return 1 if rows <= SMALL else max(4, -(-rows // ROWS_PER_DESTINATION))
 
 
-def complete(run: Run, index: int) -> bool:
+def is_complete(stage_run: StageRun[Stage]) -> bool:
     """Tell whether an exchange stage's decisions are all there: the marker, and a sidecar for every bundle."""
-    if not storage.exists(_marker(run, index)):
+    if not storage.exists(_marker(stage_run)):
         return False
-    sidecars, stage = run.decisions(index), run.stages[index]
+    run, stage, sidecars = stage_run.run, stage_run.stage, stage_run.decisions
     if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
         return True
     have = storage.names(sidecars.folder)
@@ -80,11 +80,11 @@ def complete(run: Run, index: int) -> bool:
     return all(path.rpartition("/")[2] in have for path in paths)
 
 
-def mark_complete(run: Run, index: int) -> None:
+def mark_complete(stage_run: StageRun[Stage]) -> None:
     """State that the decisions are all there, then free the exchange's files."""
-    storage.write_bytes(_marker(run, index), b"")
-    storage.remove(run.exchange_folder(index, ""))
+    storage.write_bytes(_marker(stage_run), b"")
+    storage.remove(stage_run.folder(""))
 
 
-def _marker(run: Run, index: int) -> str:
-    return storage.join(run.decisions(index).folder, "complete")
+def _marker(stage_run: StageRun[Stage]) -> str:
+    return storage.join(stage_run.decisions.folder, "complete")

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array, whole
-from stages.core.exchange_stage import complete, destinations_for, mark_complete
-from stages.core.run import Run
+from stages.core.exchange_stage import destinations_for, is_complete, mark_complete
+from stages.core.run import Run, StageRun
+from stages.core.stage import Stage
 from stages.core.view import View
 from stages.kernels.hashes.hashing import mix64
 
@@ -29,30 +30,32 @@ HOME = pa.schema(
     [("destination", pa.int32()), ("position", pa.int32()), ("hash", pa.uint64()), ("documents", pa.int64())]
 )
 KEY_SEED = 7
-Lists = Callable[[View, int], tuple[I64, pa.Array]]  # live rows and, of each, list<struct<hash: uint64, …>>
-Write = Callable[[View, int, U64], pa.Table]  # from a bundle's frequent hashes, ascending, to its sidecar
+Lists = Callable[[View], tuple[I64, pa.Array]]  # live rows and, of each, list<struct<hash: uint64, …>>
+Decide = Callable[[View, U64], pa.Table]  # from a bundle's frequent hashes, ascending, to its sidecar
 
 
-def resolve(engine: Engine, run: Run, index: int, lists: Lists, over: int, write: Write) -> None:
+def decide_by_frequent_keys(
+    engine: Engine, stage_run: StageRun[Stage], lists: Lists, over: int, decide: Decide
+) -> None:
     """Write the stage's sidecars, knowing which hashes occur in more than `over` documents."""
-    if complete(run, index):
+    if is_complete(stage_run):
         return
-    positions = range(len(run.manifest.bundles))
+    run = stage_run.run
     counting = Exchange(
-        folder=run.exchange_folder(index, "counts"),
+        folder=stage_run.folder("counts"),
         destinations=destinations_for(run.manifest.rows()),
         schema=COUNTS,
     )
-    found = counting.run(engine, positions, partial(_emit, run, index, lists), partial(_count, over))
+    found = counting.run(engine, stage_run.positions, partial(_emit, stage_run, lists), partial(_count, over))
     home = Exchange(
-        folder=run.exchange_folder(index, "frequent"),
+        folder=stage_run.folder("frequent"),
         destinations=len(run.manifest.groups),
         schema=HOME,
         route="destination",
     )
     sources = [path for path in found if path]
-    home.run(engine, sources, partial(_route, run), partial(_write, run, index, write))
-    mark_complete(run, index)
+    home.run(engine, sources, partial(_route, run), partial(_write, stage_run, decide))
+    mark_complete(stage_run)
 
 
 def hashes_of(lists: pa.Array) -> tuple[I64, U64]:
@@ -62,11 +65,11 @@ def hashes_of(lists: pa.Array) -> tuple[I64, U64]:
     return place, np.asarray(values, np.uint64)
 
 
-def _emit(run: Run, index: int, lists: Lists, position: int) -> Iterable[pa.Table]:
-    view = View(run, run.manifest.bundles[position])
-    if not run.stages[index].applies_to(view.bundle.dataset):
+def _emit(stage_run: StageRun[Stage], lists: Lists, position: int) -> Iterable[pa.Table]:
+    view = View.at(stage_run.run, position)
+    if not stage_run.stage.applies_to(view.bundle.dataset):
         return
-    places, hashes = hashes_of(lists(view, index)[1])
+    places, hashes = hashes_of(lists(view)[1])
     order = np.lexsort([places, hashes])
     places, hashes = places[order], hashes[order]
     fresh = np.ones(len(hashes), np.bool_)
@@ -96,18 +99,18 @@ def _route(run: Run, source: str) -> Iterable[pa.Table]:
     yield table.add_column(0, "destination", pa.array(groups[array(table, "position")]))
 
 
-def _write(run: Run, index: int, write: Write, group: int, table: pa.Table) -> None:
+def _write(stage_run: StageRun[Stage], decide: Decide, group: int, table: pa.Table) -> None:
     position, hashes = array(table, "position"), array(table, "hash").astype(np.uint64)
-    for here in run.manifest.groups[group]:
-        view = View(run, run.manifest.bundles[here])
-        if run.stages[index].applies_to(view.bundle.dataset):
+    for here in stage_run.run.manifest.groups[group]:
+        view = View.at(stage_run.run, here)
+        if stage_run.stage.applies_to(view.bundle.dataset):
             frequent = np.sort(hashes[position == here])
-            run.decisions(index).write(view.bundle, view.reading, write(view, index, frequent))
+            stage_run.decisions.write(view.bundle, view.reading, decide(view, frequent))
 
 
-def fact_lists(companion: str, column: str, view: View, index: int) -> tuple[I64, pa.Array]:
+def fact_lists(stage_run: StageRun[Stage], companion: str, column: str, view: View) -> tuple[I64, pa.Array]:
     """Return the live rows of a bundle and a list column of the stage's companion for them."""
-    rows = np.flatnonzero(view.live(index))
+    rows = np.flatnonzero(view.live(stage_run.index))
     facts = view.facts(view.run.index(companion), rows, [column])
     return rows, whole(facts.column(column))
 

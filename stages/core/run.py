@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar, cast
+
+import pyarrow as pa
 
 from cluster import storage
 from stages.core import manifest
 from stages.core.digests import digest
-from stages.core.shard import Dataset, Shard
+from stages.core.shard import Bundle, Dataset, Shard
 from stages.core.sidecar import Sidecars
 from stages.core.stage import ShardStage, Stage
 
+S_co = TypeVar("S_co", bound=Stage, covariant=True)
 COMPRESSED = (".gz", ".zst", ".zstd")  # not seekable: staged once as Parquet
 
 
@@ -96,3 +99,39 @@ class Run:
         earlier = [s.digest() for s in self.stages[: index + 1]]
         readings = [(d.name, d.role, self.reading(d.name)) for d in self.datasets]
         return digest(earlier, filters, self.priority, self.prefer, readings, self.manifest_digest)
+
+
+@dataclass(frozen=True)
+class StageRun(Generic[S_co]):
+    """One stage of a run: what the stage's tasks are given. Small, frozen, picklable."""
+
+    run: Run
+    index: int  # place in `run.stages`
+
+    @property
+    def stage(self) -> S_co:
+        """The stage itself."""
+        return cast("S_co", self.run.stages[self.index])
+
+    @property
+    def positions(self) -> range:
+        """The bundles of the run, by position in the manifest."""
+        return range(len(self.run.manifest.bundles))
+
+    @property
+    def decisions(self) -> Sidecars:
+        """Where the stage's decisions lie."""
+        return self.run.decisions(self.index)
+
+    def folder(self, hop: str) -> str:
+        """Return where the files of one hop of the stage's exchange lie; of all hops for an empty name."""
+        return self.run.exchange_folder(self.index, hop)
+
+    def facts(self, bundle: Bundle, columns: list[str] | None = None) -> pa.Table:
+        """Return the stage's facts of a bundle, as far as there are any: column `row` says of which rows."""
+        return self.run.facts(self.stage).read(bundle, self.run.reading(bundle.dataset), columns)
+
+
+def stage_runs(run: Run, kind: type[S_co]) -> list[StageRun[S_co]]:
+    """Return the stages of a kind in recipe order."""
+    return [StageRun(run, index) for index, stage in enumerate(run.stages) if isinstance(stage, kind)]

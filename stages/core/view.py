@@ -18,7 +18,7 @@ from cluster.errors import LedgerError
 from stages.core import edits
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.edits import Edits
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
 from stages.core.shard import Bundle
 from stages.core.sidecar import expand
 from stages.core.stage import Decisions, ShardStage
@@ -41,6 +41,11 @@ class View:
         self.bundle = bundle
         self._decided: dict[int, tuple[npt.NDArray[np.int64], Decisions]] = {}
         self._live: dict[int, BoolArray] = {}
+
+    @classmethod
+    def at(cls, run: Run, position: int) -> View:
+        """Return the view of the bundle at `position` in the manifest."""
+        return cls(run, run.manifest.bundles[position])
 
     @functools.cached_property
     def read(self) -> pa.Table:
@@ -65,7 +70,7 @@ class View:
     def facts(self, index: int, rows: npt.NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:
         """Return a stage's facts for these bundle rows. Raises LedgerError if one is not covered."""
         stage = self.run.stages[index]
-        table = self.read if index == 0 else self.run.facts(stage).read(self.bundle, self.reading, columns)
+        table = self.read if index == 0 else StageRun(self.run, index).facts(self.bundle, columns)
         if self.run.guesses and self.run.deferred(index):
             return table.take(pc.index_in(pa.array(rows, pa.uint32()), whole(table.column("row"))))
         return expand(table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}")

@@ -19,9 +19,9 @@ from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
 from stages.core.shard import ROW_BITS
-from stages.core.stage import param
+from stages.core.stage import Stage, param
 from stages.core.view import View
 from stages.kernels.survivors.pair_answers import YES
 from stages.kernels.survivors.total_order import order_words, sort_order, tie_ranks
@@ -97,12 +97,10 @@ def candidate_schema(run: Run) -> pa.Schema:
     )
 
 
-def candidates(view: View, index: int, rows: I64) -> pa.Table:
+def candidates(stage_run: StageRun[DedupStage], view: View, rows: I64) -> pa.Table:
     """Return what decides among documents for these rows of a bundle, (rows,) in `candidate_schema`."""
-    run, stage = view.run, view.run.stages[index]
-    assert isinstance(stage, DedupStage)
-    dataset = view.bundle.dataset
-    eligible = view.eligible(index)[rows] if stage.orphans == "promote" else np.full(len(rows), YES, np.uint8)
+    run, stage, dataset = stage_run.run, stage_run.stage, view.bundle.dataset
+    eligible = view.eligible(stage_run.index)[rows] if stage.orphans == "promote" else np.full(len(rows), YES, np.uint8)
     facts = view.read.select(["h1", "h2", "id", "url"])
     if len(rows) != facts.num_rows:
         facts = facts.take(pa.array(rows))
@@ -158,16 +156,16 @@ def verdicts(doc: I64, representative: I64, similarity: npt.ArrayLike, kind: npt
     return pa.table(columns, schema=VERDICTS)
 
 
-def write_decisions(engine: Engine, run: Run, index: int, sources: Sequence[str | None]) -> None:
+def write_decisions(engine: Engine, stage_run: StageRun[Stage], sources: Sequence[str | None]) -> None:
     """Bring verdicts home: route the rows of these files to their bundles and write the sidecars."""
-    groups = run.manifest.groups
+    run = stage_run.run
     hop = Exchange(
-        folder=run.exchange_folder(index, "decisions"),
-        destinations=len(groups),
+        folder=stage_run.folder("decisions"),
+        destinations=len(run.manifest.groups),
         schema=ROUTED,
         route="destination",
     )
-    hop.run(engine, [s for s in sources if s], partial(_route, run), partial(_write_group, run, index))
+    hop.run(engine, [s for s in sources if s], partial(_route, run), partial(_write_group, stage_run))
 
 
 def _route(run: Run, source: str) -> Iterable[pa.Table]:
@@ -176,8 +174,8 @@ def _route(run: Run, source: str) -> Iterable[pa.Table]:
     yield table.add_column(0, "destination", pa.array(where.astype(np.int32)))
 
 
-def _write_group(run: Run, index: int, group: int, table: pa.Table) -> None:
-    stage = run.stages[index]
+def _write_group(stage_run: StageRun[Stage], group: int, table: pa.Table) -> None:
+    run, stage = stage_run.run, stage_run.stage
     doc = array(table, "doc").astype(np.int64)
     position, row = run.manifest.locate(doc)
     order = np.lexsort([row, position])
@@ -191,19 +189,17 @@ def _write_group(run: Run, index: int, group: int, table: pa.Table) -> None:
                 pa.array(row[first:last].astype(np.uint32)),
                 *(part.column(n) for n in DECISIONS.names[1:]),
             ]
-            run.decisions(index).write(bundle, run.reading(bundle.dataset), pa.table(columns, schema=DECISIONS))
+            stage_run.decisions.write(bundle, run.reading(bundle.dataset), pa.table(columns, schema=DECISIONS))
 
 
-def check_removed(engine: Engine, run: Run, index: int) -> None:
+def check_removed(engine: Engine, stage_run: StageRun[DedupStage]) -> None:
     """Raise RecipeError when a dataset lost more than `max_removed` here."""
-    stage = run.stages[index]
-    assert isinstance(stage, DedupStage)
+    stage = stage_run.stage
     if stage.max_removed is None:
         return
     totals: dict[str, list[int]] = {}
     lost: dict[str, dict[str, int]] = {}
-    positions = range(len(run.manifest.bundles))
-    for dataset, live, winners in engine.map(partial(_count_removed, run, index), positions):
+    for dataset, live, winners in engine.map(partial(_count_removed, stage_run), stage_run.positions):
         total = totals.setdefault(dataset, [0, 0])
         total[0] += live
         total[1] += sum(winners.values())
@@ -219,10 +215,10 @@ def check_removed(engine: Engine, run: Run, index: int) -> None:
             )
 
 
-def _count_removed(run: Run, index: int, position: int) -> tuple[str, int, dict[str, int]]:
-    view = View(run, run.manifest.bundles[position])
-    stage = run.stages[index]
-    if not stage.applies_to(view.bundle.dataset):
+def _count_removed(stage_run: StageRun[DedupStage], position: int) -> tuple[str, int, dict[str, int]]:
+    run, index = stage_run.run, stage_run.index
+    view = View.at(run, position)
+    if not stage_run.stage.applies_to(view.bundle.dataset):
         return view.bundle.dataset, 0, {}
     ordinals, counts = np.unique(
         array(view.exchanged(index), "representative").astype(np.int64) >> ROW_BITS, return_counts=True

@@ -23,7 +23,8 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, whole
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
+from stages.core.stage import Stage
 from stages.core.view import View
 from stages.dedup.dedup_stage import survivor_order
 from stages.kernels.survivors.pair_answers import NO, UNKNOWN
@@ -51,9 +52,9 @@ class Decided:
 Decide = Callable[[pa.Table], Decided]  # of candidates in `candidate_schema` and more columns
 
 
-def is_needed(run: Run, index: int) -> bool:
+def is_needed(stage_run: StageRun[Stage]) -> bool:
     """Tell whether survivors of a dedup stage depend on verdicts that are not known when it begins."""
-    return bool(judge_later.asked(run, index))
+    return bool(judge_later.asked(stage_run))
 
 
 def representatives(winner: I64) -> BoolArray:
@@ -113,40 +114,45 @@ def answered(table: pa.Table, answers: Iterable[str | None]) -> pa.Table:
 # --- asking ----------------------------------------------------------------------------------------------
 
 
-def _path(run: Run, index: int, kind: str, turn: int, destination: int) -> str:
-    return storage.join(run.exchange_folder(index, f"{kind}-{turn}"), f"{destination}.arrow")
+def _path(stage_run: StageRun[Stage], kind: str, turn: int, destination: int) -> str:
+    return storage.join(stage_run.folder(f"{kind}-{turn}"), f"{destination}.arrow")
 
 
-def write_questions(run: Run, index: int, turn: int, destination: int, doc: I64) -> None:
+def write_questions(stage_run: StageRun[Stage], turn: int, destination: int, doc: I64) -> None:
     """Write down the documents that a destination has to know the verdict of."""
-    write_arrow(_path(run, index, "questions", turn, destination), pa.table({"doc": doc}))
+    write_arrow(_path(stage_run, "questions", turn, destination), pa.table({"doc": doc}))
 
 
-def asked_before(run: Run, index: int, turn: int, destination: int) -> int:
+def asked_before(stage_run: StageRun[Stage], turn: int, destination: int) -> int:
     """Return in how many turns before this one a destination asked."""
-    return sum(storage.exists(_path(run, index, "questions", t, destination)) for t in range(turn))
+    return sum(storage.exists(_path(stage_run, "questions", t, destination)) for t in range(turn))
 
 
-def count_questions(run: Run, index: int, turn: int, destination: int) -> int:
+def count_questions(stage_run: StageRun[Stage], turn: int, destination: int) -> int:
     """Return how many documents a destination asks for in a turn."""
-    path = _path(run, index, "questions", turn, destination)
+    path = _path(stage_run, "questions", turn, destination)
     return int(read_arrow(path).num_rows) if storage.exists(path) else 0
 
 
-def ask(engine: Engine, run: Run, index: int, turn: int, destinations: int) -> list[str | None]:
+def ask(engine: Engine, stage_run: StageRun[Stage], turn: int, destinations: int) -> list[str | None]:
     """Have the documents judged that the destinations ask for; return the file of answers of each."""
-    opened = [(d, path) for d in range(destinations) if storage.exists(path := _path(run, index, "questions", turn, d))]
-    groups = len(run.manifest.groups)
-    folder = run.exchange_folder(index, f"asked-{turn}")
-    hop = Exchange(folder=folder, destinations=groups, schema=WANTED, route="destination")
+    paths = [_path(stage_run, "questions", turn, d) for d in range(destinations)]
+    opened = [(d, path) for d, path in enumerate(paths) if storage.exists(path)]
+    run = stage_run.run
+    hop = Exchange(
+        folder=stage_run.folder(f"asked-{turn}"),
+        destinations=len(run.manifest.groups),
+        schema=WANTED,
+        route="destination",
+    )
     lists = hop.run(engine, opened, partial(_emit_questions, run), receive_wanted)
     sources = [(group, path) for group, path in enumerate(lists) if path]
-    folder = run.exchange_folder(index, f"answers-{turn}")
+    folder = stage_run.folder(f"answers-{turn}")
     answers = Exchange(folder=folder, destinations=destinations, schema=ANSWERS, route="destination")
     if not {f"done-{d}" for d in range(destinations)} <= storage.names(folder):
         tasks = [task for found in engine.map(partial(_bundles, run), sources) for task in found]
-        engine.map(partial(_judge, run, index), tasks)
-    return answers.run(engine, sources, partial(_emit_answers, run, index), _receive_answers)
+        engine.map(partial(_judge, stage_run), tasks)
+    return answers.run(engine, sources, partial(_emit_answers, stage_run), _receive_answers)
 
 
 def _emit_questions(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
@@ -172,23 +178,23 @@ def _bundles(run: Run, source: tuple[int, str]) -> list[tuple[int, str]]:
     return [(here, path) for here in np.unique(position).tolist()]
 
 
-def _judge(run: Run, index: int, task: tuple[int, str]) -> dict[str, Any]:
+def _judge(stage_run: StageRun[Stage], task: tuple[int, str]) -> dict[str, Any]:
     """Return the judges' parts alone: who is asked about is not what the step of the deduplication counts."""
     here, path = task
-    position, row = run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
-    view = View(run, run.manifest.bundles[here])
-    return {"parts": judge_later.judge_asked(view, index, row[position == here])["parts"]}
+    position, row = stage_run.run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
+    view = View.at(stage_run.run, here)
+    return {"parts": judge_later.judge_asked(stage_run, view, row[position == here])["parts"]}
 
 
-def _emit_answers(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+def _emit_answers(stage_run: StageRun[Stage], source: tuple[int, str]) -> Iterable[pa.Table]:
     group, path = source
-    table = read_arrow(path)
+    table, run = read_arrow(path), stage_run.run
     doc, home = array(table, "doc").astype(np.int64), array(table, "home").astype(np.int32)
     position, row = run.manifest.locate(doc)
     for here in run.manifest.groups[group]:
         mine = position == here
         if mine.any():
-            eligible = View(run, run.manifest.bundles[here]).eligible(index)[row[mine]]
+            eligible = View.at(run, here).eligible(stage_run.index)[row[mine]]
             assert not (eligible == UNKNOWN).any()
             yield pa.table([pa.array(home[mine]), pa.array(doc[mine]), pa.array(eligible)], schema=ANSWERS)
 
@@ -200,25 +206,26 @@ def _receive_answers(_: int, table: pa.Table) -> pa.Table | None:
 # --- rounds of a stage whose candidates are decided at one go -----------------------------------------------
 
 
-def settle(engine: Engine, run: Run, index: int, tables: Sequence[str | None], decide: Decide) -> list[str | None]:
+def decide_with_questions(
+    engine: Engine, stage_run: StageRun[Stage], tables: Sequence[str | None], decide: Decide
+) -> list[str | None]:
     """Decide each file of candidates, asking for verdicts until none is missing; return the files of verdicts."""
     answers: list[list[str | None]] = []
     for turn in range(1 << 16):
-        open_ = engine.map(partial(_attempt, run, index, tables, answers, decide, turn), range(len(tables)))
+        open_ = engine.map(partial(_attempt, stage_run, tables, answers, decide, turn), range(len(tables)))
         if not sum(open_):
             break
-        answers.append(ask(engine, run, index, turn, len(tables)))
+        answers.append(ask(engine, stage_run, turn, len(tables)))
     return [
         path
         for t in range(turn + 1)
         for d in range(len(tables))
-        if storage.exists(path := _path(run, index, "settled", t, d))
+        if storage.exists(path := _path(stage_run, "settled", t, d))
     ]
 
 
 def _attempt(
-    run: Run,
-    index: int,
+    stage_run: StageRun[Stage],
     tables: Sequence[str | None],
     answers: list[list[str | None]],
     decide: Decide,
@@ -227,22 +234,22 @@ def _attempt(
 ) -> int:
     """Decide destination `d` as far as it goes; return how many verdicts it asks for."""
     path = tables[d]
-    if path is None or (turn and not storage.exists(_path(run, index, "questions", turn - 1, d))):
+    if path is None or (turn and not storage.exists(_path(stage_run, "questions", turn - 1, d))):
         return 0
-    if storage.exists(_path(run, index, "settled", turn, d)):
-        return count_questions(run, index, turn, d)
+    if storage.exists(_path(stage_run, "settled", turn, d)):
+        return count_questions(stage_run, turn, d)
     table = read_arrow(path)
     if turn:
-        left = read_arrow(_path(run, index, "left", turn - 1, d))
+        left = read_arrow(_path(stage_run, "left", turn - 1, d))
         table = table.filter(pc.is_in(whole(table.column("doc")), whole(left.column("doc"))))
     table = answered(table, [files[d] for files in answers])
     found = decide(table)
-    asks = questions(run, table, found.winner, representatives(found.winner), ahead(turn))
+    asks = questions(stage_run.run, table, found.winner, representatives(found.winner), ahead(turn))
     doc = array(table, "doc").astype(np.int64)
     open_ = np.isin(found.unit, found.unit[asks])
     if len(asks):
-        write_arrow(_path(run, index, "left", turn, d), pa.table({"doc": doc[open_]}))
-        write_questions(run, index, turn, d, doc[asks])
+        write_arrow(_path(stage_run, "left", turn, d), pa.table({"doc": doc[open_]}))
+        write_questions(stage_run, turn, d, doc[asks])
     settled = ~open_[found.winner >= 0]
-    write_arrow(_path(run, index, "settled", turn, d), found.verdicts.filter(pa.array(settled)))
+    write_arrow(_path(stage_run, "settled", turn, d), found.verdicts.filter(pa.array(settled)))
     return len(asks)

@@ -6,7 +6,7 @@ Guarantees: what is dropped is exactly what would be written as nothing but whit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from cluster.engines import Engine
 from stages.core.arrays import array
 from stages.core.edits import nothing_left
 from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import StageRun
 from stages.core.stage import Decisions
-
-if TYPE_CHECKING:
-    from stages.core.run import Run
-    from stages.core.view import View
+from stages.core.view import View
 
 NAME = "rewrite"
 
@@ -33,7 +31,7 @@ class Rewrite(ExchangeStage):
     keeps_verdicts: ClassVar[bool] = False
     applies_edits: ClassVar[bool] = True
 
-    def resolve(self, engine: Engine, run: Run, index: int) -> None:
+    def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
         """Nothing is brought together: the verdicts follow from what other stages keep."""
 
     def verdicts(self, view: View, index: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Decisions]:

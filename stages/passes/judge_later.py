@@ -18,7 +18,8 @@ from cluster import storage
 from cluster.engines import Engine
 from stages.core.arrays import BoolArray
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
+from stages.core.stage import Stage
 from stages.core.view import View
 from stages.passes.annotate import annotate_batch, check_texts, columns_of, missing, read_rows, tracks_of
 
@@ -38,26 +39,26 @@ def resolve(engine: Engine, run: Run, indexes: list[int]) -> None:
     """Judge what lives before each of these deferred stages, in one read."""
     engine.map(partial(_judge_living, run, indexes), range(len(run.manifest.bundles)))
     for index in indexes:
-        storage.write_bytes(_marker(run, index), b"")
+        storage.write_bytes(_marker(StageRun(run, index)), b"")
 
 
-def is_resolved(run: Run, index: int) -> bool:
+def is_resolved(stage_run: StageRun[Stage]) -> bool:
     """Tell whether a deferred stage judged all that lives before it."""
-    return storage.exists(_marker(run, index))
+    return storage.exists(_marker(stage_run))
 
 
-def was_resolved(run: Run, index: int) -> bool:
+def was_resolved(stage_run: StageRun[Stage]) -> bool:
     """Tell whether the stage did so at any time, of whatever lived then."""
-    folder = storage.join(run.root, "decisions", run.stages[index].name)
+    folder = storage.join(stage_run.run.root, "decisions", stage_run.stage.name)
     return any(storage.exists(storage.join(folder, name, "complete")) for name in storage.names(folder))
 
 
-def _marker(run: Run, index: int) -> str:
-    return storage.join(run.decisions(index).folder, "complete")
+def _marker(stage_run: StageRun[Stage]) -> str:
+    return storage.join(stage_run.decisions.folder, "complete")
 
 
 def _judge_living(run: Run, indexes: list[int], position: int) -> dict[str, Any]:
-    view = View(run, run.manifest.bundles[position])
+    view = View.at(run, position)
     return judge(view, range(indexes[0], indexes[-1] + 1), view.live(indexes[0]))
 
 
@@ -87,16 +88,17 @@ def judge(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str, Any
     return {**counts, "parts": parts}
 
 
-def asked(run: Run, index: int) -> list[int]:
+def asked(stage_run: StageRun[Stage]) -> list[int]:
     """Return the deferred stages that a dedup stage's survivors have to pass (orphans: promote)."""
-    if run.guesses or getattr(run.stages[index], "orphans", "allow") != "promote":
+    run = stage_run.run
+    if run.guesses or getattr(stage_run.stage, "orphans", "allow") != "promote":
         return []
-    later = range(index + 1, len(run.stages))
+    later = range(stage_run.index + 1, len(run.stages))
     return [i for i in later if run.deferred(i) and run.stages[i].drops]
 
 
-def judge_asked(view: View, index: int, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Have these rows judged by every deferred stage that the survivors of stage `index` have to pass."""
+def judge_asked(stage_run: StageRun[Stage], view: View, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Have these rows judged by every deferred stage that the survivors of a dedup stage have to pass."""
     among = np.zeros(view.bundle.rows, np.bool_)
     among[rows] = True
-    return judge(view, asked(view.run, index), among)
+    return judge(view, asked(stage_run), among)

@@ -21,7 +21,8 @@ from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages.core import edits
 from stages.detect.personal_data import find, luhn, mod97
-from stages.pii import Pii, around, builtin
+from stages.detect.spans import with_white_space
+from stages.pii import Pii, builtin
 
 FOUND = [
     ("mail a.b+c@mail.example.co.uk, please", "a.b+c@mail.example.co.uk", "email"),
@@ -147,7 +148,7 @@ def test_white_space_around_a_span_is_known(text: str, a: int, b: int) -> None:
     left = len(text[:a].rstrip().encode()) if text[:a].strip() else 0
     right = len((text + ".").encode()) - len((text[b:] + ".").lstrip().encode())
     start, stop = len(text[:a].encode()), len(text[:b].encode())
-    assert around(text.encode(), start, stop) == (left, right)
+    assert with_white_space(text.encode(), start, stop) == (left, right)
 
 
 def test_presidio_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,12 @@ from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array
-from stages.core.run import Run
 from stages.core.view import View
 from stages.dedup.dedup_stage import candidate_schema, candidates
 from stages.dedup.near.components import Labels, component_keys, join_buckets
+from stages.dedup.near.job import NearJob
 from stages.kernels.similarity.bands import band_keys, band_records, shared_records
 from stages.kernels.similarity.minhash import slots8
-from stages.minhash import signature_matrix
-from stages.near_dedup import minhash_index, minhash_stage, near_stage
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -51,75 +49,69 @@ class Groups:
         return len(self.members)
 
 
-def group(engine: Engine, run: Run, index: int) -> Groups | None:
+def group_candidates(engine: Engine, near: NearJob) -> Groups | None:
     """Return the groups of candidates; None when no two documents share a bucket."""
-    buckets = _buckets(engine, run, index)
-    labels = join_buckets(engine, run, index, buckets)
-    _check_largest(run, index, labels.largest)
+    buckets = _buckets(engine, near)
+    labels = join_buckets(engine, near.stage_run, buckets)
+    _check_largest(near, labels.largest)
     if labels.documents == 0:
         return None
     count = min(MAX_DESTINATIONS, max(1, -(-labels.documents // DOCUMENTS_PER_DESTINATION)))
     if labels.documents > DOCUMENTS_PER_DESTINATION // 10:
         count = max(count, 4)
-    documents_hop = Exchange(
-        folder=run.exchange_folder(index, "documents"), destinations=count, schema=document_schema(run, index)
-    )
-    positions = range(len(run.manifest.bundles))
-    emit = partial(_emit_documents, run, index, labels)
-    by_document = documents_hop.run(engine, positions, emit, _receive_documents)
-    by_bucket = _members(engine, run, index, labels, [path for path in buckets if path], count)
+    documents_hop = Exchange(folder=near.folder("documents"), destinations=count, schema=_document_schema(near))
+    emit = partial(_emit_documents, near, labels)
+    by_document = documents_hop.run(engine, near.stage_run.positions, emit, _receive_documents)
+    by_bucket = _members(engine, near, labels, [path for path in buckets if path], count)
     return Groups(labels=labels, members=by_bucket, documents=by_document)
 
 
-def _members(engine: Engine, run: Run, index: int, labels: Labels, buckets: list[str], count: int) -> list[str | None]:
+def _members(engine: Engine, near: NearJob, labels: Labels, buckets: list[str], count: int) -> list[str | None]:
     """Bring the members of every bucket to their component's destination.
 
     Where labels lie with the bundles, so do the sources: keys are made again and lone ones left out on arrival.
     """
-    hop = Exchange(folder=run.exchange_folder(index, "members"), destinations=count, schema=MEMBERS)
+    hop = Exchange(folder=near.folder("members"), destinations=count, schema=MEMBERS)
     if labels.by_group:
-        positions = range(len(run.manifest.bundles))
-        return hop.run(engine, positions, partial(_emit_all_keys, run, index, labels), _receive_shared)
+        return hop.run(engine, near.stage_run.positions, partial(_emit_all_keys, near, labels), _receive_shared)
     return hop.run(engine, buckets, partial(_emit_members, labels), _receive_members)
 
 
-def _check_largest(run: Run, index: int, largest: int) -> None:
-    stage = near_stage(run, index)
-    if stage.max_component is not None and largest > stage.max_component:
+def _check_largest(near: NearJob, largest: int) -> None:
+    if near.max_component is not None and largest > near.max_component:
         raise RecipeError(
-            f"{stage.name} connected {largest:,} documents, more than max_component {stage.max_component:,}: a sign "
+            f"{near.name} connected {largest:,} documents, more than max_component {near.max_component:,}: a sign "
             "of templates or short shingles. Use longer shingles or more rows_per_band, or raise max_component."
         )
 
 
-def _buckets(engine: Engine, run: Run, index: int) -> list[str | None]:
+def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
     """Return the files of buckets with two or more members, a few bands at a time."""
-    bands, rows_per_band = near_stage(run, index).banding(minhash_stage(run, index).num_permutations)
-    rows = run.manifest.rows()
-    batch = max(1, min(bands, BAND_BYTES // max(1, rows * 16)))
+    rows = near.run.manifest.rows()
+    batch = max(1, min(near.bands, BAND_BYTES // max(1, rows * 16)))
     found: list[str | None] = []
-    for first in range(0, bands, batch):
-        count = min(batch, bands - first)
+    for first in range(0, near.bands, batch):
+        count = min(batch, near.bands - first)
         records = rows * count
         hop = Exchange(
-            folder=run.exchange_folder(index, f"bands-{first}"),
+            folder=near.folder(f"bands-{first}"),
             destinations=1 if records < 100_000 else max(4, -(-records // RECORDS_PER_DESTINATION)),
             schema=RECORDS,
         )
-        emit = partial(_emit_keys, run, index, (bands, rows_per_band, first, count))
-        found += hop.run(engine, range(len(run.manifest.bundles)), emit, _receive_keys)
+        found += hop.run(engine, near.stage_run.positions, partial(_emit_keys, near, first, count), _receive_keys)
     return found
 
 
-def _emit_keys(run: Run, index: int, banding: tuple[int, int, int, int], position: int) -> Iterable[pa.Table]:
-    view = View(run, run.manifest.bundles[position])
-    if not near_stage(run, index).applies_to(view.bundle.dataset):
+def _emit_keys(near: NearJob, first: int, count: int, position: int) -> Iterable[pa.Table]:
+    """Give the records of bands first … first + count - 1 of a bundle's live documents."""
+    view = View.at(near.run, position)
+    if not near.applies_to(view.bundle.dataset):
         return
-    rows = np.flatnonzero(view.live(index))
+    rows = np.flatnonzero(view.live(near.index))
     if not len(rows):
         return
-    signatures = signature_matrix(view.facts(minhash_index(run, index), rows))
-    keys, doc = band_records(signatures, view.doc_ids[rows], *banding)
+    signatures = near.signatures(view, rows)
+    keys, doc = band_records(signatures, view.doc_ids[rows], near.bands, near.rows_per_band, first, count)
     yield pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS)
 
 
@@ -129,16 +121,14 @@ def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
     return pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS) if len(keys) else None
 
 
-def _emit_all_keys(run: Run, index: int, labels: Labels, position: int) -> Iterable[pa.Table]:
-    view = View(run, run.manifest.bundles[position])
-    key, member = component_keys(labels.at(run, position), view.doc_ids)
+def _emit_all_keys(near: NearJob, labels: Labels, position: int) -> Iterable[pa.Table]:
+    view = View.at(near.run, position)
+    key, member = component_keys(labels.at(near.run, position), view.doc_ids)
     rows = np.flatnonzero(member)
     if not len(rows):
         return
-    bands, rows_per_band = near_stage(run, index).banding(minhash_stage(run, index).num_permutations)
-    signatures = signature_matrix(view.facts(minhash_index(run, index), rows))
-    keys = band_keys(signatures, bands, rows_per_band)
-    columns = [np.repeat(key[rows], bands), keys.reshape(-1), np.repeat(view.doc_ids[rows], bands)]
+    keys = band_keys(near.signatures(view, rows), near.bands, near.rows_per_band)
+    columns = [np.repeat(key[rows], near.bands), keys.reshape(-1), np.repeat(view.doc_ids[rows], near.bands)]
     yield pa.table([pa.array(c) for c in columns], schema=MEMBERS)
 
 
@@ -167,36 +157,35 @@ def _receive_members(_: int, table: pa.Table) -> pa.Table | None:
     return pa.table([pa.array(array(table, name)[order]) for name in MEMBERS.names], schema=MEMBERS)
 
 
-def document_schema(run: Run, index: int) -> pa.Schema:
+def _document_schema(near: NearJob) -> pa.Schema:
     """Columns of the documents at a component's destination."""
-    width = minhash_stage(run, index).num_permutations
     return pa.schema(
         [
             ("key", pa.uint64()),
-            *candidate_schema(run),
+            *candidate_schema(near.run),
             ("num_bytes", pa.uint32()),
-            ("slots", pa.binary(width)),
+            ("slots", pa.binary(near.num_permutations)),
         ]
     )
 
 
-def _emit_documents(run: Run, index: int, labels: Labels, position: int) -> Iterable[pa.Table]:
-    view = View(run, run.manifest.bundles[position])
-    if not near_stage(run, index).applies_to(view.bundle.dataset):
+def _emit_documents(near: NearJob, labels: Labels, position: int) -> Iterable[pa.Table]:
+    view = View.at(near.run, position)
+    if not near.applies_to(view.bundle.dataset):
         return
-    key, member = component_keys(labels.at(run, position), view.doc_ids)
+    key, member = component_keys(labels.at(near.run, position), view.doc_ids)
     rows = np.flatnonzero(member)
     if not len(rows):
         return
-    table = candidates(view, index, rows)
-    slots = slots8(signature_matrix(view.facts(minhash_index(run, index), rows)))
+    table = candidates(near.stage_run, view, rows)
+    slots = slots8(near.signatures(view, rows))
     width = slots.shape[1]
     packed = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(slots))]
     )
     size = view.read.column("num_bytes").take(pa.array(rows))
     columns = [pa.array(key[rows]), *table.columns, size, packed]
-    yield pa.table(columns, schema=document_schema(run, index))
+    yield pa.table(columns, schema=_document_schema(near))
 
 
 def _receive_documents(_: int, table: pa.Table) -> pa.Table | None:

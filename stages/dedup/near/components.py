@@ -21,7 +21,8 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
 from stages.core.arrays import array, whole
-from stages.core.run import Run
+from stages.core.run import Run, StageRun
+from stages.core.stage import Stage
 from stages.kernels.hashes.hashing import mix64
 from stages.kernels.survivors.components import join
 from stages.kernels.survivors.stars import large_star, small_star
@@ -67,9 +68,9 @@ def component_keys(labels: pa.Table, doc: I64) -> tuple[U64, npt.NDArray[np.bool
     return mix64(label, COMPONENT_SEED), found
 
 
-def join_buckets(engine: Engine, run: Run, index: int, buckets: Sequence[str | None]) -> Labels:
+def join_buckets(engine: Engine, stage_run: StageRun[Stage], buckets: Sequence[str | None]) -> Labels:
     """Label the documents of these files of buckets; how, depends on how many there can be at most."""
-    folder = run.exchange_folder(index, "components")
+    run, folder = stage_run.run, stage_run.folder("components")
     if run.manifest.rows() > AT_ONCE:
         records = sum(engine.map(_rows, [path for path in buckets if path]))
         if records > AT_ONCE:

@@ -12,11 +12,10 @@ import pyarrow.compute as pc
 
 from cluster.exchange import read_arrow
 from stages.core.arrays import BoolArray, array, whole
-from stages.core.run import Run
 from stages.dedup.dedup_stage import ESTIMATED, EXACT
+from stages.dedup.near.job import NearJob
 from stages.kernels.similarity.jaccard import estimate_pairs, standard_error
 from stages.kernels.survivors.pair_answers import NO, UNKNOWN, YES
-from stages.near_dedup import near_stage
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -29,9 +28,9 @@ PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 class Judge:
     """Answers whether two documents of a destination are similar: no, yes, or unknown without text."""
 
-    def __init__(self, run: Run, index: int, table: pa.Table, known: list[str | None]) -> None:
+    def __init__(self, near: NearJob, table: pa.Table, known: list[str | None]) -> None:
         self.table = table
-        self.stage = near_stage(run, index)
+        self.near = near
         self.doc = array(table, "doc").astype(np.int64)
         self._h1, self._h2 = array(table, "h1"), array(table, "h2")
         self._long = array(table, "num_bytes").astype(np.int64) > LONGEST
@@ -40,8 +39,8 @@ class Judge:
         data = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
         self._slots = data.reshape(-1, width)
         self._margin = 0.0
-        if self.stage.verify == "exact":
-            self._margin = SURE * float(standard_error(self.stage.threshold, width))
+        if self.near.verify == "exact":
+            self._margin = SURE * float(standard_error(self.near.threshold, width))
         self._pairs, self._values = self._load([path for path in known if path])
 
     def _load(self, paths: list[str]) -> tuple[I64, F64]:
@@ -70,16 +69,16 @@ class Judge:
         value = estimate_pairs(self._slots, left, right).astype(np.float64)
         kind = np.full(len(left), ESTIMATED, np.uint8)
         known, at = self._known(left, right)
-        known &= self._is_close(value, left, right)
+        known &= self.is_close(value, left, right)
         value[known] = self._values[at[known]]
         same = (self._h1[left] == self._h1[right]) & (self._h2[left] == self._h2[right])
         value[same] = 1.0
         kind[known | same] = EXACT
         return value, kind
 
-    def _is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
+    def is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
         """Tell which estimates do not settle their pair, (pairs,) bool."""
-        close: BoolArray = np.abs(value - self.stage.threshold) < self._margin
+        close: BoolArray = np.abs(value - self.near.threshold) < self._margin
         return close & ~(self._long[left] | self._long[right])
 
     def _known(self, left: I64, right: I64) -> tuple[BoolArray, I64]:
@@ -91,9 +90,9 @@ class Judge:
 
     def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
         """Return NO, YES or UNKNOWN for pairs of document positions, (pairs,) uint8."""
-        if self.stage.verify == "none":
+        if self.near.verify == "none":
             return np.full(len(left), YES, np.uint8)
         value, kind = self.similarity(left, right)
-        answer = np.where(value >= self.stage.threshold, YES, NO).astype(np.uint8)
-        answer[(kind == ESTIMATED) & self._is_close(value, left, right)] = UNKNOWN
+        answer = np.where(value >= self.near.threshold, YES, NO).astype(np.uint8)
+        answer[(kind == ESTIMATED) & self.is_close(value, left, right)] = UNKNOWN
         return answer

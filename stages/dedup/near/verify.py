@@ -24,69 +24,56 @@ from cluster.engines import Engine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, whole
-from stages.core.digests import digest
-from stages.core.run import Run
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import VERDICTS, survivor_order, verdicts
 from stages.dedup.near.buckets import Groups
-from stages.dedup.near.components import Labels, component_keys
+from stages.dedup.near.job import NearJob, Shingling
 from stages.dedup.near.judge import PAIRS, Judge
+from stages.dedup.near.known_pairs import SIMILARITIES, TEXTS, recall_pairs, texts_hop
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity.jaccard import exact_pairs
 from stages.kernels.survivors.bucket_survivors import resolve
 from stages.kernels.survivors.component_survivors import component_survivors
 from stages.kernels.survivors.pair_answers import Result, groups_of
 from stages.kernels.text.normalise import normalise
-from stages.minhash import MinHash
-from stages.near_dedup import NearDedup, minhash_stage, near_stage
 from stages.passes.annotate import read_rows
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 TEXT_BYTES = 64 << 20  # of text compared at a time
 
-SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
-KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
-AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
-TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
 
-
-def survivors(engine: Engine, run: Run, index: int, groups: Groups) -> list[str | None]:
+def choose_survivors(engine: Engine, near: NearJob, groups: Groups) -> list[str | None]:
     """Return the files of verdicts, one per destination."""
-    known, answers = [_recall_pairs(engine, run, index, groups)], list[list[str | None]]()
+    known, answers = [recall_pairs(engine, near, groups)], list[list[str | None]]()
     for turn in range(1 << 16):
-        task = partial(_attempt, run, index, groups, known, answers, turn)
+        task = partial(_attempt, near, groups, known, answers, turn)
         if not sum(engine.map(task, range(groups.destinations))):
             break
-        known.append(_compare(engine, run, index, groups.destinations, turn))
-        if promotion.is_needed(run, index):
-            answers.append(promotion.ask(engine, run, index, turn, groups.destinations))
-    return [_verdicts_path(run, index, d) for d in range(groups.destinations)]
+        known.append(_compare(engine, near, groups.destinations, turn))
+        if promotion.is_needed(near.stage_run):
+            answers.append(promotion.ask(engine, near.stage_run, turn, groups.destinations))
+    return [_verdicts_path(near, d) for d in range(groups.destinations)]
 
 
-def _path(run: Run, index: int, hop: str, name: str) -> str:
-    return storage.join(run.exchange_folder(index, hop), name)
+def _verdicts_path(near: NearJob, destination: int) -> str:
+    return storage.join(near.folder("verdicts"), f"{destination}.arrow")
 
 
-def _verdicts_path(run: Run, index: int, destination: int) -> str:
-    return _path(run, index, "verdicts", f"{destination}.arrow")
+def _open_path(near: NearJob, turn: int, destination: int) -> str:
+    return storage.join(near.folder(f"open-{turn}"), f"{destination}.arrow")
 
 
-def _open_path(run: Run, index: int, turn: int, destination: int) -> str:
-    return _path(run, index, f"open-{turn}", f"{destination}.arrow")
+def _settled_path(near: NearJob, turn: int, destination: int) -> str:
+    return storage.join(near.folder(f"settled-{turn}"), f"{destination}.arrow")
 
 
-def _settled_path(run: Run, index: int, turn: int, destination: int) -> str:
-    return _path(run, index, f"settled-{turn}", f"{destination}.arrow")
-
-
-def _left_path(run: Run, index: int, turn: int, destination: int) -> str:
-    return _path(run, index, f"left-{turn}", f"{destination}.arrow")
+def _undecided_path(near: NearJob, turn: int, destination: int) -> str:
+    return storage.join(near.folder(f"left-{turn}"), f"{destination}.arrow")
 
 
 def _attempt(
-    run: Run,
-    index: int,
+    near: NearJob,
     groups: Groups,
     known: list[list[str | None]],
     answers: list[list[str | None]],
@@ -95,58 +82,56 @@ def _attempt(
 ) -> int:
     """Decide destination `d` or write down the pairs and verdicts it has to know; return how many those are."""
     members, documents = groups.members[d], groups.documents[d]
-    if storage.exists(_verdicts_path(run, index, d)):
+    if storage.exists(_verdicts_path(near, d)):
         return 0
-    if storage.exists(_open_path(run, index, turn, d)):
-        asked = promotion.count_questions(run, index, turn, d)
-        return asked + int(read_arrow(_open_path(run, index, turn, d)).num_rows)
-    settled = [read_arrow(_settled_path(run, index, t, d)) for t in range(turn)]
+    if storage.exists(_open_path(near, turn, d)):
+        asked = promotion.count_questions(near.stage_run, turn, d)
+        return asked + int(read_arrow(_open_path(near, turn, d)).num_rows)
+    settled = [read_arrow(_settled_path(near, t, d)) for t in range(turn)]
     if members is None or documents is None:
-        write_arrow(_verdicts_path(run, index, d), VERDICTS.empty_table())
+        write_arrow(_verdicts_path(near, d), VERDICTS.empty_table())
         return 0
     table, buckets = read_arrow(documents), read_arrow(members)
     if turn:
-        table, buckets = _still_open(table, buckets, read_arrow(_left_path(run, index, turn - 1, d)))
+        table, buckets = _still_open(table, buckets, read_arrow(_undecided_path(near, turn - 1, d)))
     table = promotion.answered(table, [paths[d] for paths in answers])
-    judge = Judge(run, index, table, [paths[d] for paths in known])
-    result = _decide(run, near_stage(run, index), judge, buckets)
-    asks, open_ = _questions(run, index, judge, buckets, result, promotion.asked_before(run, index, turn, d))
+    judge = Judge(near, table, [paths[d] for paths in known])
+    result = decide_groups(near, judge, buckets)
+    asks, open_ = _questions(near, judge, buckets, result, promotion.asked_before(near.stage_run, turn, d))
     result = dataclasses.replace(result, open_group=open_)
-    now = _verdicts(judge, result)
+    now = settled_verdicts(judge, result)
     if not len(result.unknown_left) and not len(asks):
-        write_arrow(_verdicts_path(run, index, d), pa.concat_tables([*settled, now]))
+        write_arrow(_verdicts_path(near, d), pa.concat_tables([*settled, now]))
         return 0
     if len(result.unknown_left):
         asks = asks[:0]  # first all pairs, then verdicts: the groups of a destination look ahead in step
-    _write_turn(run, index, turn, d, judge, result, now)
+    _write_turn(near, turn, d, judge, result, now)
     if len(asks):
-        promotion.write_questions(run, index, turn, d, judge.doc[asks])
+        promotion.write_questions(near.stage_run, turn, d, judge.doc[asks])
     pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
-    write_arrow(_open_path(run, index, turn, d), pa.table(pairs, schema=PAIRS))
+    write_arrow(_open_path(near, turn, d), pa.table(pairs, schema=PAIRS))
     return len(result.unknown_left) + len(asks)
 
 
-def _write_turn(run: Run, index: int, turn: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
+def _write_turn(near: NearJob, turn: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
     """Write down what this turn settled, and who is left for the next."""
-    write_arrow(_settled_path(run, index, turn, d), now)
+    write_arrow(_settled_path(near, turn, d), now)
     left = pa.table([pa.array(judge.doc[result.open_group])], names=["doc"])
-    write_arrow(_left_path(run, index, turn, d), left)
+    write_arrow(_undecided_path(near, turn, d), left)
 
 
-def _questions(
-    run: Run, index: int, judge: Judge, buckets: pa.Table, result: Result, turn: int
-) -> tuple[I64, BoolArray]:
+def _questions(near: NearJob, judge: Judge, buckets: pa.Table, result: Result, turn: int) -> tuple[I64, BoolArray]:
     """Return the rows whose verdict groups without open pairs depend on, and who is in a group that is open."""
-    stage, open_ = near_stage(run, index), result.open_group
-    if not promotion.is_needed(run, index):
+    open_ = result.open_group
+    if not promotion.is_needed(near.stage_run):
         return np.empty(0, np.int64), open_
     start, member = _buckets(buckets, judge.doc)
     winner = np.where(open_, -1, result.lost_to)
     needed = promotion.representatives(winner)
-    if stage.mode == "representative":
+    if near.mode == "representative":
         eligible = array(judge.table, "eligible")
-        needed |= promotion.seated(start, member, result.lost_to, eligible, 1 + stage.further_tries)
-    asks = promotion.questions(run, judge.table, winner, needed & ~open_, promotion.ahead(turn))
+        needed |= promotion.seated(start, member, result.lost_to, eligible, 1 + near.further_tries)
+    asks = promotion.questions(near.run, judge.table, winner, needed & ~open_, promotion.ahead(turn))
     group = groups_of(start, member, len(winner))
     return asks, open_ | np.isin(group, group[asks])
 
@@ -157,23 +142,24 @@ def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.
     return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))
 
 
-def _decide(run: Run, stage: NearDedup, judge: Judge, buckets: pa.Table) -> Result:
+def decide_groups(near: NearJob, judge: Judge, buckets: pa.Table) -> Result:
+    """Decide the candidates of one destination as far as the judge's answers go."""
     start, member = _buckets(buckets, judge.doc)
-    decide = resolve if stage.mode == "representative" else component_survivors
+    decide = resolve if near.mode == "representative" else component_survivors
     return decide(
         start,
         member,
-        survivor_order(run, judge.table),
+        survivor_order(near.run, judge.table),
         array(judge.table, "rank").astype(np.int32),
         array(judge.table, "protected").astype(np.bool_),
         array(judge.table, "eligible").astype(np.bool_),
-        stage.within_dataset == "keep_all",
-        stage.further_tries,
+        near.keeps_all_within,
+        near.further_tries,
         judge,
     )
 
 
-def _verdicts(judge: Judge, result: Result) -> pa.Table:
+def settled_verdicts(judge: Judge, result: Result) -> pa.Table:
     """Return the documents that settled groups lose."""
     lost = np.flatnonzero((result.lost_to >= 0) & ~result.open_group)
     winner = result.lost_to[lost]
@@ -189,34 +175,28 @@ def _buckets(table: pa.Table, doc: I64) -> tuple[I64, I64]:
     return np.r_[starts, len(bucket)].astype(np.int64), member
 
 
-def _compare(engine: Engine, run: Run, index: int, destinations: int, turn: int) -> list[str | None]:
+def _compare(engine: Engine, near: NearJob, destinations: int, turn: int) -> list[str | None]:
     """Fetch the texts of all open pairs and return the files of their true similarities."""
     wanted = Exchange(
-        folder=run.exchange_folder(index, f"wanted-{turn}"),
-        destinations=len(run.manifest.groups),
+        folder=near.folder(f"wanted-{turn}"),
+        destinations=len(near.run.manifest.groups),
         schema=promotion.WANTED,
         route="destination",
     )
-    opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(run, index, turn, d))]
-    lists = wanted.run(engine, opened, partial(_emit_wanted, run, index, turn), promotion.receive_wanted)
-    texts = _texts(run, index, destinations, turn)
+    opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(near, turn, d))]
+    lists = wanted.run(engine, opened, partial(_emit_wanted, near, turn), promotion.receive_wanted)
+    texts = texts_hop(near, destinations, turn)
     sources = [(group, path) for group, path in enumerate(lists) if path]
-    receive = partial(_receive_texts, run, index, destinations, turn)
-    return texts.run(engine, sources, partial(_emit_texts, run, index), receive)
+    receive = partial(_receive_texts, near, destinations, turn)
+    return texts.run(engine, sources, partial(_emit_texts, near), receive)
 
 
-def _texts(run: Run, index: int, destinations: int, turn: int) -> Exchange:
-    """Return the hop that brings texts to the pairs of one turn."""
-    folder = run.exchange_folder(index, f"texts-{turn}")
-    return Exchange(folder=folder, destinations=destinations, schema=TEXTS, route="destination")
-
-
-def _emit_wanted(run: Run, index: int, turn: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+def _emit_wanted(near: NearJob, turn: int, source: tuple[int, str]) -> Iterable[pa.Table]:
     """Name the documents of open pairs whose text no earlier turn brought."""
     home, path = source
-    before = [p for t in range(turn) if storage.exists(p := _open_path(run, index, t, home))]
+    before = [p for t in range(turn) if storage.exists(p := _open_path(near, t, home))]
     doc = np.setdiff1d(_named(path), np.concatenate([np.empty(0, np.int64), *map(_named, before)]))
-    yield promotion.wanted(run, doc, home)
+    yield promotion.wanted(near.run, doc, home)
 
 
 def _named(path: str) -> I64:
@@ -225,27 +205,27 @@ def _named(path: str) -> I64:
     return np.unique(np.concatenate([array(table, side) for side in PAIRS.names])).astype(np.int64)
 
 
-def _emit_texts(run: Run, index: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+def _emit_texts(near: NearJob, source: tuple[int, str]) -> Iterable[pa.Table]:
     """Read the wanted rows of one group of bundles, those of each bundle in row order."""
     group, path = source
     wanted = read_arrow(path)
     doc, home = array(wanted, "doc").astype(np.int64), array(wanted, "home").astype(np.int32)
+    run = near.run
     position, row = run.manifest.locate(doc)
-    how = minhash_stage(run, index).normalise
     for here in run.manifest.groups[group]:
         mine = np.flatnonzero(position == here)
         mine = mine[np.argsort(row[mine])]  # they come by doc_id, and a bundle's ordinals need not ascend
         if len(mine):
             bundle = run.manifest.bundles[here]
             for batch, at in read_rows(run, bundle, row[mine], ["text"]):
-                text = normalise(whole(batch.table.column("text")), how)
+                text = normalise(whole(batch.table.column("text")), near.shingling.normalise)
                 columns = [pa.array(home[mine][at]), pa.array(doc[mine][at]), text]
                 yield pa.table(columns, schema=TEXTS)
 
 
-def _receive_texts(run: Run, index: int, destinations: int, turn: int, d: int, table: pa.Table) -> pa.Table | None:
+def _receive_texts(near: NearJob, destinations: int, turn: int, d: int, table: pa.Table) -> pa.Table | None:
     """Compute the true Jaccard of every open pair of destination `d`."""
-    path = _open_path(run, index, turn, d)
+    path = _open_path(near, turn, d)
     if not storage.exists(path):
         return None
     pairs = read_arrow(path)
@@ -253,10 +233,10 @@ def _receive_texts(run: Run, index: int, destinations: int, turn: int, d: int, t
         return None
     named = pa.array(_named(path))
     for before in range(turn):
-        known = _texts(run, index, destinations, before).gathered(d)
+        known = texts_hop(near, destinations, before).gathered(d)
         table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
     left, right = (_rows_of(table, pairs.column(side), path) for side in PAIRS.names)
-    value = _similarities(minhash_stage(run, index), table.column("text"), left, right)
+    value = _similarities(near.shingling, table.column("text"), left, right)
     columns = [pairs.column("left"), pairs.column("right"), pa.array(value)]
     return pa.table(columns, schema=SIMILARITIES)
 
@@ -273,7 +253,7 @@ def _rows_of(texts: pa.Table, doc: pa.ChunkedArray, path: str) -> I64:
     return np.asarray(found.to_numpy(), np.int64)
 
 
-def _similarities(how: MinHash, text: pa.ChunkedArray, left: I64, right: I64) -> F64:
+def _similarities(how: Shingling, text: pa.ChunkedArray, left: I64, right: I64) -> F64:
     """Return the true Jaccard of pairs of rows, a few TEXT_BYTES of text at a time; the texts are mapped files."""
     size = np.asarray(pc.binary_length(text), np.int64)
     order = np.lexsort((right, left))
@@ -281,13 +261,13 @@ def _similarities(how: MinHash, text: pa.ChunkedArray, left: I64, right: I64) ->
     value = np.empty(len(left), np.float64)
     for pairs in np.split(order, np.flatnonzero(np.diff(block)) + 1):
         rows, place = np.unique(np.r_[left[pairs], right[pairs]], return_inverse=True)
-        data, offsets = buffers(_taken(text, rows))
+        data, offsets = buffers(take_ascending(text, rows))
         ends = place[: len(pairs)], place[len(pairs) :]
-        value[pairs] = exact_pairs(data, offsets, *ends, how.shingle_width, words=how.shingles == "words")
+        value[pairs] = exact_pairs(data, offsets, *ends, how.width, words=how.unit == "words")
     return value
 
 
-def _taken(text: pa.ChunkedArray, rows: I64) -> pa.Array:
+def take_ascending(text: pa.ChunkedArray, rows: I64) -> pa.Array:
     """Return these rows, ascending, and copy no others: `take` on chunks would join all of them first."""
     starts = np.cumsum([0, *map(len, text.chunks)])
     bounds = np.searchsorted(rows, starts)
@@ -297,66 +277,3 @@ def _taken(text: pa.ChunkedArray, rows: I64) -> pa.Array:
         if last > first
     ]
     return pa.concat_arrays(parts) if parts else pa.array([], text.type)
-
-
-def _facts_folder(run: Run, index: int) -> str:
-    """Where verified pairs lie: addressed by what a true similarity depends on, besides the texts."""
-    how, version = minhash_stage(run, index), near_stage(run, index).version
-    address = digest("pairs", version, how.shingle_width, how.shingles, how.normalise)
-    return storage.join(run.root, "facts", "near_dedup", address)
-
-
-def keep_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> None:
-    """Keep the verified pairs of this run as facts."""
-    turns = 0
-    while storage.exists(run.exchange_folder(index, f"texts-{turns}")):
-        turns += 1
-    engine.map(partial(_keep_pairs, run, index, groups.destinations, turns), range(groups.destinations))
-
-
-def _keep_pairs(run: Run, index: int, destinations: int, turns: int, d: int) -> None:
-    paths = [_texts(run, index, destinations, turn).output_path(d) for turn in range(turns)]
-    found = [read_arrow(path) for path in paths if storage.exists(path)]
-    if found:
-        name = f"{run.decision_digest(index)}-{d}.arrow"
-        write_arrow(storage.join(_facts_folder(run, index), name), pa.concat_tables(found))
-
-
-def _recall_pairs(engine: Engine, run: Run, index: int, groups: Groups) -> list[str | None]:
-    """Route the pairs that earlier runs verified to the destinations of their components."""
-    folder = _facts_folder(run, index)
-    mine = run.decision_digest(index)
-    names = sorted(n for n in storage.names(folder) if n.endswith(".arrow") and not n.startswith(mine))
-    sources = [storage.join(folder, name) for name in names]
-    if near_stage(run, index).verify != "exact" or not sources:
-        return [None] * groups.destinations
-    hop = Exchange(folder=run.exchange_folder(index, "known"), destinations=groups.destinations, schema=KEYED)
-    found: list[tuple[int, str]] = [(0, path) for path in sources]
-    if groups.labels.by_group:
-        home = Exchange(
-            folder=run.exchange_folder(index, "known-home"),
-            destinations=len(run.manifest.groups),
-            schema=AT_HOME,
-            route="destination",
-        )
-        paths = home.run(engine, sources, partial(_emit_home, run), _receive_known)
-        found = [(group, path) for group, path in enumerate(paths) if path]
-    return hop.run(engine, found, partial(_emit_known, groups.labels), _receive_known)
-
-
-def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:
-    table = read_arrow(source)
-    where = run.manifest.group_of(array(table, "left").astype(np.int64)).astype(np.int32)
-    yield pa.table([pa.array(where), *table.columns], schema=AT_HOME)
-
-
-def _emit_known(labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
-    """Send pairs where their first document goes; the judge passes over those whose second one is not there."""
-    group, path = source
-    table = read_arrow(path)
-    key, here = component_keys(labels.of_group(group), array(table, "left").astype(np.int64))
-    yield pa.table([pa.array(key), *table.columns], schema=KEYED).filter(pa.array(here))
-
-
-def _receive_known(_: int, table: pa.Table) -> pa.Table | None:
-    return table.select(SIMILARITIES.names).combine_chunks() if table.num_rows else None

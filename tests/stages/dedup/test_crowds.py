@@ -107,5 +107,5 @@ def test_comparing_a_few_texts_at_a_time_gives_the_same(
 def test_only_the_rows_asked_for_are_taken_from_chunks() -> None:
     text = pa.chunked_array([["a", "b"], [], ["c"], ["d", "e", "f"]], pa.large_string())
     for rows in ([], [0], [1, 2, 5], [3, 4], [0, 1, 2, 3, 4, 5]):
-        found = verify._taken(text, np.array(rows, np.int64))
+        found = verify.take_ascending(text, np.array(rows, np.int64))
         assert found.to_pylist() == ["abcdef"[i] for i in rows]

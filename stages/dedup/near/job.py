@@ -1,0 +1,77 @@
+"""What the tasks of one near_dedup are given: where its signatures lie, how they are cut, what counts as similar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster import storage
+from stages.core.digests import digest
+from stages.core.run import Run, StageRun
+from stages.core.view import View
+from stages.dedup.dedup_stage import DedupStage
+from stages.dedup.near.signatures import signature_matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shingling:
+    """What the true Jaccard similarity of two texts is computed of."""
+
+    width: int  # units of a shingle
+    unit: str  # characters or words
+    normalise: str  # what is evened out before
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearJob:
+    """One near_dedup of a run with everything solved and looked up. Small, frozen, picklable."""
+
+    run: Run
+    index: int  # place of the stage in the run
+    signatures_at: int  # place of the stage whose facts are the signatures
+    num_permutations: int
+    hash_bits: int
+    shingling: Shingling
+    bands: int
+    rows_per_band: int
+    threshold: float  # NaN where nothing is verified
+    verify: str  # exact, signature or none
+    mode: str  # representative or component
+    further_tries: int
+    max_component: int | None = None
+
+    @property
+    def stage_run(self) -> StageRun[DedupStage]:
+        """The stage in its run."""
+        return StageRun(self.run, self.index)
+
+    @property
+    def name(self) -> str:
+        """The stage's name in the recipe."""
+        return self.stage_run.stage.name
+
+    @property
+    def keeps_all_within(self) -> bool:
+        """Whether documents of one dataset never drop each other."""
+        return self.stage_run.stage.within_dataset == "keep_all"
+
+    def applies_to(self, dataset: str) -> bool:
+        """Tell whether documents of the dataset take part."""
+        return self.stage_run.stage.applies_to(dataset)
+
+    def folder(self, hop: str) -> str:
+        """Return where the files of one hop of the exchange lie."""
+        return self.stage_run.folder(hop)
+
+    def signatures(self, view: View, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.unsignedinteger]:
+        """Return the signatures of these rows of a bundle, (rows, num_permutations)."""
+        return signature_matrix(view.facts(self.signatures_at, rows))
+
+    @property
+    def pairs_folder(self) -> str:
+        """Where verified pairs lie: addressed by what a true similarity depends on, besides the texts."""
+        how = self.shingling
+        address = digest("pairs", self.stage_run.stage.version, how.width, how.unit, how.normalise)
+        return storage.join(self.run.root, "facts", "near_dedup", address)

@@ -1,0 +1,89 @@
+"""Verified pairs as facts: kept when a run is done with them, recalled by the next one that needs them.
+
+Guarantees: another threshold reads no text for a pair that was compared before. Memory: the pairs of one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engines import Engine
+from cluster.exchange import Exchange, read_arrow, write_arrow
+from stages.core.arrays import array
+from stages.core.run import Run
+from stages.dedup.near.buckets import Groups
+from stages.dedup.near.components import Labels, component_keys
+from stages.dedup.near.job import NearJob
+from stages.dedup.near.judge import PAIRS
+
+SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
+KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
+TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
+AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
+
+
+def texts_hop(near: NearJob, destinations: int, turn: int) -> Exchange:
+    """Return the hop that brings texts to the pairs of one turn; its destinations write their similarities."""
+    folder = near.folder(f"texts-{turn}")
+    return Exchange(folder=folder, destinations=destinations, schema=TEXTS, route="destination")
+
+
+def keep_pairs(engine: Engine, near: NearJob, groups: Groups) -> None:
+    """Keep the verified pairs of this run as facts."""
+    turns = 0
+    while storage.exists(texts_hop(near, groups.destinations, turns).folder):
+        turns += 1
+    engine.map(partial(_keep_pairs, near, groups.destinations, turns), range(groups.destinations))
+
+
+def _keep_pairs(near: NearJob, destinations: int, turns: int, d: int) -> None:
+    paths = [texts_hop(near, destinations, turn).output_path(d) for turn in range(turns)]
+    found = [read_arrow(path) for path in paths if storage.exists(path)]
+    if found:
+        name = f"{near.run.decision_digest(near.index)}-{d}.arrow"
+        write_arrow(storage.join(near.pairs_folder, name), pa.concat_tables(found))
+
+
+def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> list[str | None]:
+    """Route the pairs that earlier runs verified to the destinations of their components."""
+    folder = near.pairs_folder
+    mine = near.run.decision_digest(near.index)
+    names = sorted(n for n in storage.names(folder) if n.endswith(".arrow") and not n.startswith(mine))
+    sources = [storage.join(folder, name) for name in names]
+    if near.verify != "exact" or not sources:
+        return [None] * groups.destinations
+    hop = Exchange(folder=near.folder("known"), destinations=groups.destinations, schema=KEYED)
+    found: list[tuple[int, str]] = [(0, path) for path in sources]
+    if groups.labels.by_group:
+        home = Exchange(
+            folder=near.folder("known-home"),
+            destinations=len(near.run.manifest.groups),
+            schema=AT_HOME,
+            route="destination",
+        )
+        paths = home.run(engine, sources, partial(_emit_home, near.run), _receive_known)
+        found = [(group, path) for group, path in enumerate(paths) if path]
+    return hop.run(engine, found, partial(_emit_known, groups.labels), _receive_known)
+
+
+def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:
+    table = read_arrow(source)
+    where = run.manifest.group_of(array(table, "left").astype(np.int64)).astype(np.int32)
+    yield pa.table([pa.array(where), *table.columns], schema=AT_HOME)
+
+
+def _emit_known(labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Send pairs where their first document goes; the judge passes over those whose second one is not there."""
+    group, path = source
+    table = read_arrow(path)
+    key, here = component_keys(labels.of_group(group), array(table, "left").astype(np.int64))
+    yield pa.table([pa.array(key), *table.columns], schema=KEYED).filter(pa.array(here))
+
+
+def _receive_known(_: int, table: pa.Table) -> pa.Table | None:
+    return table.select(SIMILARITIES.names).combine_chunks() if table.num_rows else None
