@@ -27,12 +27,12 @@ from stages.dedup.dedup_stage import (
     DedupStage,
     candidate_schema,
     candidates,
-    survivor_order,
+    chosen_among,
     verdicts,
     write_decisions,
 )
 from stages.kernels.hashes.hashing import buffers, content_hash, mix64
-from stages.kernels.survivors.bucket_survivors import exact_groups
+from stages.kernels.survivors.bucket_survivors import exact_survivors
 from stages.kernels.text.normalise import NORMALISATIONS, normalise
 
 HASHES = pa.schema([("n1", pa.uint64()), ("n2", pa.uint64())])
@@ -120,14 +120,11 @@ def _resolve(stage_run: StageRun[ExactDedup], d: int, table: pa.Table) -> pa.Tab
 
 
 def _decide(stage_run: StageRun[ExactDedup], table: pa.Table) -> promotion.Decided:
-    winner = exact_groups(
+    winner = exact_survivors(
         array(table, "g1").astype(np.uint64),
         array(table, "g2").astype(np.uint64),
-        survivor_order(stage_run.run, table),
-        array(table, "rank").astype(np.int32),
-        array(table, "protected").astype(np.bool_),
-        array(table, "eligible").astype(np.bool_),
-        stage_run.stage.within_dataset == "keep_all",
+        chosen_among(stage_run.run, table),
+        keep_all=stage_run.stage.keeps_all_within,
     )
     doc = array(table, "doc").astype(np.int64)
     lost = np.flatnonzero(winner >= 0)

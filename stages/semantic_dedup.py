@@ -35,7 +35,7 @@ from stages.dedup.dedup_stage import (
     DedupStage,
     candidate_schema,
     candidates,
-    survivor_order,
+    chosen_among,
     verdicts,
     write_decisions,
 )
@@ -335,13 +335,10 @@ def _survivors(stage_run: StageRun[SemanticDedup], table: pa.Table) -> tuple[I64
     vectors = to_matrix(table.column("embedding"))
     winner = cosine.survivors(
         vectors,
-        survivor_order(stage_run.run, table),
-        array(table, "rank").astype(np.int32),
-        array(table, "protected").astype(np.bool_),
-        array(table, "eligible").astype(np.bool_),
-        stage.within_dataset == "keep_all",
-        stage.cosine_threshold,
-        space(),
+        chosen_among(stage_run.run, table),
+        keep_all=stage.keeps_all_within,
+        threshold=stage.cosine_threshold,
+        space=space(),
     )
     lost = np.flatnonzero(winner >= 0)
     return winner, cosine.pair_cosines(vectors, winner[lost], lost)

@@ -148,7 +148,7 @@ def _verdicts(engine: InlineEngine, near: NearJob, groups: Groups, counts: list[
             paths.append(None)
             continue
         judge = FromFacts(near, read_arrow(documents), [known[d]])
-        result = verify.decide_groups(near, judge, read_arrow(members))
+        result = verify.decide_groups(near, judge, verify.bucketed(near, judge, read_arrow(members)))
         path = storage.join(near.folder("from-facts"), f"{d}.arrow")
         write_arrow(path, verify.settled_verdicts(judge, result))
         paths.append(path)

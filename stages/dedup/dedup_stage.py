@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from stages.core.run import Run, StageRun
 from stages.core.shard import ROW_BITS
 from stages.core.stage import Stage, param
 from stages.core.view import View
+from stages.kernels.survivors.candidates import Buckets, Candidates
 from stages.kernels.survivors.pair_answers import YES
 from stages.kernels.survivors.total_order import order_words, sort_order, tie_ranks
 
@@ -62,6 +64,11 @@ class DedupStage(ExchangeStage):
     max_removed: float | None = param(
         None, "stop if a dataset loses a larger share than this here", ge=0, le=1, guard=True
     )
+
+    @property
+    def keeps_all_within(self) -> bool:
+        """Whether documents of one dataset never drop each other."""
+        return self.within_dataset == "keep_all"
 
 
 def ranks(run: Run, stage: DedupStage) -> dict[str, int]:
@@ -116,6 +123,25 @@ def candidates(stage_run: StageRun[DedupStage], view: View, rows: I64) -> pa.Tab
         facts.column("url"),
     ]
     return pa.table(columns, schema=candidate_schema(run))
+
+
+def chosen_among(run: Run, table: pa.Table) -> Candidates:
+    """Return candidates, a table in `candidate_schema`, as the survivor kernels take them, (rows,)."""
+    return Candidates(**_candidate_arrays(run, table))
+
+
+def chosen_in_buckets(run: Run, table: pa.Table, start: I64, member: I64) -> Buckets:
+    """Return candidates in buckets, as the survivor kernels take them; `member` names rows of the table."""
+    return Buckets(start=start, member=member, **_candidate_arrays(run, table))
+
+
+def _candidate_arrays(run: Run, table: pa.Table) -> dict[str, Any]:
+    return {
+        "rank": survivor_order(run, table),
+        "dataset": array(table, "rank").astype(np.int32),  # one rank in the order, one dataset
+        "protected": array(table, "protected").astype(np.bool_),
+        "eligible": array(table, "eligible").astype(np.bool_),  # UNKNOWN counts as YES
+    }
 
 
 def survivor_order(run: Run, table: pa.Table) -> I64:

@@ -27,7 +27,8 @@ from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
 from stages.core.view import View
 from stages.dedup.dedup_stage import survivor_order
-from stages.kernels.survivors.pair_answers import NO, UNKNOWN
+from stages.kernels.survivors.candidates import Buckets
+from stages.kernels.survivors.pair_answers import UNKNOWN
 from stages.passes import judge_later
 
 I64 = npt.NDArray[np.int64]
@@ -64,13 +65,15 @@ def representatives(winner: I64) -> BoolArray:
     return found
 
 
-def seated(start: I64, member: I64, winner: I64, eligible: npt.NDArray[np.uint8], seats: int) -> BoolArray:
-    """Return who keeps later ones from a seat in a bucket with more eligible, kept members than seats, (docs,) bool."""
-    bucket = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    able = ((winner < 0) & (eligible != NO))[member]
-    crowded = np.bincount(bucket[able], minlength=len(start) - 1) > seats
+def blocks_later_members(buckets: Buckets, winner: I64, representatives_per_bucket: int) -> BoolArray:
+    """Return which documents keep later members of a bucket from representing others, (docs,) bool.
+
+    They do where the bucket has more kept, eligible members than may represent.
+    """
+    able = ((winner < 0) & buckets.eligible)[buckets.member]
+    count = np.bincount(buckets.of_member[able], minlength=len(buckets.start) - 1)
     found = np.zeros(len(winner), np.bool_)
-    found[member[able & crowded[bucket]]] = True
+    found[buckets.member[able & (count > representatives_per_bucket)[buckets.of_member]]] = True
     return found
 
 

@@ -55,7 +55,7 @@ class NearJob:
     @property
     def keeps_all_within(self) -> bool:
         """Whether documents of one dataset never drop each other."""
-        return self.stage_run.stage.within_dataset == "keep_all"
+        return self.stage_run.stage.keeps_all_within
 
     def applies_to(self, dataset: str) -> bool:
         """Tell whether documents of the dataset take part."""

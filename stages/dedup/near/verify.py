@@ -25,16 +25,17 @@ from cluster.errors import LedgerError
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, whole
 from stages.dedup import promotion
-from stages.dedup.dedup_stage import VERDICTS, survivor_order, verdicts
+from stages.dedup.dedup_stage import VERDICTS, chosen_in_buckets, verdicts
 from stages.dedup.near.buckets import Groups
 from stages.dedup.near.job import NearJob, Shingling
 from stages.dedup.near.judge import PAIRS, Judge
 from stages.dedup.near.known_pairs import SIMILARITIES, TEXTS, recall_pairs, texts_hop
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity.jaccard import exact_pairs
-from stages.kernels.survivors.bucket_survivors import resolve
+from stages.kernels.survivors.bucket_survivors import representative_survivors
+from stages.kernels.survivors.candidates import Buckets
 from stages.kernels.survivors.component_survivors import component_survivors
-from stages.kernels.survivors.pair_answers import Result, groups_of
+from stages.kernels.survivors.pair_answers import Result
 from stages.kernels.text.normalise import normalise
 from stages.passes.annotate import read_rows
 
@@ -96,8 +97,9 @@ def _attempt(
         table, buckets = _still_open(table, buckets, read_arrow(_undecided_path(near, turn - 1, d)))
     table = promotion.answered(table, [paths[d] for paths in answers])
     judge = Judge(near, table, [paths[d] for paths in known])
-    result = decide_groups(near, judge, buckets)
-    asks, open_ = _questions(near, judge, buckets, result, promotion.asked_before(near.stage_run, turn, d))
+    grouped = bucketed(near, judge, buckets)
+    result = decide_groups(near, judge, grouped)
+    asks, open_ = _questions(near, judge, grouped, result, promotion.asked_before(near.stage_run, turn, d))
     result = dataclasses.replace(result, open_group=open_)
     now = settled_verdicts(judge, result)
     if not len(result.unknown_left) and not len(asks):
@@ -120,20 +122,17 @@ def _write_turn(near: NearJob, turn: int, d: int, judge: Judge, result: Result, 
     write_arrow(_undecided_path(near, turn, d), left)
 
 
-def _questions(near: NearJob, judge: Judge, buckets: pa.Table, result: Result, turn: int) -> tuple[I64, BoolArray]:
+def _questions(near: NearJob, judge: Judge, buckets: Buckets, result: Result, turn: int) -> tuple[I64, BoolArray]:
     """Return the rows whose verdict groups without open pairs depend on, and who is in a group that is open."""
     open_ = result.open_group
     if not promotion.is_needed(near.stage_run):
         return np.empty(0, np.int64), open_
-    start, member = _buckets(buckets, judge.doc)
     winner = np.where(open_, -1, result.lost_to)
     needed = promotion.representatives(winner)
     if near.mode == "representative":
-        eligible = array(judge.table, "eligible")
-        needed |= promotion.seated(start, member, result.lost_to, eligible, 1 + near.further_tries)
+        needed |= promotion.blocks_later_members(buckets, result.lost_to, 1 + near.further_tries)
     asks = promotion.questions(near.run, judge.table, winner, needed & ~open_, promotion.ahead(turn))
-    group = groups_of(start, member, len(winner))
-    return asks, open_ | np.isin(group, group[asks])
+    return asks, open_ | np.isin(buckets.groups, buckets.groups[asks])
 
 
 def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -142,21 +141,18 @@ def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.
     return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))
 
 
-def decide_groups(near: NearJob, judge: Judge, buckets: pa.Table) -> Result:
+def bucketed(near: NearJob, judge: Judge, members: pa.Table) -> Buckets:
+    """Return the candidates of one destination in their buckets, whose members lie side by side in a table."""
+    bucket = array(members, "bucket")
+    starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
+    member = pc.index_in(whole(members.column("doc")), pa.array(judge.doc)).to_numpy().astype(np.int64)
+    return chosen_in_buckets(near.run, judge.table, np.r_[starts, len(bucket)].astype(np.int64), member)
+
+
+def decide_groups(near: NearJob, judge: Judge, buckets: Buckets) -> Result:
     """Decide the candidates of one destination as far as the judge's answers go."""
-    start, member = _buckets(buckets, judge.doc)
-    decide = resolve if near.mode == "representative" else component_survivors
-    return decide(
-        start,
-        member,
-        survivor_order(near.run, judge.table),
-        array(judge.table, "rank").astype(np.int32),
-        array(judge.table, "protected").astype(np.bool_),
-        array(judge.table, "eligible").astype(np.bool_),
-        near.keeps_all_within,
-        near.further_tries,
-        judge,
-    )
+    decide = representative_survivors if near.mode == "representative" else component_survivors
+    return decide(buckets, judge, keep_all=near.keeps_all_within, further_tries=near.further_tries)
 
 
 def settled_verdicts(judge: Judge, result: Result) -> pa.Table:
@@ -165,14 +161,6 @@ def settled_verdicts(judge: Judge, result: Result) -> pa.Table:
     winner = result.lost_to[lost]
     similarity, kind = judge.similarity(winner, lost)
     return verdicts(judge.doc[lost], judge.doc[winner], similarity, kind)
-
-
-def _buckets(table: pa.Table, doc: I64) -> tuple[I64, I64]:
-    """Return bucket starts (buckets + 1,) and members as positions in `doc` (members,)."""
-    bucket = array(table, "bucket")
-    starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
-    member = pc.index_in(whole(table.column("doc")), pa.array(doc)).to_numpy().astype(np.int64)
-    return np.r_[starts, len(bucket)].astype(np.int64), member
 
 
 def _compare(engine: Engine, near: NearJob, destinations: int, turn: int) -> list[str | None]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.kernels.dispatch.space import HOST, Space
+from stages.kernels.survivors.candidates import Candidates
 
 F16 = npt.NDArray[np.float16]
 F64 = npt.NDArray[np.float64]
@@ -87,7 +88,7 @@ class Side(NamedTuple):
     dataset: Any  # (docs,) int32
 
 
-def similar(left: Side, right: Side, threshold: float, keep_all: bool) -> Any:
+def similar(left: Side, right: Side, threshold: float, *, keep_all: bool) -> Any:
     """Return which pairs reach the threshold, (left, right) bool; with keep_all only across datasets."""
     products = left.vectors @ right.vectors.T
     cosine = products / (left.length[:, None] * right.length[None, :])
@@ -97,25 +98,16 @@ def similar(left: Side, right: Side, threshold: float, keep_all: bool) -> Any:
     return reached
 
 
-def first_similar(space: Space, left: Side, right: Side, threshold: float, keep_all: bool) -> I64:
+def first_similar(space: Space, left: Side, right: Side, threshold: float, *, keep_all: bool) -> I64:
     """Return the first row of `right` that each row of `left` is similar to, its length if none, (left,)."""
-    reached = similar(left, right, threshold, keep_all)
+    reached = similar(left, right, threshold, keep_all=keep_all)
     count = right.length.shape[0]
     places = space.put(np.arange(count, dtype=np.int64))
     none = space.put(np.full(1, count, np.int64))
     return space.get(space.xp.min(space.xp.where(reached, places[None, :], none[None, :]), axis=1))
 
 
-def survivors(
-    vectors: F16,
-    rank: I64,
-    dataset: npt.NDArray[np.int32],
-    protected: BoolArray,
-    eligible: BoolArray,
-    keep_all: bool,
-    threshold: float,
-    space: Space = HOST,
-) -> I64:
+def survivors(vectors: F16, candidates: Candidates, *, keep_all: bool, threshold: float, space: Space = HOST) -> I64:
     """Return whom each document loses to, -1 where it stays, (docs,) int64.
 
     A document is dropped iff an eligible, kept one before it in the order is at least as similar to it as the
@@ -124,11 +116,10 @@ def survivors(
     Parameters
     ----------
     vectors : (docs, dimensions) float16 from `unit`, none of them zero.
-    rank : (docs,) position in the total order, unique.
     """
-    order = np.argsort(rank)
-    sides = _Sides(space, vectors[order], dataset[order].astype(np.int32))
-    free, able = ~protected[order], eligible[order]
+    order = np.argsort(candidates.rank)
+    sides = _Sides(space, vectors[order], candidates.dataset[order].astype(np.int32))
+    free, able = ~candidates.protected[order], candidates.eligible[order]
     lost_to = np.full(len(order), -1, np.int64)  # by position in the order
     seats = np.empty(0, np.int64)  # kept, eligible documents so far
     for start in range(0, len(order), BLOCK):
@@ -138,11 +129,11 @@ def survivors(
             if not len(open_):
                 break
             rivals = seats[first : first + ACROSS]
-            place = first_similar(space, sides.take(open_), sides.take(rivals), threshold, keep_all)
+            place = first_similar(space, sides.take(open_), sides.take(rivals), threshold, keep_all=keep_all)
             hit = place < len(rivals)
             lost_to[open_[hit]] = rivals[place[hit]]
         side = sides.take(rows)
-        among = np.ascontiguousarray(space.get(similar(side, side, threshold, keep_all)))
+        among = np.ascontiguousarray(space.get(similar(side, side, threshold, keep_all=keep_all)))
         _settle(among, free[rows], able[rows], start, lost_to[start : start + len(rows)])
         seats = np.concatenate([seats, rows[able[rows] & (lost_to[rows] < 0)]])
     found = np.full(len(order), -1, np.int64)

@@ -17,6 +17,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from stages.kernels.survivors.candidates import Buckets, Candidates
 from stages.kernels.survivors.pair_answers import (
     I64,
     MISSING,
@@ -27,7 +28,6 @@ from stages.kernels.survivors.pair_answers import (
     BoolArray,
     Result,
     Verdict,
-    groups_of,
     known,
     result_of,
 )
@@ -36,40 +36,24 @@ OPEN, KEPT, DROPPED, LOSING = 0, 1, 2, 3  # LOSING: certainly dropped, by whom i
 SPARE = 4  # undecided seat holders remembered per bucket besides the seats
 
 
-def resolve(
-    start: I64,
-    member: I64,
-    rank: I64,
-    dataset: npt.NDArray[np.int32],
-    protected: BoolArray,
-    eligible: BoolArray,
-    keep_all: bool,
-    further_tries: int,
-    verdict: Verdict,
-) -> Result:
+def representative_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bool, further_tries: int) -> Result:
     """Decide in representative mode.
 
     Parameters
     ----------
-    start : (buckets + 1,) where each bucket's members begin in `member`.
-    member : documents of all buckets, each at most once per bucket.
-    rank : (docs,) position in the total order, unique.
-    dataset : (docs,) with keep_all, documents of one dataset never drop each other.
-    protected : (docs,) never dropped.
-    eligible : (docs,) may represent others.
-    further_tries : kept members of a bucket that are tried after the first.
     verdict : answers pairs of documents; 2 means that it cannot tell yet.
+    keep_all : documents of one dataset never drop each other.
+    further_tries : kept members of a bucket that are tried after the first.
     """
-    board = _board(start, member, rank, dataset, protected, eligible, further_tries)
-    group = groups_of(start, member, len(rank))
-    order = np.argsort(rank).astype(np.int64)
-    answers = Answers(len(rank))
+    board, group = _board(buckets, further_tries), buckets.groups
+    order = np.argsort(buckets.rank).astype(np.int64)
+    answers = Answers(len(buckets))
     while True:
         left, right = _pass(board, order, bool(keep_all), 1 + further_tries, *answers.table())
         if not len(left):
             break
         answers.ask(left, right, verdict)
-        asking = np.zeros(len(rank), np.bool_)
+        asking = np.zeros(len(buckets), np.bool_)
         asking[group[right]] = True
         order = order[asking[group[order]]]  # only new answers can change a group
     undecided = (board.status == OPEN) | (board.status == LOSING)
@@ -94,27 +78,19 @@ class Board(NamedTuple):
     lost_to: I64  # (docs,)
 
 
-def _board(
-    start: I64,
-    member: I64,
-    rank: I64,
-    dataset: npt.NDArray[np.int32],
-    protected: BoolArray,
-    eligible: BoolArray,
-    further_tries: int,
-) -> Board:
-    buckets, documents = len(start) - 1, len(rank)
-    of_start, of_bucket = _buckets_of(start, member, documents)
-    seat_start = np.zeros(len(start), np.int64)
-    np.cumsum(np.minimum(np.diff(start), 1 + further_tries + SPARE), out=seat_start[1:])
+def _board(given: Buckets, further_tries: int) -> Board:
+    buckets, documents = len(given.start) - 1, len(given)
+    of_start, of_bucket = _buckets_of(given)
+    seat_start = np.zeros(buckets + 1, np.int64)
+    np.cumsum(np.minimum(np.diff(given.start), 1 + further_tries + SPARE), out=seat_start[1:])
     return Board(
-        place=np.array(rank, np.int64),
+        place=np.array(given.rank, np.int64),
         of_start=of_start,
         of_bucket=of_bucket,
         seat_start=seat_start,
-        dataset=np.array(dataset, np.int32),
-        protected=np.array(protected, np.bool_),
-        eligible=np.array(eligible, np.bool_),
+        dataset=np.array(given.dataset, np.int32),
+        protected=np.array(given.protected, np.bool_),
+        eligible=np.array(given.eligible, np.bool_),
         seats=np.empty(seat_start[-1], np.int64),
         filled=np.zeros(buckets, np.int64),
         sure=np.zeros(buckets, np.int64),
@@ -124,26 +100,19 @@ def _board(
     )
 
 
-def exact_groups(
-    h1: npt.NDArray[np.uint64],
-    h2: npt.NDArray[np.uint64],
-    rank: I64,
-    dataset: npt.NDArray[np.int32],
-    protected: BoolArray,
-    eligible: BoolArray,
-    keep_all: bool,
+def exact_survivors(
+    h1: npt.NDArray[np.uint64], h2: npt.NDArray[np.uint64], candidates: Candidates, *, keep_all: bool
 ) -> I64:
     """Return whom each document loses to among those of equal (h1, h2), -1 where it stays, (docs,) int64.
 
     A document is dropped iff an eligible, kept one of its group (of another dataset with keep_all) comes
     before it; it names the first. Ineligible ones before the first eligible one stay: a later filter drops them.
     """
-    order = np.lexsort([rank, h2, h1])
+    order = np.lexsort([candidates.rank, h2, h1])
     first = np.r_[True, (h1[order][1:] != h1[order][:-1]) | (h2[order][1:] != h2[order][:-1])] if len(order) else order
     lost_to = np.full(len(h1), -1, np.int64)
-    _first_eligible(
-        order.astype(np.int64), first.astype(np.bool_), dataset, protected, eligible, bool(keep_all), lost_to
-    )
+    given = candidates.dataset, candidates.protected, candidates.eligible
+    _first_eligible(order.astype(np.int64), first.astype(np.bool_), *given, bool(keep_all), lost_to)
     return lost_to
 
 
@@ -160,12 +129,11 @@ def _first_eligible(order, first, dataset, protected, eligible, keep_all, lost_t
             best = doc
 
 
-def _buckets_of(start: I64, member: I64, documents: int) -> tuple[I64, I64]:
-    """Turn buckets -> documents around: return (documents + 1,) starts and the buckets of each document."""
-    bucket = np.repeat(np.arange(len(start) - 1, dtype=np.int64), np.diff(start))
-    of_start = np.zeros(documents + 1, np.int64)
-    np.cumsum(np.bincount(member, minlength=documents), out=of_start[1:])
-    return of_start, bucket[np.argsort(member, kind="stable")]
+def _buckets_of(buckets: Buckets) -> tuple[I64, I64]:
+    """Turn buckets -> documents around: return (docs + 1,) starts and the buckets of each document."""
+    of_start = np.zeros(len(buckets) + 1, np.int64)
+    np.cumsum(np.bincount(buckets.member, minlength=len(buckets)), out=of_start[1:])
+    return of_start, buckets.of_member[np.argsort(buckets.member, kind="stable")]
 
 
 @numba.njit(cache=True, nogil=True)

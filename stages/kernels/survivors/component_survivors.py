@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from stages.kernels.survivors.candidates import Buckets, Candidates
 from stages.kernels.survivors.components import components
 from stages.kernels.survivors.pair_answers import (
     I64,
@@ -17,61 +17,41 @@ from stages.kernels.survivors.pair_answers import (
     NO,
     YES,
     Answers,
-    BoolArray,
     Result,
     Verdict,
-    groups_of,
     known,
     result_of,
 )
 
 
-def component_survivors(
-    start: I64,
-    member: I64,
-    rank: I64,
-    dataset: npt.NDArray[np.int32],
-    protected: BoolArray,
-    eligible: BoolArray,
-    keep_all: bool,
-    further_tries: int,
-    verdict: Verdict,
-) -> Result:
-    """Decide in component mode; parameters as for `resolve`.
+def component_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bool, further_tries: int) -> Result:
+    """Decide in component mode; parameters as for `representative_survivors`.
 
     The first eligible member of a component stays, with keep_all its whole dataset does; protected ones stay.
     A component without an eligible member loses nothing.
     """
-    bucket = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    ordered = member[np.lexsort([rank[member], bucket])]
-    answers = Answers(len(rank))
+    ordered = buckets.member[np.lexsort([buckets.rank[buckets.member], buckets.of_member])]
+    answers, count = Answers(len(buckets)), len(buckets)
     while True:
-        open_docs, ends, left, right = _lead(start, ordered, 1 + further_tries, len(rank), *answers.table())
+        open_docs, ends, left, right = _lead(buckets.start, ordered, 1 + further_tries, count, *answers.table())
         if not len(left):
             break
         answers.ask(left, right, verdict)
-    group = components(ends[0], ends[1], len(rank))
-    lost_to = _lose_in_components(group, np.argsort(rank), dataset, protected, eligible, keep_all)
-    return result_of(lost_to, answers, open_docs, groups_of(start, member, len(rank)))
+    lost_to = _lose_in_components(components(ends[0], ends[1], count), buckets, keep_all=keep_all)
+    return result_of(lost_to, answers, open_docs, buckets.groups)
 
 
-def _lose_in_components(
-    group: I64,
-    order: I64,
-    dataset: npt.NDArray[np.int32],
-    protected: BoolArray,
-    eligible: BoolArray,
-    keep_all: bool,
-) -> I64:
+def _lose_in_components(group: I64, candidates: Candidates, *, keep_all: bool) -> I64:
     """Return whom each document loses to when a component is one group."""
-    able = order[eligible[order]]
+    order = np.argsort(candidates.rank)
+    able = order[candidates.eligible[order]]
     best = np.full(len(group), -1, np.int64)
     names, first = np.unique(group[able], return_index=True)
     best[names] = able[first]
     winner = best[group]
-    stays = (winner < 0) | (winner == np.arange(len(group))) | protected
+    stays = (winner < 0) | (winner == np.arange(len(group))) | candidates.protected
     if keep_all:
-        stays |= dataset[winner] == dataset
+        stays |= candidates.dataset[winner] == candidates.dataset
     return np.where(stays, -1, winner).astype(np.int64)
 
 

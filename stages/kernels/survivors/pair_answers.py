@@ -13,8 +13,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from stages.kernels.survivors.components import components
-
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -79,13 +77,6 @@ def result_of(lost_to: I64, answers: Answers, undecided: BoolArray, group: I64) 
     still = np.zeros(len(group), np.bool_)
     still[group[undecided]] = True
     return Result(lost_to, answers.left[unknown], answers.right[unknown], still[group])
-
-
-def groups_of(start: I64, member: I64, documents: int) -> I64:
-    """Return a label per document; documents that share a bucket, or a chain of buckets, share it."""
-    sizes = np.diff(start)
-    full = sizes > 0
-    return components(np.repeat(member[start[:-1][full]], sizes[full]), member, documents)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.similarity import cosine
-from stages.kernels.survivors.bucket_survivors import resolve
+from stages.kernels.survivors.bucket_survivors import representative_survivors
+from stages.kernels.survivors.candidates import Buckets, Candidates
 from tests.support import oracles
 
 
@@ -43,6 +44,16 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+WHO = ("rank", "dataset", "protected", "eligible")
+
+
+def survivors(s: dict[str, Any], space: Space = HOST) -> list[int]:
+    """The kernel's answer."""
+    who = Candidates(**{name: s[name] for name in WHO})
+    found = cosine.survivors(s["vectors"], who, keep_all=s["keep_all"], threshold=s["threshold"], space=space)
+    return [int(winner) for winner in found]
+
+
 def expected(s: dict[str, Any]) -> list[int]:
     """The oracle's answer: one bucket with every document in it, tried against every kept one."""
     order = np.argsort(s["rank"])
@@ -71,7 +82,7 @@ def test_survivors_are_those_of_the_oracle_for_every_block_size(s: dict[str, Any
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine, "BLOCK", block)
         patch.setattr(cosine, "ACROSS", across)
-        assert cosine.survivors(**s).tolist() == expected(s)
+        assert survivors(s) == expected(s)
 
 
 @settings(deadline=None, max_examples=30)
@@ -80,7 +91,7 @@ def test_survivors_on_a_strict_device_are_those_of_numpy(s: dict[str, Any]) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine, "BLOCK", 4)
         patch.setattr(cosine, "ACROSS", 3)
-        assert cosine.survivors(**s, space=strict()).tolist() == cosine.survivors(**s).tolist()
+        assert survivors(s, strict()) == survivors(s)
         centroids = s["vectors"][:2]
         found = cosine.nearest(s["vectors"], centroids, strict())
         assert found.tolist() == cosine.nearest(s["vectors"], centroids, HOST).tolist()
@@ -97,9 +108,9 @@ def test_survivors_are_those_of_near_dedup_in_one_bucket(s: dict[str, Any]) -> N
 
     if s["threshold"] == 1.0:
         return  # pair_cosines is cut at 1, the comparison is not: equal to the last bit, or not
-    who = (s["dataset"], s["protected"], s["eligible"], s["keep_all"])
-    found = resolve(np.array([0, n]), every, s["rank"], *who, n, verdict)
-    assert found.lost_to.tolist() == cosine.survivors(**s).tolist()
+    bucket = Buckets(start=np.array([0, n]), member=every, **{name: s[name] for name in WHO})
+    found = representative_survivors(bucket, verdict, keep_all=s["keep_all"], further_tries=n)
+    assert found.lost_to.tolist() == survivors(s)
 
 
 def test_products_are_exact_in_every_order() -> None:

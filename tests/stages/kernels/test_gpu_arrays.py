@@ -19,6 +19,7 @@ from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
 from stages.kernels.similarity import bands, cosine, minhash
+from stages.kernels.survivors.candidates import Candidates
 from tests.stages.inputs.test_device_reader import INVALID, encoded
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -73,10 +74,12 @@ def test_cosine_survivors_are_those_of_the_host(device: Space) -> None:
     rng = np.random.default_rng(3)
     vectors, _ = cosine.unit(rng.normal(size=(40, 64))[rng.integers(0, 40, 3000)] + rng.normal(size=(3000, 64)) * 0.3)
     flags = rng.random((2, 3000)) < [[0.05], [0.8]]
-    given_ = vectors, rng.permutation(3000), rng.integers(0, 3, 3000).astype(np.int32), flags[0], flags[1]
+    rank, dataset = rng.permutation(3000), rng.integers(0, 3, 3000).astype(np.int32)
+    who = Candidates(rank=rank, dataset=dataset, protected=flags[0], eligible=flags[1])
     for keep_all in (False, True):
-        expected = cosine.survivors(*given_, keep_all, 0.9)
-        assert np.array_equal(cosine.survivors(*given_, keep_all, 0.9, device), expected)
+        how: dict[str, Any] = {"keep_all": keep_all, "threshold": 0.9}
+        expected = cosine.survivors(vectors, who, **how)
+        assert np.array_equal(cosine.survivors(vectors, who, **how, space=device), expected)
         assert (expected >= 0).any()
     assert np.array_equal(cosine.nearest(vectors, vectors[:50], device), cosine.nearest(vectors, vectors[:50]))
 

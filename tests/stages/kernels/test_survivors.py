@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.kernels.survivors.bucket_survivors import exact_groups, resolve
+from stages.kernels.survivors.bucket_survivors import exact_survivors, representative_survivors
+from stages.kernels.survivors.candidates import Buckets, Candidates
 from stages.kernels.survivors.component_survivors import component_survivors
 from stages.kernels.survivors.pair_answers import Result
 from tests.support import oracles
@@ -53,6 +54,12 @@ class Judge:
         return np.array([2 if p in self.late else p in self.similar for p in pairs], np.uint8)
 
 
+def candidates(s: dict[str, Any], rank: I64) -> dict[str, Any]:
+    """Return what is known of each document, by the kernel's numbers."""
+    flags = {key: np.array(s[key], np.bool_)[rank] for key in ("protected", "eligible")}
+    return {"rank": rank, "dataset": np.array(s["dataset"], np.int32)[rank], **flags}
+
+
 def decide(kernel: Any, s: dict[str, Any]) -> list[int | None]:
     """Run a kernel with documents renumbered, learning late answers round by round; undo the numbering."""
     number = np.array(s["numbering"])  # oracle's number -> kernel's number
@@ -61,21 +68,11 @@ def decide(kernel: Any, s: dict[str, Any]) -> list[int | None]:
     rank[number] = np.arange(n)
     start = np.cumsum([0, *(len(b) for b in s["buckets"])]).astype(np.int64)
     member = np.array([number[m] for b in s["buckets"] for m in b], np.int64)
-    back = [np.array(s[key])[rank] for key in ("dataset", "protected", "eligible")]
+    buckets = Buckets(start=start, member=member, **candidates(s, rank))
     judge = Judge(s["similar"], s["late"], rank)
     for _ in range(100):
         judge.asked = []
-        result: Result = kernel(
-            start,
-            member,
-            rank,
-            back[0].astype(np.int32),
-            back[1],
-            back[2],
-            s["keep_all"],
-            s["further_tries"],
-            judge,
-        )
+        result: Result = kernel(buckets, judge, keep_all=s["keep_all"], further_tries=s["further_tries"])
         assert len(judge.asked) == len(set(judge.asked))
         if not len(result.unknown_left):
             lost = result.lost_to[number]
@@ -94,7 +91,7 @@ def similar_of(s: dict[str, Any]) -> Any:
 @given(situations())
 @pytest.mark.parametrize(
     ("kernel", "oracle"),
-    [(resolve, oracles.representatives), (component_survivors, oracles.component_survivors)],
+    [(representative_survivors, oracles.representatives), (component_survivors, oracles.component_survivors)],
     ids=["representative", "component"],
 )
 def test_survivors_are_those_of_the_oracle(kernel: Any, oracle: Any, s: dict[str, Any]) -> None:
@@ -110,8 +107,8 @@ def test_exact_groups_are_those_of_the_oracle(s: dict[str, Any], contents: list[
     number = np.array(s["numbering"])
     rank = np.empty(n, np.int64)
     rank[number] = np.arange(n)
-    back = [np.array(s[key])[rank] for key in ("dataset", "protected", "eligible")]
-    lost = exact_groups(h[rank], h[rank] // 2, rank, back[0].astype(np.int32), back[1], back[2], s["keep_all"])[number]
+    given_ = Candidates(**candidates(s, rank))
+    lost = exact_survivors(h[rank], h[rank] // 2, given_, keep_all=s["keep_all"])[number]
     groups = [[m for m in range(n) if contents[m] == c] for c in range(4)]
     expected = oracles.representatives(
         groups, s["dataset"], s["protected"], s["eligible"], s["keep_all"], 0, lambda a, b: True
@@ -119,9 +116,18 @@ def test_exact_groups_are_those_of_the_oracle(s: dict[str, Any], contents: list[
     assert [None if w < 0 else int(rank[w]) for w in lost] == expected
 
 
-def one_bucket(n: int) -> tuple[Any, ...]:
+TRIES: dict[str, Any] = {"keep_all": False, "further_tries": 3}
+
+
+def buckets_of(start: I64, member: I64, n: int) -> Buckets:
+    """Return n documents of one dataset, in the order of their numbers, any of which may represent others."""
     yes, no = np.ones(n, np.bool_), np.zeros(n, np.bool_)
-    return np.array([0, n]), np.arange(n), np.arange(n), np.zeros(n, np.int32), no, yes, False, 3
+    every = {"rank": np.arange(n), "dataset": np.zeros(n, np.int32), "protected": no, "eligible": yes}
+    return Buckets(start=start, member=member, **every)
+
+
+def one_bucket(n: int) -> Buckets:
+    return buckets_of(np.array([0, n]), np.arange(n), n)
 
 
 def test_a_bucket_of_copies_costs_one_answer_each() -> None:
@@ -131,7 +137,7 @@ def test_a_bucket_of_copies_costs_one_answer_each() -> None:
         asked.append(len(left))
         return np.ones(len(left), np.uint8)
 
-    result = resolve(*one_bucket(20_000), same)
+    result = representative_survivors(one_bucket(20_000), same, **TRIES)
     assert (result.lost_to[1:] == 0).all()
     assert sum(asked) == 19_999
 
@@ -143,7 +149,7 @@ def test_a_bucket_of_strangers_costs_a_few_answers_each() -> None:
         asked.append(len(left))
         return np.zeros(len(left), np.uint8)
 
-    result = resolve(*one_bucket(20_000), other)
+    result = representative_survivors(one_bucket(20_000), other, **TRIES)
     assert (result.lost_to == -1).all()
     assert sum(asked) <= 20_000 * 4 + 100
     assert len(asked) <= 6
@@ -159,15 +165,14 @@ def test_a_chain_is_settled_in_few_rounds() -> None:
 
     start = np.arange(0, 2 * n - 1, 2)
     member = np.column_stack([np.arange(n - 1), np.arange(1, n)]).reshape(-1)
-    yes, no = np.ones(n, np.bool_), np.zeros(n, np.bool_)
-    result = resolve(start, member, np.arange(n), np.zeros(n, np.int32), no, yes, False, 3, near)
+    result = representative_survivors(buckets_of(start, member, n), near, **TRIES)
     assert result.lost_to.tolist() == [-1 if i % 2 == 0 else i - 1 for i in range(n)]
     assert len(asked) <= 3
 
 
 @settings(deadline=None, max_examples=100)
 @given(situations(), st.randoms(use_true_random=False))
-@pytest.mark.parametrize("kernel", [resolve, component_survivors], ids=["representative", "component"])
+@pytest.mark.parametrize("kernel", [representative_survivors, component_survivors], ids=["representative", "component"])
 def test_survivors_do_not_depend_on_the_order_of_buckets_and_members(kernel: Any, s: dict[str, Any], rng: Any) -> None:
     shuffled = [rng.sample(bucket, len(bucket)) for bucket in s["buckets"]]
     rng.shuffle(shuffled)
@@ -199,7 +204,7 @@ def test_crowded_buckets_are_settled_as_the_oracle_does(seed: int) -> None:
     s = crowd(seed)
     options = [s[k] for k in ("buckets", "dataset", "protected", "eligible", "keep_all", "further_tries")]
     known = similar_of(s)
-    assert decide(resolve, {**s, "late": set(s["late"])}) == oracles.representatives(*options, known)
+    assert decide(representative_survivors, {**s, "late": set(s["late"])}) == oracles.representatives(*options, known)
     assert decide(component_survivors, s) == oracles.component_survivors(*options, known)
 
 
@@ -211,7 +216,7 @@ def test_a_component_of_one_bucket_costs_a_few_answers_each(answer: int, each: i
         asked.append(len(left))
         return np.full(len(left), answer, np.uint8)
 
-    result = component_survivors(*one_bucket(20_000), same)
+    result = component_survivors(one_bucket(20_000), same, **TRIES)
     assert (result.lost_to[1:] == (0 if answer else -1)).all()
     assert sum(asked) <= 20_000 * each
     assert len(asked) <= calls
