@@ -164,14 +164,14 @@ class Decontaminate(ExchangeStage):
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         if self.action == "cut":
             return np.empty(0, np.int64), Decisions.keep_all(0)
-        table = view.exchanged(index)
+        table = view.stored_decisions(index)
         reason = np.where(self._contaminated(table), 0, -1).astype(np.int16)
         count = array(table, "ngrams").astype(np.float64)
         rows = array(table, "row").astype(np.int64)
         return rows, Decisions(reason, ("contaminated",), count, np.full(len(rows), float(self.min_ngrams)))
 
     def evidence(self, view: View, index: int) -> tuple[I64, list[str]]:
-        table = view.exchanged(index)
+        table = view.stored_decisions(index)
         table = table.filter(pa.array(self._contaminated(table)))
         items = zip(table["benchmark"].to_pylist(), table["item"].to_pylist(), strict=True)
         return array(table, "row").astype(np.int64), [f"{benchmark}#{item}" for benchmark, item in items]
@@ -184,7 +184,7 @@ class Decontaminate(ExchangeStage):
     def edits_of(self, view: View, index: int, rows: I64) -> Edits:
         if self.action == "drop":
             return none()
-        table = view.exchanged(index)
+        table = view.stored_decisions(index)
         table = table.filter(pa.array(self._contaminated(table)))
         return from_spans(table.column("spans")).numbered(array(table, "row").astype(np.int64)).among(rows)
 

@@ -92,7 +92,7 @@ class LineDedup(ExchangeStage):
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         if self.max_share is None:
             return np.empty(0, np.int64), Decisions.keep_all(0)
-        table = view.exchanged(index)
+        table = view.stored_decisions(index)
         rows = array(table, "row").astype(np.int64)
         share = array(table, "bytes_cut") / array(view.read, "num_bytes")[rows]
         reason = np.where(share > self.max_share, 0, -1).astype(np.int16)
@@ -101,7 +101,7 @@ class LineDedup(ExchangeStage):
     def edits_of(self, view: View, index: int, rows: I64) -> Edits:
         if view.bundle.dataset in self.protect:
             return none()
-        table = view.exchanged(index)
+        table = view.stored_decisions(index)
         every = from_spans(table.column("spans")).numbered(array(table, "row").astype(np.int64))
         return every.among(rows)
 

@@ -55,7 +55,7 @@ def _facts(view: View, index: int) -> pa.Table:
         assert isinstance(stage, ExchangeStage)
         if not stage.keeps_verdicts:
             raise RecipeError(f"stage {stage.name} keeps no facts: what it does follows from those of other stages.")
-        table = view.exchanged(index)
+        table = view.stored_decisions(index)
     doc = view.doc_ids[array(table, "row").astype(np.int64)]
     row = doc & ((1 << ROW_BITS) - 1)
     rest = [name for name in table.schema.names if name != "row"]

@@ -94,7 +94,7 @@ def _write_one(
         ordinal=0,
         dataset="data",
         path=found.path,
-        within=found.within,
+        relative_path=found.relative_path,
         rows=layout.rows,
         bytes=found.bytes,
         fingerprint="",

@@ -275,7 +275,7 @@ def _kept(view: View, stage: Stage, index: int) -> pa.Table | None:
 
     if isinstance(stage, ShardStage):
         return view.run.facts(stage).read(view.bundle, view.reading)
-    return view.exchanged(index) if isinstance(stage, ExchangeStage) and stage.keeps_verdicts else None
+    return view.stored_decisions(index) if isinstance(stage, ExchangeStage) and stage.keeps_verdicts else None
 
 
 def _short(value: Any) -> Any:

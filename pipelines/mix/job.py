@@ -110,7 +110,7 @@ def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:
     from stages.passes.annotate import staged
 
     shards = (s for s in run.manifest.live_shards if s.dataset == dataset and s.rows)
-    by_name = sorted(shards, key=lambda s: (s.within, s.path))  # as `find_shards` has them
+    by_name = sorted(shards, key=lambda s: (s.relative_path, s.path))  # as `find_shards` has them
     paths = (staged(run, s) or s.path for s in by_name[:LOOKED_AT])
     return passthrough_schema(run.dataset(dataset), paths, passed_through(output))
 

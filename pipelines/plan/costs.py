@@ -245,7 +245,7 @@ def report_seconds(rates: Rates, whole: Whole) -> float:
 def _tasks(what: str, whole: Whole, step: str) -> int:
     """Return how many tasks of a kind the whole has."""
     name = what.rsplit(".", 1)[-1]
-    if name in ("_components", "write") and not what.endswith("ledger.write"):
+    if name in ("_components", "write"):
         return 1
     live = round(total(whole.flow.before.get(step, {}))) or whole.rows
     if what.startswith(("stages.exact_dedup._resolve", "stages.dedup.dedup_stage._route")):

@@ -83,7 +83,7 @@ def duplicates(measured: Measured, index: int, total: int) -> Duplicates:
         if run.stages[index].applies_to(bundle.dataset):
             view = View(run, bundle)
             live += int(view.live(index).sum())
-            winners.append(array(view.exchanged(index), "representative").astype(np.int64))
+            winners.append(array(view.stored_decisions(index), "representative").astype(np.int64))
     lost = np.concatenate(winners)
     groups = len(np.unique(lost))
     in_sample = len(lost) / max(1, live)

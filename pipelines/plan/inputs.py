@@ -74,7 +74,7 @@ def survey(dataset: Dataset) -> Input:
     for file in choose(columnar, FOOTERS, 0) if columnar else []:
         layout = parquet.layout(dataset, file.path)
         if layout.problem:
-            found.problems.append(f"{file.within}: {layout.problem}")
+            found.problems.append(f"{file.relative_path}: {layout.problem}")
         found.layouts[file.path] = list(layout.row_groups or [])
     return found
 
@@ -91,7 +91,7 @@ def draw(found: Input, rows: int, seed: int, folder: str) -> Drawn:
     paths = []
     for number, file in enumerate(chosen):
         want = max(1, rows // len(chosen))
-        target = os.path.join(folder, f"{number:03d}-{file.within.rsplit('/', 1)[-1]}")
+        target = os.path.join(folder, f"{number:03d}-{file.relative_path.rsplit('/', 1)[-1]}")
         take = _draw_parquet if file.format == "parquet" else _draw_lines
         count, weight, whole = take(found, file, want, rng, target)
         if count:
@@ -123,7 +123,7 @@ def _draw_parquet(found: Input, file: Found, rows: int, rng: random.Random, targ
             codec = source.metadata.row_group(0).column(0).compression.lower()
             table = pa.Table.from_batches(batches, schema=source.schema_arrow)
     except parquet.Corrupt as error:
-        found.problems.append(f"{file.within}: {error}")
+        found.problems.append(f"{file.relative_path}: {error}")
         return 0, 0, True
     os.makedirs(os.path.dirname(target), exist_ok=True)
     pq.write_table(table, target, compression="none" if codec == "uncompressed" else codec)
@@ -245,13 +245,13 @@ def bundles(found: Sequence[tuple[Input, Drawn, Size]]) -> list[Bundle]:
                 ordinal=len(cuts),
                 dataset=item.dataset.name,
                 path=file.path,
-                within=file.within,
+                relative_path=file.relative_path,
                 rows=sum(n for n, _ in groups),
                 bytes=file.bytes,
                 fingerprint="",
             )
             cuts.append(Cut(shard=shard, row_groups=tuple(groups)))
-    return manifest.bundle(cuts, 0)
+    return manifest.bundle_shards(cuts, 0)
 
 
 def _even(rows: float, weight: float) -> list[tuple[int, int]]:

@@ -36,7 +36,7 @@ class Present:
 
 def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Present:
     """Return what a run folder holds of this recipe; an empty answer where there is none."""
-    frozen = manifest.read(run_dir.rstrip("/")) if run_dir else None
+    frozen = manifest.read_manifest(run_dir.rstrip("/")) if run_dir else None
     if run_dir is None or frozen is None:
         return Present(run=None, manifest=None, changed=False, done={}, complete=frozenset())
     now = {(i.dataset.name, f.path, f.bytes) for i in inputs for f in i.files}

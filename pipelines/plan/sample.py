@@ -169,7 +169,7 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with
         if isinstance(stage, ExchangeStage) and not stage.hidden:
             written[stage.name] = _resolve(clock, job, index, stage)
         elif job.deferred(index):
-            judge_later.resolve(clock, job, [index])
+            judge_later.judge_living(clock, job, [index])
     written |= {s.name: folder_bytes(job.facts(s).folder) for s in job.stages if isinstance(s, ShardStage)}
     mixed, tallies = _finish(clock, recipe, job, written)
     if with_report:
@@ -245,7 +245,7 @@ def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> 
     found = {d.name: (1, 1) for d in job.datasets if d.role != "reference"}
     epochs = {name: portion.epochs for name, portion in portions(mix, found).items()}
     clock.step, folder = "ledger", storage.join(job.root, "ledger")
-    clock.map(partial(ledger.write, job, mix, epochs, folder), range(len(job.manifest.units)))
+    clock.map(partial(ledger.write_ledger, job, mix, epochs, folder), range(len(job.manifest.units)))
     written["ledger"] = folder_bytes(folder)
     clock.step = "materialize"
     root, scratch = storage.join(job.root, "mix"), storage.join(job.root, "exchange", "mix")

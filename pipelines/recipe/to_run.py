@@ -113,7 +113,7 @@ def reopen(run_dir: str) -> tuple[Recipe, Run]:
 
     root = run_dir.rstrip("/")
     lock = storage.join(root, "recipe.lock.yaml")
-    frozen = manifest.read(root)
+    frozen = manifest.read_manifest(root)
     if not storage.exists(lock) or frozen is None:
         raise RecipeError(
             f"{root} is not a run folder (no recipe.lock.yaml or manifest.parquet). Run `winnow run` first."

@@ -151,9 +151,9 @@ def _in_turn(engine: Watched, job: Run, end: int) -> None:
                 if isinstance(stage, DedupStage):
                     check_removed(engine, StageRun(job, index))
         elif index >= judged and job.deferred(index):
-            together = [i for i in judge_later.phase(job, index) if i < end]
+            together = [i for i in judge_later.judged_together(job, index) if i < end]
             with engine.stage(", ".join(job.stages[i].name for i in together)):
-                judge_later.resolve(engine, job, together)
+                judge_later.judge_living(engine, job, together)
             judged = together[-1] + 1
 
 
@@ -222,7 +222,7 @@ def _write_ledger(engine: Engine, job: Run, mix: Mix, epochs: dict[str, float]) 
     if not storage.exists(marker) or storage.read_bytes(marker) != mine:
         storage.remove(folder)
         storage.write_bytes(marker, mine)
-    engine.map(partial(ledger.write, job, mix, epochs, folder), range(len(job.manifest.units)))
+    engine.map(partial(ledger.write_ledger, job, mix, epochs, folder), range(len(job.manifest.units)))
 
 
 def _write_mix_manifest(

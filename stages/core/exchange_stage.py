@@ -47,7 +47,7 @@ class ExchangeStage(Stage):
 
     def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
         """Return the bundle rows that the stage judged or dropped, ascending, and its verdicts."""
-        table = view.exchanged(index)
+        table = view.stored_decisions(index)
         reason = np.zeros(table.num_rows, np.int16)
         similarity = array(table, "similarity").astype(np.float64)
         decisions = Decisions(reason, (self.drop_reason,), similarity, np.full(table.num_rows, self.threshold))

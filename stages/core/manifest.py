@@ -41,6 +41,7 @@ MANIFEST_SCHEMA = pa.schema(
     ],
     metadata={"winnow.format": str(DATA_FORMAT)},
 )
+FIELDS = {"within": "relative_path"}  # of a shard, where the file's column has another name
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Manifest:
     @functools.cached_property
     def digest(self) -> str:
         """Digest of the live shards: what every cross-shard result depends on."""
-        return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.within) for s in self.live_shards])
+        return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.relative_path) for s in self.live_shards])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ def bundle_bytes(cuts: Sequence[Cut]) -> int:
     return min(max(total // BUNDLES, SMALLEST), LARGEST)
 
 
-def bundle(cuts: Sequence[Cut], first: int) -> list[Bundle]:
+def bundle_shards(cuts: Sequence[Cut], first: int) -> list[Bundle]:
     """Group small shards of a dataset and split large ones at row groups, numbering from `first`."""
     limit = bundle_bytes(cuts)
     bundles: list[Bundle] = []
@@ -190,20 +191,20 @@ def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
     yield Piece(shard=cut.shard, start=start, stop=stop), size
 
 
-def write(root: str, manifest: Manifest) -> None:
+def write_manifest(root: str, manifest: Manifest) -> None:
     """Commit bundles first, the manifest last: a manifest that exists is complete."""
     number = {s.ordinal: i for i, s in enumerate(manifest.shards)}
     rows = [(b.number, b.dataset, number[p.shard.ordinal], p.start, p.stop) for b in manifest.bundles for p in b.pieces]
     storage.write_bytes(_bundles_path(root), json.dumps(rows).encode())
     table = pa.Table.from_pylist(
-        [{name: getattr(s, name) for name in MANIFEST_SCHEMA.names} for s in manifest.shards],
+        [{name: getattr(s, FIELDS.get(name, name)) for name in MANIFEST_SCHEMA.names} for s in manifest.shards],
         schema=MANIFEST_SCHEMA,
     )
-    with storage.commit(path(root)) as file:
+    with storage.commit(manifest_path(root)) as file:
         pq.write_table(table, file, compression="zstd")
 
 
-def path(root: str) -> str:
+def manifest_path(root: str) -> str:
     return storage.join(root, "manifest.parquet")
 
 
@@ -211,12 +212,12 @@ def _bundles_path(root: str) -> str:
     return storage.join(root, "facts", "bundles.json")
 
 
-def read(root: str) -> Manifest | None:
+def read_manifest(root: str) -> Manifest | None:
     """Return the manifest of a run folder, or None when there is none yet."""
-    if not storage.exists(path(root)):
+    if not storage.exists(manifest_path(root)):
         return None
-    table = _table(path(root))
-    shards = tuple(Shard(**row) for row in table.to_pylist())
+    table = _table(manifest_path(root))
+    shards = tuple(Shard(**{FIELDS.get(k, k): value for k, value in row.items()}) for row in table.to_pylist())
     if not storage.exists(_bundles_path(root)):
         raise LedgerError(f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder.")
     pieces: dict[tuple[int, str], list[Piece]] = {}
@@ -237,9 +238,9 @@ def _table(where: str) -> pa.Table:
 
 
 @functools.lru_cache(maxsize=4)
-def cached(root: str, digest: str) -> Manifest:
+def cached_manifest(root: str, digest: str) -> Manifest:
     """Return the manifest in a worker: read once per process. Raises LedgerError if it changed."""
-    manifest = read(root)
+    manifest = read_manifest(root)
     if manifest is None or manifest.digest != digest:
         raise LedgerError(f"the manifest in {root} changed while the run was going on; run again.")
     return manifest

@@ -39,7 +39,7 @@ class Run:
 
     @property
     def manifest(self) -> manifest.Manifest:
-        return manifest.cached(self.root, self.manifest_digest)
+        return manifest.cached_manifest(self.root, self.manifest_digest)
 
     def dataset(self, name: str) -> Dataset:
         return next(d for d in self.datasets if d.name == name)

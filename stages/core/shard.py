@@ -50,7 +50,7 @@ class Shard:
     ordinal: int
     dataset: str
     path: str  # full path or URL
-    within: str  # path within the dataset: the tie-break that survives moving the folder
+    relative_path: str  # within the dataset: the tie-break that survives moving the folder
     rows: int  # physical rows (lines for JSONL), unreadable ones included
     bytes: int
     fingerprint: str  # of the content; see reading.fingerprint

@@ -107,7 +107,7 @@ class View:
             return rows, stage.decide(self.facts(index, rows))
         return cast("_SeesBundle", stage).verdicts(self, index)
 
-    def exchanged(self, index: int) -> pa.Table:
+    def stored_decisions(self, index: int) -> pa.Table:
         """Return the decisions sidecar of an exchange stage: one row per dropped document."""
         return self.run.decisions(index).read(self.bundle, self.reading)
 

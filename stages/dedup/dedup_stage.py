@@ -94,7 +94,7 @@ def candidate_schema(run: Run) -> pa.Schema:
             ("doc", pa.int64()),
             ("rank", pa.uint16()),
             ("protected", pa.bool_()),
-            ("eligible", pa.uint8()),  # NO, YES or UNKNOWN (kernels/answers.py); UNKNOWN counts as YES until asked
+            ("eligible", pa.uint8()),  # NO, YES or UNKNOWN (pair_answers.py); UNKNOWN counts as YES until asked
             ("h1", pa.uint64()),
             ("h2", pa.uint64()),
             *criteria,
@@ -149,7 +149,7 @@ def survivor_order(run: Run, table: pa.Table) -> I64:
     h1, h2 = array(table, "h1").astype(np.uint64), array(table, "h2").astype(np.uint64)
     doc, place = array(table, "doc").astype(np.int64), array(table, "rank")
     row = doc & ((1 << ROW_BITS) - 1)
-    tie = tie_ranks(h1, h2, table.column("id"), table.column("url"), _within(run, doc), row)
+    tie = tie_ranks(h1, h2, table.column("id"), table.column("url"), _relative_paths(run, doc), row)
     criteria = [array(table, f"criterion_{i}").astype(np.float64) for i in range(len(run.prefer))]
     words: npt.NDArray[np.uint64] | None = None
     for value in np.unique(place):
@@ -164,10 +164,10 @@ def survivor_order(run: Run, table: pa.Table) -> I64:
     return position
 
 
-def _within(run: Run, doc: I64) -> pa.Array:
+def _relative_paths(run: Run, doc: I64) -> pa.Array:
     """Return the path within its dataset for every document."""
     ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
-    names = pa.array([run.manifest.shard(int(o)).within for o in ordinals], pa.large_string())
+    names = pa.array([run.manifest.shard(int(o)).relative_path for o in ordinals], pa.large_string())
     return pa.DictionaryArray.from_arrays(pa.array(inverse.astype(np.int32)), names).dictionary_decode()
 
 
@@ -247,7 +247,7 @@ def _count_removed(stage_run: StageRun[DedupStage], position: int) -> tuple[str,
     if not stage_run.stage.applies_to(view.bundle.dataset):
         return view.bundle.dataset, 0, {}
     ordinals, counts = np.unique(
-        array(view.exchanged(index), "representative").astype(np.int64) >> ROW_BITS, return_counts=True
+        array(view.stored_decisions(index), "representative").astype(np.int64) >> ROW_BITS, return_counts=True
     )
     winners: dict[str, int] = {}
     for ordinal, count in zip(ordinals.tolist(), counts.tolist(), strict=True):

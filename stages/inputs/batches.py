@@ -121,7 +121,7 @@ class Batch:
         )
 
 
-def judge(texts: pa.Array, status: U8 | None = None, *, trusted: bool = False) -> tuple[pa.Array, U8]:
+def mark_text_status(texts: pa.Array, status: U8 | None = None, *, trusted: bool = False) -> tuple[pa.Array, U8]:
     """Return texts without nulls and the status of every row.
 
     Parameters
@@ -169,7 +169,7 @@ def split(batch: Batch, batch_bytes: int) -> Iterator[Batch]:
         start = stop
 
 
-def hopeless(
+def unreadable_batches(
     ordinal: int,
     rows: I64 | range,
     empty: pa.Schema,

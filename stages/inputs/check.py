@@ -107,7 +107,7 @@ def check_dataset(
     report.shards, report.bytes = len(found), sum(f.bytes for f in found)
     report.formats = dict(Counter(f.format for f in found))
     chosen = choose(found, max_shards, seed)
-    report.looked_at = [f.within for f in chosen]
+    report.looked_at = [f.relative_path for f in chosen]
     batches = list(_sample(dataset, chosen, max(1, sample_rows // len(chosen)), seed, report))
     _mapped(dataset, report)
     _profile(batches, report)
@@ -149,7 +149,7 @@ def _sample_parquet(
 ) -> Generator[Batch, None, int]:
     layout = parquet.layout(dataset, file.path)
     if layout.problem:
-        report.problems.append(f"{file.within}: {layout.problem}.")
+        report.problems.append(f"{file.relative_path}: {layout.problem}.")
     if layout.row_groups is None:
         return 0
     with opened(file.path) as opened_file:
@@ -162,7 +162,7 @@ def _sample_parquet(
             _note_problems(file, batch, report)
             yield batch
     else:
-        report.warnings.append(f"{file.within} holds no rows.")
+        report.warnings.append(f"{file.relative_path} holds no rows.")
     return layout.rows
 
 
@@ -182,13 +182,13 @@ def _sample_lines(
         _note_problems(file, batch, report)
         yield batch
     if not objects:
-        report.warnings.append(f"{file.within} holds no JSON objects on the lines looked at.")
+        report.warnings.append(f"{file.relative_path} holds no JSON objects on the lines looked at.")
         return
     schema = jsonl.typed(jsonl.json_schema(objects, None))
     _note_columns(dataset, file, schema, report)
     path = dataset.columns.text
     if not any(path in value or getter(path)(value) is not None for value in objects):
-        report.problems.append(f"{file.within}: {parquet.missing('text', path, schema.names, dataset.name)}.")
+        report.problems.append(f"{file.relative_path}: {parquet.missing('text', path, schema.names, dataset.name)}.")
 
 
 def _line_samples(file: Found, rows: int, rng: random.Random) -> Iterator[jsonl.Lines]:
@@ -208,7 +208,7 @@ def _whole_lines(stream: compressed.Stream, file: Found, rows: int, report: Data
         if stream.error is None:  # else it is the line that was cut
             yield block
     if stream.error is not None:
-        report.problems.append(f"{file.within}: {stream.error}.")
+        report.problems.append(f"{file.relative_path}: {stream.error}.")
 
 
 def _first(blocks: Iterator[jsonl.Lines], rows: int) -> Iterator[jsonl.Lines]:
@@ -225,7 +225,7 @@ def _piece(dataset: Dataset, file: Found, rows: int, start: int, stop: int) -> P
         ordinal=0,
         dataset=dataset.name,
         path=file.path,
-        within=file.within,
+        relative_path=file.relative_path,
         rows=rows,
         bytes=file.bytes,
         fingerprint="",
@@ -249,9 +249,9 @@ def _note_columns(dataset: Dataset, file: Found, schema: pa.Schema, report: Data
         missing = sorted(set(report.columns) - set(seen))
         changed = [n for n in seen if report.columns.get(n, seen[n]) != seen[n]]
         if missing:
-            report.warnings.append(f"{file.within} lacks columns that other shards have: {', '.join(missing)}.")
+            report.warnings.append(f"{file.relative_path} lacks columns that other shards have: {', '.join(missing)}.")
         report.warnings.extend(
-            f"{file.within}: column {n!r} is {seen[n]}, elsewhere {report.columns[n]}." for n in changed
+            f"{file.relative_path}: column {n!r} is {seen[n]}, elsewhere {report.columns[n]}." for n in changed
         )
     report.columns = {**seen, **report.columns}
 
@@ -262,13 +262,13 @@ def _note_problems(file: Found, batch: Batch, report: DatasetCheck) -> None:
     for problem in rows[:EXAMPLES]:
         known = problem.row is not None and problem.row >= 0 and batch.start >= 0
         place = f"row {problem.row}" if known else f"byte {problem.byte_offset}"
-        report.problems.append(f"{file.within}, {place}: {problem.error}.")
+        report.problems.append(f"{file.relative_path}, {place}: {problem.error}.")
     if len(rows) > EXAMPLES:
-        report.problems.append(f"{file.within}: {len(rows) - EXAMPLES} more rows like these in the sample.")
+        report.problems.append(f"{file.relative_path}: {len(rows) - EXAMPLES} more rows like these in the sample.")
     for problem in batch.problems:
         already = any(problem.error in text for text in report.problems)
         if problem.row is None and not already:
-            report.problems.append(f"{file.within}: {problem.error}.")
+            report.problems.append(f"{file.relative_path}: {problem.error}.")
 
 
 def _mapped(dataset: Dataset, report: DatasetCheck) -> None:

@@ -20,7 +20,7 @@ from cluster import storage
 from cluster.errors import ShardError
 from stages.core.shard import Columns, Dataset, Piece, Shard
 from stages.inputs import jsonl, parquet
-from stages.inputs.batches import Batch, Layout, Problem, ReadStatus, hopeless
+from stages.inputs.batches import Batch, Layout, Problem, ReadStatus, unreadable_batches
 from stages.inputs.columns import COLUMN, RAW, TEXT, from_json, parse_json
 from stages.inputs.discover import shard_format
 from stages.inputs.parquet import Request
@@ -94,7 +94,7 @@ def _batches(request: Request, stream: Stream) -> Iterator[Batch]:
             error = f"the line is cut: {stream.error}"
             problem = Problem(request.path, row, offset, error)
             rows = request.wanted(row, row + 1)
-            yield from hopeless(request.ordinal, rows, jsonl.empty(request), ReadStatus.UNREADABLE, problem)
+            yield from unreadable_batches(request.ordinal, rows, jsonl.empty(request), ReadStatus.UNREADABLE, problem)
         else:
             yield from jsonl.from_lines(request, iter([(offset, lines)]), row, stop)
         row += len(lines)
@@ -111,7 +111,9 @@ def read_stream(request: Request) -> Iterator[Batch]:
 
 
 def _whole(dataset: Dataset, path: str, columns: tuple[str, ...]) -> Request:
-    shard = Shard(ordinal=0, dataset=dataset.name, path=path, within="", rows=EVERY_LINE, bytes=0, fingerprint="")
+    shard = Shard(
+        ordinal=0, dataset=dataset.name, path=path, relative_path="", rows=EVERY_LINE, bytes=0, fingerprint=""
+    )
     piece = Piece(shard=shard, start=0, stop=EVERY_LINE)
     return Request(dataset, piece, path, columns, CHUNK_BYTES, None)
 

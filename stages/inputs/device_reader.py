@@ -139,7 +139,7 @@ def _after(texts: Resident, marks: Judged, skip: int) -> tuple[Resident, Judged]
 
 
 def _status(marks: Judged) -> U8:
-    """Return the status of every row, as `documents.judge` does."""
+    """Return the status of every row, as `mark_text_status` does."""
     status = np.where(marks.blank, np.uint8(ReadStatus.WHITE_SPACE), np.uint8(ReadStatus.OK))
     status[marks.empty] = ReadStatus.EMPTY
     status[marks.null] = ReadStatus.NULL_TEXT

@@ -1,7 +1,7 @@
 """Find the shards of a dataset and tell whether one has changed.
 
 Guarantees: the answer is sorted by the path within the dataset, names each file once, and is the same
-whatever the order of the recipe's paths; moving the dataset's folder changes no `within`.
+whatever the order of the recipe's paths; moving the dataset's folder changes no `relative_path`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Found:
     """
 
     path: str
-    within: str
+    relative_path: str
     bytes: int
     format: str
 
@@ -78,7 +78,7 @@ def shard_format(path: str, declared: str = "auto") -> str | None:
 
 
 def find_shards(dataset: Dataset) -> list[Found]:
-    """Return the data files of a dataset, sorted by `within`.
+    """Return the data files of a dataset, sorted by `relative_path`.
 
     A path may be a file, a folder (searched in all subfolders), a glob (`**` crosses folders) or a URL of
     these. Names that begin with a dot or an underscore, and unfinished files, are skipped unless a path
@@ -202,9 +202,10 @@ def _name_within(dataset: Dataset, matches: list[_Match]) -> list[Found]:
         above = _above([m.root for m in matches])
         names = {m.path: m.path[len(above) :].strip("/") for m in matches}
     found = [
-        Found(path=m.path, within=names[m.path], bytes=m.bytes, format=str(_format(dataset, m.path))) for m in matches
+        Found(path=m.path, relative_path=names[m.path], bytes=m.bytes, format=str(_format(dataset, m.path)))
+        for m in matches
     ]
-    return sorted(found, key=lambda f: (f.within, f.path))
+    return sorted(found, key=lambda f: (f.relative_path, f.path))
 
 
 def _format(dataset: Dataset, path: str) -> str | None:

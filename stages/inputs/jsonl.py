@@ -25,7 +25,7 @@ from stages.inputs.batches import (
     Layout,
     Problem,
     ReadStatus,
-    judge,
+    mark_text_status,
     split,
 )
 from stages.inputs.columns import COLUMN, RAW, TEXT, from_json, getter, ids_of, raw_of, source_path, texts_of
@@ -200,7 +200,7 @@ def _column(
         texts, wrong = texts_of(found)
         for row in np.flatnonzero(wrong).tolist():
             errors[row] = f"{path!r} must be a string, the line holds {_kind(found[row])}"
-        return judge(texts, np.maximum(status, wrong), trusted=True)
+        return mark_text_status(texts, np.maximum(status, wrong), trusted=True)
     if name in ("id", "url"):
         return ids_of(found), status
     if name.startswith(RAW):

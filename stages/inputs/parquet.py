@@ -26,9 +26,9 @@ from stages.inputs.batches import (
     Layout,
     Problem,
     ReadStatus,
-    hopeless,
-    judge,
+    mark_text_status,
     split,
+    unreadable_batches,
 )
 from stages.inputs.columns import (
     COLUMN,
@@ -215,7 +215,7 @@ def lost(request: Request, start: int, stop: int, empty: pa.Schema, error: str) 
     rows = request.wanted(start, stop)
     if len(rows):
         problem = Problem(request.path, None, None, f"rows {start} to {stop - 1} are unreadable: {error}")
-        yield from hopeless(request.ordinal, rows, empty, ReadStatus.UNREADABLE, problem)
+        yield from unreadable_batches(request.ordinal, rows, empty, ReadStatus.UNREADABLE, problem)
 
 
 class _View:
@@ -341,7 +341,7 @@ def _batch(request: Request, view: _View, record: pa.RecordBatch, rows: I64 | ra
         column, found = view.column(name, record)
         if name == "text":
             known = found if found is not None else np.full(len(rows), view.text_status, np.uint8)
-            column, status = judge(column, known, trusted=found is not None)
+            column, status = mark_text_status(column, known, trusted=found is not None)
         columns.append(column)
     malformed = np.flatnonzero(status == ReadStatus.INVALID_UTF8)
     problems = [Problem(request.path, int(rows[int(i)]), None, MALFORMED) for i in malformed]

@@ -103,7 +103,7 @@ def outcome(run: Run, position: int) -> Outcome:
         result.value[at] = decisions.value[lost]
         result.threshold[at] = decisions.threshold[lost]
         if isinstance(stage, DedupStage) and len(at):
-            table = view.exchanged(index)
+            table = view.stored_decisions(index)
             result.representative[at] = array(table, "representative")
             result.kind[at] = array(table, "similarity_kind")
     return result
@@ -194,7 +194,7 @@ def document_copies(run: Run, mix: Mix, epochs: Mapping[str, float], found: Outc
     return np.where(found.kept & ~is_held_out(h1, mix), number, 0).astype(np.int32)
 
 
-def write(run: Run, mix: Mix, epochs: Mapping[str, float], folder: str, unit: int) -> dict[str, int]:
+def write_ledger(run: Run, mix: Mix, epochs: Mapping[str, float], folder: str, unit: int) -> dict[str, int]:
     """Write the ledger files of one unit of bundles into `folder`; return counts."""
     counts = {"documents": 0, "bytes": 0}
     have = storage.names(folder)

@@ -102,7 +102,7 @@ def _final(run: Run, position: int) -> tuple[View, I64]:
         dropped = rows[decisions.dropped]
         fate[dropped] = NONE - 1
         if isinstance(stage, DedupStage) and len(dropped):
-            fate[dropped] = array(view.exchanged(index), "representative").astype(np.int64)
+            fate[dropped] = array(view.stored_decisions(index), "representative").astype(np.int64)
     return view, fate
 
 

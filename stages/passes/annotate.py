@@ -29,7 +29,7 @@ from stages.core.stage import ShardStage
 from stages.core.view import View
 from stages.implicit.read import read_stage
 from stages.inputs import device_reader
-from stages.inputs.batches import hopeless
+from stages.inputs.batches import unreadable_batches
 from stages.inputs.discover import size_of
 from stages.inputs.reader import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.kernels.hashes.hashing import buffers, content_hash
@@ -159,7 +159,7 @@ def read_bundle(
 
 def _unreadable(piece: Piece, columns: list[str]) -> Iterator[Batch]:
     empty = pa.schema([(n, pa.large_string() if n in ("text", "id", "url") else pa.null()) for n in columns])
-    return hopeless(piece.shard.ordinal, range(piece.start, piece.stop), empty, ReadStatus.UNREADABLE, None)
+    return unreadable_batches(piece.shard.ordinal, range(piece.start, piece.stop), empty, ReadStatus.UNREADABLE, None)
 
 
 def lost_name(piece: Piece) -> str:

@@ -47,7 +47,7 @@ def freeze(
     done: Callable[[object], None] | None = None,
 ) -> Manifest:
     """Return the manifest of the run folder, made or extended from what the datasets' paths hold."""
-    old = manifest.read(run.root)
+    old = manifest.read_manifest(run.root)
     before, tokens = _read_tokens(run.root) if old is not None else (limit, {})
     if before != limit and limit is not None:
         raise _other_limit(run.root, before, limit)
@@ -62,7 +62,7 @@ def freeze(
     inspected = _inspect_all(engine, run, new, limit, done)
     result = _extend(old, kept, retired, inspected, limit)
     manifest.check_limits(result.shards)
-    manifest.write(run.root, result)
+    manifest.write_manifest(run.root, result)
     _write_tokens(run.root, limit, tokens | {i.found.path: [i.token, i.fingerprint, i.layout.rows] for i in inspected})
     return result
 
@@ -171,7 +171,7 @@ def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
             ordinal=0,
             dataset=dataset.name,
             path=file.path,
-            within=file.within,
+            relative_path=file.relative_path,
             rows=0,
             bytes=file.bytes,
             fingerprint=mark,
@@ -192,7 +192,7 @@ def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
             f"{file.path} (dataset {dataset.name}): {layout.problem}. Repair or remove it, or set "
             "`on_error: quarantine` in the recipe to count it and go on."
         )
-    name = f"{dataset.name}-{file.within.replace('/', '~')}"
+    name = f"{dataset.name}-{file.relative_path.replace('/', '~')}"
     quarantine(run.root, name, [Problem(file.path, None, None, str(layout.problem))])
 
 
@@ -211,7 +211,7 @@ def _extend(
     housed = {p.shard.ordinal for b in stays for p in b.pieces}
     homeless = [Cut(shard=s) for s in kept if s.ordinal not in housed]
     first = 1 + max((b.number for b in (old.bundles if old else ())), default=-1)
-    bundles = [*stays, *manifest.bundle([*homeless, *cuts], first)]
+    bundles = [*stays, *manifest.bundle_shards([*homeless, *cuts], first)]
     return Manifest((*shards, *(cut.shard for cut in cuts)), tuple(bundles))
 
 
@@ -226,7 +226,7 @@ def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterat
             ordinal=first + offset,
             dataset=item.dataset,
             path=item.found.path,
-            within=item.found.within,
+            relative_path=item.found.relative_path,
             rows=rows,
             bytes=item.found.bytes,
             fingerprint=item.fingerprint,

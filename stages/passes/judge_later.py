@@ -24,7 +24,7 @@ from stages.core.view import View
 from stages.passes.annotate import annotate_batch, check_texts, columns_of, missing, read_rows, tracks_of
 
 
-def phase(run: Run, first: int) -> list[int]:
+def judged_together(run: Run, first: int) -> list[int]:
     """Return the deferred stages from `first` up to the next exchange: those that are judged in one read."""
     found = []
     for index in range(first, len(run.stages)):
@@ -35,9 +35,9 @@ def phase(run: Run, first: int) -> list[int]:
     return found
 
 
-def resolve(engine: Engine, run: Run, indexes: list[int]) -> None:
+def judge_living(engine: Engine, run: Run, indexes: list[int]) -> None:
     """Judge what lives before each of these deferred stages, in one read."""
-    engine.map(partial(_judge_living, run, indexes), range(len(run.manifest.bundles)))
+    engine.map(partial(_judge_living_of, run, indexes), range(len(run.manifest.bundles)))
     for index in indexes:
         storage.write_bytes(_marker(StageRun(run, index)), b"")
 
@@ -57,12 +57,12 @@ def _marker(stage_run: StageRun[Stage]) -> str:
     return storage.join(stage_run.decisions.folder, "complete")
 
 
-def _judge_living(run: Run, indexes: list[int], position: int) -> dict[str, Any]:
+def _judge_living_of(run: Run, indexes: list[int], position: int) -> dict[str, Any]:
     view = View.at(run, position)
-    return judge(view, range(indexes[0], indexes[-1] + 1), view.live(indexes[0]))
+    return judge_rows(view, range(indexes[0], indexes[-1] + 1), view.live(indexes[0]))
 
 
-def judge(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str, Any]:
+def judge_rows(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str, Any]:
     """Write the missing facts of the deferred ones of these stages for some rows; return counts as `annotate`.
 
     indexes : ascending; verdicts of stages that are not deferred are taken from their facts.
@@ -101,4 +101,4 @@ def judge_asked(stage_run: StageRun[Stage], view: View, rows: npt.NDArray[np.int
     """Have these rows judged by every deferred stage that the survivors of a dedup stage have to pass."""
     among = np.zeros(view.bundle.rows, np.bool_)
     among[rows] = True
-    return judge(view, asked(stage_run), among)
+    return judge_rows(view, asked(stage_run), among)

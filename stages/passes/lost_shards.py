@@ -27,11 +27,11 @@ def annotate_all(engine: Engine, run: Run) -> None:
             engine.map(partial(annotate, run), range(len(run.manifest.bundles)))
             return
         except LostTaskError as error:
-            if run.on_error == "stop" or not _give_up(engine, run, error):
+            if run.on_error == "stop" or not quarantine_killer_shards(engine, run, error):
                 raise
 
 
-def _give_up(engine: Engine, run: Run, error: LostTaskError) -> bool:
+def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> bool:
     """Put the deadly shards of a bundle in quarantine; tell whether there are any."""
     bundle = run.manifest.bundles[error.index]
     if run.facts(run.stages[0]).parts(bundle, run.reading(bundle.dataset)):

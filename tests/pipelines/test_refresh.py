@@ -64,7 +64,7 @@ def go(root: Path, folder: Path, stages: list[dict[str, Any]], **more: Any) -> l
 
 
 def ascend(root: Path) -> bool:
-    found = manifest.read(str(root))
+    found = manifest.read_manifest(str(root))
     assert found is not None
     return all((np.diff(bundle.doc_ids()) > 0).all() for bundle in found.bundles)
 

@@ -50,9 +50,9 @@ def test_lifting_the_limit_equals_a_run_without_one(tmp_path: Path, formats: tup
 def test_lifting_the_limit_keeps_the_facts_of_whole_files(tmp_path: Path) -> None:
     paths = write(tmp_path / "in", 22)
     limited(tmp_path / "run", paths, 10_000)
-    before = manifest.read(str(tmp_path / "run"))
+    before = manifest.read_manifest(str(tmp_path / "run"))
     limited(tmp_path / "run", paths, None)
-    assert manifest.read(str(tmp_path / "run")) == before
+    assert manifest.read_manifest(str(tmp_path / "run")) == before
 
 
 def test_another_limit_is_refused_with_what_to_do(tmp_path: Path) -> None:

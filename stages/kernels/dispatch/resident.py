@@ -84,7 +84,7 @@ class Judged:
 
 
 def judge_column(column: Any) -> Judged:
-    """Judge a string column of pandas or cuDF whose values are valid UTF-8, as `documents.judge` does."""
+    """Judge a string column of pandas or cuDF whose values are valid UTF-8, as `mark_text_status` does."""
     null = column.isna()
     filled = column.fillna("")
     empty = filled == ""

@@ -76,6 +76,7 @@ def exact_pairs(
     left: npt.ArrayLike,
     right: npt.ArrayLike,
     width: int,
+    *,
     words: bool = False,
     max_shingles: int = MAX_SHINGLES,
 ) -> F64:

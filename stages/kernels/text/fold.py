@@ -30,10 +30,10 @@ _PRIME = np.uint64(0x9E3779B185EBCA87)
 _SEED = np.uint64(0xC2B2AE3D27D4EB4F)
 
 
-def fold_character(c: str, digits: bool) -> str:
+def fold_character(c: str, *, digits: bool) -> str:
     """Return what a character that belongs to a word is hashed as; "" for an accent.
 
-    >>> [fold_character(c, True) for c in "É5ß"]
+    >>> [fold_character(c, digits=True) for c in "É5ß"]
     ['e', '0', 'ß']
     """
     lower = c.lower()
@@ -45,12 +45,12 @@ def fold_character(c: str, digits: bool) -> str:
 
 
 @functools.cache
-def table(digits: bool) -> npt.NDArray[np.uint32]:
+def table(*, digits: bool) -> npt.NDArray[np.uint32]:
     """Return what becomes of every code point, (1114112,) uint32; with `digits` every digit is a 0."""
     found = np.zeros(sys.maxunicode + 1, np.uint32)
     kinds = classes()
     for code in np.flatnonzero(kinds & WORD).tolist():
-        folded = fold_character(chr(code), digits)
+        folded = fold_character(chr(code), digits=digits)
         found[code] = (ord(folded) | (ALONE if kinds[code] & SINGLE else 0)) if folded else SKIP
     found[[ord(c) for c in _SKIPPED]] = SKIP
     found.flags.writeable = False
@@ -183,6 +183,6 @@ def lines(texts: pa.Array, normalise: str, unit: str, min_words: int) -> tuple[U
     """
     data, offsets = buffers(texts)
     longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
-    arguments = (read_only(data, np.uint8), read_only(offsets, np.int64), table(normalise == "digits"))
+    arguments = (read_only(data, np.uint8), read_only(offsets, np.int64), table(digits=normalise == "digits"))
     keys, spans = _lines(*arguments, normalise != "none", unit == "paragraph", min_words, longest)
     return keys, spans

@@ -69,7 +69,7 @@ def grams(texts: pa.Array, width: int, shortest: int) -> tuple[U64, I64]:
     data, offsets = buffers(texts)
     longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
     found, where = _grams(
-        read_only(data, np.uint8), read_only(offsets, np.int64), table(False), shortest, width, longest
+        read_only(data, np.uint8), read_only(offsets, np.int64), table(digits=False), shortest, width, longest
     )
     return found, where
 
@@ -123,7 +123,7 @@ def search(texts: pa.Array, keys: U64, lengths: tuple[int, ...], bits: npt.NDArr
     data, offsets = buffers(texts)
     longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
     shift = np.uint64(64 - (len(bits).bit_length() - 1 + 3))
-    arguments = (read_only(data, np.uint8), read_only(offsets, np.int64), table(False))
+    arguments = (read_only(data, np.uint8), read_only(offsets, np.int64), table(digits=False))
     found: I64 = _search(
         *arguments, np.array(lengths, np.int64), read_only(keys, np.uint64), read_only(bits, np.uint8), shift, longest
     )

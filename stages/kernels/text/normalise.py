@@ -57,7 +57,7 @@ def normalise(texts: pa.Array | pa.ChunkedArray, how: str) -> pa.Array:
     return folded if missing is None else pc.if_else(missing, pa.scalar(None, pa.large_string()), folded)
 
 
-def fold_text(text: str, digits: bool) -> str:
+def fold_text(text: str, *, digits: bool) -> str:
     """Return one text normalised: the definition, in plain Python."""
     composed = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
     return " ".join((_DIGIT.sub("0", composed) if digits else composed).split())
@@ -77,7 +77,7 @@ def _fold(texts: pa.Array, digits: bool) -> pa.Array:
     plain, others = _fold_plain(data, offsets, digits)
     if len(others) == 0:
         return plain
-    rest = [fold_text(text, digits) for text in texts.take(pa.array(others)).to_pylist()]
+    rest = [fold_text(text, digits=digits) for text in texts.take(pa.array(others)).to_pylist()]
     places = np.arange(len(texts), dtype=np.int64)
     places[others] = len(texts) + np.arange(len(others))
     return pa.concat_arrays([plain, pa.array(rest, pa.large_string())]).take(pa.array(places))

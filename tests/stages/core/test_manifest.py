@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cluster.errors import LedgerError
 from stages.core import manifest
-from stages.core.manifest import BUNDLE_ROWS, LARGEST, Cut, Manifest, bundle
+from stages.core.manifest import BUNDLE_ROWS, LARGEST, Cut, Manifest, bundle_shards
 from stages.core.shard import Shard
 
 
@@ -20,7 +20,7 @@ def shard(ordinal: int, rows: int, dataset: str = "a") -> Shard:
         ordinal=ordinal,
         dataset=dataset,
         path=f"/data/{dataset}/{ordinal}.parquet",
-        within=f"{ordinal}.parquet",
+        relative_path=f"{ordinal}.parquet",
         rows=rows,
         bytes=rows * 10,
         fingerprint=f"f{ordinal}",
@@ -34,7 +34,7 @@ groups = st.lists(st.tuples(st.integers(1, 90_000), st.integers(1, 60 << 20)), m
 @given(st.lists(st.tuples(st.sampled_from("ab"), groups), max_size=8))
 def test_bundles_hold_every_row_once_and_stay_small(files: list[tuple[str, list[tuple[int, int]]]]) -> None:
     cuts = [Cut(shard=shard(i, sum(r for r, _ in g), d), row_groups=tuple(g)) for i, (d, g) in enumerate(sorted(files))]
-    bundles = bundle(cuts, 0)
+    bundles = bundle_shards(cuts, 0)
     docs = np.concatenate([b.doc_ids() for b in bundles]) if bundles else np.empty(0, np.int64)
     assert len(docs) == len(np.unique(docs)) == sum(c.shard.rows for c in cuts)
     for b in bundles:
@@ -46,7 +46,7 @@ def test_bundles_hold_every_row_once_and_stay_small(files: list[tuple[str, list[
 @given(st.lists(st.tuples(st.sampled_from("ab"), groups), min_size=1, max_size=8), st.data())
 def test_a_document_is_found_where_it_lies(files: list[tuple[str, list[tuple[int, int]]]], data: st.DataObject) -> None:
     cuts = [Cut(shard=shard(i, sum(r for r, _ in g), d), row_groups=tuple(g)) for i, (d, g) in enumerate(sorted(files))]
-    whole = Manifest(tuple(c.shard for c in cuts), tuple(bundle(cuts, 0)))
+    whole = Manifest(tuple(c.shard for c in cuts), tuple(bundle_shards(cuts, 0)))
     docs = [b.doc_ids() for b in whole.bundles]
     position = data.draw(st.integers(0, len(docs) - 1))
     if not len(docs[position]):
@@ -61,7 +61,7 @@ def test_a_document_is_found_where_it_lies(files: list[tuple[str, list[tuple[int
 
 def test_a_large_shard_is_split_at_row_groups_and_never_shares_a_bundle() -> None:
     large = Cut(shard=shard(1, 300), row_groups=((100, LARGEST),) * 3)
-    bundles = bundle([Cut(shard=shard(0, 5)), large, Cut(shard=shard(2, 5))], 7)
+    bundles = bundle_shards([Cut(shard=shard(0, 5)), large, Cut(shard=shard(2, 5))], 7)
     assert [[(p.shard.ordinal, p.start, p.stop) for p in b.pieces] for b in bundles] == [
         [(0, 0, 5)],
         [(1, 0, 100)],
@@ -74,9 +74,9 @@ def test_a_large_shard_is_split_at_row_groups_and_never_shares_a_bundle() -> Non
 
 def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
     cuts = [Cut(shard=shard(i, 10, d)) for i, d in enumerate("aab")]
-    whole = Manifest(tuple(c.shard for c in cuts), tuple(bundle(cuts, 0)))
-    manifest.write(str(tmp_path), whole)
-    assert manifest.read(str(tmp_path)) == whole
+    whole = Manifest(tuple(c.shard for c in cuts), tuple(bundle_shards(cuts, 0)))
+    manifest.write_manifest(str(tmp_path), whole)
+    assert manifest.read_manifest(str(tmp_path)) == whole
 
 
 def test_a_shard_with_too_many_rows_is_refused() -> None:

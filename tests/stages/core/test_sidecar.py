@@ -14,7 +14,7 @@ from cluster.errors import LedgerError
 from stages.core.shard import Bundle, Piece, Shard, check_ascending
 from stages.core.sidecar import Sidecars, expand
 
-SHARD = Shard(ordinal=3, dataset="a", path="f", within="f", rows=9, bytes=9, fingerprint="f")
+SHARD = Shard(ordinal=3, dataset="a", path="f", relative_path="f", rows=9, bytes=9, fingerprint="f")
 BUNDLE = Bundle(number=0, dataset="a", pieces=(Piece(shard=SHARD, start=0, stop=9),))
 
 

@@ -21,7 +21,7 @@ from pipelines.run import runner
 from stages.core.shard import Dataset, Piece, Shard
 from stages.implicit.read import Read
 from stages.inputs import device_reader
-from stages.inputs.batches import ReadStatus, judge
+from stages.inputs.batches import ReadStatus, mark_text_status
 from stages.inputs.reader import read_piece
 from stages.kernels.dispatch import resident
 from stages.kernels.dispatch.space import HOST, Space
@@ -71,7 +71,7 @@ def test_white_space_is_what_the_host_takes_for_it() -> None:
 @given(st.lists(st.one_of(st.none(), st.text(max_size=5), st.text(resident.WHITE_SPACE, max_size=3)), max_size=8))
 def test_frame_code_judges_texts_as_the_host_does(texts: list[str | None]) -> None:
     found = resident.judge_column(pd.Series(texts, dtype="str"))
-    values, status = judge(pa.array(texts, pa.large_string()))
+    values, status = mark_text_status(pa.array(texts, pa.large_string()))
     assert found.column.tolist() == values.to_pylist()
     assert device_reader._status(found).tolist() == status.tolist()
     assert found.characters.tolist() == [len(text) for text in values.to_pylist()]
@@ -223,7 +223,7 @@ def shard(path: Path, texts: list[Any], group: int = 5) -> Piece:
     valid = pa.StringArray.from_buffers(len(column), *column.buffers()[1:], column.buffers()[0])
     pq.write_table(pa.table({"text": valid, "id": [f"i{i}" for i in range(len(texts))]}), path, row_group_size=group)
     made = Shard(
-        ordinal=3, dataset="web", path=str(path), within=path.name, rows=len(texts), bytes=path.stat().st_size,
+        ordinal=3, dataset="web", path=str(path), relative_path=path.name, rows=len(texts), bytes=path.stat().st_size,
         fingerprint="f",
     )  # fmt: skip
     return Piece(shard=made, start=0, stop=len(texts))
@@ -290,7 +290,7 @@ class TestReading:
     def test_files_that_a_device_cannot_read_are_read_on_the_host(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
         lines = Shard(
-            ordinal=0, dataset="web", path=str(tmp_path / "a.jsonl"), within="a.jsonl", rows=1, bytes=16,
+            ordinal=0, dataset="web", path=str(tmp_path / "a.jsonl"), relative_path="a.jsonl", rows=1, bytes=16,
             fingerprint="f",
         )  # fmt: skip
         assert device_reader.groups(WEB, Piece(shard=lines, start=0, stop=1)) is None

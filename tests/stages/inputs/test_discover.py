@@ -36,12 +36,12 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def within(*paths: str, kind: str = "auto") -> list[str]:
-    return [f.within for f in find_shards(Dataset(name="d", paths=paths, format=kind))]
+    return [f.relative_path for f in find_shards(Dataset(name="d", paths=paths, format=kind))]
 
 
 def test_a_folder_gives_its_data_files_sorted_and_skips_the_rest(root: str) -> None:
     found = find_shards(Dataset(name="d", paths=(root,)))
-    assert [f.within for f in found] == DATA
+    assert [f.relative_path for f in found] == DATA
     assert [f.format for f in found] == ["jsonl", "jsonl.gz", "parquet", "jsonl.zst"]
     assert [f.bytes for f in found] == [len(name) for name in DATA]
     assert [f.staged for f in found] == [False, True, False, True]

@@ -65,7 +65,7 @@ class Source:
             ordinal=5,
             dataset=self.dataset.name,
             path=self.path,
-            within="f",
+            relative_path="f",
             rows=self.rows,
             bytes=1,
             fingerprint="f",
@@ -327,7 +327,7 @@ def test_a_truncated_parquet_file_is_a_problem_with_no_rows(tmp_path: Path) -> N
 
 
 def _piece_of(path: str, rows: int) -> Piece:
-    shard = Shard(ordinal=0, dataset="d", path=path, within="f", rows=rows, bytes=1, fingerprint="f")
+    shard = Shard(ordinal=0, dataset="d", path=path, relative_path="f", rows=rows, bytes=1, fingerprint="f")
     return Piece(shard=shard, start=0, stop=rows)
 
 
