@@ -1,1 +1,1 @@
-"""Things found in text and URLs: personal data, addresses, benchmark items, domains."""
+"""Detectors: personal data, addresses, benchmark items, domains found in texts and URLs. They know no stages."""

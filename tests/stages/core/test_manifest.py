@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,6 +78,9 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
     whole = Manifest(tuple(c.shard for c in cuts), tuple(bundle_shards(cuts, 0)))
     manifest.write_manifest(str(tmp_path), whole)
     assert manifest.read_manifest(str(tmp_path)) == whole
+    table = pq.read_table(manifest.manifest_path(str(tmp_path)))
+    assert table.column_names == ["ordinal", "dataset", "path", "rows", "bytes", "fingerprint", "within", "retired"]
+    assert table.column("within").to_pylist() == [s.relative_path for s in whole.shards]
 
 
 def test_a_shard_with_too_many_rows_is_refused() -> None:
