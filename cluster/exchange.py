@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
 from cluster.slices import ENTRY, SliceWriter, merge_slices, read_slice
 
@@ -61,16 +61,21 @@ class Exchange:
         emit: Emit[S],
         receive: Receive,
         done: Callable[[Any], None] | None = None,
+        *,
+        emit_cost: TaskCost | None = None,
+        receive_cost: TaskCost | None = None,
     ) -> list[str | None]:
         """Return the path of every destination's output (None where `receive` returned None).
+
+        emit_cost, receive_cost : how the tasks of either half grow, see `TaskCost`.
 
         Raises LedgerError when a destination left neither an output nor a marker of an empty one.
         """
         have = self._listed(self.destinations)
         wanted = [d for d in range(self.destinations) if not have & {_out_name(d), _none_name(d)}]
         if wanted:
-            written = self.scatter(engine, sources, emit, done)
-            engine.map(partial(_read, self, receive, written), wanted, done=done)
+            written = self.scatter(engine, sources, emit, done, cost=emit_cost)
+            engine.map(partial(_read, self, receive, written), wanted, done=done, cost=receive_cost)
         return self.outputs()
 
     def outputs(self) -> list[str | None]:
@@ -103,8 +108,13 @@ class Exchange:
         sources: Sequence[S],
         emit: Emit[S],
         done: Callable[[Any], None] | None = None,
+        *,
+        cost: TaskCost | None = None,
     ) -> Written:
-        """Do the first half only: write the file of every source, merge them where that saves requests."""
+        """Do the first half only: write the file of every source, merge them where that saves requests.
+
+        cost : how the tasks that write grow; those that merge grow alike.
+        """
         have, planned = self._listed(len(sources)), self._planned()
         group = planned.group if planned else 1
         todo = [
@@ -112,10 +122,11 @@ class Exchange:
             for i, source in enumerate(sources)
             if not have & ({_map_name(i)} if group == 1 else {_map_name(i), _merged_name(i // group)})
         ]
-        engine.map(partial(_write, self, emit, len(sources)), todo, done=done)
+        engine.map(partial(_write, self, emit, len(sources)), todo, done=done, cost=cost)
         written = planned or self._plan(len(sources))
-        merges = range(written.files) if written.group > 1 else ()
-        engine.map(partial(_merge, self, written), [m for m in merges if _merged_name(m) not in have])
+        if written.group > 1:
+            merges = [m for m in range(written.files) if _merged_name(m) not in have]
+            engine.map(partial(_merge, self, written), merges, cost=cost and replace(cost, name=f"{cost.name}: merge"))
         return written
 
     def gather(self, written: Written, destination: int) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from cluster.engines import Engine
 from cluster.exchange import Exchange
 from stages.core.arrays import array, whole
+from stages.core.costs import per_bundle, per_destination
 from stages.core.exchange_stage import destinations_for, is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
@@ -81,15 +82,22 @@ class ExactDedup(DedupStage):
             schema=_schema(stage_run.run),
         )
         receive = _receive if asks else partial(_resolve, stage_run)
-        found = hop.run(engine, stage_run.positions, partial(_emit, stage_run), receive)
+        emit, cost = partial(_emit, stage_run), RECEIVE if asks else DECIDE
+        found = hop.run(engine, stage_run.positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
         if asks:
-            found = promotion.decide_with_questions(engine, stage_run, found, partial(_decide, stage_run))
+            decide = partial(_decide, stage_run)
+            found = promotion.decide_with_questions(engine, stage_run, found, decide, cost=DECIDE)
         write_decisions(engine, stage_run, found)
         mark_complete(stage_run)
 
 
 def _schema(run: Run) -> pa.Schema:
     return pa.schema([("key", pa.uint64()), ("g1", pa.uint64()), ("g2", pa.uint64()), *candidate_schema(run)])
+
+
+EMIT = per_bundle("send candidates")
+RECEIVE = per_destination("keep repeated hashes")
+DECIDE = per_destination("choose survivors")
 
 
 def _emit(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:

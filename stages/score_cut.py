@@ -21,6 +21,7 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from stages.core.arrays import array
+from stages.core.costs import per_bundle
 from stages.core.exchange_stage import ExchangeStage, is_complete, mark_complete
 from stages.core.run import StageRun
 from stages.core.stage import Decisions, ShardStage, param
@@ -167,7 +168,8 @@ def _order_statistics(engine: Engine, stage_run: StageRun[ScoreCut], share: floa
     below: dict[str, int] = {}
     wanted: dict[str, int] = {}
     for shift in range(64 - _DIGIT_BITS, -1, -_DIGIT_BITS):
-        total = _added(engine.map(partial(_count, stage_run, shift, dict(found)), stage_run.positions))
+        count = partial(_count, stage_run, shift, dict(found))
+        total = _added(engine.map(count, stage_run.positions, cost=COUNT))
         for group, digits in total.items():
             if group not in wanted:
                 wanted[group] = max(1, math.ceil(share * sum(digits.values())))
@@ -178,6 +180,9 @@ def _order_statistics(engine: Engine, stage_run: StageRun[ScoreCut], share: floa
                     break
                 below[group] += digits[digit]
     return found
+
+
+COUNT = per_bundle("count scores by digit")
 
 
 def _count(stage_run: StageRun[ScoreCut], shift: int, known: dict[str, int], position: int) -> Counts:

@@ -21,10 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from classifiers import embeddings
-from cluster.engines import Engine
+from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError, ShardError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array, whole
+from stages.core.costs import DOCUMENTS, ONCE, Quantity, per_bundle
 from stages.core.exchange_stage import is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
@@ -206,7 +207,8 @@ def _embedded(stage_run: StageRun[SemanticDedup], view: View) -> tuple[I64, pa.C
 def _documents(engine: Engine, stage_run: StageRun[SemanticDedup]) -> int:
     """Return how many documents have an embedding. Raises RecipeError where none has, or their lengths differ."""
     live, documents, seen, stage = 0, 0, dict[int, str](), stage_run.stage
-    for dataset, rows, count, dimensions in engine.map(partial(_count, stage_run), stage_run.positions):
+    counts = engine.map(partial(_count, stage_run), stage_run.positions, cost=COUNT)
+    for dataset, rows, count, dimensions in counts:
         live, documents = live + rows, documents + count
         for size in dimensions:
             seen.setdefault(size, dataset)
@@ -224,6 +226,9 @@ def _documents(engine: Engine, stage_run: StageRun[SemanticDedup]) -> int:
     return documents
 
 
+COUNT = per_bundle("count embeddings")
+
+
 def _count(stage_run: StageRun[SemanticDedup], position: int) -> tuple[str, int, int, list[int]]:
     view = View.at(stage_run.run, position)
     rows, column = _embedded(stage_run, view)
@@ -238,16 +243,14 @@ def centroids_for(documents: int) -> int:
 
 def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int) -> list[str | None]:
     """Return the files of verdicts, one per destination."""
-    clusters = stage_run.stage.centroids or centroids_for(documents)
-    positions = stage_run.positions
+    given, positions = stage_run.stage.centroids, stage_run.positions
+    clusters, count = given or centroids_for(documents), destination_count(given, documents)
     centroids = None
     if clusters > 1:
         share = min(1.0, clusters * SAMPLE_PER_CENTROID / documents)
         sample = Exchange(folder=stage_run.folder("sample"), destinations=1, schema=SAMPLE)
         emit, fit = partial(_emit_sample, stage_run, share), partial(_fit, clusters, stage_run.stage.seed)
-        [centroids] = sample.run(engine, positions, emit, fit)
-    wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
-    count = min(clusters, wanted, MAX_DESTINATIONS)
+        [centroids] = sample.run(engine, positions, emit, fit, emit_cost=SAMPLE_VECTORS, receive_cost=fit_cost(given))
     asks = promotion.is_needed(stage_run)
     hop = Exchange(
         folder=stage_run.folder("candidates" if asks else "centroids"),
@@ -256,10 +259,56 @@ def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int)
         route="destination",
     )
     receive = _receive if asks else partial(_resolve, stage_run)
-    found = hop.run(engine, positions, partial(_emit, stage_run, centroids, count), receive)
+    emit, compare = partial(_emit, stage_run, centroids, count), compare_cost(given)
+    cost = receive_cost(given) if asks else compare
+    found = hop.run(engine, positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
     if not asks:
         return found
-    return promotion.decide_with_questions(engine, stage_run, found, partial(_decide, stage_run))
+    return promotion.decide_with_questions(engine, stage_run, found, partial(_decide, stage_run), cost=compare)
+
+
+def destination_count(given: int | None, documents: int) -> int:
+    """Return how many destinations so many documents are sent to; given: centroids that the recipe asks for."""
+    wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
+    return min(given or centroids_for(documents), wanted, MAX_DESTINATIONS)
+
+
+# --- what it costs ---------------------------------------------------------------------------------------
+
+SAMPLE_VECTORS = per_bundle("sample embeddings")
+EMIT = per_bundle("send documents to centroids")
+
+
+def fit_cost(given: int | None) -> TaskCost:
+    """Return the cost of k-means: one task, that compares the sample's vectors with the centroids."""
+    work = Growth(quantity=Quantity.DOCUMENTS, law=partial(_fit_pairs, given))
+    return TaskCost(name="k-means", tasks=ONCE, work=work)
+
+
+def _fit_pairs(given: int | None, documents: float) -> float:
+    clusters = given or centroids_for(round(documents))
+    return clusters * min(documents, float(clusters * SAMPLE_PER_CENTROID))
+
+
+def receive_cost(given: int | None) -> TaskCost:
+    """Return the cost of leaving out destinations of one document."""
+    tasks = Growth(quantity=Quantity.DOCUMENTS, law=partial(_compare_tasks, given))
+    return TaskCost(name="receive documents", tasks=tasks, work=DOCUMENTS)
+
+
+def compare_cost(given: int | None) -> TaskCost:
+    """Return the cost of comparing the documents of each centroid, pair by pair."""
+    tasks = Growth(quantity=Quantity.DOCUMENTS, law=partial(_compare_tasks, given))
+    work = Growth(quantity=Quantity.DOCUMENTS, law=partial(_compare_pairs, given))
+    return TaskCost(name="compare documents", tasks=tasks, work=work)
+
+
+def _compare_tasks(given: int | None, documents: float) -> float:
+    return destination_count(given, round(documents))
+
+
+def _compare_pairs(given: int | None, documents: float) -> float:
+    return documents * documents / (given or centroids_for(round(documents)))
 
 
 def _schema(run: Run) -> pa.Schema:

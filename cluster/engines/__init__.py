@@ -1,6 +1,7 @@
 """Engines run functions over tasks: in this process, on threads, or on the workers of a Dask client."""
 
+from cluster.engines.cost import Growth, TaskCost
 from cluster.engines.engine import Engine, InlineEngine
 from cluster.engines.peak_memory import Measured
 
-__all__ = ["Engine", "InlineEngine", "Measured"]
+__all__ = ["Engine", "Growth", "InlineEngine", "Measured", "TaskCost"]

@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from cluster.engines.attempt import Attempt, Failed
+from cluster.engines.cost import TaskCost
 from cluster.engines.timeouts import NO_ANSWER, BackgroundCall, try_with_timeout
 from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError
 
@@ -87,7 +88,12 @@ class DaskEngine:
         return max(1, sum(self._threads.values()))
 
     def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
     ) -> list[R]:
         ended: SimpleQueue[Any] = SimpleQueue()
         queue = iter(enumerate(tasks))

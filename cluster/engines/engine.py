@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from cluster.engines.cost import TaskCost
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -22,9 +24,17 @@ class Engine(Protocol):
         """Number of tasks that run at the same time."""
 
     def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
     ) -> list[R]:
-        """Return function(task) for every task, in task order; call `done` as each one ends."""
+        """Return function(task) for every task, in task order; call `done` as each one ends.
+
+        cost : how this kind of task grows with the input, for a planner; changes nothing here.
+        """
 
     def close(self) -> None:
         """Release the workers."""
@@ -36,7 +46,12 @@ class InlineEngine:
     workers = 1
 
     def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
     ) -> list[R]:
         results = []
         for task in tasks:

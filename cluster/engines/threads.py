@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from cluster.engines.cost import TaskCost
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -22,7 +24,12 @@ class ThreadsEngine:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="winnow")
 
     def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
     ) -> list[R]:
         results: dict[int, R] = {}
         running: dict[Future[R], int] = {}

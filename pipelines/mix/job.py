@@ -80,13 +80,23 @@ def parts(run: Run, output: Output, text_bytes: Sequence[int]) -> list[Part]:
     return found
 
 
+def part_count(text_bytes: float, shard_bytes: int) -> int:
+    """Return how many tasks write so many bytes of one dataset's text."""
+    return _group_count(text_bytes * COMPRESSED_SHARE, shard_bytes)
+
+
+def _group_count(weight: float, limit: float) -> int:
+    """Return as few groups as `limit` allows on average, one at least."""
+    return max(1, math.ceil(weight / limit))
+
+
 def even_groups(weights: Sequence[float], limit: float) -> list[list[int]]:
     """Cut a row of weights into as few runs as `limit` allows on average, of about equal weight; return positions.
 
     >>> even_groups([4, 4, 4, 4, 4], 16)
     [[0, 1], [2, 3, 4]]
     """
-    count = max(1, math.ceil(sum(weights) / limit))
+    count = _group_count(sum(weights), limit)
     groups: list[list[int]] = [[] for _ in range(count)]
     before = 0.0
     for position, weight in enumerate(weights):

@@ -5,12 +5,10 @@ Guarantees: bounds, not measurements: nothing here ran on a GPU. What does not f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from cluster.device import backend
 from cluster.device.rapids import MAXIMUM_SHARE
-from pipelines.plan.costs import Whole
+from pipelines.plan.tree import DevicePlan, Plan
+from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
 from stages.core.run import Run
 from stages.core.stage import ShardStage
@@ -29,22 +27,20 @@ EDGE_BYTES = 100  # both directions, renumbered, and cuGraph's compressed rows
 DIMENSIONS = 1024  # of an embedding: the longest usual one
 
 
-def section(recipe: Recipe, run: Run, whole: Whole, gpus: int | None, memory: int | None) -> dict[str, Any]:
-    """Return the plan's part on device memory; empty where no GPU is asked for."""
+def section(recipe: Recipe, run: Run, whole: Whole, gpus: int | None, memory: int | None) -> DevicePlan | None:
+    """Return the plan's part on device memory; None where no GPU is asked for."""
     if not (gpus or memory or recipe.cluster.backend == "gpu" or recipe.cluster.kind == "local-cuda"):
-        return {}
+        return None
     needed = tasks(run, whole, recipe.on_error)
     largest = max(needed, key=lambda name: needed[name])
     limit, limit_is = (memory, "--gpu-memory") if memory else _here()
     return {
-        "device": {
-            "tasks": needed,
-            "largest": largest,
-            "worker": needed[largest],
-            "limit": round(limit * MAXIMUM_SHARE) if limit else None,
-            "limit_is": limit_is,
-            "text_on_host_for": [s.name for s in _first(run) if s.host_text],
-        }
+        "tasks": needed,
+        "largest": largest,
+        "worker": needed[largest],
+        "limit": round(limit * MAXIMUM_SHARE) if limit else None,
+        "limit_is": limit_is,
+        "text_on_host_for": [s.name for s in _first(run) if s.host_text],
     }
 
 
@@ -86,14 +82,14 @@ def _annotate(run: Run, whole: Whole, rows: int, on_error: str) -> float:
     stages = _first(run)
     straight = device_reader.fits(stages, on_error)
     text = device_reader.CHUNK_BYTES if straight else BATCH_BYTES
-    average = sum(whole.text_bytes.values()) / max(1, whole.rows)
+    average = whole.all_text / max(1, whole.rows)
     signed = max((s.num_permutations * s.hash_bits // 8 for s in stages if isinstance(s, MinHash)), default=0)
     masks = array_kernels.WINDOW * MASKS if straight else 0
     expansion = max(s.device_expansion for s in stages) + (rapids_kernels.READ_AHEAD if straight else 0)
     return expansion * text + min(rows, text / max(1.0, average)) * signed + masks
 
 
-def lines(plan: Mapping[str, Any]) -> list[str]:
+def lines(plan: Plan) -> list[str]:
     """Return what the plan says of device memory."""
     if "device" not in plan:
         return []
@@ -106,7 +102,7 @@ def lines(plan: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def warnings(plan: Mapping[str, Any]) -> list[str]:
+def warnings(plan: Plan) -> list[str]:
     """Say which task does not fit the GPU."""
     device = plan.get("device")
     if not device or not device["limit"] or device["worker"] <= device["limit"]:

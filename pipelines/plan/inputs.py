@@ -232,7 +232,7 @@ def _file(found: Input, drawn: Drawn, file: Found) -> tuple[float, float]:
     return file.bytes * rows / max(1, weight), file.bytes
 
 
-def bundles(found: Sequence[tuple[Input, Drawn, Size]]) -> list[Bundle]:
+def bundles_of(found: Sequence[tuple[Input, Drawn, Size]]) -> list[Bundle]:
     """Return the bundles that a fresh run would cut, as far as can be told."""
     cuts: list[Cut] = []
     for item, drawn, size in found:

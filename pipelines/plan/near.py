@@ -7,7 +7,6 @@ time that a true similarity takes on the sample's texts.
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
@@ -16,37 +15,23 @@ import pyarrow as pa
 from pipelines.plan.growth import Duplicates
 from pipelines.plan.sample import Measured
 from stages.core.arrays import whole
+from stages.core.costs import Quantity
+from stages.dedup.near.components import JOIN
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity.jaccard import exact_pairs
 from stages.near_dedup import near_job
 from stages.passes.annotate import read_bundle
 
 TURNS = 1.0  # readings of the whole text: the first turn asks for most candidates, later ones for a few
-CANDIDATE_SECONDS = 25e-6  # of routing and deciding one candidate, texts apart (2026-11)
+CANDIDATE_SECONDS = 25e-6  # of routing and deciding one candidate, texts apart (14 to 30 us, 2026-11)
+PAIRS = 0.5  # similarities per candidate, in the time of one alone: .2 to .6 on 5,000 to 118,000 documents (2026-11)
 ROW_BYTES = 120  # of a candidate besides its text and signature slots
 TIMED = 400  # texts whose similarities are timed
-OF_CANDIDATES = frozenset(
-    f"stages.{name}"
-    for name in (
-        "near_buckets._emit_members",
-        "near_buckets._receive_members",
-        "near_buckets._emit_documents",
-        "near_buckets._receive_documents",
-        "near_verify._attempt",
-        "near_verify._emit_wanted",
-        "near_verify._receive_wanted",
-        "near_verify._emit_texts",
-        "near_verify._receive_texts",
-        "near_verify._emit_known",
-        "near_verify._receive_known",
-        "near_verify._keep_pairs",
-    )
-)
 
 
 def in_sample(measured: Measured, stage: str) -> int:
     """Return how many of the sample's documents shared a bucket."""
-    results = [c.results for c in measured.calls if c.step == stage and c.what.endswith("._components")]
+    results = [c.results for c in measured.calls if c.step == stage and c.cost == JOIN]
     return sum(int(documents) for found in results for documents, _ in found)
 
 
@@ -77,12 +62,15 @@ def pair_seconds(measured: Measured, index: int) -> float:
     return (time.perf_counter() - begin) / len(left)
 
 
-def seconds(measured: Measured, index: int, candidates: float, reading: float) -> float:
-    """Return the seconds of one core for `candidates`; reading: of the whole text, once."""
-    found = candidates * CANDIDATE_SECONDS
-    if near_job(measured.run, index).verify == "exact" and candidates >= 1:
-        found += candidates * pair_seconds(measured, index)
-        found += reading * min(TURNS, math.log1p(candidates))
+def prices(measured: Measured, index: int, read_byte: float) -> dict[Quantity, float]:
+    """Return the seconds of one core for a unit of what a near_dedup's tasks declare to be rare in a sample.
+
+    read_byte : seconds of reading one byte of text.
+    """
+    found = {Quantity.CANDIDATES: CANDIDATE_SECONDS}
+    if near_job(measured.run, index).verify == "exact":
+        found[Quantity.CANDIDATE_PAIRS] = pair_seconds(measured, index)
+        found[Quantity.CANDIDATE_TEXTS] = read_byte
     return found
 
 

@@ -11,38 +11,36 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from pipelines.plan import costs, deferred, device, growth, profile, warnings
-from pipelines.plan import inputs as plan_inputs
-from pipelines.plan.costs import Machine, Rates, Whole
-from pipelines.plan.growth import Flow
-from pipelines.plan.inputs import Drawn, Input, Size
+from pipelines.mix.job import part_count
+from pipelines.plan import deferred, device, growth, profile, warnings
+from pipelines.plan.describe import (
+    Sampled,
+    describe_datasets,
+    describe_duplicates,
+    describe_flow,
+    describe_kept,
+    expected_mix,
+)
+from pipelines.plan.disk import bytes_written
+from pipelines.plan.inputs import Drawn, Input, bundles_of, draw, sizes, survey
+from pipelines.plan.machine import Machine, machine_of
+from pipelines.plan.rates import Rates
 from pipelines.plan.reuse import Present, present
 from pipelines.plan.sample import Measured, cold_seconds, run_sample, speed_up
+from pipelines.plan.steps import bytes_on_disk, describe_machine, describe_memory, describe_steps, seconds_of_steps
+from pipelines.plan.tree import CostPlan, Plan, SamplePlan
+from pipelines.plan.whole import Whole
 from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
 from stages.core.digests import DATA_FORMAT
-from stages.core.exchange_stage import ExchangeStage
 from stages.core.shard import Bundle
 from stages.core.stage import ShardStage
-from stages.implicit.read import BYTES_PER_TOKEN
-from stages.outcome.mixing import portions
 
 SAMPLE_DOCUMENTS = 4000
 PILOT = 16  # documents of each dataset that show what a task costs whatever its size
 LEAST = 200  # documents of a dataset that are drawn, however small it is
-CLOSING = ("lineage", "tally", "ledger", "materialize", "report")
-
-
-@dataclass(kw_only=True)
-class Sampled:
-    """One dataset: its input, what was drawn of it, its size."""
-
-    input: Input
-    drawn: Drawn
-    size: Size
 
 
 def plan(
@@ -54,8 +52,8 @@ def plan(
     gpu_memory: int | None = None,
     price_per_hour: float | None = None,
     sample_documents: int = SAMPLE_DOCUMENTS,
-) -> dict[str, Any]:
-    """Return the plan of a run as JSON-able values.
+) -> Plan:
+    """Return the plan of a run: plain values, as `tree.py` and plan.schema.json describe them.
 
     Parameters
     ----------
@@ -71,31 +69,83 @@ def plan(
         Inputs cannot be found or read.
     """
     begin = time.perf_counter()
-    inputs = [plan_inputs.survey(d) for d in recipe.datasets_resolved()]
+    inputs = [survey(d) for d in recipe.datasets_resolved()]
     with tempfile.TemporaryDirectory(prefix="winnow-plan-") as folder:
-        where = costs.machine(recipe, workers, gpus)
-        pilot, warm, cold = _pilot(recipe, inputs, folder, where)
+        where = machine_of(recipe, workers, gpus)
+        pilot, warm, cold = _pilot(recipe, inputs, folder)
         sampled, measured = _sample(recipe, inputs, pilot, sample_documents, folder)
         where = replace(where, speed_up=_speed_up(recipe, sampled, measured, where, folder))
         rates = Rates(warm, measured)
         here = present(recipe, run_dir, inputs)
-        bundles = _bundles(here, sampled)
-        whole = _whole(measured, sampled, bundles, here)
-        found = _describe(recipe, here, sampled, measured, whole, run_dir)
-        found |= _costs(recipe, rates, whole, where, here, found["mix"], cold)
-        found |= device.section(recipe, measured.run, whole, gpus, gpu_memory)
-        if price_per_hour is not None:
-            count = where.gpus or where.workers
-            found["cost"] = {
-                "price_per_hour": price_per_hour,
-                "of": "GPU" if where.gpus else "worker",
-                "count": count,
-                "total": found["time"]["total"] / 3600 * price_per_hour * count,
-            }
-        size = costs.bundle_bytes(whole)
-        found["warnings"] = warnings.warnings(recipe, measured.run, found, size) + _trial(run_dir, here)
+        whole = _whole(recipe, measured, sampled, here)
+        found = _assemble(recipe, run_dir, sampled, rates, whole, where, here, cold)
+        asked = device.section(recipe, measured.run, whole, gpus, gpu_memory)
+    if asked is not None:
+        found["device"] = asked
+    if price_per_hour is not None:
+        found["cost"] = _cost(found, where, price_per_hour)
+    found["warnings"] = warnings.warnings(recipe, measured.run, found, whole.bundle_bytes()) + _trial(run_dir, here)
     found["planned_in"] = time.perf_counter() - begin
     return found
+
+
+def _assemble(
+    recipe: Recipe,
+    run_dir: str | None,
+    sampled: Sequence[Sampled],
+    rates: Rates,
+    whole: Whole,
+    where: Machine,
+    here: Present,
+    cold: float,
+) -> Plan:
+    """Return the plan without GPU memory, cost and warnings."""
+    written = bytes_written(rates, whole)
+    seconds = seconds_of_steps(rates, whole, where, here)
+    start = where.start_seconds
+    return {
+        "format": DATA_FORMAT,
+        "recipe": recipe.name,
+        "digest": recipe.digest(),
+        "run": run_dir,
+        "datasets": describe_datasets(recipe, sampled, whole),
+        "sample": _describe_sample(rates.sample),
+        "filters": profile.filters(rates.sample),
+        "lsh": profile.lsh(rates.sample),
+        "duplicates": describe_duplicates(whole.flow),
+        "flow": describe_flow(whole.flow),
+        "kept": describe_kept(whole),
+        "mix": expected_mix(recipe, whole.flow.kept, whole.flow.kept_bytes),
+        "machine": describe_machine(where),
+        "stages": describe_steps(rates, whole, here, seconds, written),
+        "judged": deferred.judged_documents(rates, whole),
+        "bytes_written": {name: round(size) for name, size in written.items()},
+        "bytes_on_disk": bytes_on_disk(rates, written),
+        "memory": describe_memory(rates, whole, where),
+        "time": {"start": start, "warm_up": cold, "steps": seconds, "total": start + cold + sum(seconds.values())},
+        "warnings": [],
+        "planned_in": 0.0,
+    }
+
+
+def _describe_sample(measured: Measured) -> SamplePlan:
+    return {
+        "documents": measured.documents,
+        "text_bytes": measured.text_bytes,
+        "dropped": profile.statuses(measured),
+        "languages": profile.languages(measured),
+    }
+
+
+def _cost(found: Plan, where: Machine, price_per_hour: float) -> CostPlan:
+    count = where.gpus or where.workers
+    total = found["time"]["total"] / 3600 * price_per_hour * count
+    return {
+        "price_per_hour": price_per_hour,
+        "of": "GPU" if where.gpus else "worker",
+        "count": count,
+        "total": total,
+    }
 
 
 def _trial(run_dir: str | None, here: Present) -> list[str]:
@@ -114,14 +164,10 @@ def _trial(run_dir: str | None, here: Present) -> list[str]:
 
 
 def _draw(recipe: Recipe, inputs: Sequence[Input], rows: Mapping[str, int], folder: str) -> list[Drawn]:
-    return [
-        plan_inputs.draw(i, rows[i.dataset.name], recipe.seed, os.path.join(folder, i.dataset.name)) for i in inputs
-    ]
+    return [draw(i, rows[i.dataset.name], recipe.seed, os.path.join(folder, i.dataset.name)) for i in inputs]
 
 
-def _pilot(
-    recipe: Recipe, inputs: Sequence[Input], folder: str, where: Machine
-) -> tuple[list[Sampled], Measured, float]:
+def _pilot(recipe: Recipe, inputs: Sequence[Input], folder: str) -> tuple[list[Sampled], Measured, float]:
     """Run a few documents twice; return their sizes, the second run, and what a fresh worker needs more."""
     rows = {i.dataset.name: PILOT for i in inputs}
     drawn = _draw(recipe, inputs, rows, os.path.join(folder, "pilot"))
@@ -146,7 +192,7 @@ def _speed_up(recipe: Recipe, sampled: Sequence[Sampled], measured: Measured, wh
 
 def _sized(inputs: Sequence[Input], drawn: Sequence[Drawn], measured: Measured) -> list[Sampled]:
     return [
-        Sampled(input=i, drawn=d, size=plan_inputs.sizes(i, d, measured.text_bytes[i.dataset.name]))
+        Sampled(input=i, drawn=d, size=sizes(i, d, measured.text_bytes[i.dataset.name]))
         for i, d in zip(inputs, drawn, strict=True)
     ]
 
@@ -170,25 +216,21 @@ def _sample(
 def _bundles(here: Present, sampled: Sequence[Sampled]) -> list[Bundle]:
     if here.manifest is not None and not here.changed:
         return list(here.manifest.bundles)
-    return plan_inputs.bundles([(s.input, s.drawn, s.size) for s in sampled])
+    return bundles_of([(s.input, s.drawn, s.size) for s in sampled])
 
 
-def _whole(measured: Measured, sampled: Sequence[Sampled], bundles: Sequence[Bundle], here: Present) -> Whole:
+def _whole(recipe: Recipe, measured: Measured, sampled: Sequence[Sampled], here: Present) -> Whole:
+    frozen, bundles = here.manifest if not here.changed else None, _bundles(here, sampled)
     documents = {s.input.dataset.name: s.size.documents for s in sampled}
     text = {s.input.dataset.name: s.size.text_bytes for s in sampled}
-    frozen = here.manifest if not here.changed else None
     if frozen is not None:
         for name in documents:
             rows = frozen.rows(name)
             text[name] = round(text[name] * rows / max(1, documents[name]))
             documents[name] = rows
-    missing = {}
-    for stage in measured.run.stages:
-        if isinstance(stage, ShardStage):
-            have = here.done.get(stage.name) if frozen is not None else None
-            missing[stage.name] = [
-                stage.applies_to(b.dataset) and not (have and have[i]) for i, b in enumerate(bundles)
-            ]
+    flow = growth.flow(measured, documents, text)
+    mixed = expected_mix(recipe, flow.kept, flow.kept_bytes)
+    shard_bytes = to_run.output_of(recipe).shard_bytes
     return Whole(
         documents=documents,
         text_bytes=text,
@@ -196,198 +238,20 @@ def _whole(measured: Measured, sampled: Sequence[Sampled], bundles: Sequence[Bun
         compressed_bytes=0 if frozen else sum(f.bytes for s in sampled for f in s.input.files if f.staged),
         files=0 if frozen else sum(s.size.shards for s in sampled),
         bundles=bundles,
-        missing=missing,
-        flow=growth.flow(measured, documents, text),
+        missing=_missing(measured, bundles, here if frozen is not None else None),
+        flow=flow,
+        mix_bytes=mixed["text_bytes"],
+        mix_parts=sum(part_count(flow.kept_bytes[name], shard_bytes) for name in mixed["datasets"]),
     )
 
 
-def _describe(
-    recipe: Recipe,
-    here: Present,
-    sampled: Sequence[Sampled],
-    measured: Measured,
-    whole: Whole,
-    run_dir: str | None,
-) -> dict[str, Any]:
-    """Return everything but time, bytes and memory."""
-    return {
-        "format": DATA_FORMAT,
-        "recipe": recipe.name,
-        "digest": recipe.digest(),
-        "run": run_dir,
-        "datasets": {s.input.dataset.name: _dataset(recipe, s, whole) for s in sampled},
-        "sample": {
-            "documents": measured.documents,
-            "text_bytes": measured.text_bytes,
-            "dropped": profile.statuses(measured),
-            "languages": profile.languages(measured),
-        },
-        "filters": profile.filters(measured),
-        "lsh": profile.lsh(measured),
-        "duplicates": {n: _plain(d) for n, d in whole.flow.duplicates.items()},
-        "flow": _flow(whole.flow),
-        "kept": {
-            n: {"documents": round(k), "share": k / max(1, whole.documents[n])} for n, k in whole.flow.kept.items()
-        },
-        "mix": _mix(recipe, whole),
-    }
-
-
-def _dataset(recipe: Recipe, sampled: Sampled, whole: Whole) -> dict[str, Any]:
-    name, size = sampled.input.dataset.name, sampled.size
-    return {
-        "role": sampled.input.dataset.role,
-        "formats": sampled.input.kinds(),
-        "shards": size.shards,
-        "bytes": size.bytes,
-        "largest_shard": size.largest,
-        "median_shard": size.median,
-        "documents": whole.documents[name],
-        "documents_are": "counted" if size.exact else "estimated",
-        "text_bytes": whole.text_bytes[name],
-        "tokens": whole.text_bytes[name] // BYTES_PER_TOKEN,
-        "weight": recipe.mix.weights.get(name) if recipe.mix.weights else None,
-        "bundles": sum(b.dataset == name for b in whole.bundles),
-        "problems": sampled.input.problems,
-    }
-
-
-def _plain(found: growth.Duplicates) -> dict[str, Any]:
-    return {
-        "documents": found.documents,
-        "dropped": found.dropped,
-        "groups": found.groups,
-        "in_sample": found.in_sample,
-        "in_all": found.in_all,
-    }
-
-
-def _flow(flow: Flow) -> dict[str, dict[str, dict[str, float]]]:
-    """Return stage -> dataset -> documents before it, documents dropped, share dropped."""
-    return {
-        stage: {
-            name: {
-                "before": round(n),
-                "dropped": round(flow.dropped[stage][name]),
-                "share": flow.dropped[stage][name] / n,
-            }
-            for name, n in before.items()
-            if n
-        }
-        for stage, before in flow.before.items()
-    }
-
-
-def _mix(recipe: Recipe, whole: Whole) -> dict[str, Any]:
-    """Return what the mix is expected to hold, by the rules of `stages.outcome.mixing`."""
-    mix = to_run.mix_of(recipe)
-    share = 1.0 - mix.holdout
-    mixable = {
-        name: (round(whole.flow.kept[name] * share), round(whole.flow.kept_bytes[name] * share) // BYTES_PER_TOKEN)
-        for name, section in recipe.datasets.items()
-        if section.role != "reference"
-    }
-    found, written = {}, 0.0
-    for name, portion in portions(mix, mixable).items():
-        copies = portion.epochs if recipe.output.repeat else min(1.0, portion.epochs)
-        size = whole.flow.kept_bytes[name] * (copies * share + mix.holdout)
-        written += size
-        found[name] = {
-            "documents": round(portion.documents * min(1.0, portion.epochs)),
-            "tokens": portion.expected_tokens,
-            "epochs": portion.epochs,
-            "target_tokens": portion.target_tokens,
-            "shortfall_tokens": portion.shortfall_tokens,
-        }
-    return {"datasets": found, "text_bytes": round(written)}
-
-
-# --- costs -----------------------------------------------------------------------------------------------
-
-
-def _costs(
-    recipe: Recipe, rates: Rates, whole: Whole, where: Machine, here: Present, mix: Mapping[str, Any], cold: float
-) -> dict[str, Any]:
-    """Return machine, steps with their time and bytes, total time and memory."""
-    written = costs.bytes_written(rates, whole, mix["text_bytes"])
-    stages = _stages(rates, whole, here)
-    seconds = _seconds(rates, whole, where, here, mix)
-    start = costs.COMMAND_SECONDS + costs.CLUSTER_SECONDS.get(where.kind, costs.REMOTE_SECONDS)
-    for entry in stages:
-        entry["seconds"] = seconds.get(entry["stage"], entry.get("seconds", 0.0))
-        entry["bytes_written"] = round(written.get(entry["stage"], 0)) if entry["action"] in ("run", "rest") else 0
-    tasks = costs.memory(rates, whole, where, _resident())
-    largest = max(tasks, key=lambda name: tasks[name])
-    total = start + cold + sum(seconds.values())
-    exchange = [written[s.name] for s in rates.sample.run.stages if isinstance(s, ExchangeStage) and s.name in written]
-    return {
-        "machine": {
-            "kind": where.kind,
-            "workers": where.workers,
-            "threads": where.threads,
-            "gpus": where.gpus,
-            "slots": round(where.slots, 3),
-            "cores_here": where.cores,
-        },
-        "stages": stages,
-        "judged": deferred.documents(rates, whole),
-        "bytes_written": {name: round(size) for name, size in written.items()},
-        "bytes_on_disk": round(sum(written.values()) - sum(exchange) + max(exchange, default=0.0)),
-        "memory": {
-            "process": _resident(),
-            "tasks": tasks,
-            "largest": largest,
-            "worker": _resident() + where.threads * tasks[largest],
-            "limit": where.memory,
-            "limit_is": where.memory_is,
-        },
-        "time": {"start": start, "warm_up": cold, "steps": seconds, "total": total},
-    }
-
-
-def _stages(rates: Rates, whole: Whole, here: Present) -> list[dict[str, Any]]:
-    """Return what happens to every stage and closing step: run, rest (some bundles), reuse or skip."""
-    found = [_entry("freeze", "run" if here.manifest is None or here.changed else "reuse", 0, 1)]
-    for stage in rates.sample.run.stages:
-        mine = [i for i, b in enumerate(whole.bundles) if stage.applies_to(b.dataset)]
+def _missing(measured: Measured, bundles: Sequence[Bundle], here: Present | None) -> dict[str, list[bool]]:
+    """Return for every shard stage whether each bundle's facts are missing."""
+    missing = {}
+    for stage in measured.run.stages:
         if isinstance(stage, ShardStage):
-            done = sum(not whole.missing[stage.name][i] for i in mine)
-        elif isinstance(stage, ExchangeStage) and not stage.hidden:
-            done = len(mine) if stage.name in here.complete else 0
-        else:
-            continue
-        action = "skip" if not mine else "reuse" if done == len(mine) else "rest" if done else "run"
-        found.append(_entry(stage.name, action, done, len(mine)))
-    for name in CLOSING:
-        found.append(_entry(name, "reuse" if name in here.complete else "run", 0, 1))
-    return found
-
-
-def _entry(stage: str, action: str, done: int, of: int) -> dict[str, Any]:
-    done = of if action == "reuse" else done
-    return {"stage": stage, "action": action, "done": done, "of": of}
-
-
-def _seconds(rates: Rates, whole: Whole, where: Machine, here: Present, mix: Mapping[str, Any]) -> dict[str, float]:
-    """Return the seconds of every step that runs."""
-    found = {"freeze": costs.freeze_seconds(rates, whole, where) if whole.files else 0.0}
-    found["annotate"] = costs.annotate_seconds(rates, whole, where)
-    for stage in rates.sample.run.stages:
-        if isinstance(stage, ExchangeStage) and not stage.hidden and stage.name not in here.complete:
-            rows = whole.rows * costs.growth_of(rates.sample, whole, stage.name)
-            found[stage.name] = costs.step_seconds(rates, whole, where, stage.name, rows)
-    found |= deferred.seconds(rates, whole, where)
-    for name in CLOSING:
-        if name not in here.complete:
-            rows = float(whole.rows)
-            if name == "materialize":
-                rows = rates.sample.rows * mix["text_bytes"] / max(1, rates.sample.mixed_bytes)
-            found[name] = costs.step_seconds(rates, whole, where, name, rows)
-    return found | {"report": costs.report_seconds(rates, whole)}
-
-
-def _resident() -> int:
-    """Return the bytes of memory of this process, which has loaded all that a worker loads."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
+            have = here.done.get(stage.name) if here else None
+            missing[stage.name] = [
+                stage.applies_to(b.dataset) and not (have and have[i]) for i, b in enumerate(bundles)
+            ]
+    return missing

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipelines.plan.sample import Measured
+from pipelines.plan.tree import FilterPlan, LshPlan
 from stages.core.run import Run
 from stages.core.stage import ShardStage
 from stages.core.view import View
@@ -56,7 +56,7 @@ def _shares(counts: Counter[str]) -> dict[str, float]:
     return {**{str(name): n / total for name, n in top}, **({"other": rest / total} if rest > 0 else {})}
 
 
-def filters(measured: Measured) -> list[dict[str, Any]]:
+def filters(measured: Measured) -> list[FilterPlan]:
     """Return for every stage that judges by a score how the scores lie about its threshold, per dataset.
 
     lower, upper: share kept if the threshold were NUDGE of the spread (5th to 95th percentile) lower or higher.
@@ -69,7 +69,7 @@ def filters(measured: Measured) -> list[dict[str, Any]]:
         if column is not None and isinstance(stage, ShardStage):
             for dataset in (d.name for d in run.datasets if stage.applies_to(d.name)):
                 scores = _scores(run, index, dataset, column)
-                found.append({"stage": stage.name, "dataset": dataset, **_about(scores, limit)})
+                found.append(_about(stage.name, dataset, scores, limit))
     return found
 
 
@@ -87,11 +87,13 @@ def _scores(run: Run, index: int, dataset: str, column: str) -> F64:
     return np.concatenate(parts)
 
 
-def _about(scores: F64, limit: float | None) -> dict[str, Any]:
+def _about(stage: str, dataset: str, scores: F64, limit: float | None) -> FilterPlan:
     known = scores[~np.isnan(scores)]
     points = (5, 25, 50, 75, 95)
     values = np.percentile(known, points) if len(known) else np.full(len(points), math.nan)
-    found: dict[str, Any] = {
+    found: FilterPlan = {
+        "stage": stage,
+        "dataset": dataset,
         "documents": len(scores),
         "without_score": int(np.isnan(scores).sum()),
         "percentiles": {f"p{p}": float(v) for p, v in zip(points, values, strict=True)},
@@ -99,16 +101,15 @@ def _about(scores: F64, limit: float | None) -> dict[str, Any]:
     }
     if limit is not None and len(known):
         step = NUDGE * float(values[-1] - values[0])
-        names = ("kept_lower", "kept", "kept_upper")
-        for name, place in zip(names, (limit - step, limit, limit + step), strict=True):
-            found[name] = float((known >= place).sum() / len(scores))
+        lower, at, upper = (float((known >= x).sum() / len(scores)) for x in (limit - step, limit, limit + step))
+        found["kept_lower"], found["kept"], found["kept_upper"] = lower, at, upper
     return found
 
 
-def lsh(measured: Measured) -> list[dict[str, Any]]:
+def lsh(measured: Measured) -> list[LshPlan]:
     """Return for every near_dedup its banding, its S-curve at SHOWN, and the expected share of misses."""
     run = measured.run
-    found = []
+    found: list[LshPlan] = []
     for index, stage in enumerate(run.stages):
         if not isinstance(stage, NearDedup):
             continue

@@ -22,9 +22,11 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
+from cluster.engines import TaskCost
 from pipelines.mix.materialize import Job, materialize
 from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
+from stages.core.costs import ONCE, UNDECLARED
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.shard import Dataset
@@ -32,21 +34,22 @@ from stages.core.stage import ShardStage, Stage
 from stages.outcome import ledger, lineage
 from stages.outcome.mixing import Mix, portions
 from stages.passes import judge_later
-from stages.passes.annotate import annotate
-from stages.passes.freeze import freeze
+from stages.passes.annotate import ANNOTATE, annotate
+from stages.passes.freeze import INSPECT, freeze
 
 T = TypeVar("T")
 R = TypeVar("R")
+REPORT = TaskCost(name="report", tasks=ONCE, work=ONCE)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Call:
-    """One `map`: which step it belongs to, which function it ran, seconds of every task."""
+    """One `map`: which step it belongs to, what its tasks declare, seconds and results of every task."""
 
     step: str
-    what: str
-    seconds: list[float]
-    results: list[Any] = field(repr=False)
+    cost: TaskCost
+    seconds: tuple[float, ...]
+    results: tuple[Any, ...] = field(default=(), repr=False)
 
 
 class Clock:
@@ -59,7 +62,12 @@ class Clock:
         self.calls: list[Call] = []
 
     def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
     ) -> list[R]:
         results, seconds = [], []
         for task in tasks:
@@ -68,26 +76,11 @@ class Clock:
             seconds.append(time.perf_counter() - begin)
             if done:
                 done(results[-1])
-        self.calls.append(Call(self.step, _name(function), seconds, list(results)))
+        self.calls.append(Call(step=self.step, cost=cost or UNDECLARED, seconds=tuple(seconds), results=tuple(results)))
         return results
 
     def close(self) -> None:
         """Nothing to release."""
-
-
-def _name(function: Any) -> str:
-    """Return the name of what a partial of partials runs in the end: for an exchange, its emit or receive."""
-    names = []
-    todo = [function]
-    while todo:
-        here = todo.pop()
-        if isinstance(here, partial):
-            todo.append(here.func)
-            todo.extend(a for a in here.args if isinstance(a, partial) or callable(a))
-        elif hasattr(here, "__module__") and hasattr(here, "__qualname__"):
-            names.append(f"{here.__module__}.{here.__qualname__}")
-    inner = [n for n in names if not n.startswith("cluster.exchange")]
-    return inner[0] if inner else names[0]
 
 
 class Stopwatch:
@@ -175,7 +168,7 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with
     if with_report:
         _report(clock, recipe, job)
     if not any(c.step == "freeze" for c in clock.calls):
-        clock.calls.append(Call("freeze", "freeze", [freezing], []))
+        clock.calls.append(Call(step="freeze", cost=INSPECT, seconds=(freezing,)))
     documents = {d.name: frozen.rows(d.name) for d in datasets}
     text = {d.name: _text_bytes(job, d.name) for d in datasets}
     return Measured(
@@ -199,7 +192,7 @@ def _annotate(clock: Clock, watch: Stopwatch, job: Run) -> dict[tuple[str, str],
     whole: dict[str, float] = {}
     for number, bundle in enumerate(job.manifest.bundles):
         watch.dataset = bundle.dataset
-        clock.map(partial(annotate, job), [number])
+        clock.map(partial(annotate, job), [number], cost=ANNOTATE)
         whole[bundle.dataset] = whole.get(bundle.dataset, 0.0) + clock.calls[-1].seconds[0]
     spent = dict(watch.seconds)
     for dataset, seconds in whole.items():
@@ -216,9 +209,14 @@ class _Grown:
         self._clock, self._folder, self.largest = clock, folder, 0
 
     def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
     ) -> list[R]:
-        found = self._clock.map(function, tasks, done=done)
+        found = self._clock.map(function, tasks, done=done, cost=cost)
         self.largest = max(self.largest, folder_bytes(self._folder))
         return found
 
@@ -241,11 +239,11 @@ def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> 
     lineage.trace(clock, job)
     positions = range(len(job.manifest.bundles))
     clock.step = "tally"
-    tallies = clock.map(partial(ledger.tally, job, mix), positions)
+    tallies = clock.map(partial(ledger.tally, job, mix), positions, cost=ledger.TALLY)
     found = {d.name: (1, 1) for d in job.datasets if d.role != "reference"}
     epochs = {name: portion.epochs for name, portion in portions(mix, found).items()}
     clock.step, folder = "ledger", storage.join(job.root, "ledger")
-    clock.map(partial(ledger.write_ledger, job, mix, epochs, folder), range(len(job.manifest.units)))
+    clock.map(partial(ledger.write_ledger, job, mix, epochs, folder), range(len(job.manifest.units)), cost=ledger.WRITE)
     written["ledger"] = folder_bytes(folder)
     clock.step = "materialize"
     root, scratch = storage.join(job.root, "mix"), storage.join(job.root, "exchange", "mix")
@@ -263,7 +261,7 @@ def _report(clock: Clock, recipe: Recipe, job: Run) -> None:
     clock.step = "report"
     storage.write_bytes(storage.join(job.root, "recipe.lock.yaml"), recipe.to_yaml().encode())
     storage.write_bytes(storage.join(job.root, "facts", "options.json"), b'{"sample": null}')
-    clock.map(report.write, [job.root])
+    clock.map(report.write, [job.root], cost=REPORT)
 
 
 def _text_bytes(job: Run, dataset: str) -> int:

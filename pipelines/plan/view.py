@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.plan import device
+from pipelines.plan.tree import LshPlan, Plan
 from stages.kernels.similarity.banding import probability
 
 WIDTH, HEIGHT = 61, 10  # characters of the S-curve's plot
@@ -18,7 +18,7 @@ ACTIONS = {"run": "runs", "rest": "runs the rest", "reuse": "is reused", "skip":
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
-def render(plan: Mapping[str, Any]) -> Group:
+def render(plan: Plan) -> Group:
     """Return a plan as tables, a plot for each near_dedup, and sentences."""
     parts: list[RenderableType] = [_datasets(plan), _stages(plan), _summary(plan)]
     for entry in plan["lsh"]:
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _datasets(plan: Mapping[str, Any]) -> Table:
+def _datasets(plan: Plan) -> Table:
     where = f" in {plan['run']}" if plan["run"] else ""
     table = Table(title=f"plan of {plan['recipe']}{where}")
     table.add_column("dataset")
@@ -74,7 +74,7 @@ def _datasets(plan: Mapping[str, Any]) -> Table:
     return table
 
 
-def _stages(plan: Mapping[str, Any]) -> Table:
+def _stages(plan: Plan) -> Table:
     table = Table()
     table.add_column("step")
     for name in ("what happens", "bundles done", "documents before", "dropped", "bytes written", "time"):
@@ -96,7 +96,7 @@ def _stages(plan: Mapping[str, Any]) -> Table:
     return table
 
 
-def _summary(plan: Mapping[str, Any]) -> Text:
+def _summary(plan: Plan) -> Text:
     machine, memory, time = plan["machine"], plan["memory"], plan["time"]
     lines = [
         f"time: about {duration(time['total'])}, of which {duration(time['start'] + time['warm_up'])} to start, "
@@ -141,7 +141,7 @@ def _cell(value: float, level: int) -> str:
     return BLOCKS[max(0, min(8, eighths))]
 
 
-def _misses(entry: Mapping[str, Any]) -> Text:
+def _misses(entry: LshPlan) -> Text:
     curve = "  ".join(f"{j.removeprefix('0')}: {p:.3f}" for j, p in entry["found"].items())
     seen = entry["missed_in_sample"]
     lines = [
@@ -157,11 +157,11 @@ def _misses(entry: Mapping[str, Any]) -> Text:
     return Text("\n".join(lines) + "\n")
 
 
-def _sample(plan: Mapping[str, Any]) -> Text:
+def _sample(plan: Plan) -> Text:
     return Text("\n".join(_sample_lines(plan)) + "\n")
 
 
-def _sample_lines(plan: Mapping[str, Any]) -> Iterator[str]:
+def _sample_lines(plan: Plan) -> Iterator[str]:
     documents = plan["sample"]["documents"]
     yield f"sample: {sum(documents.values()):,} documents ({', '.join(f'{n} {k:,}' for n, k in documents.items())})"
     for stage, found in plan["duplicates"].items():
@@ -176,6 +176,6 @@ def _sample_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {entry['stage']}, {entry['dataset']}: scores {points}{kept}"
 
 
-def _warnings(plan: Mapping[str, Any]) -> Iterator[Text]:
+def _warnings(plan: Plan) -> Iterator[Text]:
     for text in plan["warnings"]:
         yield Text(f"warning: {text}", style="yellow")

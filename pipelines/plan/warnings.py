@@ -6,11 +6,11 @@ Guarantees: reads the plan's own numbers; a warning never stops anything.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from cluster import storage
 from pipelines.plan import device
+from pipelines.plan.tree import FilterPlan, Plan
 from pipelines.recipe.recipe import Recipe
 from stages.core.run import Run
 from stages.core.stage import ShardStage
@@ -26,7 +26,7 @@ CURVE = 0.05  # similarity about the threshold over which the S-curve is judged
 FLAT = 0.02  # least rise of the S-curve there; a flat one tells nothing apart
 
 
-def warnings(recipe: Recipe, run: Run, plan: Mapping[str, Any], bundle_bytes: Sequence[float]) -> list[str]:
+def warnings(recipe: Recipe, run: Run, plan: Plan, bundle_bytes: Sequence[float]) -> list[str]:
     """Return the warnings that a plan deserves."""
     return [
         *_banding(run),
@@ -83,7 +83,7 @@ def _no_dedup(run: Run) -> list[str]:
     return []
 
 
-def _orphans(run: Run, plan: Mapping[str, Any]) -> list[str]:
+def _orphans(run: Run, plan: Plan) -> list[str]:
     found = []
     for index, stage in enumerate(run.stages):
         if not isinstance(stage, DedupStage) or stage.orphans != "allow":
@@ -100,7 +100,7 @@ def _orphans(run: Run, plan: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _thresholds(filters: Sequence[Mapping[str, Any]]) -> list[str]:
+def _thresholds(filters: Sequence[FilterPlan]) -> list[str]:
     found = []
     for entry in filters:
         if entry.get("kept") is None or not entry["documents"]:
@@ -120,7 +120,7 @@ def _thresholds(filters: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _weights(recipe: Recipe, plan: Mapping[str, Any]) -> list[str]:
+def _weights(recipe: Recipe, plan: Plan) -> list[str]:
     found = []
     names = [name for name, section in recipe.datasets.items() if section.role != "reference"]
     without = [name for name in names if recipe.mix.weights and not recipe.mix.weights.get(name)]
@@ -137,7 +137,7 @@ def _weights(recipe: Recipe, plan: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _shards(plan: Mapping[str, Any], bundle_bytes: Sequence[float]) -> list[str]:
+def _shards(plan: Plan, bundle_bytes: Sequence[float]) -> list[str]:
     found = []
     for name, entry in plan["datasets"].items():
         if entry["shards"] > 2 and entry["largest_shard"] > SKEWED * max(1, entry["median_shard"]):
@@ -154,7 +154,7 @@ def _shards(plan: Mapping[str, Any], bundle_bytes: Sequence[float]) -> list[str]
     return found
 
 
-def _memory(plan: Mapping[str, Any]) -> list[str]:
+def _memory(plan: Plan) -> list[str]:
     memory = plan["memory"]
     if memory["worker"] <= memory["limit"]:
         return []
@@ -164,7 +164,7 @@ def _memory(plan: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _disk(plan: Mapping[str, Any]) -> list[str]:
+def _disk(plan: Plan) -> list[str]:
     root = plan["run"]
     if not root or not storage.is_local(root):
         return []
@@ -177,7 +177,7 @@ def _disk(plan: Mapping[str, Any]) -> list[str]:
     return [f"the run folder needs about {plan['bytes_on_disk']:,} bytes, {free:,} are free at {place or '.'}."]
 
 
-def _gpus(plan: Mapping[str, Any]) -> list[str]:
+def _gpus(plan: Plan) -> list[str]:
     if not plan["machine"]["gpus"]:
         return []
     return [
@@ -186,7 +186,7 @@ def _gpus(plan: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _sample(plan: Mapping[str, Any]) -> list[str]:
+def _sample(plan: Plan) -> list[str]:
     found = [
         f"{name}: the sample of {entry['documents']:,} documents is too small to tell the share of duplicates in the "
         "whole; time and mix are given as if it were that of the sample. Use --sample-documents."

@@ -175,7 +175,7 @@ def _finish(engine: Watched, recipe: Recipe, job: Run, output: Output, with_repo
         lineage.trace(engine, job)
     positions = range(len(job.manifest.bundles))
     with engine.stage("tally"):
-        tallies = engine.map(partial(ledger.tally, job, mix), positions)
+        tallies = engine.map(partial(ledger.tally, job, mix), positions, cost=ledger.TALLY)
     ledger.check_funnel(job, tallies)
     shares = portions(mix, _mixable(job, tallies))
     epochs = {name: portion.epochs for name, portion in shares.items()}
@@ -222,7 +222,8 @@ def _write_ledger(engine: Engine, job: Run, mix: Mix, epochs: dict[str, float]) 
     if not storage.exists(marker) or storage.read_bytes(marker) != mine:
         storage.remove(folder)
         storage.write_bytes(marker, mine)
-    engine.map(partial(ledger.write_ledger, job, mix, epochs, folder), range(len(job.manifest.units)))
+    write = partial(ledger.write_ledger, job, mix, epochs, folder)
+    engine.map(write, range(len(job.manifest.units)), cost=ledger.WRITE)
 
 
 def _write_mix_manifest(

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from cluster.engines import Engine, Measured
+from cluster.engines import Engine, Measured, TaskCost
 from pipelines.run.progress import Progress
 
 T = TypeVar("T")
@@ -35,7 +35,12 @@ class Watched:
         return self._engine.workers
 
     def map(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, done: Callable[[R], None] | None = None
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
     ) -> list[R]:
         def tell(answer: tuple[R, int]) -> None:
             result, peak = answer
@@ -44,7 +49,7 @@ class Watched:
             if done:
                 done(result)
 
-        answers = self._engine.map(Measured(function, self._key), tasks, done=tell)
+        answers = self._engine.map(Measured(function, self._key), tasks, done=tell, cost=cost)
         return [result for result, _ in answers]
 
     def _count(self, result: object) -> None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array, whole
+from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.exchange_stage import destinations_for, is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
@@ -46,7 +47,8 @@ def decide_by_frequent_keys(
         destinations=destinations_for(run.manifest.rows()),
         schema=COUNTS,
     )
-    found = counting.run(engine, stage_run.positions, partial(_emit, stage_run, lists), partial(_count, over))
+    emit, count = partial(_emit, stage_run, lists), partial(_count, over)
+    found = counting.run(engine, stage_run.positions, emit, count, emit_cost=EMIT, receive_cost=COUNT)
     home = Exchange(
         folder=stage_run.folder("frequent"),
         destinations=len(run.manifest.groups),
@@ -54,8 +56,15 @@ def decide_by_frequent_keys(
         route="destination",
     )
     sources = [path for path in found if path]
-    home.run(engine, sources, partial(_route, run), partial(_write, stage_run, decide))
+    route, write = partial(_route, run), partial(_write, stage_run, decide)
+    home.run(engine, sources, route, write, emit_cost=ROUTE, receive_cost=WRITE)
     mark_complete(stage_run)
+
+
+EMIT = per_bundle("send keys")
+COUNT = per_destination("count keys")
+ROUTE = per_destination("route frequent keys")
+WRITE = per_group("write what frequent keys decide")
 
 
 def hashes_of(lists: pa.Array) -> tuple[I64, U64]:

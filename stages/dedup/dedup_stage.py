@@ -19,6 +19,7 @@ from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array
+from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.shard import ROW_BITS
@@ -191,7 +192,12 @@ def write_decisions(engine: Engine, stage_run: StageRun[Stage], sources: Sequenc
         schema=ROUTED,
         route="destination",
     )
-    hop.run(engine, [s for s in sources if s], partial(_route, run), partial(_write_group, stage_run))
+    route, write = partial(_route, run), partial(_write_group, stage_run)
+    hop.run(engine, [s for s in sources if s], route, write, emit_cost=ROUTE, receive_cost=WRITE)
+
+
+ROUTE = per_destination("route verdicts")
+WRITE = per_group("write verdicts")
 
 
 def _route(run: Run, source: str) -> Iterable[pa.Table]:
@@ -225,7 +231,7 @@ def check_removed(engine: Engine, stage_run: StageRun[DedupStage]) -> None:
         return
     totals: dict[str, list[int]] = {}
     lost: dict[str, dict[str, int]] = {}
-    for dataset, live, winners in engine.map(partial(_count_removed, stage_run), stage_run.positions):
+    for dataset, live, winners in engine.map(partial(_count_removed, stage_run), stage_run.positions, cost=COUNT):
         total = totals.setdefault(dataset, [0, 0])
         total[0] += live
         total[1] += sum(winners.values())
@@ -239,6 +245,9 @@ def check_removed(engine: Engine, stage_run: StageRun[DedupStage]) -> None:
                 f"than max_removed {stage.max_removed:.1%}. Who lost to whom: {_matrix(lost)}. If that is right, "
                 f"raise max_removed of stage {stage.name} and run again; nothing is computed twice."
             )
+
+
+COUNT = per_bundle("count removed documents")
 
 
 def _count_removed(stage_run: StageRun[DedupStage], position: int) -> tuple[str, int, dict[str, int]]:

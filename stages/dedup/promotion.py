@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, whole
+from stages.core.costs import Quantity, per_bundle, per_destination, per_group
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
 from stages.core.view import View
@@ -148,14 +149,24 @@ def ask(engine: Engine, stage_run: StageRun[Stage], turn: int, destinations: int
         schema=WANTED,
         route="destination",
     )
-    lists = hop.run(engine, opened, partial(_emit_questions, run), receive_wanted)
+    emit = partial(_emit_questions, run)
+    lists = hop.run(engine, opened, emit, receive_wanted, emit_cost=ASK, receive_cost=SORT)
     sources = [(group, path) for group, path in enumerate(lists) if path]
     folder = stage_run.folder(f"answers-{turn}")
     answers = Exchange(folder=folder, destinations=destinations, schema=ANSWERS, route="destination")
     if not {f"done-{d}" for d in range(destinations)} <= storage.names(folder):
-        tasks = [task for found in engine.map(partial(_bundles, run), sources) for task in found]
-        engine.map(partial(_judge, stage_run), tasks)
-    return answers.run(engine, sources, partial(_emit_answers, stage_run), _receive_answers)
+        tasks = [task for found in engine.map(partial(_bundles, run), sources, cost=LIST) for task in found]
+        engine.map(partial(_judge, stage_run), tasks, cost=JUDGE)
+    answer = partial(_emit_answers, stage_run)
+    return answers.run(engine, sources, answer, _receive_answers, emit_cost=ANSWER, receive_cost=HEAR)
+
+
+ASK = per_destination("ask for verdicts")
+SORT = per_group("sort what is asked for")
+LIST = per_group("list bundles that are asked about")
+JUDGE = per_bundle("judge what is asked for", Growth(quantity=Quantity.JUDGED), rare=True)
+ANSWER = per_group("answer with verdicts")
+HEAR = per_destination("receive verdicts")
 
 
 def _emit_questions(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
@@ -210,12 +221,16 @@ def _receive_answers(_: int, table: pa.Table) -> pa.Table | None:
 
 
 def decide_with_questions(
-    engine: Engine, stage_run: StageRun[Stage], tables: Sequence[str | None], decide: Decide
+    engine: Engine, stage_run: StageRun[Stage], tables: Sequence[str | None], decide: Decide, *, cost: TaskCost
 ) -> list[str | None]:
-    """Decide each file of candidates, asking for verdicts until none is missing; return the files of verdicts."""
+    """Decide each file of candidates, asking for verdicts until none is missing; return the files of verdicts.
+
+    cost : of `decide` for one file.
+    """
     answers: list[list[str | None]] = []
     for turn in range(1 << 16):
-        open_ = engine.map(partial(_attempt, stage_run, tables, answers, decide, turn), range(len(tables)))
+        attempt = partial(_attempt, stage_run, tables, answers, decide, turn)
+        open_ = engine.map(attempt, range(len(tables)), cost=cost)
         if not sum(open_):
             break
         answers.append(ask(engine, stage_run, turn, len(tables)))

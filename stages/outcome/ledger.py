@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import LedgerError
 from stages.core.arrays import BoolArray, FloatArray, array
+from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT
 from stages.core.edits import sizes
 from stages.core.exchange_stage import ExchangeStage
@@ -147,6 +148,10 @@ class Tally:
     kept: int
     mixable: tuple[int, int]  # (documents, tokens) that survived and are not held out
     text_bytes: int  # of the survivors
+
+
+TALLY = per_bundle("count outcomes")
+WRITE = per_bundle("write ledger")
 
 
 def tally(run: Run, mix: Mix, position: int) -> Tally:

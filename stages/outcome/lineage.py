@@ -20,6 +20,7 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array
+from stages.core.costs import per_group
 from stages.core.digests import digest
 from stages.core.run import Run
 from stages.core.shard import ROW_BITS
@@ -58,11 +59,13 @@ def trace(engine: Engine, run: Run) -> None:
     groups = len(run.manifest.groups)
     sources: list[tuple[int, str | None]] = [(g, None) for g in range(groups)]
     for turn in range(rounds):
-        out = _chase(run, turn).run(engine, sources, partial(_emit, run), partial(_follow, run))
+        emit, follow = partial(_emit, run), partial(_follow, run)
+        out = _chase(run, turn).run(engine, sources, emit, follow, emit_cost=SEND, receive_cost=FOLLOW)
         sources = [(g, path) for g, path in enumerate(out) if path]
     chases = [_chase(run, turn) for turn in range(rounds)]
-    _home(run).run(engine, range(groups), partial(_emit_home, run, chases), _receive_home)
-    engine.map(partial(_count_groups, run, chases), range(groups))
+    route = partial(_emit_home, run, chases)
+    _home(run).run(engine, range(groups), route, _receive_home, emit_cost=ROUTE, receive_cost=SORT)
+    engine.map(partial(_count_groups, run, chases), range(groups), cost=COUNT)
     storage.write_bytes(storage.join(_folder(run, ""), "complete"), b"")
     for chase in chases:
         storage.remove(chase.folder)
@@ -79,6 +82,13 @@ def _home(run: Run) -> Exchange:
     return Exchange(
         folder=_folder(run, "home"), destinations=len(run.manifest.groups), schema=HOME, route="destination"
     )
+
+
+SEND = per_group("send lost documents")
+FOLLOW = per_group("follow representatives")
+ROUTE = per_group("route survivors")
+SORT = per_group("sort survivors")
+COUNT = per_group("count group members")
 
 
 def _complete(run: Run) -> bool:

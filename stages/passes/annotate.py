@@ -20,8 +20,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
+from cluster.engines import Growth
 from cluster.errors import LedgerError, RecipeError, ShardError
 from stages.core.arrays import BoolArray, array, whole
+from stages.core.costs import Quantity, per_bundle
 from stages.core.run import Run
 from stages.core.shard import Bundle, Piece, Shard, check_ascending
 from stages.core.sidecar import Writer, expand
@@ -47,6 +49,9 @@ class Track:
     writer: Writer | None = None
     documents: int = 0  # annotated, and the seconds that took
     seconds: float = 0.0
+
+
+ANNOTATE = per_bundle("annotate", Growth(quantity=Quantity.TEXT_BYTES))
 
 
 def annotate(run: Run, number: int) -> dict[str, Any]:

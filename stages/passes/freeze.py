@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError, ShardError
 from stages.core import manifest
+from stages.core.costs import Quantity
 from stages.core.manifest import Cut, Manifest
 from stages.core.run import COMPRESSED, Run
 from stages.core.shard import Dataset, Shard
@@ -148,7 +149,7 @@ def _inspect_all(
     if limit is None:
         size = min(FILES_PER_TASK, max(1, len(new) // (4 * engine.workers)))
         tasks = [new[i : i + size] for i in range(0, len(new), size)]
-        return [i for group in engine.map(partial(_inspect, run), tasks, done=done) for i in group]
+        return [i for group in engine.map(partial(_inspect, run), tasks, done=done, cost=INSPECT) for i in group]
     found: list[Inspected] = []
     for name in {name: None for name, _ in new}:
         rows = 0
@@ -158,6 +159,9 @@ def _inspect_all(
             found.extend(_inspect(run, [item]))
             rows += found[-1].layout.rows
     return found
+
+
+INSPECT = TaskCost(name="inspect files", tasks=Growth(quantity=Quantity.FILES), work=Growth(quantity=Quantity.FILES))
 
 
 def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> list[Inspected]:

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, Growth
 from stages.core.arrays import BoolArray
+from stages.core.costs import Quantity, per_bundle
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
@@ -37,9 +38,12 @@ def judged_together(run: Run, first: int) -> list[int]:
 
 def judge_living(engine: Engine, run: Run, indexes: list[int]) -> None:
     """Judge what lives before each of these deferred stages, in one read."""
-    engine.map(partial(_judge_living_of, run, indexes), range(len(run.manifest.bundles)))
+    engine.map(partial(_judge_living_of, run, indexes), range(len(run.manifest.bundles)), cost=JUDGE)
     for index in indexes:
         storage.write_bytes(_marker(StageRun(run, index)), b"")
+
+
+JUDGE = per_bundle("judge what lives", Growth(quantity=Quantity.JUDGED), rare=True)
 
 
 def is_resolved(stage_run: StageRun[Stage]) -> bool:

@@ -14,7 +14,7 @@ from cluster.engines import Engine
 from cluster.errors import LostTaskError
 from stages.core.run import Run
 from stages.inputs.batches import Problem
-from stages.passes.annotate import annotate, lost_name, quarantine, try_piece
+from stages.passes.annotate import ANNOTATE, annotate, lost_name, quarantine, try_piece
 
 
 def annotate_all(engine: Engine, run: Run) -> None:
@@ -24,7 +24,7 @@ def annotate_all(engine: Engine, run: Run) -> None:
     """
     while True:
         try:
-            engine.map(partial(annotate, run), range(len(run.manifest.bundles)))
+            engine.map(partial(annotate, run), range(len(run.manifest.bundles)), cost=ANNOTATE)
             return
         except LostTaskError as error:
             if run.on_error == "stop" or not quarantine_killer_shards(engine, run, error):
@@ -41,7 +41,7 @@ def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> 
         if f"{lost_name(piece)}.jsonl" in before:
             continue
         try:
-            engine.map(partial(try_piece, run, error.index), [position])
+            engine.map(partial(try_piece, run, error.index), [position], cost=ANNOTATE)
         except LostTaskError as again:
             what = f"rows {piece.start} to {piece.stop - 1} are given up: {again}"
             quarantine(run.root, lost_name(piece), [Problem(piece.shard.path, None, None, what)])

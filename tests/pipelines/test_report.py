@@ -212,7 +212,7 @@ def test_rows_that_the_ledger_lost_are_named_with_numbers(run: Path) -> None:
 class _Elsewhere(InlineEngine):
     """Sends functions, tasks and answers through pickle, as workers of other processes do."""
 
-    def map(self, function: Any, tasks: Any, *, done: Any = None) -> list[Any]:
+    def map(self, function: Any, tasks: Any, *, done: Any = None, cost: Any = None) -> list[Any]:
         there = pickle.loads(pickle.dumps(function))
         return [pickle.loads(pickle.dumps(there(pickle.loads(pickle.dumps(task))))) for task in tasks]
 

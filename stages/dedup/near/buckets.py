@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engines import Engine
+from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array
+from stages.core.costs import CANDIDATES, Quantity, n_log_n, per_bundle
 from stages.core.view import View
 from stages.dedup.dedup_stage import candidate_schema, candidates
 from stages.dedup.near.components import Labels, component_keys, join_buckets
@@ -56,12 +57,17 @@ def group_candidates(engine: Engine, near: NearJob) -> Groups | None:
     _check_largest(near, labels.largest)
     if labels.documents == 0:
         return None
-    count = min(MAX_DESTINATIONS, max(1, -(-labels.documents // DOCUMENTS_PER_DESTINATION)))
-    if labels.documents > DOCUMENTS_PER_DESTINATION // 10:
-        count = max(count, 4)
+    count = candidate_destinations(labels.documents)
     documents_hop = Exchange(folder=near.folder("documents"), destinations=count, schema=_document_schema(near))
     emit = partial(_emit_documents, near, labels)
-    by_document = documents_hop.run(engine, near.stage_run.positions, emit, _receive_documents)
+    by_document = documents_hop.run(
+        engine,
+        near.stage_run.positions,
+        emit,
+        _receive_documents,
+        emit_cost=SEND_CANDIDATES,
+        receive_cost=SORT_CANDIDATES,
+    )
     by_bucket = _members(engine, near, labels, [path for path in buckets if path], count)
     return Groups(labels=labels, members=by_bucket, documents=by_document)
 
@@ -73,8 +79,10 @@ def _members(engine: Engine, near: NearJob, labels: Labels, buckets: list[str], 
     """
     hop = Exchange(folder=near.folder("members"), destinations=count, schema=MEMBERS)
     if labels.by_group:
-        return hop.run(engine, near.stage_run.positions, partial(_emit_all_keys, near, labels), _receive_shared)
-    return hop.run(engine, buckets, partial(_emit_members, labels), _receive_members)
+        positions, emit = near.stage_run.positions, partial(_emit_all_keys, near, labels)
+        return hop.run(engine, positions, emit, _receive_shared, emit_cost=SEND_KEYS, receive_cost=SORT_MEMBERS)
+    send = partial(_emit_members, labels)
+    return hop.run(engine, buckets, send, _receive_members, emit_cost=SEND_MEMBERS, receive_cost=SORT_MEMBERS)
 
 
 def _check_largest(near: NearJob, largest: int) -> None:
@@ -95,11 +103,52 @@ def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
         records = rows * count
         hop = Exchange(
             folder=near.folder(f"bands-{first}"),
-            destinations=1 if records < 100_000 else max(4, -(-records // RECORDS_PER_DESTINATION)),
+            destinations=record_destinations(records),
             schema=RECORDS,
         )
-        found += hop.run(engine, near.stage_run.positions, partial(_emit_keys, near, first, count), _receive_keys)
+        positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)
+        found += hop.run(engine, positions, emit, _receive_keys, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)
     return found
+
+
+def record_destinations(records: int) -> int:
+    """Return how many destinations so many band records have; depends on the data alone."""
+    return 1 if records < 100_000 else max(4, -(-records // RECORDS_PER_DESTINATION))
+
+
+def candidate_destinations(documents: int) -> int:
+    """Return how many destinations so many documents that share a bucket have."""
+    count = min(MAX_DESTINATIONS, max(1, -(-documents // DOCUMENTS_PER_DESTINATION)))
+    return max(count, 4) if documents > DOCUMENTS_PER_DESTINATION // 10 else count
+
+
+# --- what it costs ---------------------------------------------------------------------------------------
+
+
+def _record_tasks(records: float) -> float:
+    return record_destinations(round(records))
+
+
+def _candidate_tasks(documents: float) -> float:
+    return candidate_destinations(round(documents))
+
+
+CANDIDATE_TASKS = Growth(quantity=Quantity.CANDIDATES, law=_candidate_tasks)
+RECORD_TASKS = Growth(quantity=Quantity.BAND_RECORDS, law=_record_tasks)
+
+
+def per_candidates(name: str, work: Growth = CANDIDATES) -> TaskCost:
+    """Return the cost of tasks that each work on one destination's candidates, of which a sample has few."""
+    return TaskCost(name=name, tasks=CANDIDATE_TASKS, work=work, rare=True)
+
+
+EMIT_KEYS = per_bundle("send band keys")
+FIND_BUCKETS = TaskCost(name="find buckets", tasks=RECORD_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n))
+SEND_CANDIDATES = per_bundle("send candidates", CANDIDATES, rare=True)
+SORT_CANDIDATES = per_candidates("sort candidates")
+SEND_KEYS = per_bundle("send keys of candidates", CANDIDATES, rare=True)
+SEND_MEMBERS = TaskCost(name="send members", tasks=RECORD_TASKS, work=CANDIDATES, rare=True)
+SORT_MEMBERS = per_candidates("sort members")
 
 
 def _emit_keys(near: NearJob, first: int, count: int, position: int) -> Iterable[pa.Table]:

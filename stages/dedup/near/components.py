@@ -18,9 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
 from stages.core.arrays import array, whole
+from stages.core.costs import CANDIDATES, ONCE, Quantity, per_group
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
 from stages.kernels.hashes.hashing import mix64
@@ -72,12 +73,32 @@ def join_buckets(engine: Engine, stage_run: StageRun[Stage], buckets: Sequence[s
     """Label the documents of these files of buckets; how, depends on how many there can be at most."""
     run, folder = stage_run.run, stage_run.folder("components")
     if run.manifest.rows() > AT_ONCE:
-        records = sum(engine.map(_rows, [path for path in buckets if path]))
+        records = sum(engine.map(_rows, [path for path in buckets if path], cost=COUNT))
         if records > AT_ONCE:
             return _in_rounds(engine, run, folder, [path for path in buckets if path], records)
     path = storage.join(folder, "labels.arrow")
-    [(documents, largest)] = engine.map(partial(_components, buckets), [path])
+    [(documents, largest)] = engine.map(partial(_components, buckets), [path], cost=JOIN)
     return Labels(paths=(path,), by_group=False, documents=documents, largest=largest)
+
+
+JOIN = TaskCost(name="join components", tasks=ONCE, work=CANDIDATES)
+
+
+def _by_edges(name: str) -> TaskCost:
+    """Return the cost of tasks that each work on one destination's edges; no sample is large enough for them."""
+    return TaskCost(name=name, tasks=Growth(quantity=Quantity.CANDIDATES, law=_edge_tasks), work=CANDIDATES, rare=True)
+
+
+def _edge_tasks(candidates: float) -> float:
+    return max(4.0, 2 * candidates / EDGES_PER_DESTINATION)
+
+
+COUNT = _by_edges("count edges")
+SIZE = _by_edges("count components")
+SEND = _by_edges("route labels")
+SORT = per_group("sort labels", CANDIDATES, rare=True)
+SEND_EDGES, TIE_LARGE = _by_edges("send edges"), _by_edges("tie to the least neighbour")
+SEND_STARS, TIE_SMALL = _by_edges("send stars"), _by_edges("tie smaller neighbours")
 
 
 def _rows(path: str) -> int:
@@ -152,15 +173,16 @@ def _centres(key: U64, code: I64) -> I64:
 def _in_rounds(engine: Engine, run: Run, folder: str, buckets: Sequence[str], records: int) -> Labels:
     """Tie every document to the least of its component, then bring the labels to the bundles."""
     stars = _stars(engine, folder, buckets, max(4, -(-2 * records // EDGES_PER_DESTINATION)))
-    sizes = engine.map(_sizes, stars)
+    sizes = engine.map(_sizes, stars, cost=SIZE)
     home = Exchange(
         folder=storage.join(folder, "home"),
         destinations=len(run.manifest.groups),
         schema=HOME,
         route="destination",
     )
+    emit = partial(_emit_labels, run)
     return Labels(
-        paths=tuple(home.run(engine, stars, partial(_emit_labels, run), _receive_labels)),
+        paths=tuple(home.run(engine, stars, emit, _receive_labels, emit_cost=SEND, receive_cost=SORT)),
         by_group=True,
         documents=sum(documents for documents, _ in sizes),
         largest=max((largest for _, largest in sizes), default=0),
@@ -179,12 +201,16 @@ def _stars(engine: Engine, folder: str, buckets: Sequence[str], destinations: in
     found = _files(hop(f"small-{first}").outputs()) if first else []
     for turn in range(first, ROUNDS):
         emit = _emit_both_ways if turn else _emit_contracted
-        stars = _files(hop(f"large-{turn}").run(engine, found if turn else buckets, emit, _receive_large))
-        still_open = sum(engine.map(_open_nodes, stars))
+        large, sources = hop(f"large-{turn}"), found if turn else buckets
+        out = large.run(engine, sources, emit, _receive_large, emit_cost=SEND_EDGES, receive_cost=TIE_LARGE)
+        stars = _files(out)
+        still_open = sum(engine.map(_open_nodes, stars, cost=COUNT))
         log.info("round %d: %d documents are not tied to their least yet", turn, still_open)
         if not still_open:
             return stars
-        found = _files(hop(f"small-{turn + 1}").run(engine, stars, _emit_greater, _receive_small))
+        small = hop(f"small-{turn + 1}")
+        out = small.run(engine, stars, _emit_greater, _receive_small, emit_cost=SEND_STARS, receive_cost=TIE_SMALL)
+        found = _files(out)
         storage.write_bytes(storage.join(folder, f"round-{turn + 1}"), b"")
         for name in (f"large-{turn}", f"small-{turn}"):
             storage.remove(storage.join(folder, name))

@@ -15,8 +15,9 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.arrays import array
+from stages.core.costs import CANDIDATES, per_group
 from stages.core.run import Run
-from stages.dedup.near.buckets import Groups
+from stages.dedup.near.buckets import Groups, per_candidates
 from stages.dedup.near.components import Labels, component_keys
 from stages.dedup.near.job import NearJob
 from stages.dedup.near.judge import PAIRS
@@ -25,6 +26,12 @@ SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 woul
 KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
 TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
 AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
+
+
+KEEP = per_candidates("keep verified pairs")
+RECALL = per_candidates("route known pairs")
+SORT = per_group("sort known pairs", CANDIDATES, rare=True)
+SEND, RECEIVE = per_candidates("send known pairs"), per_candidates("receive known pairs")
 
 
 def texts_hop(near: NearJob, destinations: int, turn: int) -> Exchange:
@@ -38,7 +45,8 @@ def keep_pairs(engine: Engine, near: NearJob, groups: Groups) -> None:
     turns = 0
     while storage.exists(texts_hop(near, groups.destinations, turns).folder):
         turns += 1
-    engine.map(partial(_keep_pairs, near, groups.destinations, turns), range(groups.destinations))
+    keep = partial(_keep_pairs, near, groups.destinations, turns)
+    engine.map(keep, range(groups.destinations), cost=KEEP)
 
 
 def _keep_pairs(near: NearJob, destinations: int, turns: int, d: int) -> None:
@@ -66,9 +74,11 @@ def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> list[str | No
             schema=AT_HOME,
             route="destination",
         )
-        paths = home.run(engine, sources, partial(_emit_home, near.run), _receive_known)
+        emit = partial(_emit_home, near.run)
+        paths = home.run(engine, sources, emit, _receive_known, emit_cost=RECALL, receive_cost=SORT)
         found = [(group, path) for group, path in enumerate(paths) if path]
-    return hop.run(engine, found, partial(_emit_known, groups.labels), _receive_known)
+    send = partial(_emit_known, groups.labels)
+    return hop.run(engine, found, send, _receive_known, emit_cost=SEND, receive_cost=RECEIVE)
 
 
 def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:

@@ -20,13 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, Growth
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, whole
+from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import VERDICTS, chosen_in_buckets, verdicts
-from stages.dedup.near.buckets import Groups
+from stages.dedup.near.buckets import Groups, per_candidates
 from stages.dedup.near.job import NearJob, Shingling
 from stages.dedup.near.judge import PAIRS, Judge
 from stages.dedup.near.known_pairs import SIMILARITIES, TEXTS, recall_pairs, texts_hop
@@ -44,12 +45,19 @@ F64 = npt.NDArray[np.float64]
 TEXT_BYTES = 64 << 20  # of text compared at a time
 
 
+TRY = per_candidates("try candidates")
+NAME = per_candidates("name wanted texts")
+SORT = per_group("sort wanted texts", CANDIDATES, rare=True)
+READ = per_group("read wanted texts", Growth(quantity=Quantity.CANDIDATE_TEXTS), rare=True)
+COMPARE = per_candidates("compute similarities", Growth(quantity=Quantity.CANDIDATE_PAIRS))
+
+
 def choose_survivors(engine: Engine, near: NearJob, groups: Groups) -> list[str | None]:
     """Return the files of verdicts, one per destination."""
     known, answers = [recall_pairs(engine, near, groups)], list[list[str | None]]()
     for turn in range(1 << 16):
         task = partial(_attempt, near, groups, known, answers, turn)
-        if not sum(engine.map(task, range(groups.destinations))):
+        if not sum(engine.map(task, range(groups.destinations), cost=TRY)):
             break
         known.append(_compare(engine, near, groups.destinations, turn))
         if promotion.is_needed(near.stage_run):
@@ -172,11 +180,12 @@ def _compare(engine: Engine, near: NearJob, destinations: int, turn: int) -> lis
         route="destination",
     )
     opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(near, turn, d))]
-    lists = wanted.run(engine, opened, partial(_emit_wanted, near, turn), promotion.receive_wanted)
+    name = partial(_emit_wanted, near, turn)
+    lists = wanted.run(engine, opened, name, promotion.receive_wanted, emit_cost=NAME, receive_cost=SORT)
     texts = texts_hop(near, destinations, turn)
     sources = [(group, path) for group, path in enumerate(lists) if path]
     receive = partial(_receive_texts, near, destinations, turn)
-    return texts.run(engine, sources, partial(_emit_texts, near), receive)
+    return texts.run(engine, sources, partial(_emit_texts, near), receive, emit_cost=READ, receive_cost=COMPARE)
 
 
 def _emit_wanted(near: NearJob, turn: int, source: tuple[int, str]) -> Iterable[pa.Table]:

@@ -1,0 +1,108 @@
+"""What a plan says of the input and of the mix: datasets, sample, duplicates, survivors, expected mix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.plan.growth import Flow
+from pipelines.plan.inputs import Drawn, Input, Size
+from pipelines.plan.tree import DatasetPlan, DuplicatesPlan, FlowPlan, KeptPlan, MixDatasetPlan, MixPlan
+from pipelines.plan.whole import Whole
+from pipelines.recipe import to_run
+from pipelines.recipe.recipe import Recipe
+from stages.implicit.read import BYTES_PER_TOKEN
+from stages.outcome.mixing import portions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """One dataset: its input, what was drawn of it, its size."""
+
+    input: Input
+    drawn: Drawn
+    size: Size
+
+
+def describe_datasets(recipe: Recipe, sampled: Sequence[Sampled], whole: Whole) -> dict[str, DatasetPlan]:
+    """Return what each dataset holds."""
+    return {s.input.dataset.name: _dataset(recipe, s, whole) for s in sampled}
+
+
+def _dataset(recipe: Recipe, sampled: Sampled, whole: Whole) -> DatasetPlan:
+    name, size = sampled.input.dataset.name, sampled.size
+    return {
+        "role": sampled.input.dataset.role,
+        "formats": sampled.input.kinds(),
+        "shards": size.shards,
+        "bytes": size.bytes,
+        "largest_shard": size.largest,
+        "median_shard": size.median,
+        "documents": whole.documents[name],
+        "documents_are": "counted" if size.exact else "estimated",
+        "text_bytes": whole.text_bytes[name],
+        "tokens": whole.text_bytes[name] // BYTES_PER_TOKEN,
+        "weight": recipe.mix.weights.get(name) if recipe.mix.weights else None,
+        "bundles": sum(b.dataset == name for b in whole.bundles),
+        "problems": sampled.input.problems,
+    }
+
+
+def describe_duplicates(flow: Flow) -> dict[str, DuplicatesPlan]:
+    """Return what each dedup stage drops."""
+    return {
+        name: {
+            "documents": found.documents,
+            "dropped": found.dropped,
+            "groups": found.groups,
+            "in_sample": found.in_sample,
+            "in_all": found.in_all,
+        }
+        for name, found in flow.duplicates.items()
+    }
+
+
+def describe_flow(flow: Flow) -> dict[str, dict[str, FlowPlan]]:
+    """Return stage -> dataset -> documents before it, documents dropped, share dropped."""
+    return {
+        stage: {
+            name: {
+                "before": round(n),
+                "dropped": round(flow.dropped[stage][name]),
+                "share": flow.dropped[stage][name] / n,
+            }
+            for name, n in before.items()
+            if n
+        }
+        for stage, before in flow.before.items()
+    }
+
+
+def describe_kept(whole: Whole) -> dict[str, KeptPlan]:
+    """Return the survivors of each dataset."""
+    kept = whole.flow.kept
+    return {n: {"documents": round(k), "share": k / max(1, whole.documents[n])} for n, k in kept.items()}
+
+
+def expected_mix(recipe: Recipe, kept: Mapping[str, float], kept_bytes: Mapping[str, float]) -> MixPlan:
+    """Return what the mix is expected to hold, by the rules of `stages.outcome.mixing`."""
+    mix = to_run.mix_of(recipe)
+    share = 1.0 - mix.holdout
+    mixable = {
+        name: (round(kept[name] * share), round(kept_bytes[name] * share) // BYTES_PER_TOKEN)
+        for name, section in recipe.datasets.items()
+        if section.role != "reference"
+    }
+    found: dict[str, MixDatasetPlan] = {}
+    written = 0.0
+    for name, portion in portions(mix, mixable).items():
+        copies = portion.epochs if recipe.output.repeat else min(1.0, portion.epochs)
+        written += kept_bytes[name] * (copies * share + mix.holdout)
+        found[name] = {
+            "documents": round(portion.documents * min(1.0, portion.epochs)),
+            "tokens": portion.expected_tokens,
+            "epochs": portion.epochs,
+            "target_tokens": portion.target_tokens,
+            "shortfall_tokens": portion.shortfall_tokens,
+        }
+    return {"datasets": found, "text_bytes": round(written)}

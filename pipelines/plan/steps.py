@@ -1,0 +1,102 @@
+"""What a plan says of every step: whether it runs, its seconds and bytes, and what a worker holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipelines.plan import costs, deferred
+from pipelines.plan.machine import Machine
+from pipelines.plan.memory import task_bytes
+from pipelines.plan.rates import Rates
+from pipelines.plan.reuse import Present
+from pipelines.plan.tree import Action, MachinePlan, MemoryPlan, StagePlan
+from pipelines.plan.whole import Whole
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.stage import ShardStage
+
+CLOSING = ("lineage", "tally", "ledger", "materialize", "report")
+
+
+def describe_machine(where: Machine) -> MachinePlan:
+    """Return where the run works."""
+    return {
+        "kind": where.kind,
+        "workers": where.workers,
+        "threads": where.threads,
+        "gpus": where.gpus,
+        "slots": round(where.slots, 3),
+        "cores_here": where.cores,
+    }
+
+
+def describe_steps(
+    rates: Rates, whole: Whole, here: Present, seconds: Mapping[str, float], written: Mapping[str, float]
+) -> list[StagePlan]:
+    """Return what happens to every stage and closing step: run, rest (some bundles), reuse or skip."""
+
+    def step(name: str, action: Action, done: int, of: int) -> StagePlan:
+        size = round(written.get(name, 0)) if action in ("run", "rest") else 0
+        done = of if action == "reuse" else done
+        took = seconds.get(name, 0.0)
+        return {"stage": name, "action": action, "done": done, "of": of, "seconds": took, "bytes_written": size}
+
+    fresh = here.manifest is None or here.changed
+    found = [step("freeze", "run" if fresh else "reuse", 0, 1)]
+    for stage in rates.sample.run.stages:
+        mine = [i for i, b in enumerate(whole.bundles) if stage.applies_to(b.dataset)]
+        if isinstance(stage, ShardStage):
+            done = sum(not whole.missing[stage.name][i] for i in mine)
+        elif isinstance(stage, ExchangeStage) and not stage.hidden:
+            done = len(mine) if stage.name in here.complete else 0
+        else:
+            continue
+        found.append(step(stage.name, _action(done, len(mine)), done, len(mine)))
+    return found + [step(name, "reuse" if name in here.complete else "run", 0, 1) for name in CLOSING]
+
+
+def _action(done: int, of: int) -> Action:
+    if not of:
+        return "skip"
+    return "reuse" if done == of else "rest" if done else "run"
+
+
+def seconds_of_steps(rates: Rates, whole: Whole, where: Machine, here: Present) -> dict[str, float]:
+    """Return the seconds of every step that runs."""
+    found = {"freeze": costs.freeze_seconds(rates, whole, where) if whole.files else 0.0}
+    found["annotate"] = costs.annotate_seconds(rates, whole, where)
+    for stage in rates.sample.run.stages:
+        if isinstance(stage, ExchangeStage) and not stage.hidden and stage.name not in here.complete:
+            found[stage.name] = costs.step_seconds(rates, whole, where, stage.name)
+    found |= deferred.judging_seconds(rates, whole, where)
+    for name in CLOSING:
+        if name not in here.complete:
+            found[name] = costs.step_seconds(rates, whole, where, name)
+    return found | {"report": costs.report_seconds(rates, whole)}
+
+
+def bytes_on_disk(rates: Rates, written: Mapping[str, float]) -> int:
+    """Return the bytes in the run folder at most: of the exchanges only the largest, since they are emptied."""
+    stages = rates.sample.run.stages
+    exchange = [written[s.name] for s in stages if isinstance(s, ExchangeStage) and s.name in written]
+    return round(sum(written.values()) - sum(exchange) + max(exchange, default=0.0))
+
+
+def describe_memory(rates: Rates, whole: Whole, where: Machine) -> MemoryPlan:
+    """Return the bytes that a worker holds, and what it has."""
+    tasks, resident = task_bytes(rates, whole), _resident()
+    largest = max(tasks, key=lambda name: tasks[name])
+    return {
+        "process": resident,
+        "tasks": tasks,
+        "largest": largest,
+        "worker": resident + where.threads * tasks[largest],
+        "limit": where.memory,
+        "limit_is": where.memory_is,
+    }
+
+
+def _resident() -> int:
+    """Return the bytes of memory of this process, which has loaded all that a worker loads."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

@@ -1,0 +1,200 @@
+"""A plan as a tree of plain values: what `plan()` returns and `winnow plan --json` prints, field by field.
+
+plan.schema.json says the same to other programs; docs/plan-and-audit.md says where each number comes from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+Action = Literal["run", "rest", "reuse", "skip"]
+
+
+class DatasetPlan(TypedDict):
+    """One dataset as it lies there."""
+
+    role: str
+    formats: list[str]
+    shards: int
+    bytes: int
+    largest_shard: int
+    median_shard: int
+    documents: int
+    documents_are: Literal["counted", "estimated"]
+    text_bytes: int
+    tokens: int
+    weight: float | None
+    bundles: int
+    problems: list[str]
+
+
+class SamplePlan(TypedDict):
+    """What was drawn and run; documents and text_bytes by dataset, languages by stage and dataset."""
+
+    documents: dict[str, int]
+    text_bytes: dict[str, int]
+    dropped: dict[str, dict[str, float]]
+    languages: dict[str, dict[str, dict[str, float]]]
+
+
+class FilterPlan(TypedDict):
+    """How the scores of a dataset lie about a stage's threshold; the shares kept only where there is one."""
+
+    stage: str
+    dataset: str
+    documents: int
+    without_score: int
+    percentiles: dict[str, float]
+    min_score: float | None
+    kept_lower: NotRequired[float]
+    kept: NotRequired[float]
+    kept_upper: NotRequired[float]
+
+
+class LshPlan(TypedDict):
+    """The banding of a near_dedup, what it finds and what it misses."""
+
+    stage: str
+    bands: int
+    rows_per_band: int
+    threshold: float
+    threshold_is: Literal["half-way point of the curve", "jaccard_threshold"]
+    s_curve: list[tuple[float, float]]
+    found: dict[str, float]
+    half_way: float
+    missed_if_even: float
+    missed_in_sample: float | None
+    similar_pairs_in_sample: int
+    near_threshold_in_sample: int
+
+
+class DuplicatesPlan(TypedDict):
+    """What a dedup stage drops of the sample, and the share it is expected to drop of the whole."""
+
+    documents: int
+    dropped: int
+    groups: int
+    in_sample: float
+    in_all: float | None
+
+
+class FlowPlan(TypedDict):
+    """Documents of one dataset at one stage."""
+
+    before: int
+    dropped: int
+    share: float
+
+
+class KeptPlan(TypedDict):
+    """Survivors of one dataset."""
+
+    documents: int
+    share: float
+
+
+class MixDatasetPlan(TypedDict):
+    """What one dataset gives to the mix."""
+
+    documents: int
+    tokens: int
+    epochs: float
+    target_tokens: int | None
+    shortfall_tokens: int
+
+
+class MixPlan(TypedDict):
+    """What the mix is expected to hold; text_bytes: that are written, copies included."""
+
+    datasets: dict[str, MixDatasetPlan]
+    text_bytes: int
+
+
+class MachinePlan(TypedDict):
+    """Where the run works; slots: tasks at the same time, in units of one thread alone."""
+
+    kind: str
+    workers: int
+    threads: int
+    gpus: int
+    slots: float
+    cores_here: int
+
+
+class StagePlan(TypedDict):
+    """What happens to a stage or closing step, how many of its bundles are done, and what it takes."""
+
+    stage: str
+    action: Action
+    done: int
+    of: int
+    seconds: float
+    bytes_written: int
+
+
+class MemoryPlan(TypedDict):
+    """Bytes of one worker process: what it holds anyway, one task of each kind, all of it at most, and the limit."""
+
+    process: int
+    tasks: dict[str, int]
+    largest: str
+    worker: int
+    limit: int
+    limit_is: str
+
+
+class TimePlan(TypedDict):
+    """Seconds: before the first task, of a fresh worker, of every step, of all."""
+
+    start: float
+    warm_up: float
+    steps: dict[str, float]
+    total: float
+
+
+class DevicePlan(TypedDict):
+    """Bytes of GPU memory of one worker; limit: None where nobody knows it."""
+
+    tasks: dict[str, int]
+    largest: str
+    worker: int
+    limit: int | None
+    limit_is: str
+    text_on_host_for: list[str]
+
+
+class CostPlan(TypedDict):
+    """What the run costs at a price per hour of each of so many workers or GPUs."""
+
+    price_per_hour: float
+    of: Literal["worker", "GPU"]
+    count: int
+    total: float
+
+
+class Plan(TypedDict):
+    """The plan of a run. device: only where a GPU is asked for; cost: only where a price is given."""
+
+    format: int
+    recipe: str
+    digest: str
+    run: str | None
+    datasets: dict[str, DatasetPlan]
+    sample: SamplePlan
+    filters: list[FilterPlan]
+    lsh: list[LshPlan]
+    duplicates: dict[str, DuplicatesPlan]
+    flow: dict[str, dict[str, FlowPlan]]
+    kept: dict[str, KeptPlan]
+    mix: MixPlan
+    machine: MachinePlan
+    stages: list[StagePlan]
+    judged: dict[str, int]
+    bytes_written: dict[str, int]
+    bytes_on_disk: int
+    memory: MemoryPlan
+    time: TimePlan
+    device: NotRequired[DevicePlan]
+    cost: NotRequired[CostPlan]
+    warnings: list[str]
+    planned_in: float

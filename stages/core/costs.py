@@ -1,0 +1,77 @@
+"""What the costs of winnow's tasks grow with: the quantities that `winnow plan` knows, and the usual kinds of task.
+
+Every task's cost is declared beside its function (`cluster/engines/cost.py`) and named where the task is handed to
+an engine. A task of which nothing is declared counts as one per bundle, with work by the documents.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from cluster.engines import Growth, TaskCost
+from stages.core.exchange_stage import destinations_for
+from stages.core.manifest import MAX_GROUPS
+
+
+class Quantity(StrEnum):
+    """What is counted of an input, or of the part of it that reaches a stage."""
+
+    ONCE = "once"  # always 1
+    FILES = "files"
+    BUNDLES = "bundles"
+    ROWS = "rows"  # documents of the whole input
+    DOCUMENTS = "documents"  # that reach the stage
+    BAND_RECORDS = "band_records"  # rows x bands
+    CANDIDATES = "candidates"  # documents that share a bucket with another
+    CANDIDATE_TEXTS = "candidate_texts"  # bytes of text read to bring candidates' texts
+    CANDIDATE_PAIRS = "candidate_pairs"  # pairs whose true similarity is computed
+    JUDGED = "judged"  # documents that a deferred stage judges; counts for that stage, not for the one that asks
+    TEXT_BYTES = "text_bytes"
+    MIX_BYTES = "mix_bytes"  # of text written to the mix
+    MIX_PARTS = "mix_parts"  # tasks that write the mix
+
+
+def n_log_n(amount: float) -> float:
+    """Return n log n: the law of a sort.
+
+    Examples
+    --------
+    >>> n_log_n(1), round(n_log_n(8) / n_log_n(4), 6)
+    (0.0, 3.0)
+    """
+    return amount * math.log(max(1.0, amount))
+
+
+def group_count(bundles: float) -> float:
+    """Return how many groups so many bundles are put in at most: the destinations of what is routed to documents."""
+    return min(bundles, float(MAX_GROUPS))
+
+
+ONCE = Growth(quantity=Quantity.ONCE)
+BUNDLES = Growth(quantity=Quantity.BUNDLES)
+GROUPS = Growth(quantity=Quantity.BUNDLES, law=group_count)
+DOCUMENTS = Growth(quantity=Quantity.DOCUMENTS)
+CANDIDATES = Growth(quantity=Quantity.CANDIDATES)
+
+
+def per_bundle(name: str, work: Growth = DOCUMENTS, *, rare: bool = False) -> TaskCost:
+    """Return the cost of tasks that each work on one bundle."""
+    return TaskCost(name=name, tasks=BUNDLES, work=work, rare=rare)
+
+
+def per_group(name: str, work: Growth = DOCUMENTS, *, rare: bool = False) -> TaskCost:
+    """Return the cost of tasks that each work on what is routed to one group of bundles."""
+    return TaskCost(name=name, tasks=GROUPS, work=work, rare=rare)
+
+
+def per_destination(name: str, work: Growth = DOCUMENTS) -> TaskCost:
+    """Return the cost of tasks that each work on one destination of an exchange of the whole input's rows."""
+    return TaskCost(name=name, tasks=Growth(quantity=Quantity.ROWS, law=_destinations), work=work)
+
+
+def _destinations(rows: float) -> float:
+    return destinations_for(round(rows))
+
+
+UNDECLARED = per_bundle("other")
