@@ -15,7 +15,7 @@ import pyarrow as pa
 from classifiers import fasttext_model, models
 from classifiers.base import I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
-from classifiers.user_code import OutsideClassifier
+from classifiers.user_classifier import UserClassifier
 from cluster.errors import RecipeError
 
 KINDS = ("fasttext", "hf", "nemo", "python")
@@ -72,7 +72,7 @@ def _load(settings: Settings, stamp: tuple[int, int]) -> Classifier:
     if kind == "fasttext":
         return FastTextQuality(settings)
     if kind == "python":
-        return OutsideClassifier(name)
+        return UserClassifier(name)
     if kind == "nemo":
         from classifiers.nemo_models import NemoClassifier
 
