@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-CODE := pipelines stages classifiers cluster
+CODE := winnow pipelines stages classifiers cluster
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 EXTRA ?= gpu-cu13

@@ -32,7 +32,7 @@ from stages.outcome import ledger
 from stages.registry import STAGES, stage_class
 
 ROOT = Path(__file__).resolve().parent.parent
-TOP = ("pipelines", "stages", "classifiers", "cluster")
+TOP = ("winnow", "pipelines", "stages", "classifiers", "cluster")
 MIX_COLUMNS = ("text", "id", "doc_id", "source", "url", "language", "language_score", "quality_score", "num_tokens")
 HEAVY = ("numba", "dask", "distributed", "pandas", "torch", "scipy", "fasttext", "ray", "jinja2", "pyarrow.dataset")
 # Import names whose distribution is called otherwise, or comes with another one.
