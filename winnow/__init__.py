@@ -112,13 +112,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the module behind a public name when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'winnow' has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
-    found = globals()[name] = getattr(importlib.import_module(module), attribute)
-    return found
+if not TYPE_CHECKING:  # a type checker would take any name for there
+
+    def __getattr__(name: str) -> Any:
+        """Import the module behind a public name when it is first asked for (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'winnow' has no attribute {name!r}")
+        module, _, attribute = _HOMES[name].partition(":")
+        found = globals()[name] = getattr(importlib.import_module(module), attribute)
+        return found
 
 
 def __dir__() -> list[str]:
