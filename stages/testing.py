@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.core.stage import Decisions, ShardStage, rewrites
+from stages.core.stage import Decisions, ShardStage
 from stages.registry import stage_class
+
+__all__ = ["StageSuite", "same", "sample_documents"]
 
 NAME = re.compile("[a-z][a-z0-9_]*")
 PLAIN = (
@@ -189,7 +191,7 @@ class StageSuite:
         assert alone == together, "a decision depends on other documents"
 
     def test_edits_lie_inside_their_texts_in_order(self) -> None:
-        if not rewrites(type(self.stage)):
+        if not self.stage.rewrites():
             return
         documents = self.documents()
         texts = [text.encode() for text in documents.column("text").to_pylist()]
