@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,3 +199,26 @@ def test_winnows_own_names_read_no_metadata_of_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def blocks(language: str, *words: str) -> list[str]:
+    """The README's code blocks that hold these words, in order."""
+    found = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [next(block for block in found if word in block) for word in words]
+
+
+def test_the_readmes_entry_points_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shouting, model = blocks("python", "class Shouting", "class Length")
+    [declared] = blocks("toml", "winnow.stages")
+    groups = tomllib.loads(declared)["project"]["entry-points"]
+    lines = [
+        f"[{group}]\n" + "".join(f"{n} = {path}\n" for n, path in points.items()) for group, points in groups.items()
+    ]
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "readme", "".join(lines))))
+    for name, source in (("shouting", shouting), ("my_module", model)):
+        (tmp_path / "site" / f"{name}.py").write_text(source)
+    stages = [{"use": "shouting"}, {"use": "quality", "model": "length", "min_score": 5}]
+    runner.run(recipe(tmp_path, stages), str(tmp_path / "run"))
+    assert reasons(tmp_path / "run") == [(None, None), ("quality", "low_quality"), (None, None)]
+    for name in ("shouting", "my_module"):
+        sys.modules.pop(name, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import subprocess
@@ -207,3 +208,24 @@ def test_a_fault_is_found(cls: type[Size]) -> None:
 def test_the_module_needs_no_pytest() -> None:
     code = "import sys; sys.modules['pytest'] = None; from stages.testing import StageSuite"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_readmes_test_finds_the_suite_and_passes(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for name, word in (("shouting", "class Shouting"), ("test_shouting", "class TestShouting")):
+        (tmp_path / f"{name}.py").write_text(next(block for block in blocks if word in block))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^(\d{2}) passed", done.stdout, re.MULTILINE), done.stdout
