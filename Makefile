@@ -1,5 +1,5 @@
-# winnow: `make demo` shows it at work, `make test` checks everything that needs no GPU.
-# Both make a virtual environment in .venv on their first call; PYTHON names another interpreter.
+# winnow: `make help` lists what there is. A virtual environment is made in .venv on the first call; PYTHON names another
+# interpreter.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,51 +8,74 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-CODE := pipelines stages classifiers cluster
+CODE := winnow pipelines stages classifiers cluster
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 EXTRA ?= gpu-cu13
 GPU := $(VENV)/.$(EXTRA)-installed
+COVERAGE := $(foreach package,$(CODE),--cov=$(package)) --cov-report=term:skip-covered
 DEMO_DATA := demo-data/SOURCES.md
 
-.PHONY: demo test test-extras test-gpu bench bench-gpu clean
+.PHONY: help demo test lint types doctest nightly coverage api test-extras test-gpu bench bench-gpu clean
 
-demo: $(BASE) $(DEMO_DATA)
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 14
+	@echo 'Variables: PYTHON, VENV, WORKERS (of pytest), PYTEST_ARGS, BENCH_ARGS, EXTRA (gpu-cu13 or gpu-cu12).'
+
+demo: $(BASE) $(DEMO_DATA) ## build four small datasets from real text, run a whole recipe over them
 	$(BIN)/winnow run pipelines/recipe/shipped/demo.yaml --run-dir demo-run
 	@echo "Report: $(CURDIR)/demo-run/report.html"
 
-test: $(DEV)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+test: lint types doctest ## every check that needs no GPU, but the nightly ones
 	-$(BIN)/winnow models fetch # tests that need the language model skip without it
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
+lint: $(DEV) ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV) ## types, and which package may import which
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+doctest: $(DEV) ## the examples in docstrings
+	$(BIN)/pytest --doctest-modules --quiet $(CODE)
+
+# Tests marked nightly as well, ten times the examples of property tests, and what the tests reach.
+nightly: lint types doctest ## the slow nets: marked tests, more examples, coverage
+	-$(BIN)/winnow models fetch
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m 'not gpu' $(COVERAGE) $(PYTEST_ARGS)
+
+coverage: $(DEV) ## which lines the tests reach (kernels are compiled, so their lines show as missed)
+	$(BIN)/pytest -n $(WORKERS) $(COVERAGE) $(PYTEST_ARGS)
+
+api: $(BASE) ## write docs/api.md from the docstrings
+	$(BIN)/python docs/make_api.py
+
 # Real torch, NeMo Curator and Presidio, in an environment of their own (8 GB).
-test-extras:
+test-extras: ## the optional models, in .venv-extras
 	$(MAKE) VENV=.venv-extras .venv-extras/.extras-installed
 	.venv-extras/bin/pytest -rs tests/test_extras.py $(PYTEST_ARGS)
 
-test-gpu: $(GPU)
+test-gpu: $(GPU) ## every kernel and the demo on a GPU against the CPU
 	-$(MAKE) $(DEMO_DATA) # the comparison of the demo on CPU and GPU skips without it
 	$(BIN)/pytest -m gpu -rs $(PYTEST_ARGS)
 
-bench: $(DEV)
+bench: $(DEV) ## compare with peers on the same files
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 # test-gpu and bench-gpu need the extra gpu-cu13 or gpu-cu12 in the environment: EXTRA names it.
-bench-gpu: $(GPU)
+bench-gpu: $(GPU) ## time the kernels on a GPU
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
-clean:
+clean: ## remove environments, demo data and what tools leave behind
 	rm -rf $(VENV) .venv-extras demo-data demo-run build dist *.egg-info bench-out
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(wildcard $(CODE) tests benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and \
-	  f"winnow needs Python 3.11, 3.12 or 3.13; $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 15) and \
+	  f"winnow needs Python 3.11, 3.12, 3.13 or 3.14; $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
 $(BASE): pyproject.toml | $(BIN)/python

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
+__all__ = ["F64", "I32", "NO_LABEL", "Classifier", "Scores"]
+
+F64 = npt.NDArray[np.float64]  # scores
+I32 = npt.NDArray[np.int32]  # labels
 
 NO_LABEL = -1  # the classifier has nothing to say, for instance of a text without a word
 

@@ -1,4 +1,5 @@
-"""Quality models by spec: `fasttext:PATH`, `hf:PATH_OR_ID`, `nemo:NAME`, `python:MODULE:NAME`.
+"""Quality models by spec: `fasttext:PATH`, `hf:PATH_OR_ID`, `nemo:NAME`, `python:MODULE:NAME`, or the NAME of an
+installed package's classifier (entry points of the group winnow.classifiers, installed.py).
 
 Guarantees: a model is loaded once per process; `digest_of` answers without loading it. An existing column
 (`column:NAME`) is no model and is handled by the stage.
@@ -7,18 +8,20 @@ Guarantees: a model is loaded once per process; `digest_of` answers without load
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from classifiers import fasttext_model, models
+from classifiers import fasttext_model, installed, models
 from classifiers.base import I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
-from classifiers.user_code import OutsideClassifier
+from classifiers.user_classifier import UserClassifier
 from cluster.errors import RecipeError
 
 KINDS = ("fasttext", "hf", "nemo", "python")
+SPECS = "column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME, python:MODULE:NAME or an installed classifier's NAME"
 POSITIVE = (
     "hq",
     "high",
@@ -42,13 +45,28 @@ class Settings:
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """Return (kind, name) of a model spec; raise RecipeError when it is none."""
-    kind, _, name = spec.partition(":")
-    if kind not in KINDS or not name:
-        raise RecipeError(
-            f"model must be column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME, got {spec!r}."
-        )
-    return kind, name
+    """Return (kind, name) of a model spec; an installed package's classifier is of kind python.
+
+    Raises
+    ------
+    RecipeError
+        when it is no spec, or the package that offers it says something wrong about it.
+    """
+    kind, colon, name = spec.partition(":")
+    if kind in KINDS and name:
+        return kind, name
+    offers = installed.offers(installed.CLASSIFIERS) if not colon else installed.Offers()
+    offer = offers.named(spec, ("column", *KINDS), "classifier")
+    if offer is None:
+        rest = "".join(f" Besides, {sentence}" for sentence in offers.unreadable)
+        raise RecipeError(f"model must be {SPECS}, got {spec!r}.{rest}")
+    return "python", offer.path
+
+
+def spec_of(model: str) -> str:
+    """Return the spec of what a command is given: a spec, an installed classifier's name, or a fastText file."""
+    named = model in installed.offers(installed.CLASSIFIERS).by_name and not os.path.exists(model)
+    return model if named or model.partition(":")[0] in KINDS else f"fasttext:{model}"
 
 
 def load(settings: Settings) -> Classifier:
@@ -72,7 +90,7 @@ def _load(settings: Settings, stamp: tuple[int, int]) -> Classifier:
     if kind == "fasttext":
         return FastTextQuality(settings)
     if kind == "python":
-        return OutsideClassifier(name)
+        return UserClassifier(name)
     if kind == "nemo":
         from classifiers.nemo_models import NemoClassifier
 

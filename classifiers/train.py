@@ -279,7 +279,7 @@ def evaluate(
     positive_label: str = "",
 ) -> Evaluation:
     """Score two labelled sets with a model (a path or a spec such as `hf:PATH`) and return the metrics."""
-    spec = str(model) if str(model).partition(":")[0] in quality.KINDS else f"fasttext:{model}"
+    spec = quality.spec_of(str(model))
     classifier = quality.load(quality.Settings(spec=spec, positive_label=positive_label))
     found = []
     for paths in (positive, negative):

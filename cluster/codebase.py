@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-PACKAGES = ("cluster", "classifiers", "stages", "pipelines")
+PACKAGES = ("cluster", "classifiers", "stages", "pipelines", "winnow")
 
 
 def package_folder(name: str) -> Path:

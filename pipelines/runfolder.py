@@ -28,6 +28,8 @@ from cluster.errors import LedgerError, RecipeError, WinnowError
 if TYPE_CHECKING:
     from stages.core.run import Run
 
+__all__ = ["Counts", "Document", "RunFolder", "StageInfo", "open_run"]
+
 BATCH_ROWS = 1 << 17
 BATCH_FILES = 1 << 12  # tables held until they are joined; each takes some 10 kB beside its rows
 ROW_MASK = (1 << 32) - 1
@@ -45,6 +47,7 @@ class StageInfo:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def applies_to(self, dataset: str) -> bool:
+        """Tell whether the stage works on documents of this dataset."""
         return not self.datasets or dataset in self.datasets
 
 

@@ -37,7 +37,7 @@ class Quality(ShardStage):
 
     model: str = param(
         "",
-        "column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME",
+        quality.SPECS,
         fact=True,
         metavar="SPEC",
     )
@@ -53,9 +53,9 @@ class Quality(ShardStage):
         if not self._column:
             try:
                 quality.split_spec(self.model)
-            except RecipeError:
-                kinds = "column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME or python:MODULE:NAME"
-                raise self.error("model", self.model, kinds) from None
+            except RecipeError as error:
+                sentence = str(error).removesuffix(".").removeprefix("model ")
+                raise RecipeError(f"model {sentence} (stage {self.name}).") from None
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise self.error("min_score", self.min_score, f"at most max_score ({self.max_score})")
 
@@ -65,7 +65,7 @@ class Quality(ShardStage):
 
     @property
     def costly(self) -> bool:
-        return self.model.partition(":")[0] in ("hf", "nemo", "python")
+        return not self._column and quality.split_spec(self.model)[0] in ("hf", "nemo", "python")
 
     @property
     def drops(self) -> bool:

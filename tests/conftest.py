@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ TOGETHER = ("test_on_ray.py", "test_slurm_queue.py")  # all their tests share a 
 
 # The first example of a property often compiles a kernel, and machines differ.
 settings.register_profile("winnow", deadline=None, print_blob=True)
-settings.load_profile("winnow")
+settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "winnow"))
 
 for name in ("distributed", "distributed.worker", "distributed.nanny", "distributed.scheduler"):
     logging.getLogger(name).setLevel(logging.ERROR)

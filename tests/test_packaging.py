@@ -32,21 +32,20 @@ from stages.outcome import ledger
 from stages.registry import STAGES, stage_class
 
 ROOT = Path(__file__).resolve().parent.parent
-TOP = ("pipelines", "stages", "classifiers", "cluster")
+TOP = ("winnow", "pipelines", "stages", "classifiers", "cluster")
 MIX_COLUMNS = ("text", "id", "doc_id", "source", "url", "language", "language_score", "quality_score", "num_tokens")
 HEAVY = ("numba", "dask", "distributed", "pandas", "torch", "scipy", "fasttext", "ray", "jinja2", "pyarrow.dataset")
 # Import names whose distribution is called otherwise, or comes with another one.
 DISTRIBUTIONS = {
     "cudf": "cudf-cu13",
-    "cugraph": "cugraph-cu13",
     "cuml": "cuml-cu13",
     "cupy": "cudf-cu13",
-    "dask_cudf": "dask-cudf-cu13",
     "distributed": "dask",
     "fasttext": "fasttext-community",
     "llvmlite": "numba",
     "markupsafe": "jinja2",
     "pylibcudf": "cudf-cu13",
+    "pylibcugraph": "pylibcugraph-cu13",
     "rmm": "cudf-cu13",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
@@ -284,3 +283,37 @@ def test_every_key_of_a_recipe_is_in_the_readme() -> None:
     sections = (Sections, DatasetSection, MixSection, OutputSection, ClusterSection)
     keys = [key for section in sections for key in section.model_fields if key != "backend"]
     assert [key for key in keys if not re.search(rf"[`.]{key}\b", text)] == []
+
+
+def test_the_supported_pythons_are_the_same_everywhere() -> None:
+    found = [c.rpartition(" ")[2] for c in project()["project"]["classifiers"] if "Python :: 3." in c]
+    first, last = found[0], found[-1]
+    above = f"3.{int(last.partition('.')[2]) + 1}"
+    assert project()["project"]["requires-python"] == f">={first},<{above}"
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == found
+    low, high = (f"(3, {version.partition('.')[2]})" for version in (first, above))
+    assert f"{low} <= v < {high}" in (ROOT / "Makefile").read_text()
+    assert f"Python {first} to {last}" in (ROOT / "README.md").read_text()
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith("Variables")]
+    assert sorted(listed) == sorted(phony[1].split())
+
+
+def test_commit_hooks_run_what_make_test_runs() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    tools = {Path(hook["entry"].split()[0]).name for hook in hooks}
+    assert tools == {"ruff", "mypy", "lint-imports"}
+    assert [tool for tool in tools if f"$(BIN)/{tool}" not in (ROOT / "Makefile").read_text()] == []
+
+
+def test_every_decision_is_listed() -> None:
+    folder = ROOT / "docs/decisions"
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (folder / "README.md").read_text())
+    assert sorted(listed) == sorted(path.name for path in folder.glob("*.md") if path.name != "README.md")

@@ -19,7 +19,7 @@ from typing import Any
 
 from cluster.errors import BackendError
 
-LIBRARIES = ("cudf", "cupy", "cuml", "cugraph", "rmm")  # what kernels import where the backend is gpu
+LIBRARIES = ("cudf", "cupy", "cuml", "pylibcugraph", "rmm")  # what kernels import where the backend is gpu
 BACKENDS = ("auto", "cpu", "gpu")
 _resolved = "cpu"
 
@@ -177,13 +177,13 @@ def describe_process() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the installed versions of the numerical libraries, by distribution name."""
     found = {}
-    for name in ("numpy", "numba", "pandas", "pyarrow", "dask", "distributed"):
+    for name in ("numpy", "numba", "pyarrow", "dask", "distributed"):
         found[name] = _version(name)
-    for library in ("cudf", "cuml", "cugraph", "rmm"):
+    for library in ("cudf", "cuml", "pylibcugraph", "rmm"):
         for release in ("cu13", "cu12"):
             if version := _version(f"{library}-{release}"):
                 found[f"{library}-{release}"] = version
-    for name in ("cupy-cuda13x", "cupy-cuda12x", "dask-cuda", "onnxruntime", "scikit-learn", "torch"):
+    for name in ("cupy-cuda13x", "cupy-cuda12x", "dask-cuda", "onnxruntime", "pandas", "scikit-learn", "torch"):
         if version := _version(name):
             found[name] = version
     return found

@@ -29,7 +29,7 @@ class Call:
     def called(self) -> str:
         """The last name of the call as it stands in winnow's code."""
         parts = self.name.split(".")
-        return parts[-2] if parts[-1] == "__init__" else parts[-1]
+        return parts[-2] if parts[-1] in ("__init__", "__cinit__") else parts[-1]
 
 
 CALLERS = (
@@ -74,16 +74,16 @@ CALLS = (
     Call("cudf/core/accessors/string.py", "StringMethods.minhash", ("seed", "a", "b", "width")),
     Call("cudf/core/accessors/string.py", "StringMethods.minhash64", ("seed", "a", "b", "width")),
     Call("cudf/core/indexed_frame.py", "IndexedFrame.hash_values", ("method", "seed")),
-    Call("cudf/core/dataframe.py", "DataFrame.__init__", positional=1),
     Call("cudf/options.py", "set_option", positional=2),
-    Call("cugraph/structure/graph_classes.py", "Graph.__init__", ("directed",)),
+    Call("pylibcugraph/resource_handle.pyx", "ResourceHandle.__cinit__"),
+    Call("pylibcugraph/graph_properties.pyx", "GraphProperties.__cinit__", ("is_symmetric", "is_multigraph")),
     Call(
-        "cugraph/structure/graph_classes.py",
-        "Graph.from_cudf_edgelist",
-        ("source", "destination", "renumber"),
-        positional=1,
+        "pylibcugraph/graphs.pyx",
+        "SGGraph.__cinit__",
+        ("renumber", "do_expensive_check", "drop_multi_edges", "symmetrize"),
+        positional=4,
     ),
-    Call("cugraph/components/connectivity.py", "weakly_connected_components", positional=1),
+    Call("pylibcugraph/weakly_connected_components.pyx", "weakly_connected_components", positional=7),
     Call(
         "cuml/cluster/kmeans.pyx",
         "KMeans.__init__",

@@ -25,7 +25,6 @@ VERSIONS = (  # packages that decide over output bytes, or over Dask's protocol
     "numpy",
     "pyarrow",
     "numba",
-    "pandas",
     "xxhash",
     "fasttext-community",
     "orjson",

@@ -68,9 +68,9 @@ def minhash(
     id_column: IdColumn = "id",
 ) -> None:
     """Write MinHash signatures (the bits of cuDF) for other tools."""
-    from pipelines.commands.minhash import write
+    from pipelines.commands import minhash as command
 
-    total, without = write(
+    total, without = command.minhash(
         path,
         out,
         shingle_width=shingle_width,

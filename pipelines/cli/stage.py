@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from stages.registry import STAGES, is_stage, stage_class
+from stages.registry import is_stage, listed, stage_class, stage_names
 
 PREFIX = "p_"  # of the stage's own parameters among click's
 
@@ -22,14 +22,19 @@ class StageGroup(click.Group):
     """Looks stages up by name when asked."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(STAGES)
+        return stage_names()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return _command(cmd_name) if is_stage(cmd_name) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found, broken = listed()
         with formatter.section("Stages"):
-            formatter.write_dl([(use, stage_class(use).summary) for use in STAGES])
+            formatter.write_dl([(use, cls.summary) for use, cls in found.items()])
+        if broken:
+            with formatter.section("Not usable"):
+                for sentence in broken:
+                    formatter.write_text(sentence)
 
 
 def _command(use: str) -> click.Command:
@@ -131,7 +136,8 @@ def _put(entries: list[dict[str, Any]], use: str, values: dict[str, Any]) -> str
 
     hints = parameter_types(stage_class(use))
     plain = {k: int(v) if hints[k] is int else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-    found = [s for s in entries if s["use"] == use and plain.get("name") in (None, s["name"])]
+    key = stage_class(use).key()
+    found = [s for s in entries if s["use"] == key and plain.get("name") in (None, s["name"])]
     if len(found) > 1:
         names = ", ".join(s["name"] for s in found)
         raise BadUsage(f"the recipe uses {use} {len(found)} times. Give --name, one of {names}.")

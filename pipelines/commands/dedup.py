@@ -31,7 +31,7 @@ THREADS = 8  # up to so many, threads of this process do the work: they start at
 
 
 def dedup(
-    paths: Sequence[str],
+    paths: str | Sequence[str],
     out: str,
     *,
     jaccard_threshold: float = 0.8,
@@ -41,13 +41,27 @@ def dedup(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Deduplicate files into the folder `out`; return {"rows", "kept", "dropped"}.
+    """Deduplicate files into the folder `out`; of near duplicates the longer text stays.
+
+    Parameters
+    ----------
+    paths : files, folders, globs or URLs of Parquet or JSON lines.
+    out : folder of the result, its ledger and dedup.json.
+    jaccard_threshold : similarity of character shingles from which a document is a near duplicate.
+    shingle_width : characters in a shingle.
+    text_column, id_column : columns of the input; without an id column, files and rows name the documents.
+    workers : threads or processes; by cores when None.
+
+    Returns
+    -------
+    {"rows": ..., "kept": ..., "dropped": ...}, documents.
 
     Raises
     ------
     RecipeError
         when a column is missing, or `out` holds the result of something else.
     """
+    paths = [paths] if isinstance(paths, str) else paths
     available = _columns(paths, text_column)
     recipe = _recipe(paths, available, jaccard_threshold, shingle_width, text_column, id_column, workers)
     address = digest(recipe.digest())

@@ -34,7 +34,7 @@ from stages.minhash import MinHash
 NO_CAP = 1 << 60  # shingles: no text has as many
 
 
-def write(
+def minhash(
     path: str,
     out: str,
     *,
@@ -48,11 +48,24 @@ def write(
     text_column: str = "text",
     id_column: str = "id",
 ) -> tuple[int, int]:
-    """Write OUT/NAME.parquet with id and signature for every data file of `path`.
+    """Write OUT/part-NNNNN.parquet with id and signature for every data file of `path`.
 
-    Returns (documents, those of them that have no signature).
+    Parameters
+    ----------
+    path : file, folder or glob of Parquet or JSON lines.
+    out : folder, made if it is not there.
+    shingle_width, num_permutations, seed, hash_bits : parameters of stage `minhash`.
+    hash_seed, a, b : explicit parameters of the permutations, as many of `a` as of `b`, instead of drawn ones.
+    text_column, id_column : columns of the input; without an id column, ids are null.
 
-    Parameters of `MinHash`; giving a and b (with hash_seed) makes them explicit.
+    Returns
+    -------
+    (documents, those of them that have no signature).
+
+    Raises
+    ------
+    RecipeError
+        A column is missing, a file cannot be read, or `a` and `b` differ in length.
     """
     explicit = bool(a or b)
     if explicit and len(a) != len(b):

@@ -16,7 +16,7 @@ SCHEMA = pa.schema([("path", pa.string()), ("row", pa.int64()), ("score", pa.flo
 
 def score_files(model: str, paths: Sequence[str], out: str, column: str = "text", positive_label: str = "") -> int:
     """Write path, row, score and label of every text, null where there is none; return how many."""
-    spec = model if model.partition(":")[0] in quality.KINDS else f"fasttext:{model}"
+    spec = quality.spec_of(model)
     classifier = quality.load(quality.Settings(spec=spec, positive_label=positive_label))
     total = 0
     with storage.commit(out) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:

@@ -23,7 +23,7 @@ from stages.semantic_dedup import SAMPLE_PER_CENTROID, SemanticDedup, centroids_
 
 MASKS = 12  # arrays of one byte for each byte that `well_formed` looks at
 RECORD_BYTES = 16 * 5  # key and document, in order and out of it, what is found, what a sort or a choice needs
-EDGE_BYTES = 100  # both directions, renumbered, and cuGraph's compressed rows
+EDGE_BYTES = 100  # both directions, renumbered, and pylibcugraph's compressed rows
 DIMENSIONS = 1024  # of an embedding: the longest usual one
 
 

@@ -17,14 +17,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from classifiers import installed
 from cluster.errors import RecipeError
 from pipelines.recipe.marked_yaml import Path
 from pipelines.recipe.problems import Problems, did_you_mean, explain, shown
 from pipelines.recipe.sections import NAME
 from stages.core.stage import Stage
-from stages.registry import STAGES, is_stage, stage_class
-
-RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the run folder needs itself
+from stages.registry import RESERVED, check_owner, is_stage, stage_class, stage_names
 
 
 def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:
@@ -34,11 +33,13 @@ def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:
         return None
     use = entry.get("use")
     if not isinstance(use, str) or not is_stage(use):
-        got = f"got {shown(use)}.{did_you_mean(str(use), STAGES)}" if "use" in entry else "but is missing."
-        problems.add((*path, "use"), f"must be one of {', '.join(STAGES)}, {got}")
+        got = f"got {shown(use)}.{did_you_mean(str(use), stage_names())}" if "use" in entry else "but is missing."
+        rest = "".join(f" Besides, {sentence}" for sentence in installed.offers(installed.STAGES).unreadable)
+        problems.add((*path, "use"), f"must be one of {', '.join(stage_names())}, {got}{rest}")
         return None
     before = len(problems.sentences)
     try:
+        check_owner(use)
         cls = stage_class(use)
     except RecipeError as error:
         problems.add((*path, "use"), f"cannot be used: {error}")
@@ -144,14 +145,13 @@ def entry_of(stage: Stage) -> dict[str, Any]:
     return {"use": type(stage).key(), **json.loads(json.dumps(values))}
 
 
-def stage_schemas(names: Mapping[str, str]) -> list[dict[str, Any]]:
+def stage_schemas(classes: Mapping[str, type[Stage]]) -> list[dict[str, Any]]:
     """Return the JSON schema of each stage's entry."""
     found = []
-    for use in names:
-        cls = stage_class(use)
+    for use, cls in classes.items():
         properties: dict[str, Any] = {"use": {"const": use, "description": cls.summary}}
         for f in dataclasses.fields(cls):
-            schema = _adapter(use, f.name).json_schema()
+            schema = _adapter(cls.key(), f.name).json_schema()
             if f.metadata.get("choices"):
                 schema = {"enum": list(f.metadata["choices"])}
             for bound, word in (("ge", "minimum"), ("le", "maximum")):

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from stages.kernels.dispatch.resident import Resident
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]  # a mask
+FloatArray = npt.NDArray[np.float64]  # scores, values, thresholds
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:

@@ -39,6 +39,7 @@ class ExchangeStage(Stage):
 
     @classmethod
     def rewrites(cls) -> bool:
+        """Tell whether stages of this kind rewrite texts: they have `edits_of` of their own."""
         return cls.edits_of is not ExchangeStage.edits_of
 
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:

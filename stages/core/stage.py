@@ -48,6 +48,7 @@ class Decisions:
 
     @classmethod
     def keep_all(cls, rows: int) -> Decisions:
+        """Return decisions that drop none of so many rows."""
         nan = np.full(rows, np.nan)
         return cls(np.full(rows, -1, np.int16), (), nan, nan)
 
@@ -64,6 +65,7 @@ class Decisions:
 
     @property
     def dropped(self) -> BoolArray:
+        """Whether each row is dropped, (rows,)."""
         return self.reason >= 0
 
 
@@ -124,6 +126,7 @@ class Stage:
         return False
 
     def applies_to(self, dataset: str) -> bool:
+        """Tell whether the stage works on documents of this dataset."""
         return not self.datasets or dataset in self.datasets
 
     @classmethod
@@ -163,10 +166,12 @@ class ShardStage(Stage):
 
     @property
     def drops(self) -> bool:
+        """Whether the stage can drop a document: it has a `decide` of its own."""
         return type(self).decide is not ShardStage.decide  # minhash, for one, cannot
 
     @classmethod
     def rewrites(cls) -> bool:
+        """Tell whether stages of this kind rewrite texts: they have `edits` of their own."""
         return cls.edits is not ShardStage.edits
 
     def columns(self) -> tuple[str, ...]:

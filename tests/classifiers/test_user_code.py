@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from classifiers import quality, user_code
+from classifiers.user_classifier import UserClassifier
 from cluster.errors import RecipeError
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
@@ -118,7 +119,7 @@ def test_the_working_folder_hides_no_package(here: Path) -> None:
 
 @pytest.mark.parametrize(("name", "label"), [("Right", 0), ("Narrow", 1), ("Lists", -1)])
 def test_answers_become_arrays_of_the_types_that_winnow_uses(here: Path, name: str, label: int) -> None:
-    found = user_code.OutsideClassifier(f"theirs:{name}").score(TEXTS)
+    found = UserClassifier(f"theirs:{name}").score(TEXTS)
     assert (found.value.dtype, found.label.dtype) == (np.float64, np.int32)
     assert found.label.tolist() == [label] * 3
 

@@ -16,7 +16,7 @@ import pytest
 
 from cluster.errors import RecipeError
 from pipelines.commands.dedup import dedup
-from pipelines.commands.minhash import write
+from pipelines.commands.minhash import minhash
 from stages.dedup import promotion
 from stages.minhash import MinHash
 from tests.support import oracles
@@ -129,7 +129,7 @@ def test_minhash_files_hold_the_stage_signatures(tmp_path: Path, kind: str) -> N
     rows.append({"text": None, "id": "null", "url": None, "score": 0.0})
     rows.append({"text": "", "id": "empty", "url": None, "score": 0.0})
     source = write_input(tmp_path / "in", rows, kind)
-    assert write(source, str(tmp_path / "out"), shingle_width=5, num_permutations=16) == (len(rows), 1)
+    assert minhash(source, str(tmp_path / "out"), shingle_width=5, num_permutations=16) == (len(rows), 1)
     got = read_parts(tmp_path / "out")
     stage = MinHash(shingle_width=5, num_permutations=16, seed=0)
     want = stage.signatures(pa.array([r["text"] or "" for r in rows], pa.large_string())).tolist()

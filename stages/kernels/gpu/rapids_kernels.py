@@ -1,4 +1,4 @@
-"""The lines that only a GPU runs: namesakes of the kernels marked with `by_backend`, on cuDF, cuGraph and cuML.
+"""The lines that only a GPU runs: namesakes of the kernels marked with `by_backend`, on cuDF, pylibcugraph and cuML.
 
 Guarantees asked of them: the bits of the host's kernels (k-means: not, its centroids are its own). Arrow and
 numpy go in, numpy comes out. A part that does not fit the device's memory is halved until it does, and logged.
@@ -270,14 +270,20 @@ def _join(label: I64, left: I64, right: I64) -> None:
 
 
 def _components(left: I64, right: I64) -> tuple[I64, I64]:
-    """Return the vertices of a graph, ascending, and the least of the component of each."""
-    cudf: Any = importlib.import_module("cudf")
-    cugraph: Any = importlib.import_module("cugraph")
-    graph = cugraph.Graph(directed=False)
-    edges = cudf.DataFrame({"left": left, "right": right})
-    graph.from_cudf_edgelist(edges, source="left", destination="right", renumber=True)
-    found = cugraph.weakly_connected_components(graph)
-    vertex, group = (np.asarray(found[name].to_arrow().to_numpy(zero_copy_only=False)) for name in ("vertex", "labels"))
+    """Return the vertices of a graph, ascending, and the least of the component of each.
+
+    The same calls that `cugraph.weakly_connected_components` makes of an undirected graph.
+    """
+    plc: Any = importlib.import_module("pylibcugraph")
+    place = space()
+    handle = plc.ResourceHandle()
+    kind = plc.GraphProperties(is_symmetric=True, is_multigraph=False)
+    edges = place.put(left), place.put(right)
+    graph = plc.SGGraph(
+        handle, kind, *edges, renumber=True, do_expensive_check=True, drop_multi_edges=True, symmetrize=True
+    )
+    found = plc.weakly_connected_components(handle, graph, None, None, None, None, False)
+    vertex, group = (np.asarray(place.get(array)) for array in found)
     order = np.argsort(vertex)
     vertex = vertex[order]
     _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)

@@ -97,7 +97,7 @@ def exact_pairs(
 
     Examples
     --------
-    >>> from stages.kernels.hashing import buffers
+    >>> from stages.kernels.hashes.hashing import buffers
     >>> import pyarrow as pa
     >>> exact_pairs(*buffers(pa.array(["abcd", "abce"])), [0], [1], 2).tolist()
     [0.5]

@@ -26,8 +26,8 @@ from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from tests.support.embedding_models import cache_folder, download
 
 ROOT = Path(__file__).resolve().parents[3]
-WHEELS = ("cudf-cu13", "pylibcudf-cu13", "dask-cudf-cu13", "dask-cuda", "cuml-cu13", "cugraph-cu13", "rmm-cu13")
-LIBRARIES = {"cudf", "pylibcudf", "cugraph", "cuml", "rmm", "dask_cuda"}
+WHEELS = ("cudf-cu13", "pylibcudf-cu13", "dask-cuda", "cuml-cu13", "pylibcugraph-cu13", "rmm-cu13")
+LIBRARIES = {"cudf", "pylibcudf", "pylibcugraph", "cuml", "rmm", "dask_cuda"}
 FRAMES = "stages/kernels/dispatch/resident.py"  # takes columns of pandas and cuDF, imports neither
 
 
@@ -85,7 +85,9 @@ def signature(path: str, name: str) -> ast.arguments:
     *owner, function = name.split(".")
     text = source(path)
     if owner:
-        found = re.search(rf"^class {owner[0]}\b.*?(?=^(?:class |def |cdef |@)|\Z)", text, re.DOTALL | re.MULTILINE)
+        found = re.search(
+            rf"^(?:cdef )?class {owner[0]}\b.*?(?=^(?:class |def |cdef |@)|\Z)", text, re.DOTALL | re.MULTILINE
+        )
         if not found:
             raise Missing(f"{path} has no class {owner[0]}")
         text = found[0]
@@ -95,7 +97,10 @@ def signature(path: str, name: str) -> ast.arguments:
         raise Missing(f"{path} has no {name}")
     static = text[: begin.start()].rstrip().endswith("@staticmethod")
     own = "self, " if owner and static else ""
-    tree = ast.parse(f"def f({own}{_parameters(text[begin.end() :])}): pass")
+    parameters = _parameters(text[begin.end() :])
+    if path.endswith(".pyx"):
+        parameters = re.sub(r"\b\w+ +(\w+)\s*(?=[,=]|$)", r"\1", parameters)  # without the types of C
+    tree = ast.parse(f"def f({own}{parameters}): pass")
     assert isinstance(tree.body[0], ast.FunctionDef)
     return tree.body[0].args
 
@@ -138,6 +143,9 @@ def test_the_pinned_release_has_what_winnow_calls(call: Call) -> None:
         Call("cuml/cluster/kmeans.pyx", "KMeans.__init__", ("n_cluster",)),
         Call("cuml/cluster/kmeans.pyx", "KMean.__init__"),
         Call("rmm/rmm.py", "reinitialise"),
+        Call("pylibcugraph/graphs.pyx", "SGGraph.__cinit__", ("symmetrise",), positional=4),
+        Call("pylibcugraph/graphs.pyx", "SGGraph.__cinit__", ("renumber",), positional=3),
+        Call("pylibcugraph/weakly_connected_components.pyx", "weakly_connected_components", positional=6),
         Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.builder", positional=2),
         Call("pylibcudf/io/parquet.pyi", "ChunkedParquetReader.__init__", ("chunk_limit",), positional=1),
         Call("pylibcudf/io/parquet.pyi", "ParquetReaderOptions.set_row_groups"),
@@ -261,10 +269,8 @@ def test_slurm_starts_workers_on_gpus_with_options_that_dask_cuda_has() -> None:
         assert set(re.findall(r" (--[\w-]+)", line)) <= known
 
 
-def test_the_columns_that_components_reads_are_those_of_cugraph() -> None:
-    text = source("cugraph/components/connectivity.py")
-    for column in ("vertex", "labels"):
-        assert f'df["{column}"] = ' in text
+def test_components_come_as_vertices_and_their_labels() -> None:
+    assert "return (cupy_vertices, cupy_labels)" in source("pylibcugraph/weakly_connected_components.pyx")
 
 
 def test_every_kernel_has_a_namesake_with_the_same_parameters() -> None:

@@ -14,7 +14,7 @@ from cluster.options import ClusterOptions
 from cluster.start import start
 from tests.support.dask_processes import ROOT, DaskProcesses
 
-PACKAGES = ("cluster", "classifiers", "stages", "pipelines")
+PACKAGES = ("cluster", "classifiers", "stages", "pipelines", "winnow")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from stages.kernels.dispatch import resident
 from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
 from tests.stages.kernels.test_cosine import strict
-from tests.stages.kernels.test_gpu_code import Column, Graph, connected
+from tests.stages.kernels.test_gpu_code import Column, PyLibCuGraph
 
 ODD = ["plain text", "", "  \u3000\x1f", "naïve — 文字 🎉", None, "\u200b", "z" * 300, "\t\n"]
 INVALID = [b"\xff", b"ab\x80", b"\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x8f\xbf\xbf"]
@@ -193,14 +193,12 @@ class Reader:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process compute on stand-ins for cuDF, libcudf's reader, cuGraph and CuPy."""
-    made = {name: types.ModuleType(name) for name in ("cudf", "cugraph", "pylibcudf")}
+    """Let this process compute on stand-ins for cuDF, libcudf's reader, pylibcugraph and CuPy."""
+    made = {name: types.ModuleType(name) for name in ("cudf", "pylibcudf")}
     made["cudf"].Series = type("Series", (Frame,), {"__new__": lambda cls, v: Column(v)})  # type: ignore[attr-defined]
     made["cudf"].Series.from_arrow = Frame.from_arrow  # type: ignore[attr-defined]
     made["cudf"].Series.from_pylibcudf = Frame.from_pylibcudf  # type: ignore[attr-defined]
-    made["cudf"].DataFrame = dict  # type: ignore[attr-defined]
-    made["cugraph"].Graph = Graph  # type: ignore[attr-defined]
-    made["cugraph"].weakly_connected_components = connected  # type: ignore[attr-defined]
+    made["pylibcugraph"] = PyLibCuGraph(HOST)
     parquet = types.SimpleNamespace(ParquetReaderOptions=Options, ChunkedParquetReader=Reader)
     made["pylibcudf"].io = types.SimpleNamespace(parquet=parquet, SourceInfo=list)  # type: ignore[attr-defined]
     for name, module in (*made.items(), ("cupy", np)):

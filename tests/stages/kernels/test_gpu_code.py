@@ -125,22 +125,42 @@ class Column:
         return column
 
 
-class Graph:
-    """Stands in for cugraph's graph; labels are arbitrary, vertices come in any order."""
+class PyLibCuGraph(types.ModuleType):
+    """Stands in for pylibcugraph on arrays of `device`; labels are arbitrary, vertices come in any order."""
 
-    def __init__(self, directed: bool) -> None:
-        assert not directed
+    def __init__(self, device: Space) -> None:
+        super().__init__("pylibcugraph")
+        self.device = device
+        self.ResourceHandle = object
 
-    def from_cudf_edgelist(self, edges: Any, source: str, destination: str, renumber: bool) -> None:
+    @staticmethod
+    def GraphProperties(*, is_symmetric: bool, is_multigraph: bool) -> tuple[bool, bool]:
+        return is_symmetric, is_multigraph
+
+    def SGGraph(
+        self,
+        handle: object,
+        kind: tuple[bool, bool],
+        left: Any,
+        right: Any,
+        *,
+        renumber: bool,
+        do_expensive_check: bool,
+        drop_multi_edges: bool,
+        symmetrize: bool,
+    ) -> tuple[Any, Any]:
+        assert kind == (True, False)  # then the edges must be made so
         assert renumber
-        self.edges = edges[source], edges[destination]
+        assert drop_multi_edges
+        assert symmetrize
+        return self.device.get(left), self.device.get(right)
 
-
-def connected(graph: Graph) -> dict[str, Column]:
-    u, v = graph.edges
-    vertex = np.unique(np.r_[u, v])[::-1]
-    label = components.components(u, v, int(max(u.max(), v.max())) + 1)
-    return {"vertex": Column(vertex), "labels": Column((label[vertex] * 7919 + 13) % 104729)}
+    def weakly_connected_components(self, handle: object, graph: Any, *others: Any) -> tuple[Any, Any]:
+        assert others == (None, None, None, None, False)
+        u, v = graph
+        vertex = np.unique(np.r_[u, v])[::-1].copy()
+        label = components.components(u, v, int(max(u.max(), v.max())) + 1)
+        return self.device.put(vertex), self.device.put((label[vertex] * 7919 + 13) % 104729)
 
 
 class KMeans:
@@ -160,16 +180,13 @@ class KMeans:
 
 @pytest.fixture
 def on_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let kernels take their GPU path, on stand-ins for cuDF, cuGraph and cuML, and a strict device for arrays."""
-    cudf, cugraph, cluster = (types.ModuleType(name) for name in ("cudf", "cugraph", "cuml.cluster"))
+    """Let kernels take their GPU path, on stand-ins for cuDF, pylibcugraph and cuML, and a strict device for arrays."""
+    cudf, cluster = (types.ModuleType(name) for name in ("cudf", "cuml.cluster"))
+    device: Space = strict()
     cluster.KMeans = KMeans  # type: ignore[attr-defined]
     cudf.Series = Column  # type: ignore[attr-defined]
-    cudf.DataFrame = dict  # type: ignore[attr-defined]
-    cugraph.Graph = Graph  # type: ignore[attr-defined]
-    cugraph.weakly_connected_components = connected  # type: ignore[attr-defined]
-    for module in (cudf, cugraph, cluster):
+    for module in (cudf, PyLibCuGraph(device), cluster):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    device: Space = strict()
     monkeypatch.setattr(rapids_kernels, "space", lambda: device)
     monkeypatch.setattr(backend, "_resolved", "gpu")
 

@@ -1,0 +1,127 @@
+"""winnow turns several large web-text datasets into one clean, deduplicated, weighted pretraining mix.
+
+The public face: what a program needs, from one import. Nothing is loaded before it is asked for.
+
+    import winnow
+
+    result = winnow.run(winnow.load_recipe("mix.yaml"), "RUN")
+    for table in winnow.open_run("RUN").ledger(columns=["doc_id", "stage", "reason"]): ...
+
+- run a recipe: `load_recipe`, `Recipe`, `run`, `RunResult`, `plan`
+- without a recipe: `dedup`, `minhash`
+- read what a run left behind: `open_run`, `RunFolder`, `explain`, `audit`
+- write a stage: `ShardStage`, `ExchangeStage`, `Stage`, `Decisions`, `param`, `array`, `whole`, `StageSuite`
+- write a classifier: `Classifier`, `Scores`
+- errors: `WinnowError`, and its kinds `RecipeError`, `ShardError`, `LedgerError`, `BackendError`
+
+Guarantees: this package holds no logic; every name is the one that the module behind it defines.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cluster.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from classifiers.base import Classifier as Classifier
+    from classifiers.base import Scores as Scores
+    from cluster.errors import BackendError as BackendError
+    from cluster.errors import LedgerError as LedgerError
+    from cluster.errors import RecipeError as RecipeError
+    from cluster.errors import ShardError as ShardError
+    from cluster.errors import WinnowError as WinnowError
+    from pipelines.audit.audit import audit as audit
+    from pipelines.commands.dedup import dedup as dedup
+    from pipelines.commands.minhash import minhash as minhash
+    from pipelines.explain.explain import explain as explain
+    from pipelines.plan.plan import plan as plan
+    from pipelines.recipe.recipe import Recipe as Recipe
+    from pipelines.recipe.recipe import load as load_recipe
+    from pipelines.run.runner import RunResult as RunResult
+    from pipelines.run.runner import run as run
+    from pipelines.runfolder import RunFolder as RunFolder
+    from pipelines.runfolder import open_run as open_run
+    from stages.base import Decisions as Decisions
+    from stages.base import ExchangeStage as ExchangeStage
+    from stages.base import ShardStage as ShardStage
+    from stages.base import Stage as Stage
+    from stages.base import array as array
+    from stages.base import param as param
+    from stages.base import whole as whole
+    from stages.testing import StageSuite as StageSuite
+
+_HOMES = {
+    "BackendError": "cluster.errors:BackendError",
+    "Classifier": "classifiers.base:Classifier",
+    "Decisions": "stages.base:Decisions",
+    "ExchangeStage": "stages.base:ExchangeStage",
+    "LedgerError": "cluster.errors:LedgerError",
+    "Recipe": "pipelines.recipe.recipe:Recipe",
+    "RecipeError": "cluster.errors:RecipeError",
+    "RunFolder": "pipelines.runfolder:RunFolder",
+    "RunResult": "pipelines.run.runner:RunResult",
+    "Scores": "classifiers.base:Scores",
+    "ShardError": "cluster.errors:ShardError",
+    "ShardStage": "stages.base:ShardStage",
+    "Stage": "stages.base:Stage",
+    "StageSuite": "stages.testing:StageSuite",
+    "WinnowError": "cluster.errors:WinnowError",
+    "array": "stages.base:array",
+    "audit": "pipelines.audit.audit:audit",
+    "dedup": "pipelines.commands.dedup:dedup",
+    "explain": "pipelines.explain.explain:explain",
+    "load_recipe": "pipelines.recipe.recipe:load",
+    "minhash": "pipelines.commands.minhash:minhash",
+    "open_run": "pipelines.runfolder:open_run",
+    "param": "stages.base:param",
+    "plan": "pipelines.plan.plan:plan",
+    "run": "pipelines.run.runner:run",
+    "whole": "stages.base:whole",
+}
+
+__all__ = [
+    "BackendError",
+    "Classifier",
+    "Decisions",
+    "ExchangeStage",
+    "LedgerError",
+    "Recipe",
+    "RecipeError",
+    "RunFolder",
+    "RunResult",
+    "Scores",
+    "ShardError",
+    "ShardStage",
+    "Stage",
+    "StageSuite",
+    "WinnowError",
+    "__version__",
+    "array",
+    "audit",
+    "dedup",
+    "explain",
+    "load_recipe",
+    "minhash",
+    "open_run",
+    "param",
+    "plan",
+    "run",
+    "whole",
+]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for there
+
+    def __getattr__(name: str) -> Any:
+        """Import the module behind a public name when it is first asked for (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'winnow' has no attribute {name!r}")
+        module, _, attribute = _HOMES[name].partition(":")
+        found = globals()[name] = getattr(importlib.import_module(module), attribute)
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
