@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError, RecipeError, WinnowError
+from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 
 if TYPE_CHECKING:
     from stages.core.run import Run
@@ -95,16 +96,20 @@ class RunFolder:
         return cast("dict[str, Any]", yaml.safe_load(storage.read_bytes(self.path("recipe.lock.yaml"))))
 
     @functools.cached_property
-    def mix_manifest(self) -> dict[str, Any]:
+    def mix_manifest(self) -> MixManifest:
         """mix/manifest.json: files, targets, epochs; empty when there is no mix yet."""
-        return self.json("mix", "manifest.json") or {}
+        return cast("MixManifest", self.json("mix", "manifest.json") or {})
+
+    def mix_dataset(self, dataset: str) -> MixDataset:
+        """Return what mix/manifest.json says of one dataset; empty when it says nothing."""
+        return (self.mix_manifest.get("datasets") or {}).get(dataset) or {}
 
     @functools.cached_property
-    def job(self) -> Run:
+    def run(self) -> Run:
         """The run as its tasks know it, for facts and texts. Raises WinnowError when it cannot be rebuilt."""
-        from pipelines.run.runner import reopen
+        from pipelines.run_state import reopen
 
-        return reopen(self.root)[1]
+        return reopen(self.root).run
 
     @property
     def datasets(self) -> list[str]:
@@ -118,6 +123,12 @@ class RunFolder:
         entry = self.recipe["datasets"].get(dataset) or {}
         known = PRESETS.get(entry.get("preset") or "")
         return entry.get("licence") or (known.licence if known else None)
+
+    @property
+    def tokens_are(self) -> str:
+        """Whether tokens were counted or estimated, in words."""
+        counted = (self.recipe.get("mix") or {}).get("tokenizer")
+        return self.mix_manifest.get("tokens_are") or ("counted" if counted else "estimated as UTF-8 bytes / 4")
 
     @functools.cached_property
     def stages(self) -> list[StageInfo]:
@@ -178,11 +189,11 @@ class RunFolder:
         for name in self.datasets if dataset is None else [dataset]:
             yield from self.ledger_of((s for s in self.manifest.to_pylist() if s["dataset"] == name), columns)
 
-    def ledger_of(self, shards: Iterable[dict[str, Any]], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def ledger_of(self, shards: Iterable[ShardRow], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the ledger of these shards (rows of the manifest, all of one dataset) as `ledger` does."""
         return _joined(table for shard in shards for table in self._shard(shard, columns))
 
-    def _shard(self, shard: dict[str, Any], columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    def _shard(self, shard: ShardRow, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         path = self.path("ledger", f"{shard['ordinal']}.parquet")
         if not storage.exists(path):
             raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.")
@@ -201,12 +212,16 @@ class RunFolder:
         if dataset is not None and dataset not in self.datasets:
             raise RecipeError(f"no dataset is called {dataset!r} in {self.root}; there are {', '.join(self.datasets)}.")
 
-    def rows(self, doc_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    def row(self, doc_id: int | None) -> LedgerRow | None:
+        """Return the ledger row of a document; None where there is no such document."""
+        return None if doc_id is None else self.rows([doc_id]).get(doc_id)
+
+    def rows(self, doc_ids: Iterable[int]) -> dict[int, LedgerRow]:
         """Return the ledger rows of these documents by doc_id, NaN as None; unknown ids are left out.
 
         Memory: one row group of one ledger file.
         """
-        found: dict[int, dict[str, Any]] = {}
+        found: dict[int, LedgerRow] = {}
         known = set(self.manifest.column("ordinal").to_pylist())
         wanted: dict[int, list[int]] = {}
         for doc in sorted(set(doc_ids)):
@@ -217,7 +232,7 @@ class RunFolder:
                 found[row["doc_id"]] = row
         return found
 
-    def _rows_of(self, ordinal: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[dict[str, Any]]:
+    def _rows_of(self, ordinal: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[LedgerRow]:
         path = self.path("ledger", f"{ordinal}.parquet")
         if not storage.exists(path):
             raise LedgerError(f"{path} is missing. `winnow run` again makes it.")
@@ -229,12 +244,14 @@ class RunFolder:
                 mine = rows[(rows >= start) & (rows < end)] - start
                 if len(mine):
                     for row in reader.read_row_group(group).take(pa.array(mine)).to_pylist():
-                        yield {name: None if value != value else value for name, value in row.items()}
+                        yield cast(
+                            "LedgerRow", {name: None if value != value else value for name, value in row.items()}
+                        )
                 start = end
 
     def mix_files(self, dataset: str) -> list[str]:
         """Return the paths of a dataset's files in the mix, held-out files excluded."""
-        listed = (self.mix_manifest.get("datasets") or {}).get(dataset, {}).get("files")
+        listed = self.mix_dataset(dataset).get("files")
         if listed is None:
             names = [f"{dataset}/{name}" for name in sorted(storage.names(self.path("mix", dataset)))]
         else:
@@ -259,7 +276,7 @@ class RunFolder:
         for ordinal in sorted({doc >> 32 for doc in missing}):
             rows = sorted(doc & ROW_MASK for doc in missing if doc >> 32 == ordinal)
             with contextlib.suppress(WinnowError, OSError):  # moved input: the mix still has the survivors
-                found.update(_from_input(self.job, ordinal, rows))
+                found.update(_from_input(self.run, ordinal, rows))
         found.update(self._from_mix(sorted(missing - found.keys())))
         return found
 
@@ -333,18 +350,18 @@ def _mix_tables(file: Any, path: str, columns: Sequence[str] | None) -> Iterator
             yield table if names is None else table.select(names)
 
 
-def _from_input(job: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
+def _from_input(run: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
     """Return documents of one shard; rows are sorted."""
     from stages.core.shard import Piece
     from stages.inputs.reader import read_piece
     from stages.passes.annotate import staged
 
-    shard = job.manifest.shard(ordinal)
+    shard = run.manifest.shard(ordinal)
     piece = Piece(shard=shard, start=0, stop=shard.rows)
-    where = staged(job, shard)
+    where = staged(run, shard)
     wanted = np.array(rows, np.int64)
     found: dict[int, Document] = {}
-    for batch in read_piece(job.dataset(shard.dataset), piece, ["text", "id", "url"], path=where, rows=wanted):
+    for batch in read_piece(run.dataset(shard.dataset), piece, ["text", "id", "url"], path=where, rows=wanted):
         for row, values in zip(batch.rows.tolist(), batch.table.to_pylist(), strict=True):
             doc = (ordinal << 32) + row
             found[doc] = Document(doc_id=doc, **values)

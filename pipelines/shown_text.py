@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from typing_extensions import TypedDict
+
 DIFF_WORDS = 1500  # of each text: SequenceMatcher is quadratic at worst
 CONTEXT = 12  # equal words shown on either side of a difference
 _WORDS = re.compile(r"\S+\s*|\s+")
@@ -44,6 +46,18 @@ def excerpt(text: str, chars: int) -> str:
     return text if len(text) <= chars else text[:chars].rstrip() + " …"
 
 
+class DifferenceTree(TypedDict):
+    """A difference as JSON has it. left, right: [kind, text] with kind same, other or gap (words left out)."""
+
+    left: list[list[str]]
+    right: list[list[str]]
+    same_words: int
+    spacing: int
+    left_words: int
+    right_words: int
+    complete: bool
+
+
 @dataclass(frozen=True)
 class Difference:
     """Two texts cut into spans. left, right: (kind, text) with kind same, other or gap (words left out)."""
@@ -56,7 +70,8 @@ class Difference:
     right_words: int
     complete: bool  # whether every word was compared
 
-    def to_json(self) -> dict[str, Any]:
+    def as_tree(self) -> DifferenceTree:
+        """Return the difference as JSON has it."""
         return {
             "left": [list(span) for span in self.left],
             "right": [list(span) for span in self.right],

@@ -226,14 +226,14 @@ def test_a_recipe_gives_the_same_ledger_on_cpu_and_gpu(tmp_path: Path, kind: str
 
 def test_the_demo_gives_the_same_survivors_on_cpu_and_gpu(tmp_path: Path) -> None:
     """The demo recipe over the data that `make demo` builds; its models compute on the host, so facts are equal."""
-    from pipelines.recipe.recipe import load
+    from pipelines.recipe.recipe import load_recipe
 
     root = Path(__file__).resolve().parent.parent
     if not (root / "demo-data").is_dir():
         pytest.skip("no demo-data: run `make demo` once")
     kept = []
     for name in ("cpu", "gpu"):
-        recipe = load("demo", [f"cluster.backend={name}", "cluster.kind=inline"])
+        recipe = load_recipe("demo", [f"cluster.backend={name}", "cluster.kind=inline"])
         runner.run(recipe, str(tmp_path / name), with_report=False)
         tables = [pq.read_table(p) for p in sorted((tmp_path / name / "ledger").glob("*.parquet"))]
         rows = pa.concat_tables(tables).select(["dataset", "path", "row", "kept", "reason", "representative"])

@@ -22,7 +22,7 @@ from setuptools import find_packages
 
 from cluster.version import VERSION
 from pipelines.cli import main
-from pipelines.recipe.recipe import Sections, builtin_names, load, load_data
+from pipelines.recipe.recipe import Sections, builtin_names, load_data, load_recipe
 from pipelines.recipe.sections import ClusterSection, DatasetSection, MixSection, OutputSection
 from pipelines.run import runner
 from pipelines.runfolder import open_run
@@ -71,7 +71,7 @@ def tracked() -> tuple[Path, ...]:
 
 @cache
 def command_line() -> Any:
-    return main._command()
+    return main.command_line()
 
 
 def test_the_version_is_the_same_everywhere() -> None:
@@ -146,7 +146,7 @@ def test_a_stage_has_one_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_recipes_that_come_along_are_valid(name: str) -> None:
-    assert load(name).stages
+    assert load_recipe(name).stages
 
 
 def test_no_tracked_file_names_the_place_where_it_was_written() -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pipelines.explain.explain import explain as explain
     from pipelines.plan.plan import plan as plan
     from pipelines.recipe.recipe import Recipe as Recipe
-    from pipelines.recipe.recipe import load as load_recipe
+    from pipelines.recipe.recipe import load_recipe as load_recipe
     from pipelines.run.runner import RunResult as RunResult
     from pipelines.run.runner import run as run
     from pipelines.runfolder import RunFolder as RunFolder
@@ -72,7 +72,7 @@ _HOMES = {
     "audit": "pipelines.audit.audit:audit",
     "dedup": "pipelines.commands.dedup:dedup",
     "explain": "pipelines.explain.explain:explain",
-    "load_recipe": "pipelines.recipe.recipe:load",
+    "load_recipe": "pipelines.recipe.recipe:load_recipe",
     "minhash": "pipelines.commands.minhash:minhash",
     "open_run": "pipelines.runfolder:open_run",
     "param": "stages.base:param",

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import RecipeError
-from pipelines.audit import kept as audit_kept
-from pipelines.audit.kept import Sought
+from pipelines.audit import tree
+from pipelines.audit.kept_pairs import KeptPairs, Sought, find_kept_pairs
 from pipelines.runfolder import RunFolder, open_run
 from stages.core.arrays import array
 from stages.core.digests import DATA_FORMAT
@@ -62,8 +62,8 @@ class Stratum:
 Key = tuple[str, str, str, float]  # stage, dataset of the removed, of the kept one, lower end of the band
 
 
-def audit(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0) -> dict[str, Any]:
-    """Return precision and recall of every dedup stage of a run, as JSON-able values.
+def audit_run(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0) -> tree.Audit:
+    """Return precision and recall of every dedup stage of a run.
 
     Parameters
     ----------
@@ -76,41 +76,41 @@ def audit(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, s
     RecipeError
         No run folder, or one without the stage that is asked for.
     """
-    run = open_run(run_dir)
-    found: dict[str, Any] = {"format": DATA_FORMAT, "run": run.root, "pairs": pairs, "seed": seed, "stages": {}}
-    names = [s.name for s in run.job.stages if isinstance(s, NearDedup) or s.use == "exact_dedup"]
+    folder = open_run(run_dir)
+    found: tree.Audit = {"format": DATA_FORMAT, "run": folder.root, "pairs": pairs, "seed": seed, "stages": {}}
+    names = [s.name for s in folder.run.stages if isinstance(s, NearDedup) or s.use == "exact_dedup"]
     if not names:
-        raise RecipeError(f"{run.root} has no deduplication stage to audit. Add exact_dedup or near_dedup.")
-    strata = removed(run, names, pairs, seed)
+        raise RecipeError(f"{folder.root} has no deduplication stage to audit. Add exact_dedup or near_dedup.")
+    strata = removed(folder, names, pairs, seed)
     for name in names:
-        found["stages"][name] = _stage(run, name, strata.get(name, {}), pairs, seed)
+        found["stages"][name] = _stage(folder, name, strata.get(name, {}), pairs, seed)
     if threshold is not None:
-        from pipelines.audit import threshold as audit_threshold
+        from pipelines.audit.other_threshold import compare_thresholds
 
-        found["threshold"] = audit_threshold.compare(run, threshold)
+        found["threshold"] = compare_thresholds(folder, threshold)
     return found
 
 
-def _stage(run: RunFolder, name: str, strata: dict[Key, Stratum], pairs: int, seed: int) -> dict[str, Any]:
-    index = run.job.index(name)
-    stage = run.job.stages[index]
-    limit = _threshold(run.job, index)
-    measure(run, index, [p for s in strata.values() for p in s.pairs])
-    result: dict[str, Any] = {
+def _stage(folder: RunFolder, name: str, strata: dict[Key, Stratum], pairs: int, seed: int) -> tree.StageAudit:
+    index = folder.run.index(name)
+    stage = folder.run.stages[index]
+    limit = _threshold(folder.run, index)
+    measure(folder, index, [p for s in strata.values() for p in s.pairs])
+    result: tree.StageAudit = {
         "use": stage.use,
         "threshold": limit,
         "removed": sum(s.count for s in strata.values()),
         "sampled": sum(len(s.pairs) for s in strata.values()),
         "precision": precision(list(strata.values()), limit),
-        "strata": [_shown(key, s, limit) for key, s in sorted(strata.items())],
+        "strata": [_stratum(key, s, limit) for key, s in sorted(strata.items())],
     }
     if isinstance(stage, NearDedup):
         result["threshold_is"] = "half-way point of the S-curve" if math.isnan(stage.threshold) else "jaccard_threshold"
-        kept = audit_kept.near_pairs(run, Sought(index=index, threshold=limit, pairs=pairs, seed=seed))
-        values = true_similarities(run, index, [(p.doc, p.other) for p in kept.pairs])
+        kept = find_kept_pairs(folder, Sought(index=index, threshold=limit, pairs=pairs, seed=seed))
+        values = true_similarities(folder, index, [(p.doc, p.other) for p in kept.pairs])
         for pair, value in zip(kept.pairs, values, strict=True):
             pair.true = value
-        result["kept"] = kept.to_json(limit)
+        result["kept"] = kept.as_tree(limit)
         result["recall"] = recall(result["removed"], result["precision"], kept, limit)
     return result
 
@@ -129,14 +129,14 @@ def _threshold(run: Run, index: int) -> float:
 # --- removed pairs ---------------------------------------------------------------------------------------
 
 
-def removed(run: RunFolder, names: Sequence[str], pairs: int, seed: int) -> dict[str, dict[Key, Stratum]]:
+def removed(folder: RunFolder, names: Sequence[str], pairs: int, seed: int) -> dict[str, dict[Key, Stratum]]:
     """Return the strata of removed pairs per stage, `pairs` sampled of them in all, evenly over the strata.
 
     Memory: `pairs` for every stratum.
     """
     strata: dict[str, dict[Key, Stratum]] = {name: {} for name in names}
-    for dataset in run.datasets:
-        for table in run.ledger(dataset, COLUMNS):
+    for dataset in folder.datasets:
+        for table in folder.ledger(dataset, COLUMNS):
             lost = table.filter(pc.is_valid(table.column("representative")))
             for key, pair in _pairs(lost, seed):
                 if key[0] in strata:
@@ -187,31 +187,31 @@ def allocate(sizes: Mapping[Any, int], total: int) -> dict[Any, int]:
 # --- true similarity -------------------------------------------------------------------------------------
 
 
-def measure(run: RunFolder, index: int, pairs: Sequence[Pair]) -> None:
+def measure(folder: RunFolder, index: int, pairs: Sequence[Pair]) -> None:
     """Fill in the true similarity of each pair; it stays None where a text cannot be read any more."""
-    values = true_similarities(run, index, [(p.doc, p.representative) for p in pairs])
+    values = true_similarities(folder, index, [(p.doc, p.representative) for p in pairs])
     for pair, value in zip(pairs, values, strict=True):
         pair.true = value
 
 
-def true_similarities(run: RunFolder, index: int, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
+def true_similarities(folder: RunFolder, index: int, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
     """Return the Jaccard similarity of the shingle sets of pairs of doc_ids; for exact_dedup 1 or 0."""
     found: list[float | None] = []
     for start in range(0, len(pairs), CHUNK):
         chunk = pairs[start : start + CHUNK]
-        texts = run.texts({doc for pair in chunk for doc in pair})
-        found.extend(_jaccard(run.job, index, [(texts.get(a), texts.get(b)) for a, b in chunk]))
+        texts = folder.texts({doc for pair in chunk for doc in pair})
+        found.extend(_jaccard(folder.run, index, [(texts.get(a), texts.get(b)) for a, b in chunk]))
     return found
 
 
-def _jaccard(job: Run, index: int, pairs: Iterable[tuple[Any, Any]]) -> list[float | None]:
+def _jaccard(run: Run, index: int, pairs: Iterable[tuple[Any, Any]]) -> list[float | None]:
     pairs = list(pairs)
     known = [n for n, (a, b) in enumerate(pairs) if a is not None and b is not None]
     flat = pa.array([d.text for n in known for d in pairs[n]], pa.large_string())
-    stage = job.stages[index]
+    stage = run.stages[index]
     left = np.arange(0, len(flat), 2)
     if isinstance(stage, NearDedup):
-        how = near_job(job, index).shingling
+        how = near_job(run, index).shingling
         data, offsets = buffers(normalise(flat, how.normalise))
         values = exact_pairs(data, offsets, left, left + 1, how.width, words=how.unit == "words").tolist()
     else:
@@ -244,7 +244,7 @@ def wilson(share: float, number: float, z: float = Z95) -> tuple[float, float]:
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
-def precision(strata: Sequence[Stratum], limit: float, z: float = Z95) -> dict[str, Any]:
+def precision(strata: Sequence[Stratum], limit: float, z: float = Z95) -> tree.Precision:
     """Return the share of removed pairs whose true similarity reaches the limit, each stratum by its size.
 
     The interval is Wilson's with Kish's effective sample size, (sum w)^2 / sum w^2 over the sampled pairs'
@@ -270,7 +270,7 @@ def reaches(true: float | None, limit: float) -> bool:
     return true is not None and true >= limit
 
 
-def recall(removed: int, found: Mapping[str, Any], kept: audit_kept.Kept, limit: float) -> dict[str, Any]:
+def recall(removed: int, found: tree.Precision, kept: KeptPairs, limit: float) -> tree.Recall:
     """Return the share of duplicates that was removed: rightly removed / (rightly removed + left over).
 
     The interval joins 97.5 % intervals of both parts, so that it holds with 95 %.
@@ -295,7 +295,7 @@ def recall(removed: int, found: Mapping[str, Any], kept: audit_kept.Kept, limit:
     }
 
 
-def _shown(key: Key, stratum: Stratum, limit: float) -> dict[str, Any]:
+def _stratum(key: Key, stratum: Stratum, limit: float) -> tree.StratumAudit:
     known = [p for p in stratum.pairs if p.true is not None]
     right = sum(reaches(p.true, limit) for p in known)
     low, high = wilson(right / len(known), len(known)) if known else (0.0, 1.0)
@@ -313,7 +313,7 @@ def _shown(key: Key, stratum: Stratum, limit: float) -> dict[str, Any]:
     }
 
 
-def _wrong(pair: Pair) -> dict[str, Any]:
+def _wrong(pair: Pair) -> tree.WrongPair:
     return {
         "doc_id": pair.doc,
         "representative": pair.representative,

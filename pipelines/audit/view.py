@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.audit import tree
 
-def render(audit: Mapping[str, Any]) -> Group:
+
+def render_audit(audit: tree.Audit) -> Group:
     """Return an audit as tables and sentences."""
     parts: list[RenderableType] = []
     for name, entry in audit["stages"].items():
@@ -24,11 +25,11 @@ def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
+def _interval(entry: tree.Precision | tree.Recall) -> str:
     return f"{_share(entry['estimate'])} (95 %: {entry['low']:.1%} to {entry['high']:.1%})"
 
 
-def _strata(name: str, entry: Mapping[str, Any]) -> Table:
+def _strata(name: str, entry: tree.StageAudit) -> Table:
     table = Table(title=f"{name}: removed pairs, true similarity at least {entry['threshold']:.3g}")
     for column in ("removed from", "lost to"):
         table.add_column(column)
@@ -47,7 +48,7 @@ def _strata(name: str, entry: Mapping[str, Any]) -> Table:
     return table
 
 
-def _sentences(name: str, entry: Mapping[str, Any]) -> Iterator[Text]:
+def _sentences(name: str, entry: tree.StageAudit) -> Iterator[Text]:
     pairs = entry["precision"]["pairs"]
     yield Text(
         f"{name}: precision {_interval(entry['precision'])}, from {pairs:,} of {entry['removed']:,} removed pairs"
@@ -68,7 +69,7 @@ def _sentences(name: str, entry: Mapping[str, Any]) -> Iterator[Text]:
         yield Text(f"  by estimated similarity from: {bands}")
 
 
-def _threshold(entry: Mapping[str, Any]) -> Table:
+def _threshold(entry: tree.ThresholdAudit) -> Table:
     table = Table(
         title=f"{entry['stage']}: kept with jaccard_threshold {entry['threshold']} instead of {entry['present']}"
     )
@@ -88,7 +89,7 @@ def _threshold(entry: Mapping[str, Any]) -> Table:
     return table
 
 
-def _guesses(entry: Mapping[str, Any]) -> Iterator[Text]:
+def _guesses(entry: tree.ThresholdAudit) -> Iterator[Text]:
     yield Text(
         f"from stored facts: {entry['pairs_known']:,} similarities known exactly, {entry['pairs_guessed']:,} near the "
         "threshold decided by their estimate; a run would read those texts"

@@ -1,4 +1,4 @@
-"""What all commands share: the typer application, its common options, loading a recipe, printing.
+"""What all commands share: the typer application, its common options, the recipe that is named, printing.
 
 Each module of commands adds its own to `app` when it is imported; `main.py` lists them.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cluster.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pipelines.recipe.recipe import Recipe
+    from pipelines.run.progress import Progress
 
 PIPE_WIDTH = 160  # of tables that go to a file or a pipe
 
@@ -53,24 +57,24 @@ class BadUsage(Exception):
     """Carries a RecipeError that belongs to the command line or the recipe file: exit code 2."""
 
 
-def load_recipe(source: str, overrides: list[str] | None) -> Any:
-    """Load a recipe; what is wrong with it is bad usage."""
-    from pipelines.recipe.recipe import load
+def given_recipe(source: str, overrides: list[str] | None) -> Recipe:
+    """Load the recipe that the user names; what is wrong with it is bad usage."""
+    from pipelines.recipe.recipe import load_recipe
 
     try:
-        return load(source, overrides or [])
+        return load_recipe(source, overrides or [])
     except (RecipeError, ImportError) as error:  # an ImportError names the package that a URL needs
         raise BadUsage(str(error)) from error
 
 
-def locked_recipe(run_dir: str, overrides: list[str] | None = None) -> Any:
+def locked_recipe(run_dir: str, overrides: list[str] | None = None) -> Recipe:
     """Load the recipe that a run folder was made with."""
     from cluster import storage
 
     lock = storage.join(run_dir, "recipe.lock.yaml")
     if not storage.exists(lock):
         raise BadUsage(f"{run_dir} is not a run folder: it has no recipe.lock.yaml. Make one with `winnow run`.")
-    return load_recipe(lock, overrides)
+    return given_recipe(lock, overrides)
 
 
 def cluster_overrides(kind: str | None, file: str | None, address: str | None) -> list[str]:
@@ -81,11 +85,11 @@ def cluster_overrides(kind: str | None, file: str | None, address: str | None) -
     return [f"cluster.kind={kind}", *found] if kind else []
 
 
-def display(quiet: bool, json_log: bool) -> Any:
+def display(*, quiet: bool, json_log: bool) -> Progress:
     """Return the progress display that the flags ask for."""
-    from pipelines.run.progress import choose
+    from pipelines.run.progress import choose_display
 
-    return choose(quiet, json_log)
+    return choose_display(quiet=quiet, json_log=json_log)
 
 
 def say(found: object) -> None:
@@ -96,7 +100,7 @@ def say(found: object) -> None:
     Console(highlight=False, markup=False, soft_wrap=isinstance(found, str), width=width).print(found)
 
 
-def say_json(value: object, indent: bool = True) -> None:
+def say_json(value: object, *, indent: bool = True) -> None:
     """Print a value as JSON; NaN becomes null, and what could act on a terminal stands as an escape."""
     import orjson
 

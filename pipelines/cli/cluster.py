@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli.app import AsJson, BadUsage, Overrides, RecipeArgument, app, load_recipe, say, say_json
+from pipelines.cli.app import AsJson, BadUsage, Overrides, RecipeArgument, app, given_recipe, say, say_json
 
 JOB_RUN_DIR = typer.Option("--run-dir", "-r", metavar="RUN", help="run folder, where the whole cluster sees it")
 JobId = Annotated[str | None, typer.Option(metavar="ID", help="id of a job that was submitted")]
@@ -32,40 +32,44 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe on a Ray cluster as a job and follow it; or --status, --follow, --stop a job."""
-    from pipelines.commands import submit as page
+    from pipelines.commands import submit as ray_jobs
 
     if sum(x is not None for x in (recipe, status, follow, stop)) != 1:
         raise BadUsage("give one of RECIPE, --status, --follow and --stop.")
     if recipe is not None:
         if run_dir is None:
             raise BadUsage("give --run-dir RUN, a folder that every node of the cluster sees.")
-        load_recipe(recipe, overrides)  # what is wrong with it is bad usage
-    jobs = page.client(address)
+        given_recipe(recipe, overrides)  # what is wrong with it is bad usage
+    jobs = ray_jobs.client(address)
     if recipe is not None:
-        job = page.submit(jobs, recipe, str(run_dir), overrides=overrides or (), working_dir=working_dir, python=python)
+        job = ray_jobs.submit(
+            jobs, recipe, str(run_dir), overrides=overrides or (), working_dir=working_dir, python=python
+        )
         print(f"job {job}: `winnow submit --stop {job}` stops it, --status {job} asks for it", file=sys.stderr)
         if not no_wait:
-            _follow(page, jobs, job)
+            _follow(jobs, job)
         elif as_json:
             say_json({"job": job})
         else:
             say(job)
     elif follow is not None:
-        _follow(page, jobs, follow)
+        _follow(jobs, follow)
     elif stop is not None:
-        say(f"{stop}: {page.stop(jobs, stop)}")
+        say(f"{stop}: {ray_jobs.stop(jobs, stop)}")
     else:
-        found = page.status(jobs, str(status))
+        found = ray_jobs.status(jobs, str(status))
         if as_json:
             say_json(found)
         else:
             say(f"{found['job']}: {found['status']}. {found['message']}")
 
 
-def _follow(page: Any, jobs: Any, job: str) -> None:
+def _follow(jobs: Any, job: str) -> None:
     """Show a job's log to its end; exit code 1 unless it succeeded. Ctrl-C leaves the job running."""
+    from pipelines.commands import submit as ray_jobs
+
     try:
-        state = page.follow(jobs, job, lambda text: print(text, end="", flush=True))
+        state = ray_jobs.follow(jobs, job, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
         print(f"\njob {job} goes on; `winnow submit --stop {job}` stops it.", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -85,11 +89,11 @@ def slurm_script(
 
     from cluster import storage
     from cluster.kinds import slurm
-    from pipelines.run.runner import cluster_of
+    from pipelines.recipe.to_run import cluster_of_recipe
 
-    parsed = load_recipe(recipe, overrides)
+    parsed = given_recipe(recipe, overrides)
     sets = [part for override in overrides or [] for part in ("--set", override)]
     path = os.path.abspath(recipe) if storage.is_local(recipe) and os.path.exists(recipe) else recipe
     root = os.path.abspath(run_dir)
     command = [sys.executable, "-m", "pipelines", "run", path, "--run-dir", root, *sets]
-    print(slurm.batch_script(cluster_of(parsed), command, root, f"winnow-{parsed.name}"), end="")
+    print(slurm.batch_script(cluster_of_recipe(parsed), command, root, f"winnow-{parsed.name}"), end="")

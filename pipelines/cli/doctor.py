@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.app import AsJson, Overrides, app, load_recipe, say, say_json
+from pipelines.cli.app import AsJson, Overrides, app, given_recipe, say, say_json
 
 
 @app.command()
@@ -18,19 +18,19 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Show backend, devices, driver, versions, memory, and what is missing; exit code 1 without a backend."""
-    parsed = load_recipe(recipe, overrides) if recipe else None
+    parsed = given_recipe(recipe, overrides) if recipe else None
 
-    from pipelines.commands import doctor as page
+    from pipelines.commands.doctor import examine, render_diagnosis
 
     options = None
     if parsed is not None:
-        from pipelines.recipe.to_run import cluster_of
+        from pipelines.recipe.to_run import cluster_of_recipe
 
-        options = cluster_of(parsed)
-    found = page.examine(options)
+        options = cluster_of_recipe(parsed)
+    found = examine(options)
     if as_json:
-        say_json(found.to_json())
+        say_json(found.as_data())
     else:
-        say(page.render(found))
+        say(render_diagnosis(found))
     if found.problem:
         raise typer.Exit(1)

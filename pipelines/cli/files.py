@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say
+from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say, say_json
 
 models_app = typer.Typer(help="List and fetch model files.", no_args_is_help=True)
 classifier_app = typer.Typer(help="Train, evaluate and apply quality classifiers.", no_args_is_help=True)
@@ -21,8 +21,8 @@ PositiveLabel = Annotated[
 IdColumn = Annotated[str, typer.Option(help="column of the id")]
 
 
-@app.command()
-def dedup(
+@app.command("dedup")
+def dedup_files(
     paths: Files,
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
     jaccard_threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="similarity of duplicates")] = 0.8,
@@ -37,10 +37,10 @@ def dedup(
     from cluster.startup import keep_freed_memory, not_installed
 
     keep_freed_memory()
-    from pipelines.commands.dedup import dedup as run
+    from pipelines.commands.dedup import dedup
 
     with not_installed("pandas"):  # pyarrow would load it to tell arrays from series, of which there are none
-        found = run(
+        found = dedup(
             paths,
             out,
             jaccard_threshold=jaccard_threshold,
@@ -48,13 +48,13 @@ def dedup(
             text_column=text_column,
             id_column=id_column,
             workers=workers,
-            progress=display(quiet, json_log),
+            progress=display(quiet=quiet, json_log=json_log),
         )
     say(f"{found['rows']:,} documents in, {found['kept']:,} kept, {found['dropped']:,} dropped: {out}")
 
 
-@app.command()
-def minhash(
+@app.command("minhash")
+def minhash_files(
     path: Annotated[str, typer.Argument(metavar="PATH", help="file, folder or glob")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
     shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
@@ -68,9 +68,9 @@ def minhash(
     id_column: IdColumn = "id",
 ) -> None:
     """Write MinHash signatures (the bits of cuDF) for other tools."""
-    from pipelines.commands import minhash as command
+    from pipelines.commands.minhash import minhash
 
-    total, without = command.minhash(
+    total, without = minhash(
         path,
         out,
         shingle_width=shingle_width,
@@ -150,7 +150,6 @@ def classifier_evaluate(
     from classifiers import evaluation
     from classifiers.train import evaluate
     from cluster import storage
-    from pipelines.cli.app import say_json
 
     found = evaluate(model, positive, negative, column=column, threshold=threshold, positive_label=positive_label)
     if plot:

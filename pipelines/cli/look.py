@@ -13,13 +13,13 @@ from pipelines.cli.app import AsJson, BadUsage, RunArgument, app, say, say_json
 @app.command()
 def status(run_dir: RunArgument, as_json: AsJson = False) -> None:
     """Show what of a run is done."""
-    from pipelines.commands import status as page
+    from pipelines.commands.status import render_status, status_of_run
 
-    found = page.status(run_dir)
+    found = status_of_run(run_dir)
     if as_json:
         say_json(found)
     else:
-        say(page.render(found))
+        say(render_status(found))
 
 
 @app.command()
@@ -29,17 +29,17 @@ def facts(
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.parquet", help="Parquet file to write")],
 ) -> None:
     """Export a stage's facts: doc_id, row and the stage's columns."""
-    from pipelines.commands.facts import export
+    from pipelines.commands.facts import export_facts
 
-    say(f"{export(run_dir, stage, out):,} rows written to {out}")
+    say(f"{export_facts(run_dir, stage, out):,} rows written to {out}")
 
 
 @app.command()
 def report(run_dir: RunArgument) -> None:
     """Write report.html and report.json anew from the ledger."""
-    from pipelines.report.report import write
+    from pipelines.report.report import write_report
 
-    say(str(write(run_dir)))
+    say(write_report(run_dir))
 
 
 @app.command()
@@ -56,10 +56,11 @@ def explain(
         raise BadUsage("give one of --doc-id, --id, --url and --text.")
     text = sys.stdin.read() if text == "-" else text
 
-    from pipelines.explain import explain as page
+    from pipelines.explain.explain import explain_documents
+    from pipelines.explain.view import render_explanation
 
-    found = page.explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text)
+    found = explain_documents(run_dir, doc_id=doc_id, id=native_id, url=url, text=text)
     if as_json:
         say_json(found)
     else:
-        say(page.render(found))
+        say(render_explanation(found))

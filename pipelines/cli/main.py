@@ -30,7 +30,7 @@ COMMANDS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    command = _command()
+    command = command_line()
     try:
         code = command.main(arguments, prog_name="winnow", standalone_mode=False)
         sys.stdout.flush()
@@ -73,7 +73,7 @@ def _remedy(error: OSError) -> str:
     return ""
 
 
-def _command() -> Any:
+def command_line() -> Any:
     """Return the command line with the commands of every module."""
     for module in COMMANDS:
         importlib.import_module(module)

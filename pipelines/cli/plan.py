@@ -14,7 +14,7 @@ from pipelines.cli.app import (
     RunArgument,
     Workers,
     app,
-    load_recipe,
+    given_recipe,
     say,
     say_json,
 )
@@ -39,7 +39,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a run would do, take and give: documents, reuse, time, memory, bytes, misses, warnings."""
-    parsed = load_recipe(recipe, overrides)
+    parsed = given_recipe(recipe, overrides)
 
     from pipelines.plan import plan as planner
     from pipelines.plan import view
@@ -82,11 +82,11 @@ def audit(
     if threshold == 0:
         raise BadUsage("--threshold must be above 0 and at most 1, got 0.")
 
-    from pipelines.audit import audit as auditor
-    from pipelines.audit import view
+    from pipelines.audit.audit import audit_run
+    from pipelines.audit.view import render_audit
 
-    found = auditor.audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
+    found = audit_run(run_dir, pairs=pairs, threshold=threshold, seed=seed)
     if as_json:
         say_json(found)
     else:
-        say(view.render(found))
+        say(render_audit(found))

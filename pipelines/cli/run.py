@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.errors import RecipeError
 from pipelines.cli.app import (
     AsJson,
     BadUsage,
@@ -22,11 +23,14 @@ from pipelines.cli.app import (
     app,
     cluster_overrides,
     display,
-    load_recipe,
+    given_recipe,
     locked_recipe,
     say,
     say_json,
 )
+
+if TYPE_CHECKING:
+    from pipelines.run.runner import RunResult
 
 MIX_KEYS = ("cluster", "mix", "name", "output", "seed")  # what can change without judging documents anew
 
@@ -65,7 +69,7 @@ def run(
         raise BadUsage("--sample must be above 0 and at most 1, got 0.")
     where = cluster_overrides(cluster, scheduler_file, scheduler_address)
     computes = [f"cluster.backend={backend}"] if backend else []
-    parsed = load_recipe(recipe, [*(overrides or []), *where, *computes])
+    parsed = given_recipe(recipe, [*(overrides or []), *where, *computes])
 
     from pipelines.run import runner
 
@@ -76,25 +80,25 @@ def run(
         sample=sample,
         refresh=refresh,
         workers=workers,
-        progress=display(quiet, json_log),
+        progress=display(quiet=quiet, json_log=json_log),
     )
-    _finish(parsed, result, json_log)
+    _say_result(result, json_log=json_log)
 
 
 @app.command()
 def check(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check each dataset's files against the recipe before any work: columns, types, nulls, ids, languages."""
-    parsed = load_recipe(recipe, overrides)
+    parsed = given_recipe(recipe, overrides)
 
-    from pipelines.commands.check import check_recipe, render
+    from pipelines.commands.check import check_recipe, render_check
 
-    reports = check_recipe(parsed)
+    found = check_recipe(parsed)
     if as_json:
-        say_json([report.to_json() for report in reports])
+        say_json([dataset.to_json() for dataset in found])
     else:
-        for report in reports:
-            say(render(report))
-    if not all(report.ok for report in reports):
+        for dataset in found:
+            say(render_check(dataset))
+    if not all(dataset.ok for dataset in found):
         raise typer.Exit(1)
 
 
@@ -113,19 +117,20 @@ def materialize(
     parsed = locked_recipe(run_dir, overrides)
 
     from pipelines.run import runner
+    from pipelines.run_state import limit_of, sample_of
 
     result = runner.run(
         parsed,
         run_dir,
         workers=workers,
-        sample=runner.sample_of(run_dir),
-        limit=runner.limit_of(run_dir),
-        progress=display(quiet, json_log),
+        sample=sample_of(run_dir),
+        limit=limit_of(run_dir),
+        progress=display(quiet=quiet, json_log=json_log),
     )
-    _finish(parsed, result, json_log)
+    _say_result(result, json_log=json_log)
 
 
-def _finish(recipe: Any, result: Any, json_log: bool) -> None:
+def _say_result(result: RunResult, *, json_log: bool) -> None:
     """Print what a run came to: the funnel, or one line of JSON."""
     if json_log:
         last = {"event": "finished", "run": result.root, "report": result.report, "datasets": result.tallies}
@@ -133,7 +138,7 @@ def _finish(recipe: Any, result: Any, json_log: bool) -> None:
         return
     from pipelines.run.funnel import funnel_table
 
-    say(funnel_table(recipe, result.tallies))
+    say(funnel_table(result))
     say(f"mix: {result.root}/mix   ledger: {result.root}/ledger   report: {result.report}")
 
 
@@ -143,17 +148,24 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False,
 ) -> None:
     """Remove sidecars and files that the run folder's recipe no longer uses."""
-    from pipelines.commands.clean import clean as remove
+    from pipelines.commands.clean import clean_run
 
-    gone = remove(run_dir, dry_run)
+    gone = clean_run(run_dir, dry_run=dry_run)
     for path in gone:
         say(path)
     say(f"{len(gone)} {'would be ' if dry_run else ''}removed")
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON schema of a recipe, for editors."""
-    from pipelines.recipe.recipe import schema as recipe_schema
+def schema(
+    of: Annotated[
+        str, typer.Option(metavar="NAME", help="recipe; report: of report.json; plan: of `winnow plan --json`")
+    ] = "recipe",
+) -> None:
+    """Print the JSON schema of a recipe, for editors, or of what winnow writes, for programs that read it."""
+    from pipelines.commands.schema import schema_of
 
-    say_json(recipe_schema())
+    try:
+        say_json(schema_of(of))
+    except RecipeError as error:
+        raise BadUsage(str(error)) from error

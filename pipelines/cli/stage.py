@@ -9,11 +9,16 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.errors import RecipeError
+from pipelines.cli.app import BadUsage, display, given_recipe, locked_recipe, say, say_json
 from stages.registry import is_stage, listed, stage_class, stage_names
+
+if TYPE_CHECKING:
+    from pipelines.recipe.recipe import Recipe
 
 PREFIX = "p_"  # of the stage's own parameters among click's
 
@@ -25,7 +30,7 @@ class StageGroup(click.Group):
         return stage_names()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _command(cmd_name) if is_stage(cmd_name) else None
+        return stage_command(cmd_name) if is_stage(cmd_name) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         found, broken = listed()
@@ -37,7 +42,7 @@ class StageGroup(click.Group):
                     formatter.write_text(sentence)
 
 
-def _command(use: str) -> click.Command:
+def stage_command(use: str) -> click.Command:
     cls = stage_class(use)
     options: list[click.Parameter] = [
         click.Argument(["run_dir"], metavar="RUN"),
@@ -85,8 +90,8 @@ def _click_type(field: dataclasses.Field[Any], hint: Any) -> click.ParamType[Any
 
 def _run(use: str, given: dict[str, Any]) -> None:
     """Run the recipe of the run folder up to this stage, with the given parameters in place."""
-    from pipelines.cli.app import display, say, say_json
     from pipelines.run import runner
+    from pipelines.run_state import limit_of, sample_of, stage_counts
 
     values = {k.removeprefix(PREFIX): v for k, v in given.items() if k.startswith(PREFIX) and v not in (None, ())}
     run_dir = given["run_dir"]
@@ -96,11 +101,11 @@ def _run(use: str, given: dict[str, Any]) -> None:
         run_dir,
         until=name,
         workers=given["workers"],
-        sample=runner.sample_of(run_dir),
-        limit=runner.limit_of(run_dir),
-        progress=display(given["quiet"], given["json_log"]),
+        sample=sample_of(run_dir),
+        limit=limit_of(run_dir),
+        progress=display(quiet=given["quiet"], json_log=given["json_log"]),
     )
-    counts = runner.stage_counts(run_dir, name)
+    counts = stage_counts(run_dir, name)
     if given["json_log"]:
         say_json({"event": "finished", "run": run_dir, "stage": name, **counts}, indent=False)
     else:
@@ -109,18 +114,16 @@ def _run(use: str, given: dict[str, Any]) -> None:
 
 def recipe_with(
     use: str, values: dict[str, Any], run_dir: str, source: str | None, overrides: list[str]
-) -> tuple[Any, str]:
+) -> tuple[Recipe, str]:
     """Return the recipe with this stage's parameters changed (or the stage added), and the stage's name.
 
     source : the recipe; None takes the one that the run folder was made with.
 
     Raises BadUsage when there is none, or the parameters do not fit.
     """
-    from cluster.errors import RecipeError
-    from pipelines.cli.app import BadUsage, load_recipe, locked_recipe
     from pipelines.recipe.recipe import load_data
 
-    recipe = locked_recipe(run_dir, overrides) if source is None else load_recipe(source, overrides)
+    recipe = locked_recipe(run_dir, overrides) if source is None else given_recipe(source, overrides)
     data = recipe.to_data()
     name = _put(data["stages"], use, values)
     try:
@@ -131,7 +134,6 @@ def recipe_with(
 
 def _put(entries: list[dict[str, Any]], use: str, values: dict[str, Any]) -> str:
     """Change this stage's entry, or add one; return its name."""
-    from pipelines.cli.app import BadUsage
     from pipelines.recipe.stage_entries import parameter_types
 
     hints = parameter_types(stage_class(use))

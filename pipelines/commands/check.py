@@ -32,10 +32,10 @@ def _identifier() -> Identify | None:
     return identify
 
 
-def render(report: DatasetCheck) -> Table:
-    """Return a report as a table for the terminal."""
-    verdict = "ok" if report.ok else "NOT USABLE"
-    table = Table(title=f"{report.dataset}: {verdict}", show_header=False, title_justify="left")
+def render_check(report: DatasetCheck) -> Table:
+    """Return what was found in one dataset as a table for the terminal."""
+    state = "ok" if report.ok else "NOT USABLE"
+    table = Table(title=f"{report.dataset}: {state}", show_header=False, title_justify="left")
     table.add_column()
     table.add_column(overflow="fold")
     formats = ", ".join(f"{n} {kind}" for kind, n in report.formats.items())

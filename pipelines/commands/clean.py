@@ -6,8 +6,9 @@ Guarantees: the facts and decisions of the locked recipe, the ledger, the mix an
 from __future__ import annotations
 
 from cluster import storage
-from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.to_run import mix_address, mix_of, only_one, output_of, reopen
+from pipelines.mix.job import mix_job
+from pipelines.recipe.to_run import Prepared
+from pipelines.run_state import only_one, reopen
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
 from stages.core.stage import ShardStage
@@ -16,27 +17,27 @@ from stages.outcome.lineage import lineage_digest
 ALWAYS = {"bundles.json", "inputs.json", "options.json", "ledger-made-by"}
 
 
-def clean(run_dir: str, dry_run: bool = False) -> list[str]:
+def clean_run(run_dir: str, *, dry_run: bool = False) -> list[str]:
     """Remove stale sidecars, exchange files and unfinished files; return their paths.
 
     dry_run : remove nothing, only say what would go.
 
     Raises RecipeError where a run is going on in the folder: what is unfinished is in use.
     """
-    recipe, run = reopen(run_dir)
+    prepared = reopen(run_dir)
     if dry_run:
-        return _unused(recipe, run)
-    with only_one(run.root):
-        stale = _unused(recipe, run)
+        return _unused(prepared)
+    with only_one(prepared.run.root):
+        stale = _unused(prepared)
         for path in stale:
             storage.remove(path)
     return stale
 
 
-def _unused(recipe: Recipe, run: Run) -> list[str]:
+def _unused(prepared: Prepared) -> list[str]:
     """Return what the run does not need."""
-    live = _live(run)
-    live.add(storage.join(run.root, "decisions", "mix", mix_address(run, mix_of(recipe), output_of(recipe))))
+    run = prepared.run
+    live = _live(run) | {mix_job(prepared, {}).records}
     stale = [*_stale(run, live), *_stale_staged(run), *_temporary(run.root)]
     exchange = storage.join(run.root, "exchange")
     if storage.exists(exchange):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from cluster import storage
 from cluster.errors import RecipeError
 from cluster.options import available_cores
-from pipelines.mix.materialize import Output
+from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe, load_data
 from pipelines.run import runner
 from pipelines.run.progress import Progress
@@ -30,6 +31,14 @@ SHARD_BYTES = 32_000_000  # small enough for several threads to write at once
 THREADS = 8  # up to so many, threads of this process do the work: they start at once
 
 
+class DedupCounts(TypedDict):
+    """Documents of the one dataset."""
+
+    rows: int
+    kept: int
+    dropped: int
+
+
 def dedup(
     paths: str | Sequence[str],
     out: str,
@@ -40,7 +49,7 @@ def dedup(
     id_column: str = "id",
     workers: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> DedupCounts:
     """Deduplicate files into the folder `out`; of near duplicates the longer text stays.
 
     Parameters
@@ -54,7 +63,7 @@ def dedup(
 
     Returns
     -------
-    {"rows": ..., "kept": ..., "dropped": ...}, documents.
+    How many documents there were, were kept and dropped.
 
     Raises
     ------
@@ -71,8 +80,9 @@ def dedup(
     output = Output(columns=tuple(available), shuffle="none", everything=True, shard_bytes=SHARD_BYTES)
     work = storage.join(out, WORK)
     result = runner.run(recipe, work, workers=workers, progress=progress, output=output, with_report=False)
-    tally = result.tallies.get(NAME, {"rows": 0, "kept": 0})
-    counts = {"rows": tally["rows"], "kept": tally["kept"], "dropped": tally["rows"] - tally["kept"]}
+    tally = result.tallies.get(NAME)
+    rows, kept = (tally["rows"], tally["kept"]) if tally else (0, 0)
+    counts: DedupCounts = {"rows": rows, "kept": kept, "dropped": rows - kept}
     _move(out, work)
     data = {
         "made_by": address,
@@ -132,13 +142,13 @@ def _columns(paths: Sequence[str], text_column: str) -> list[str]:
     return [text_column]
 
 
-def _finished(out: str, address: str) -> dict[str, Any] | None:
+def _finished(out: str, address: str) -> DedupCounts | None:
     """Return the counts of an earlier, equal run; raise RecipeError when `out` holds something else."""
     path = storage.join(out, DONE)
     if storage.exists(path):
         data = json.loads(storage.read_bytes(path))
         if data["made_by"] == address:
-            return {name: data[name] for name in ("rows", "kept", "dropped")}
+            return {"rows": data["rows"], "kept": data["kept"], "dropped": data["dropped"]}
         raise RecipeError(f"{out} holds the result of another `winnow dedup`. Remove it or give another -o.")
     strangers = sorted(n for n in storage.names(out) if n.startswith("part-"))
     if strangers and WORK not in storage.names(out):

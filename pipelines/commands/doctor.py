@@ -47,7 +47,7 @@ class Diagnosis:
     missing: dict[str, dict[str, str]]
     models: dict[str, str]
 
-    def to_json(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return dict(self.__dict__)
 
@@ -56,9 +56,9 @@ def examine(options: ClusterOptions | None = None) -> Diagnosis:
     """Look at this process, or at the workers of a cluster that is started for it and closed again."""
     problem, name, reason = "", "", ""
     wanted = options.backend if options else "auto"
-    processes = [_facts(0)]
+    processes = [_describe_process(0)]
     try:
-        processes = processes if options is None else _ask(options)
+        processes = processes if options is None else _describe_workers(options)
         found = agree.resolve_backend(wanted, [_probe(facts) for facts in processes])
         name, reason = found.name, found.reason
     except BackendError as error:
@@ -76,18 +76,18 @@ def examine(options: ClusterOptions | None = None) -> Diagnosis:
     )
 
 
-def _facts(_: int) -> dict[str, Any]:
+def _describe_process(_: int) -> dict[str, Any]:
     return backend.describe_process()
 
 
-def _ask(options: ClusterOptions) -> list[dict[str, Any]]:
-    """Return the facts of the workers that answered, each process once."""
+def _describe_workers(options: ClusterOptions) -> list[dict[str, Any]]:
+    """Return what the workers that answered tell about themselves, each process once."""
     import dataclasses
 
     kind = "local-cuda" if (options.kind, options.backend) == ("local", "gpu") else options.kind  # as a run would
     engine: Engine = start(dataclasses.replace(options, kind=kind, backend="cpu"))
     try:
-        answers = engine.map(_facts, range(4 * engine.workers))
+        answers = engine.map(_describe_process, range(4 * engine.workers))
     finally:
         engine.close()
     return list({(a["host"], a["pid"]): a for a in answers}.values())
@@ -113,7 +113,7 @@ def _models() -> dict[str, str]:
     return {model.name: model.path or "not fetched (winnow models fetch)" for model in list_models()}
 
 
-def render(found: Diagnosis) -> str:
+def render_diagnosis(found: Diagnosis) -> str:
     """Return the diagnosis as text."""
     lines = [f"winnow   {found.winnow}"]
     lines.append(f"backend  {found.backend}: {found.reason}" if found.backend else f"backend  none: {found.problem}")

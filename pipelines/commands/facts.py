@@ -1,4 +1,4 @@
-"""Export a stage's facts (or, for deduplication, its verdicts) as one Parquet file for other tools.
+"""`winnow facts`: a stage's facts (or, for deduplication, its verdicts) as one Parquet file for other tools.
 
 Guarantees: one row per document the stage judged, bundle by bundle, in row order; doc_ids need not ascend.
 Memory: one bundle.
@@ -12,21 +12,20 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import RecipeError
-from pipelines.run.runner import reopen
+from pipelines.run_state import reopen
 from stages.core.arrays import array
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run
 from stages.core.shard import ROW_BITS
 from stages.core.stage import ShardStage
 from stages.core.view import View
 
 
-def export(run_dir: str, stage: str, out: str) -> int:
+def export_facts(run_dir: str, stage: str, out: str) -> int:
     """Write doc_id, row and the columns of `stage` to the Parquet file `out`; return the rows written.
 
     Raises RecipeError when the run has no such stage or the stage keeps no facts.
     """
-    _, run = reopen(run_dir)
+    run = reopen(run_dir).run
     names = [s.name for s in run.stages]
     if stage not in names:
         raise RecipeError(f"no stage is called {stage!r} in {run_dir}; there are {', '.join(names)}.")
@@ -61,8 +60,3 @@ def _facts(view: View, index: int) -> pa.Table:
     rest = [name for name in table.schema.names if name != "row"]
     columns = [pa.array(doc), pa.array(row), *(table.column(name) for name in rest)]
     return pa.table(columns, names=["doc_id", "row", *rest])
-
-
-def stage_names(run: Run) -> list[str]:
-    """Return the names of the stages whose facts can be exported."""
-    return [s.name for s in run.stages]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import TypedDict
 
 from cluster import storage
-from pipelines.run.runner import reopen
+from pipelines.artefacts import MixManifest
+from pipelines.run_state import reopen
 from pipelines.shown_text import visible
 from stages.core.exchange_stage import ExchangeStage, is_complete
 from stages.core.run import Run, StageRun
@@ -18,11 +19,45 @@ from stages.core.stage import ShardStage
 from stages.passes import judge_later
 
 
-def status(run_dir: str) -> dict[str, Any]:
+class Done(TypedDict):
+    """How many are done of how many."""
+
+    done: int
+    of: int
+
+
+class StageDone(Done):
+    """Bundles that a stage has judged."""
+
+    stage: str
+
+
+class MixWritten(TypedDict):
+    """What the mix holds."""
+
+    documents: int
+    tokens: int
+    bytes: int
+
+
+class Status(TypedDict):
+    """What of a run is done. mix: None while it is not written."""
+
+    run: str
+    recipe: str
+    documents: int
+    shards: int
+    stages: list[StageDone]
+    ledger: Done
+    mix: MixWritten | None
+
+
+def status_of_run(run_dir: str) -> Status:
     """Return counts of what is done and what there is to do, per stage. Raises RecipeError if it is no run folder."""
-    recipe, run = reopen(run_dir)
+    prepared = reopen(run_dir)
+    run = prepared.run
     bundles = run.manifest.bundles
-    stages = []
+    stages: list[StageDone] = []
     for index, stage in enumerate(run.stages):
         if isinstance(stage, ExchangeStage) and stage.hidden:
             continue
@@ -38,7 +73,7 @@ def status(run_dir: str) -> dict[str, Any]:
     ledger = len(storage.names(storage.join(run.root, "ledger")))
     return {
         "run": run.root,
-        "recipe": recipe.name,
+        "recipe": prepared.name,
         "documents": run.manifest.rows(),
         "shards": len(run.manifest.live_shards),
         "stages": stages,
@@ -47,15 +82,20 @@ def status(run_dir: str) -> dict[str, Any]:
     }
 
 
-def _mix(run: Run) -> dict[str, Any] | None:
+def _mix(run: Run) -> MixWritten | None:
     path = storage.join(run.root, "mix", "manifest.json")
     if not storage.exists(path):
         return None
-    datasets = json.loads(storage.read_bytes(path))["datasets"]
-    return {key: sum(d[key] for d in datasets.values()) for key in ("documents", "tokens", "bytes")}
+    manifest: MixManifest = json.loads(storage.read_bytes(path))
+    datasets = manifest["datasets"].values()
+    return {
+        "documents": sum(d["documents"] for d in datasets),
+        "tokens": sum(d["tokens"] for d in datasets),
+        "bytes": sum(d["bytes"] for d in datasets),
+    }
 
 
-def render(found: dict[str, Any]) -> Group:
+def render_status(found: Status) -> Group:
     """Return a status for the terminal: a line and a table."""
     title = f"{found['recipe']} in {found['run']}: {found['documents']:,} documents in {found['shards']:,} shards"
     table = Table()

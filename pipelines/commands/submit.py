@@ -20,7 +20,7 @@ from typing import Any
 from cluster import storage
 from cluster.codebase import PACKAGES, package_folder
 from cluster.errors import BackendError, RecipeError
-from pipelines.recipe.recipe import builtin_names, load
+from pipelines.recipe.recipe import builtin_names, load_recipe
 
 RECIPE = "recipe.yaml"
 PASSED = ("WINNOW_MODELS",)  # variables that go along; Ray writes them to its logs, so none may be a secret
@@ -82,7 +82,7 @@ def submit(
     BackendError
         The cluster refuses the job.
     """
-    parsed = load(recipe, overrides)
+    parsed = load_recipe(recipe, overrides)
     where = run_dir if not storage.is_local(run_dir) or working_dir else os.path.abspath(run_dir)
     tail = ["--run-dir", where, "--cluster", "ray", *flags]
     with tempfile.TemporaryDirectory(prefix="winnow-submit-") as staging:

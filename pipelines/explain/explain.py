@@ -8,37 +8,38 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import RecipeError, WinnowError
-from pipelines.explain.find import Match, find
-from pipelines.report.samples import PAIR_CHARS, card, compare
+from pipelines.artefacts import LedgerRow
+from pipelines.explain.find import Match, find_documents
+from pipelines.explain.tree import Decision, ExplainedDocument, Explanation, Group, LostTo, Member, Resemblance
+from pipelines.report.samples import PAIR_CHARS, compare_documents, show_document
 from pipelines.runfolder import RunFolder, StageInfo, open_run
 from pipelines.shown_text import word_diff
 from stages.core.digests import DATA_FORMAT
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from stages.core.stage import Stage
     from stages.core.view import View
 
 SHOWN = 20  # documents explained in full when several match, and members listed of a group
 EXCERPT = 1000
+Facts = dict[str, dict[str, Any]]  # stage -> column -> value
 
 
-def explain(
+def explain_documents(
     run_dir: str,
     *,
     doc_id: int | None = None,
     id: str | None = None,
     url: str | None = None,
     text: str | None = None,
-) -> dict[str, Any]:
+) -> Explanation:
     """Explain every document that matches; exactly one of the keys is given.
 
     Parameters
@@ -50,47 +51,37 @@ def explain(
 
     Returns
     -------
-    JSON-able: `match` (exact, alike or near), `found` (how many match), `documents` (the first 20 in full), `more`
-    (doc_ids of the others).
+    The first 20 documents in full, how they match, and the doc_ids of the others.
 
     Raises
     ------
     RecipeError
         Not exactly one key, nothing matches, or it is no run folder.
     """
-    run = open_run(run_dir)
+    folder = open_run(run_dir)
     given = {"doc_id": doc_id, "id": id, "url": url, "text": text}
     keys = [name for name, value in given.items() if value is not None]
     if len(keys) != 1:
         raise RecipeError(f"give exactly one of doc_id, id, url and text, got {', '.join(keys) or 'none'}.")
     value = given[keys[0]]
-    match = find(run, keys[0], value)
+    match = find_documents(folder, keys[0], value)
     found = match.docs
     if not found:
-        raise RecipeError(_nothing(run, keys[0], value))
+        raise RecipeError(_nothing(folder, keys[0], value))
     return {
         "format": DATA_FORMAT,
-        "run": run.root,
+        "run": folder.root,
         "query": {keys[0]: value},
         "match": match.how,
         "found": len(found),
-        "documents": [
-            {**_document(run, doc), "resemblance": _resemblance(run, doc, match, text)} for doc in found[:SHOWN]
-        ],
+        "documents": [_explain_document(folder, doc, _resemblance(folder, doc, match, text)) for doc in found[:SHOWN]],
         "more": found[SHOWN:],
     }
 
 
-def render(explanation: dict[str, Any]) -> RenderableType:
-    """Return an explanation as something that rich can print."""
-    from pipelines.explain import view as explain_view
-
-    return explain_view.render(explanation)
-
-
-def _nothing(run: RunFolder, key: str, value: object) -> str:
+def _nothing(folder: RunFolder, key: str, value: object) -> str:
     """Return the sentence for a query without a match."""
-    rows = sum(run.manifest.column("rows").to_pylist())
+    rows = sum(folder.manifest.column("rows").to_pylist())
     remedy = {
         "doc_id": "A doc_id is ordinal << 32 | row; the ledger and the mix have a column with it.",
         "id": "Ids are compared as they stand in the input; look into the column id of the ledger.",
@@ -98,29 +89,29 @@ def _nothing(run: RunFolder, key: str, value: object) -> str:
         "text": "Near duplicates are found too where the recipe has a minhash stage; part of a text is not found.",
     }
     shown = repr(value if not isinstance(value, str) or len(value) < 60 else value[:57] + "...")
-    return f"no document with {key} {shown} among the {rows:,} of {run.root}. {remedy[key]}"
+    return f"no document with {key} {shown} among the {rows:,} of {folder.root}. {remedy[key]}"
 
 
-def _resemblance(run: RunFolder, doc: int, match: Match, text: str | None) -> dict[str, Any] | None:
+def _resemblance(folder: RunFolder, doc: int, match: Match, text: str | None) -> Resemblance | None:
     """Return how similar a near duplicate is to the text that was asked about; with the difference for the best one."""
     if text is None or doc not in match.similarity:
         return None
-    found: dict[str, Any] = {"similarity": match.similarity[doc], "similarity_kind": "estimated", "difference": None}
-    mine = run.texts([doc]).get(doc) if doc == match.docs[0] else None
+    found: Resemblance = {"similarity": match.similarity[doc], "similarity_kind": "estimated", "difference": None}
+    mine = folder.texts([doc]).get(doc) if doc == match.docs[0] else None
     if mine is not None:
-        found["difference"] = word_diff(text[:PAIR_CHARS], mine.text[:PAIR_CHARS]).to_json()
+        found["difference"] = word_diff(text[:PAIR_CHARS], mine.text[:PAIR_CHARS]).as_tree()
     return found
 
 
-def _document(run: RunFolder, doc: int) -> dict[str, Any]:
-    row = run.rows([doc])[doc]
-    chain = _chain(run, row)
-    survivor = run.rows([row["survivor"]]).get(row["survivor"]) if row["survivor"] is not None else None
-    texts = run.texts([doc, *(link["doc_id"] for link in chain), *([survivor["doc_id"]] if survivor else [])])
-    facts, decisions, missing = _verdicts(run, row)
-    winner = run.rows([row["representative"]]).get(row["representative"]) if chain else None
+def _explain_document(folder: RunFolder, doc: int, resemblance: Resemblance | None) -> ExplainedDocument:
+    row = folder.rows([doc])[doc]
+    chain = _chain(folder, row)
+    survivor = folder.row(row["survivor"])
+    texts = folder.texts([doc, *(link["doc_id"] for link in chain), *([survivor["doc_id"]] if survivor else [])])
+    facts, decisions, missing = _decisions(folder, row)
+    winner = folder.row(row["representative"])
     return {
-        **card(row, texts.get(doc), EXCERPT),
+        **show_document(row, texts.get(doc), EXCERPT),
         "kept": row["kept"],
         "copies": row["copies"],
         "verdict": _verdict(row, facts),
@@ -128,13 +119,14 @@ def _document(run: RunFolder, doc: int) -> dict[str, Any]:
         "facts_missing": missing,
         "decisions": decisions,
         "lost_to": [{**link, "url": texts[link["doc_id"]].url if link["doc_id"] in texts else None} for link in chain],
-        "survivor": card(survivor, texts.get(survivor["doc_id"]), EXCERPT) if survivor else None,
-        "group": _group(run, survivor),
-        "comparison": compare(row, winner, texts) if winner else None,
+        "survivor": show_document(survivor, texts.get(survivor["doc_id"]), EXCERPT) if survivor else None,
+        "group": _group(folder, survivor),
+        "comparison": compare_documents(row, winner, texts) if winner else None,
+        "resemblance": resemblance,
     }
 
 
-def _verdict(row: dict[str, Any], facts: dict[str, Any] | None = None) -> str:
+def _verdict(row: LedgerRow, facts: Facts | None = None) -> str:
     """Return what became of a document in one sentence."""
     if row["kept"]:
         copies = row["copies"]
@@ -145,7 +137,7 @@ def _verdict(row: dict[str, Any], facts: dict[str, Any] | None = None) -> str:
         near = "" if row["similarity"] is None else f", similarity {row['similarity']:.4g} ({row['similarity_kind']})"
         against = "" if row["threshold"] is None else f", threshold {row['threshold']:g}"
         return f"{reason} of {row['representative']} in {row['representative_dataset']}{near}{against}"
-    language = ((facts or {}).get(row["stage"]) or {}).get("language")
+    language = ((facts or {}).get(row["stage"] or "") or {}).get("language")
     if language and row["reason"] == "language":
         return f"{reason} is {language}"
     if row["value"] is not None and row["threshold"] is not None:
@@ -153,13 +145,10 @@ def _verdict(row: dict[str, Any], facts: dict[str, Any] | None = None) -> str:
     return reason
 
 
-def _chain(run: RunFolder, row: dict[str, Any]) -> list[dict[str, Any]]:
+def _chain(folder: RunFolder, row: LedgerRow) -> list[LostTo]:
     """Return the documents it lost to, one after the other, until one lives or was filtered out."""
-    chain: list[dict[str, Any]] = []
-    while row["representative"] is not None:
-        winner = run.rows([row["representative"]]).get(row["representative"])
-        if winner is None:
-            break
+    chain: list[LostTo] = []
+    while (winner := folder.row(row["representative"])) is not None:
         chain.append(
             {
                 "stage": row["stage"],
@@ -169,25 +158,26 @@ def _chain(run: RunFolder, row: dict[str, Any]) -> list[dict[str, Any]]:
                 "similarity": row["similarity"],
                 "similarity_kind": row["similarity_kind"],
                 "verdict": _verdict(winner),
+                "url": None,
             }
         )
         row = winner
     return chain
 
 
-def _group(run: RunFolder, survivor: dict[str, Any] | None) -> dict[str, Any] | None:
+def _group(folder: RunFolder, survivor: LedgerRow | None) -> Group | None:
     """Return the survivor's group: size, documents per dataset, the first members."""
     import json
 
     if survivor is None:
         return None
-    members: list[dict[str, Any]] = []
+    members: list[Member] = []
     wanted = survivor["doc_id"]
-    for table in run.ledger(columns=["doc_id", "dataset", "id", "stage", "similarity", "survivor", "kept"]):
+    for table in folder.ledger(columns=["doc_id", "dataset", "id", "stage", "similarity", "survivor", "kept"]):
         mine = pc.and_(pc.equal(table.column("survivor"), wanted), pc.invert(table.column("kept")))
         for member in table.filter(mine).to_pylist()[: SHOWN - len(members)]:
-            members.append({k: member[k] for k in ("doc_id", "dataset", "id", "stage", "similarity")})
-        if len(members) >= min(SHOWN, survivor["group_size"] - 1):
+            members.append(cast("Member", {name: member[name] for name in Member.__annotations__}))
+        if len(members) >= min(SHOWN, (survivor["group_size"] or 1) - 1):
             break
     return {
         "size": survivor["group_size"],
@@ -206,25 +196,32 @@ class _Step:
     value: float | None = None
     threshold: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        rest = {"verdict": self.verdict, "reason": self.reason, "value": self.value, "threshold": self.threshold}
-        return {"stage": self.stage.name, "use": self.stage.use, **rest}
+    def as_tree(self) -> Decision:
+        """Return the decision as JSON has it."""
+        return {
+            "stage": self.stage.name,
+            "use": self.stage.use,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "value": self.value,
+            "threshold": self.threshold,
+        }
 
 
-def _verdicts(run: RunFolder, row: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]], str | None]:
+def _decisions(folder: RunFolder, row: LedgerRow) -> tuple[Facts, list[Decision], str | None]:
     """Return (facts per stage, decisions in order, why there are no facts).
 
     Without the run's facts the decisions are what the ledger alone tells.
     """
     missing = None
     try:
-        facts, values = _from_facts(run, row)
+        facts, values = _from_facts(folder, row)
     except (WinnowError, OSError) as error:
         facts, values, missing = {}, {}, str(error)
     steps, dropped = [], False
-    for stage in run.stages:
+    for stage in folder.stages:
         if dropped:
-            unseen = missing is None and stage.name in _deferred(run) and stage.name not in facts
+            unseen = missing is None and stage.name in _deferred(folder) and stage.name not in facts
             steps.append(_Step(stage, "not reached, never judged" if unseen else "not reached"))
         elif not stage.applies_to(row["dataset"]):
             steps.append(_Step(stage, "not for this dataset"))
@@ -233,30 +230,28 @@ def _verdicts(run: RunFolder, row: dict[str, Any]) -> tuple[dict[str, Any], list
             steps.append(_Step(stage, "dropped", row["reason"], row["value"], row["threshold"]))
         else:
             steps.append(_Step(stage, "passed", None, *values.get(stage.name, (None, None))))
-    return facts, [step.to_json() for step in steps], missing
+    return facts, [step.as_tree() for step in steps], missing
 
 
-def _deferred(run: RunFolder) -> set[str]:
+def _deferred(folder: RunFolder) -> set[str]:
     """Return the stages that judge only what deduplication leaves, and what it has to ask about."""
-    return {stage.name for index, stage in enumerate(run.job.stages) if run.job.deferred(index)}
+    return {stage.name for index, stage in enumerate(folder.run.stages) if folder.run.deferred(index)}
 
 
-def _from_facts(
-    run: RunFolder, row: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, tuple[float | None, float | None]]]:
+def _from_facts(folder: RunFolder, row: LedgerRow) -> tuple[Facts, dict[str, tuple[float | None, float | None]]]:
     """Return facts per stage, and (value, threshold) of every stage that judged the document."""
     from stages.core.view import View
     from stages.dedup.dedup_stage import DedupStage
 
-    job = run.job
-    position, at = (int(a[0]) for a in job.manifest.locate(np.array([row["doc_id"]], np.int64)))
-    view = View(job, job.manifest.bundles[position])
-    facts: dict[str, Any] = {}
+    run = folder.run
+    position, at = (int(a[0]) for a in run.manifest.locate(np.array([row["doc_id"]], np.int64)))
+    view = View(run, run.manifest.bundles[position])
+    facts: Facts = {}
     values: dict[str, tuple[float | None, float | None]] = {}
-    for index, stage in enumerate(job.stages):
+    for index, stage in enumerate(run.stages):
         if not stage.applies_to(row["dataset"]) or isinstance(stage, DedupStage):
             continue
-        table = _kept(view, stage, index)
+        table = _stored_facts(view, stage, index)
         mine = np.flatnonzero(table.column("row").to_numpy() == at) if table is not None else np.empty(0, np.int64)
         if table is not None and len(mine):
             found = table.slice(int(mine[0]), 1).to_pylist()[0]
@@ -268,7 +263,7 @@ def _from_facts(
     return facts, values
 
 
-def _kept(view: View, stage: Stage, index: int) -> pa.Table | None:
+def _stored_facts(view: View, stage: Stage, index: int) -> pa.Table | None:
     """Return what a stage keeps about single documents, None if nothing."""
     from stages.core.exchange_stage import ExchangeStage
     from stages.core.stage import ShardStage

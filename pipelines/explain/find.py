@@ -32,24 +32,24 @@ class Match:
     similarity: dict[int, float] = field(default_factory=dict)
 
 
-def find(run: RunFolder, key: str, value: Any) -> Match:
+def find_documents(folder: RunFolder, key: str, value: Any) -> Match:
     """Return the documents that `key` (doc_id, id, url or text) finds; none where nothing comes near."""
     if key == "doc_id":
-        return Match(list(run.rows([int(value)])))
+        return Match(list(folder.rows([int(value)])))
     if key == "id":
-        tables = run.ledger(columns=["doc_id", "id"])
+        tables = folder.ledger(columns=["doc_id", "id"])
         return Match(
             [d for t in tables for d in t.filter(pc.equal(t.column("id"), value)).column("doc_id").to_pylist()]
         )
     if key == "url":
-        exact = list(_by_url(run, pa.chunked_array([pa.array([value], pa.large_string())]), bare=False))
-        return Match(exact) if exact else Match(list(_by_url(run, _bare(value), bare=True)), ALIKE)
-    same = list(_by_text(run, value))
-    return Match(same) if same else _near(run, value)
+        exact = list(_by_url(folder, pa.chunked_array([pa.array([value], pa.large_string())]), bare=False))
+        return Match(exact) if exact else Match(list(_by_url(folder, _bare(value), bare=True)), ALIKE)
+    same = list(_by_text(folder, value))
+    return Match(same) if same else _near(folder, value)
 
 
-def _by_url(run: RunFolder, wanted: pa.ChunkedArray, *, bare: bool) -> Iterator[int]:
-    for docs, facts in _read_facts(run):
+def _by_url(folder: RunFolder, wanted: pa.ChunkedArray, *, bare: bool) -> Iterator[int]:
+    for docs, facts in _read_facts(folder):
         urls = facts.column("url")
         yield from docs[_hits(_bare(urls) if bare else urls, wanted.combine_chunks())].tolist()
 
@@ -63,35 +63,35 @@ def _bare(urls: Any) -> pa.ChunkedArray:
     return pc.utf8_lower(urls)
 
 
-def _by_text(run: RunFolder, text: str) -> Iterator[int]:
+def _by_text(folder: RunFolder, text: str) -> Iterator[int]:
     from stages.kernels.hashes.hashing import buffers, content_hash
 
     bare = text.strip()
     forms = {text, text.rstrip("\r\n"), text.rstrip(), bare, bare + "\n"}
     h1, h2 = content_hash(*buffers(pa.array(sorted(forms), pa.large_string())))
     pairs = set(zip(h1.tolist(), h2.tolist(), strict=True))
-    for docs, facts in _read_facts(run):
+    for docs, facts in _read_facts(folder):
         for at in np.flatnonzero(_hits(facts.column("h1"), pa.array(h1))):
             if (facts.column("h1")[int(at)].as_py(), facts.column("h2")[int(at)].as_py()) in pairs:
                 yield int(docs[at])
 
 
-def _near(run: RunFolder, text: str) -> Match:
+def _near(folder: RunFolder, text: str) -> Match:
     """Return the documents most similar to a text by the run's first minhash stage, the most similar first."""
     from stages.dedup.near.signatures import signature_matrix
     from stages.kernels.similarity.jaccard import estimate
     from stages.kernels.similarity.minhash import slots8
     from stages.minhash import MinHash
 
-    stage = next((s for s in run.job.stages if isinstance(s, MinHash)), None)
+    stage = next((s for s in folder.run.stages if isinstance(s, MinHash)), None)
     if stage is None or not text.strip():
         return Match([], NEAR)
     mine = slots8(signature_matrix(stage.annotate(pa.table({"text": pa.array([text], pa.large_string())}))))
     found: dict[int, float] = {}
-    for bundle in run.job.manifest.bundles:
+    for bundle in folder.run.manifest.bundles:
         if not stage.applies_to(bundle.dataset):
             continue
-        facts = run.job.facts(stage).read(bundle, run.job.reading(bundle.dataset))
+        facts = folder.run.facts(stage).read(bundle, folder.run.reading(bundle.dataset))
         value = estimate(slots8(signature_matrix(facts)), mine) if facts.num_rows else np.empty(0)
         docs: npt.NDArray[np.int64] = bundle.doc_ids()[facts.column("row").to_numpy()]
         at = np.flatnonzero(value >= LEAST)
@@ -106,10 +106,10 @@ def _hits(column: pa.ChunkedArray, values: pa.Array) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.is_in(column, values).to_numpy()).astype(np.bool_)
 
 
-def _read_facts(run: RunFolder) -> Iterator[tuple[Any, pa.Table]]:
+def _read_facts(folder: RunFolder) -> Iterator[tuple[Any, pa.Table]]:
     """Yield (doc_ids, facts of stage read) bundle by bundle."""
     from stages.core.view import View
 
-    for bundle in run.job.manifest.bundles:
-        view = View(run.job, bundle)
+    for bundle in folder.run.manifest.bundles:
+        view = View(folder.run, bundle)
         yield view.doc_ids, view.read

@@ -6,14 +6,13 @@ of theirs reaches the terminal.
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.shown_text import visible
+from pipelines.explain import tree
+from pipelines.shown_text import DifferenceTree, visible
 
 STYLES = {"dropped": "red", "passed": "green"}
 NOT_EXACT = {
@@ -22,8 +21,8 @@ NOT_EXACT = {
 }
 
 
-def render(explanation: dict[str, Any]) -> Group:
-    """Return what `explain.explain` found as something that rich can print."""
+def render_explanation(explanation: tree.Explanation) -> Group:
+    """Return an explanation as something that rich can print."""
     parts: list[RenderableType] = [_one(document) for document in explanation["documents"]]
     if explanation["match"] != "exact":
         parts.insert(0, Text(NOT_EXACT[explanation["match"]], style="yellow"))
@@ -34,7 +33,7 @@ def render(explanation: dict[str, Any]) -> Group:
     return Group(*parts)
 
 
-def _one(document: dict[str, Any]) -> Panel:
+def _one(document: tree.ExplainedDocument) -> Panel:
     parts: list[RenderableType] = [
         Text(document["verdict"], style="bold green" if document["kept"] else "bold red"),
         _names(document),
@@ -64,14 +63,14 @@ def _plain(value: object) -> Text:
     return Text(f"{value:.6g}" if isinstance(value, float) else visible(str(value)))
 
 
-def _names(document: dict[str, Any]) -> Table:
+def _names(document: tree.ExplainedDocument) -> Table:
     table = Table.grid(padding=(0, 2))
     for name in ("dataset", "id", "url", "path", "row", "tokens"):
         table.add_row(Text(name, style="dim"), _plain(document[name]))
     return table
 
 
-def _decisions(document: dict[str, Any]) -> Table:
+def _decisions(document: tree.ExplainedDocument) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), title="\ndecisions", title_justify="left", title_style="bold")
     for title in ("stage", "verdict", "reason", "value", "threshold"):
         table.add_column(title, header_style="dim", justify="right" if title in ("value", "threshold") else "left")
@@ -81,7 +80,7 @@ def _decisions(document: dict[str, Any]) -> Table:
     return table
 
 
-def _facts(document: dict[str, Any]) -> Table:
+def _facts(document: tree.ExplainedDocument) -> Table:
     table = Table.grid(padding=(0, 2))
     table.title, table.title_justify, table.title_style = "\nfacts", "left", "bold"
     for stage, facts in document["facts"].items():
@@ -92,7 +91,7 @@ def _facts(document: dict[str, Any]) -> Table:
     return table
 
 
-def _lineage(document: dict[str, Any]) -> list[RenderableType]:
+def _lineage(document: tree.ExplainedDocument) -> list[RenderableType]:
     """Return what it lost to, who lives in the end, and the group."""
     parts: list[RenderableType] = []
     if document["lost_to"]:
@@ -115,14 +114,14 @@ def _lineage(document: dict[str, Any]) -> list[RenderableType]:
     return parts
 
 
-def _members(group: dict[str, Any]) -> Table:
+def _members(group: tree.Group) -> Table:
     table = Table.grid(padding=(0, 2))
     for member in group["members"]:
         table.add_row(*(_plain(member[k]) for k in ("doc_id", "dataset", "id", "stage", "similarity")))
     return table
 
 
-def _difference(difference: dict[str, Any], left: str, right: str) -> list[RenderableType]:
+def _difference(difference: DifferenceTree, left: str, right: str) -> list[RenderableType]:
     """Return the two texts side by side under these titles, what differs marked."""
     table = Table(expand=True, padding=(0, 1))
     table.add_column(left, ratio=1, overflow="fold")

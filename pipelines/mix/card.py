@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import yaml
 
 from cluster import storage
+from pipelines.artefacts import MixDataset
 from pipelines.runfolder import Counts, RunFolder, open_run
 from pipelines.shown_text import visible
 from stages.inputs.presets import PRESETS
@@ -45,47 +46,47 @@ LIMITS = """\
   were made from, continue to apply to each of them."""
 
 
-def write(run_dir: str) -> str:
+def write_card(run_dir: str) -> str:
     """Write mix/README.md into the run folder; return its path."""
-    run = open_run(run_dir)
-    path = run.path("mix", "README.md")
-    storage.write_bytes(path, render(run).encode("utf-8", "replace"))
+    folder = open_run(run_dir)
+    path = folder.path("mix", "README.md")
+    storage.write_bytes(path, render_card(folder).encode("utf-8", "replace"))
     return path
 
 
-def render(run: RunFolder) -> str:
+def render_card(folder: RunFolder) -> str:
     """Return the card of a run's mix."""
-    head = yaml.safe_dump(front_matter(run), sort_keys=False, allow_unicode=True, width=100)
+    head = yaml.safe_dump(front_matter(folder), sort_keys=False, allow_unicode=True, width=100)
     sections = [
-        f"# {_cell(run.recipe.get('name') or 'mix')}",
-        _summary(run),
-        "## Sources\n\n" + _sources(run),
-        "## Steps\n\n" + _steps(run),
-        "## Counts\n\n" + _counts(run),
-        "## Columns\n\n" + _columns(run),
-        "## Known limits\n\n" + LIMITS.format(changed=CHANGED if _rewritten(run) else "unchanged"),
+        f"# {_cell(folder.recipe.get('name') or 'mix')}",
+        _summary(folder),
+        "## Sources\n\n" + _sources(folder),
+        "## Steps\n\n" + _steps(folder),
+        "## Counts\n\n" + _counts(folder),
+        "## Columns\n\n" + _columns(folder),
+        "## Known limits\n\n" + LIMITS.format(changed=CHANGED if _rewritten(folder) else "unchanged"),
     ]
     return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def front_matter(run: RunFolder) -> dict[str, Any]:
+def front_matter(folder: RunFolder) -> dict[str, Any]:
     """Return the metadata of the card, in the hubs' schema for datasets."""
-    names = _written(run)
-    licences = sorted({run.licence(name) or "unknown" for name in names})
+    names = _written(folder)
+    licences = sorted({folder.licence(name) or "unknown" for name in names})
     valid = [lic.lower() for lic in licences if lic.lower() in LICENCES]
-    head: dict[str, Any] = {"pretty_name": run.recipe.get("name") or "mix"}
+    head: dict[str, Any] = {"pretty_name": folder.recipe.get("name") or "mix"}
     others = [lic for lic in licences if lic.lower() not in LICENCES]
     keys = [*valid, *(["other"] if others else [])]
     head["license"] = keys[0] if len(keys) == 1 else keys
     if others:
         head["license_name"] = "; ".join(others)
-    languages = _languages(run, names)
+    languages = _languages(folder, names)
     if languages:
         head["language"] = languages
     head["task_categories"] = ["text-generation"]
-    head["size_categories"] = [size_category(_rows_written(run, names))]
+    head["size_categories"] = [size_category(_rows_written(folder, names))]
     head["tags"] = ["pretraining", "deduplicated", "winnow"]
-    head["configs"] = _configs(run, names)
+    head["configs"] = _configs(folder, names)
     return head
 
 
@@ -98,22 +99,21 @@ def size_category(rows: int) -> str:
     return SIZES[sum(rows >= 10**power for power in range(3, 13))]
 
 
-def _written(run: RunFolder) -> list[str]:
+def _written(folder: RunFolder) -> list[str]:
     """Return the datasets that are in the mix."""
-    return [name for name in run.datasets if run.mix_files(name)]
+    return [name for name in folder.datasets if folder.mix_files(name)]
 
 
-def _rows_written(run: RunFolder, names: list[str]) -> int:
-    listed = run.mix_manifest.get("datasets") or {}
-    return sum(int((listed.get(name) or {}).get("rows") or run.counts[name].in_mix) for name in names)
+def _rows_written(folder: RunFolder, names: list[str]) -> int:
+    return sum(int(folder.mix_dataset(name).get("rows") or folder.counts[name].in_mix) for name in names)
 
 
-def _languages(run: RunFolder, names: list[str]) -> list[str]:
+def _languages(folder: RunFolder, names: list[str]) -> list[str]:
     """Return the languages of the mix, commonest first, as far as a stage told them."""
     found: Counter[str] = Counter()
     documents = 0
     for name in names:
-        for table in run.mix(name, ["language"]):
+        for table in folder.mix(name, ["language"]):
             documents += table.num_rows
             for entry in pc.value_counts(table.column("language")).to_pylist():
                 if entry["values"] is not None:
@@ -126,70 +126,65 @@ def _languages(run: RunFolder, names: list[str]) -> list[str]:
     ]
 
 
-def _configs(run: RunFolder, names: list[str]) -> list[dict[str, Any]]:
+def _configs(folder: RunFolder, names: list[str]) -> list[dict[str, Any]]:
     """Return one configuration with everything and one per dataset; held-out files are their own split."""
 
     def files(dataset: str, held: bool) -> list[dict[str, str]]:
         found = [{"split": "train", "path": f"{dataset}/part-*"}]
         return [*found, {"split": "holdout", "path": f"{dataset}/holdout-*"}] if held else found
 
-    held = {n for n in names if _held_out(run, n)}
+    held = {n for n in names if _held_out(folder, n)}
     everything = {"config_name": "default", "default": True, "data_files": files("*", bool(held))}
     return [everything, *({"config_name": n, "data_files": files(n, n in held)} for n in names)]
 
 
-def _rewritten(run: RunFolder) -> bool:
+def _rewritten(folder: RunFolder) -> bool:
     """Tell whether a stage of the recipe changes the texts that are written."""
-    return any(stage.use == "rewrite" for stage in run.stages)
+    return any(stage.use == "rewrite" for stage in folder.stages)
 
 
-def _held_out(run: RunFolder, dataset: str) -> int:
-    entry = (run.mix_manifest.get("datasets") or {}).get(dataset) or {}
+def _held_out(folder: RunFolder, dataset: str) -> int:
+    entry = folder.mix_dataset(dataset)
     return int(entry.get("holdout_documents") or 0)
 
 
-def _summary(run: RunFolder) -> str:
-    counts = run.counts.values()
+def _summary(folder: RunFolder) -> str:
+    counts = folder.counts.values()
     rows, kept, mixed = (sum(getattr(c, key) for c in counts) for key in ("rows", "kept", "in_mix"))
-    tokens = sum(int(e.get("tokens") or 0) for e in (run.mix_manifest.get("datasets") or {}).values())
-    digest = run.mix_manifest.get("recipe_digest")
+    tokens = sum(int(e.get("tokens") or 0) for e in (folder.mix_manifest.get("datasets") or {}).values())
+    digest = folder.mix_manifest.get("recipe_digest")
     made = f" by recipe `{digest}`" if digest else ""
     return (
-        f"A text mix for pretraining language models, made with winnow{made} from {len(run.datasets)} datasets: "
+        f"A text mix for pretraining language models, made with winnow{made} from {len(folder.datasets)} datasets: "
         f"of {rows:,} documents {kept:,} survived every step, and {mixed:,} are in the mix, {tokens:,} tokens "
-        f"({_tokens_are(run)}). `report.html` beside the mix shows what was dropped and why."
+        f"({folder.tokens_are}). `report.html` beside the mix shows what was dropped and why."
     )
 
 
-def _tokens_are(run: RunFolder) -> str:
-    counted = (run.recipe.get("mix") or {}).get("tokenizer")
-    return str(run.mix_manifest.get("tokens_are") or ("counted" if counted else "estimated as UTF-8 bytes / 4"))
-
-
-def _sources(run: RunFolder) -> str:
+def _sources(folder: RunFolder) -> str:
     rows = []
-    for name in run.datasets:
-        entry = run.recipe["datasets"][name] or {}
+    for name in folder.datasets:
+        entry = folder.recipe["datasets"][name] or {}
         preset = PRESETS.get(entry.get("preset") or "")
         role = "compared against, not included" if entry.get("role") == "reference" else "included"
-        licence = run.licence(name) or "not given"
+        licence = folder.licence(name) or "not given"
         rows.append([name, preset.title if preset else "", licence, role])
     note = "Licences are as given in the recipe, or as published with the dataset; they were not checked."
     return _table(["dataset", "known as", "licence", "role"], rows) + "\n\n" + note
 
 
-def _steps(run: RunFolder) -> str:
+def _steps(folder: RunFolder) -> str:
     """Return the stages in order with their parameters, then how the mix was drawn and written."""
     lines = ["1. **read**: texts that are null, empty, white space or unreadable are dropped."]
-    for number, stage in enumerate(run.stages[1:], start=2):
+    for number, stage in enumerate(folder.stages[1:], start=2):
         use = "" if stage.use == stage.name else f" ({stage.use})"
         only = f", only for {', '.join(stage.datasets)}" if stage.datasets else ""
         given = ", ".join(f"{k} `{_plain(v)}`" for k, v in stage.parameters.items() if v not in (None, "", [], ()))
         lines.append(f"{number}. **{stage.name}**{use}{only}: {given or 'no parameters'}.")
-    mix = {k: v for k, v in (run.recipe.get("mix") or {}).items() if v not in (None, "", [], {})}
+    mix = {k: v for k, v in (folder.recipe.get("mix") or {}).items() if v not in (None, "", [], {})}
     lines.append(f"{len(lines) + 1}. **mix**: " + ", ".join(f"{k} `{_plain(v)}`" for k, v in mix.items()) + ".")
-    if run.recipe.get("priority"):
-        ranked = ", ".join(map(str, run.recipe["priority"]))
+    if folder.recipe.get("priority"):
+        ranked = ", ".join(map(str, folder.recipe["priority"]))
         lines.append(f"\nOf duplicates in several datasets the copy of the first one here survives: {ranked}.")
     return "\n".join(lines)
 
@@ -202,11 +197,11 @@ def _plain(value: object) -> str:
     return visible(str(value)).replace("`", "'")
 
 
-def _counts(run: RunFolder) -> str:
+def _counts(folder: RunFolder) -> str:
     """Return the funnel: documents per dataset, read, dropped by each stage, kept, in the mix."""
-    stages = [s.name for s in run.stages]
-    dropping = [s for s in stages if any(k[0] == s for c in run.counts.values() for k in c.dropped)]
-    listed = run.mix_manifest.get("datasets") or {}
+    stages = [s.name for s in folder.stages]
+    dropping = [s for s in stages if any(k[0] == s for c in folder.counts.values() for k in c.dropped)]
+    listed = folder.mix_manifest.get("datasets") or {}
     titles = [
         "dataset",
         "read",
@@ -217,9 +212,10 @@ def _counts(run: RunFolder) -> str:
         "epochs",
     ]
     rows = [
-        [name, *_numbers(run.counts[name], dropping), *_mix_numbers(listed.get(name) or {})] for name in run.datasets
+        [name, *_numbers(folder.counts[name], dropping), *_mix_numbers(folder.mix_dataset(name))]
+        for name in folder.datasets
     ]
-    totals = [sum(column) for column in zip(*(_numbers(c, dropping) for c in run.counts.values()), strict=True)]
+    totals = [sum(column) for column in zip(*(_numbers(c, dropping) for c in folder.counts.values()), strict=True)]
     tokens = sum(int(e.get("tokens") or 0) for e in listed.values())
     return _table(titles, [*rows, ["all", *totals, tokens, ""]])
 
@@ -229,14 +225,14 @@ def _numbers(counts: Counts, stages: list[str]) -> list[int]:
     return [counts.rows, *dropped, counts.kept, counts.in_mix]
 
 
-def _mix_numbers(entry: dict[str, Any]) -> list[object]:
+def _mix_numbers(entry: MixDataset) -> list[object]:
     epochs = entry.get("epochs")
     return [int(entry.get("tokens") or 0), "" if epochs is None else f"{epochs:.3g}"]
 
 
-def _columns(run: RunFolder) -> str:
+def _columns(folder: RunFolder) -> str:
     known = {
-        "text": f"the document, {CHANGED if _rewritten(run) else 'unchanged'}",
+        "text": f"the document, {CHANGED if _rewritten(folder) else 'unchanged'}",
         "id": "the source's own id",
         "doc_id": "handle inside this run: file number << 32 | row",
         "source": "dataset it came from",
@@ -244,11 +240,11 @@ def _columns(run: RunFolder) -> str:
         "language": "as a model judged it",
         "language_score": "how sure the model was",
         "quality_score": "on the scale of the last quality stage that applied",
-        "num_tokens": _tokens_are(run),
+        "num_tokens": folder.tokens_are,
         "copies": "how often the document counts in the mix",
         "group_size": "documents that were duplicates of each other, this one included",
     }
-    extra = [c for c in (run.recipe.get("output") or {}).get("columns") or [] if c not in known]
+    extra = [c for c in (folder.recipe.get("output") or {}).get("columns") or [] if c not in known]
     rows = [[f"`{k}`", v] for k, v in known.items()] + [[f"`{_cell(c)}`", "from the source"] for c in extra]
     return _table(["column", "what it is"], rows)
 

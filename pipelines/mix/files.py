@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
+from pipelines.artefacts import MixFileEntry
 from stages.core.digests import DATA_FORMAT
 
 ROW_GROUP_BYTES = 32 << 20  # text in a row group
@@ -33,8 +34,16 @@ class MixFile:
     bytes: int
     sha256: str
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def entry(self) -> MixFileEntry:
+        """Return the file's entry in mix/manifest.json."""
+        return {
+            "path": self.path,
+            "rows": self.rows,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+        }
 
 
 class _Hashing:

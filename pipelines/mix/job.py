@@ -1,4 +1,4 @@
-"""What it takes to write a mix: how it shall look, and which bundles make up which file.
+"""What it takes to write a mix: the job that its tasks are given, and which bundles make up which file.
 
 Guarantees: parts follow from the manifest and the survivors alone, never from the number of workers.
 """
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from cluster import storage
 from cluster.errors import RecipeError
+from pipelines.recipe.output import Output
+from pipelines.recipe.to_run import Prepared
 from stages.core.digests import digest
 from stages.core.run import Run
 from stages.outcome.lineage import lineage_digest
@@ -19,35 +22,10 @@ from stages.outcome.mixing import Mix
 
 LOOKED_AT = 64  # files of a dataset in which an input column is looked for
 COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
-OWN = [
-    ("text", pa.large_string()),
-    ("id", pa.large_string()),
-    ("doc_id", pa.int64()),
-    ("source", pa.string()),
-    ("url", pa.large_string()),
-    ("language", pa.string()),
-    ("language_score", pa.float32()),
-    ("quality_score", pa.float64()),
-    ("num_tokens", pa.int64()),
-    ("copies", pa.int32()),
-    ("group_size", pa.int32()),
-]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
-    """How the mix is written. columns: input columns passed through besides text, id and url."""
-
-    columns: tuple[str, ...] = ()
-    shard_bytes: int = 512_000_000
-    shuffle: str = "shard"  # none | shard (inside each bundle) | global (over the dataset)
-    format: str = "parquet"  # or jsonl.zst
-    repeat: bool = False
-    everything: bool = False  # every input column under its own name (winnow dedup)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
+class MixJob:
     """All that a task needs to write its part of the mix."""
 
     run: Run
@@ -56,6 +34,22 @@ class Job:
     epochs: Mapping[str, float]
     root: str  # of the mix
     records: str  # folder of finished tasks' file lists
+    exchange: str  # folder of a global shuffle's files, removed afterwards
+
+
+def mix_job(prepared: Prepared, epochs: Mapping[str, float]) -> MixJob:
+    """Return what the tasks that write the mix are given. epochs: how often each dataset is repeated."""
+    run = prepared.run
+    address = digest("mix", mix_digest(run, prepared.mix, prepared.output))
+    return MixJob(
+        run=run,
+        mix=prepared.mix,
+        output=prepared.output,
+        epochs=epochs,
+        root=storage.join(run.root, "mix"),
+        records=storage.join(run.root, "decisions", "mix", address),
+        exchange=storage.join(run.root, "exchange", f"mix-{address}"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,18 +116,13 @@ def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:
     shards = (s for s in run.manifest.live_shards if s.dataset == dataset and s.rows)
     by_name = sorted(shards, key=lambda s: (s.relative_path, s.path))  # as `find_shards` has them
     paths = (staged(run, s) or s.path for s in by_name[:LOOKED_AT])
-    return passthrough_schema(run.dataset(dataset), paths, passed_through(output))
-
-
-def passed_through(output: Output) -> list[str]:
-    """Return the input columns to pass through under their own names; text, id and url come anyway."""
-    return [c for c in output.columns if output.everything or c not in ("text", "id", "url")]
+    return passthrough_schema(run.dataset(dataset), paths, output.passed_through())
 
 
 def check_columns(run: Run, output: Output) -> None:
     """Raise RecipeError where a column to be passed through is in no dataset."""
     names = [d.name for d in run.datasets if d.role != "reference" and run.manifest.rows(d.name)]
-    missing = set(passed_through(output))
+    missing = set(output.passed_through())
     for name in names:
         missing -= set(input_schema(run, output, name).names) if missing else set()
     if names and missing:

@@ -21,7 +21,8 @@ from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, Written
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
-from pipelines.mix.job import OWN, Job, Output, Part, input_schema, mix_digest, parts
+from pipelines.mix.job import MixJob, Part, input_schema, mix_digest, parts
+from pipelines.recipe.output import MIX_COLUMNS
 from stages.core.arrays import array, whole
 from stages.core.costs import Quantity, per_bundle
 from stages.core.edits import apply
@@ -35,7 +36,6 @@ from stages.passes.annotate import check_texts, read_rows
 from stages.quality import Quality
 
 I64 = npt.NDArray[np.int64]
-__all__ = ["Job", "Output", "Part", "documents", "materialize", "mix_digest", "parts", "schema_of"]
 SLICE_BYTES = 32 << 20  # of text that a global shuffle sorts at once
 
 
@@ -47,19 +47,19 @@ SEND = per_bundle("send documents of the mix", MIX_BYTES)
 WRITE_SORTED = TaskCost(name="sort and write parts", tasks=MIX_PARTS, work=MIX_BYTES)
 
 
-def materialize(engine: Engine, job: Job, text_bytes: Sequence[int], exchange_root: str) -> dict[str, list[MixFile]]:
+def materialize(engine: Engine, job: MixJob, text_bytes: Sequence[int]) -> dict[str, list[MixFile]]:
     """Write the mix; return the files of each dataset."""
     _start_over_if_other(job)
     todo = parts(job.run, job.output, text_bytes)
     if job.output.shuffle == "global":
         for dataset in {part.dataset: None for part in todo}:
-            _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], text_bytes, exchange_root)
+            _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], text_bytes)
     else:
         engine.map(partial(_write_part, job), todo, cost=WRITE)
     return _collect(job, todo)
 
 
-def _start_over_if_other(job: Job) -> None:
+def _start_over_if_other(job: MixJob) -> None:
     """Remove a mix that another recipe made."""
     marker = storage.join(job.root, ".made-by")
     mine = mix_digest(job.run, job.mix, job.output).encode()
@@ -70,7 +70,7 @@ def _start_over_if_other(job: Job) -> None:
     storage.write_bytes(marker, mine)
 
 
-def _collect(job: Job, done: Iterable[Part]) -> dict[str, list[MixFile]]:
+def _collect(job: MixJob, done: Iterable[Part]) -> dict[str, list[MixFile]]:
     found: dict[str, list[MixFile]] = {d.name: [] for d in job.run.datasets if d.role != "reference"}
     for part in done:
         record = json.loads(storage.read_bytes(_record(job, part.dataset, part.number)))
@@ -78,28 +78,28 @@ def _collect(job: Job, done: Iterable[Part]) -> dict[str, list[MixFile]]:
     return {name: sorted(files, key=lambda f: f.path) for name, files in found.items()}
 
 
-def _record(job: Job, dataset: str, number: int) -> str:
+def _record(job: MixJob, dataset: str, number: int) -> str:
     return storage.join(job.records, f"{dataset}-{number:05d}.json")
 
 
-def _finish(job: Job, dataset: str, number: int, files: list[MixFile]) -> dict[str, int]:
-    data = {"dataset": dataset, "files": [f.to_json() for f in files]}
+def _finish(job: MixJob, dataset: str, number: int, files: list[MixFile]) -> dict[str, int]:
+    data = {"dataset": dataset, "files": [f.entry() for f in files]}
     storage.write_bytes(_record(job, dataset, number), json.dumps(data).encode())
     return {"documents": sum(f.documents for f in files), "bytes": sum(f.bytes for f in files)}
 
 
-def schema_of(job: Job, dataset: str) -> pa.Schema:
+def schema_of(job: MixJob, dataset: str) -> pa.Schema:
     """Return the schema of a dataset's files in the mix."""
     extra = input_schema(job.run, job.output, dataset)
     if job.output.everything:
         text = job.run.dataset(dataset).columns.text
         return pa.schema([pa.field(text, pa.large_string()) if f.name == text else f for f in extra])
-    names = {name for name, _ in OWN}
+    names = {name for name, _ in MIX_COLUMNS}
     renamed = [f.with_name(f"input_{f.name}") if f.name in names else f for f in extra]
-    return pa.schema([*OWN, *renamed])
+    return pa.schema([*MIX_COLUMNS, *renamed])
 
 
-def _write_part(job: Job, part: Part) -> dict[str, int]:
+def _write_part(job: MixJob, part: Part) -> dict[str, int]:
     """Write the files of one part, one batch or one bundle at a time."""
     if storage.exists(_record(job, part.dataset, part.number)):
         return {"documents": 0, "bytes": 0}
@@ -113,7 +113,7 @@ def _write_part(job: Job, part: Part) -> dict[str, int]:
     return _finish(job, part.dataset, part.number, main.files + held.files)
 
 
-def _in_order(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _in_order(job: MixJob, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield (documents, their keys) of one bundle, shuffled inside the bundle if wished."""
     batches = documents(job, schema, position)
     if job.output.shuffle != "shard":
@@ -130,7 +130,7 @@ def _in_order(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.T
         yield table.take(chosen), keys.take(chosen)
 
 
-def _writer(job: Job, dataset: str, kind: str, number: int, schema: pa.Schema) -> PartWriter:
+def _writer(job: MixJob, dataset: str, kind: str, number: int, schema: pa.Schema) -> PartWriter:
     return PartWriter(
         root=job.root,
         folder=dataset,
@@ -171,7 +171,7 @@ KEYS = pa.schema(
 )
 
 
-def documents(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+def documents(job: MixJob, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield (documents in `schema`, `KEYS`) of the bundle at `position`: survivors that are in the mix or held out."""
     run = job.run
     found = outcome(run, position)
@@ -192,14 +192,14 @@ def documents(job: Job, schema: pa.Schema, position: int) -> Iterator[tuple[pa.T
         yield _repeat(job, table, keys, number[here], h1[here])
 
 
-def _read_columns(job: Job, dataset: str) -> list[str]:
+def _read_columns(job: MixJob, dataset: str) -> list[str]:
     source = job.run.dataset(dataset)
     schema = input_schema(job.run, job.output, dataset)
     skip = source.columns.text if job.output.everything else None
     return ["text", *(f"column:{name}" for name in schema.names if name != skip)]
 
 
-def _facts(job: Job, position: int, found: Outcome, rows: I64, number: npt.NDArray[np.int32]) -> pa.Table:
+def _facts(job: MixJob, position: int, found: Outcome, rows: I64, number: npt.NDArray[np.int32]) -> pa.Table:
     """Return winnow's own columns for these rows, all but text."""
     view = found.view
     read = view.read.select(["id", "url"]).take(pa.array(rows))
@@ -223,7 +223,7 @@ def _facts(job: Job, position: int, found: Outcome, rows: I64, number: npt.NDArr
 
 def _last(view: View, kind: type[Any], rows: I64, names: tuple[str, ...]) -> list[Any]:
     """Return facts of the last stage of this kind that applies to the bundle, nulls where there is none."""
-    types = dict(OWN)
+    types = dict(MIX_COLUMNS)
     for index in range(len(view.run.stages) - 1, -1, -1):
         stage = view.run.stages[index]
         if isinstance(stage, kind) and stage.applies_to(view.bundle.dataset):
@@ -241,7 +241,7 @@ def _rewritten(view: View, rows: I64, table: pa.Table) -> pa.Table:
     return table.set_column(table.schema.get_field_index("text"), "text", text)
 
 
-def _assemble(job: Job, schema: pa.Schema, read: pa.Table, facts: pa.Table) -> pa.Table:
+def _assemble(job: MixJob, schema: pa.Schema, read: pa.Table, facts: pa.Table) -> pa.Table:
     """Return the documents in the mix's schema: text, winnow's own columns, input columns."""
     own = {} if job.output.everything else {name: facts.column(name) for name in facts.schema.names}
     columns = []
@@ -254,7 +254,7 @@ def _assemble(job: Job, schema: pa.Schema, read: pa.Table, facts: pa.Table) -> p
     return pa.table(columns, schema=schema)
 
 
-def _keys(job: Job, h1: Any, doc: I64, held: Any, tokens: Any, number: Any) -> pa.Table:
+def _keys(job: MixJob, h1: Any, doc: I64, held: Any, tokens: Any, number: Any) -> pa.Table:
     key = mix64(h1, job.mix.seed ^ SHUFFLE_SALT)
     stands_for = tokens * np.where(held, 1, number)
     columns = [
@@ -267,7 +267,7 @@ def _keys(job: Job, h1: Any, doc: I64, held: Any, tokens: Any, number: Any) -> p
     return pa.table(columns, schema=KEYS)
 
 
-def _repeat(job: Job, table: pa.Table, keys: pa.Table, number: Any, h1: Any) -> tuple[pa.Table, pa.Table]:
+def _repeat(job: MixJob, table: pa.Table, keys: pa.Table, number: Any, h1: Any) -> tuple[pa.Table, pa.Table]:
     """Repeat the rows of documents with several copies, if the recipe asks for it."""
     if not job.output.repeat or not (number > 1).any():
         return table, keys
@@ -286,14 +286,14 @@ def _repeat(job: Job, table: pa.Table, keys: pa.Table, number: Any, h1: Any) -> 
     return table.take(pa.array(which)), pa.table(columns, schema=KEYS)
 
 
-def _write_shuffled(engine: Engine, job: Job, todo: list[Part], text_bytes: Sequence[int], exchange_root: str) -> None:
+def _write_shuffled(engine: Engine, job: MixJob, todo: list[Part], text_bytes: Sequence[int]) -> None:
     """Write one dataset in an order that depends on content alone, through the exchange."""
     dataset = todo[0].dataset
     schema = schema_of(job, dataset)
     positions = [position for part in todo for position in part.positions]
     slices = max(1, round(sum(text_bytes[p] for p in positions) / len(todo) / SLICE_BYTES))
     hop = Exchange(
-        folder=storage.join(exchange_root, dataset),
+        folder=storage.join(job.exchange, dataset),
         destinations=len(todo) * slices,
         schema=pa.schema([*KEYS, *[f.with_name(f"mix_{f.name}") for f in schema]]),
     )
@@ -304,13 +304,13 @@ def _write_shuffled(engine: Engine, job: Job, todo: list[Part], text_bytes: Sequ
         engine.map(write, numbers, cost=WRITE_SORTED)
 
 
-def _emit_shuffled(job: Job, schema: pa.Schema, wide: pa.Schema, position: int) -> Iterable[pa.Table]:
+def _emit_shuffled(job: MixJob, schema: pa.Schema, wide: pa.Schema, position: int) -> Iterable[pa.Table]:
     for table, keys in documents(job, schema, position):
         yield pa.table([*keys.columns, *table.columns], schema=wide)
 
 
 def _write_sorted(
-    job: Job, hop: Exchange, written: Written, how: tuple[str, pa.Schema, int], number: int
+    job: MixJob, hop: Exchange, written: Written, how: tuple[str, pa.Schema, int], number: int
 ) -> dict[str, int]:
     """Write one part: its slices of the key range in turn, each sorted by key."""
     dataset, schema, slices = how

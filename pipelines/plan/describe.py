@@ -9,8 +9,8 @@ from pipelines.plan.growth import Flow
 from pipelines.plan.inputs import Drawn, Input, Size
 from pipelines.plan.tree import DatasetPlan, DuplicatesPlan, FlowPlan, KeptPlan, MixDatasetPlan, MixPlan
 from pipelines.plan.whole import Whole
-from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.to_run import mix_of_recipe
 from stages.implicit.read import BYTES_PER_TOKEN
 from stages.outcome.mixing import portions
 
@@ -86,7 +86,7 @@ def describe_kept(whole: Whole) -> dict[str, KeptPlan]:
 
 def expected_mix(recipe: Recipe, kept: Mapping[str, float], kept_bytes: Mapping[str, float]) -> MixPlan:
     """Return what the mix is expected to hold, by the rules of `stages.outcome.mixing`."""
-    mix = to_run.mix_of(recipe)
+    mix = mix_of_recipe(recipe)
     share = 1.0 - mix.holdout
     mixable = {
         name: (round(kept[name] * share), round(kept_bytes[name] * share) // BYTES_PER_TOKEN)

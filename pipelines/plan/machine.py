@@ -43,9 +43,9 @@ class Machine:
 def machine_of(recipe: Recipe, workers: int | None, gpus: int | None) -> Machine:
     """Return where the recipe, or the command line, wants the work done."""
     from pipelines.recipe.sections import parse_bytes
-    from pipelines.recipe.to_run import cluster_of
+    from pipelines.recipe.to_run import cluster_of_recipe
 
-    options = cluster_of(recipe, workers if workers is not None else gpus)
+    options = cluster_of_recipe(recipe, workers if workers is not None else gpus)
     processes, threads = (1, 1) if options.kind == "inline" else processes_and_threads(options)
     given = options.memory_limit
     memory = parse_bytes(given) if given else free_memory_per_worker(processes)

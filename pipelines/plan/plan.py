@@ -32,8 +32,9 @@ from pipelines.plan.sample import Measured, cold_seconds, run_sample, speed_up
 from pipelines.plan.steps import bytes_on_disk, describe_machine, describe_memory, describe_steps, seconds_of_steps
 from pipelines.plan.tree import CostPlan, Plan, SamplePlan
 from pipelines.plan.whole import Whole
-from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.to_run import output_of_recipe
+from pipelines.run_state import limit_of
 from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Bundle
 from stages.core.stage import ShardStage
@@ -150,7 +151,7 @@ def _cost(found: Plan, where: Machine, price_per_hour: float) -> CostPlan:
 
 def _trial(run_dir: str | None, here: Present) -> list[str]:
     found = []
-    limit = to_run.limit_of(run_dir) if run_dir and here.manifest else None
+    limit = limit_of(run_dir) if run_dir and here.manifest else None
     if limit is not None:
         found.append(
             f"the run folder was made with --limit {limit}; the plan is for those rows, and so must the run be."
@@ -230,7 +231,7 @@ def _whole(recipe: Recipe, measured: Measured, sampled: Sequence[Sampled], here:
             documents[name] = rows
     flow = growth.flow(measured, documents, text)
     mixed = expected_mix(recipe, flow.kept, flow.kept_bytes)
-    shard_bytes = to_run.output_of(recipe).shard_bytes
+    shard_bytes = output_of_recipe(recipe).shard_bytes
     return Whole(
         documents=documents,
         text_bytes=text,

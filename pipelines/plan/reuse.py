@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cluster import storage
-from pipelines.mix.materialize import mix_digest
+from pipelines.mix.job import mix_digest
 from pipelines.plan.inputs import Input
-from pipelines.recipe import to_run
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.to_run import Prepared, prepare
+from pipelines.run_state import limit_of, sample_of
 from stages.core import manifest
 from stages.core.exchange_stage import is_complete
 from stages.core.manifest import Manifest
@@ -41,11 +42,10 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
         return Present(run=None, manifest=None, changed=False, done={}, complete=frozenset())
     now = {(i.dataset.name, f.path, f.bytes) for i in inputs for f in i.files}
     then = {(s.dataset, s.path, s.bytes) for s in frozen.live_shards}
-    limited = to_run.limit_of(run_dir) is not None
+    limited = limit_of(run_dir) is not None
     changed = not then <= now if limited else then != now
-    job = to_run.build(recipe, run_dir, to_run.sample_of(run_dir))
-    columns = {*job.extra_columns, *recipe.output.columns} - to_run.OWN_COLUMNS
-    job = replace(job, manifest_digest=frozen.digest, extra_columns=tuple(sorted(columns)))
+    prepared = prepare(recipe, run_dir, sample=sample_of(run_dir))
+    job = replace(prepared.run, manifest_digest=frozen.digest)
     done: dict[str, list[bool]] = {}
     finished: set[str] = set()
     for index, stage in enumerate(job.stages):
@@ -56,7 +56,7 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
         elif stage.exchanges and not (stage.hidden or changed) and is_complete(StageRun(job, index)):
             finished.add(stage.name)
     if not changed and all(all(d) for d in _applying(job, frozen.bundles, done)):
-        finished |= _closing(recipe, job)
+        finished |= _closing(prepared, job)
     return Present(run=job, manifest=frozen, changed=changed, done=done, complete=frozenset(finished))
 
 
@@ -73,10 +73,10 @@ def _applying(job: Run, bundles: Sequence[Bundle], done: Mapping[str, Sequence[b
     ]
 
 
-def _closing(recipe: Recipe, job: Run) -> set[str]:
+def _closing(prepared: Prepared, job: Run) -> set[str]:
     """Return the closing steps that are done: a mix that these verdicts made has its ledger too."""
     marker = storage.join(job.root, "mix", ".made-by")
-    mine = mix_digest(job, to_run.mix_of(recipe), to_run.output_of(recipe)).encode()
+    mine = mix_digest(job, prepared.mix, prepared.output).encode()
     if not (storage.exists(marker) and storage.read_bytes(marker) == mine):
         lineage_done = storage.join(job.root, "decisions", "lineage", lineage.lineage_digest(job), "complete")
         return {"lineage"} if storage.exists(lineage_done) else set()

@@ -23,9 +23,10 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import TaskCost
-from pipelines.mix.materialize import Job, materialize
-from pipelines.recipe import to_run
+from pipelines.mix.job import MixJob
+from pipelines.mix.materialize import materialize
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.to_run import output_of_recipe, prepare
 from stages.core.costs import ONCE, UNDECLARED
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
@@ -141,14 +142,12 @@ def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with
     """
     begin = time.perf_counter()
     clock, watch = Clock(), Stopwatch()
-    job = to_run.build(recipe, folder)
-    columns = {*job.extra_columns, *recipe.output.columns} - to_run.OWN_COLUMNS
+    job = prepare(recipe, folder).run
     job = dataclasses.replace(
         job,
         datasets=tuple(datasets),
         stages=tuple(watch.timed(s) for s in job.stages),
         on_error="quarantine",
-        extra_columns=tuple(sorted(columns)),
     )
     clock.step = "freeze"
     freezing = time.perf_counter()
@@ -248,20 +247,21 @@ def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> 
     clock.step = "materialize"
     root, scratch = storage.join(job.root, "mix"), storage.join(job.root, "exchange", "mix")
     records = storage.join(job.root, "decisions", "mix")
-    work = Job(run=job, mix=mix, output=to_run.output_of(recipe), epochs=epochs, root=root, records=records)
-    materialize(clock, work, [t.text_bytes for t in tallies], scratch)
+    output = output_of_recipe(recipe)
+    work = MixJob(run=job, mix=mix, output=output, epochs=epochs, root=root, records=records, exchange=scratch)
+    materialize(clock, work, [t.text_bytes for t in tallies])
     written["materialize"], written["shuffle"] = folder_bytes(root), folder_bytes(scratch)
     mixed = sum(t.text_bytes for t in tallies if t.dataset in found)
     return mixed, list(tallies)
 
 
 def _report(clock: Clock, recipe: Recipe, job: Run) -> None:
-    from pipelines.report import report
+    from pipelines.report.report import write_report
 
     clock.step = "report"
     storage.write_bytes(storage.join(job.root, "recipe.lock.yaml"), recipe.to_yaml().encode())
     storage.write_bytes(storage.join(job.root, "facts", "options.json"), b'{"sample": null}')
-    clock.map(report.write, [job.root], cost=REPORT)
+    clock.map(write_report, [job.root], cost=REPORT)
 
 
 def _text_bytes(job: Run, dataset: str) -> int:

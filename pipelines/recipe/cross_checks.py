@@ -16,7 +16,7 @@ from stages.inputs.presets import PRESETS
 Datasets = Mapping[str, DatasetSection]
 
 
-def check(
+def check_together(
     datasets: Datasets,
     priority: Sequence[str] | None,
     stages: Sequence[Stage],

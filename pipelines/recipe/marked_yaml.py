@@ -78,12 +78,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def dump(data: dict[str, Any]) -> str:
-    """Return plain data as YAML text that `parse` reads back as the same data."""
+def dump_yaml(data: dict[str, Any]) -> str:
+    """Return plain data as YAML text that `parse_yaml` reads back as the same data."""
     return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
 
-def parse(text: str, source: str) -> Marked:
+def parse_yaml(text: str, source: str) -> Marked:
     """Parse one YAML document. Raises RecipeError that names the line."""
     lines: dict[Path, int] = {}
     try:
@@ -103,9 +103,9 @@ def parse(text: str, source: str) -> Marked:
     return Marked(value, source, lines)
 
 
-def scalar(text: str, source: str) -> Any:
+def parse_scalar(text: str, source: str) -> Any:
     """Parse the value of a `--set`: a word, a number, [a, list] or {a: mapping}."""
-    return parse(text, source).value
+    return parse_yaml(text, source).value
 
 
 def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], source: str, open_nodes: set[int]) -> None:

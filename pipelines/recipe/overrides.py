@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.errors import RecipeError
-from pipelines.recipe.marked_yaml import Path, scalar
+from pipelines.recipe.marked_yaml import Path, parse_scalar
 from pipelines.recipe.problems import Problems, did_you_mean, dotted
 
 Parts = list[str]
 
 
-def apply(data: dict[str, Any], override: str, problems: Problems) -> None:
+def apply_override(data: dict[str, Any], override: str, problems: Problems) -> None:
     """Put the value of one KEY=VALUE in its place in `data`; note in `problems` that it came from there.
 
     A key is a path of names, such as mix.weights.dclm; a stage is named by its position, name or use.
@@ -27,10 +27,10 @@ def apply(data: dict[str, Any], override: str, problems: Problems) -> None:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise RecipeError(f"--set must be KEY=VALUE, such as mix.target_tokens=1B, got {override!r}.")
-    value = scalar(text, f"--set {key}")
+    value = parse_scalar(text, f"--set {key}")
     holder, path = _descend(data, parts, override)
     if isinstance(holder, list):
-        raise RecipeError(f"--set {override}: {dotted(path)} is a list. {_whole(path, parts)}")
+        raise RecipeError(f"--set {override}: {dotted(path)} is a list. {_set_whole_list(path, parts)}")
     _known_dataset(data, (*path, parts[-1]), override)
     holder[parts[-1]] = value
     problems.set_by = {**problems.set_by, (*path, parts[-1]): override}
@@ -45,7 +45,7 @@ def _descend(data: dict[str, Any], parts: Parts, override: str) -> tuple[Any, Pa
             place: str | int = _place(at, part, override)
             at = at[int(place)]
         elif isinstance(at, list):
-            raise RecipeError(f"--set {override}: {dotted(path)} is a list. {_whole(path, parts)}")
+            raise RecipeError(f"--set {override}: {dotted(path)} is a list. {_set_whole_list(path, parts)}")
         else:
             place = part
             _known_dataset(data, (*path, place), override)
@@ -61,7 +61,7 @@ def _descend(data: dict[str, Any], parts: Parts, override: str) -> tuple[Any, Pa
     return at, path
 
 
-def _whole(path: Path, parts: Parts) -> str:
+def _set_whole_list(path: Path, parts: Parts) -> str:
     if path == ("stages",):
         return f"Name one parameter of the stage: --set stages.{parts[-1]}.KEY=VALUE."
     return f"Give all of it: --set '{'.'.join(map(str, path))}=[a, b]'."

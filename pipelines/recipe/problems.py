@@ -77,7 +77,7 @@ class Problems:
             elif item["type"] == "missing":
                 self.add(path, "is missing.")
             else:
-                self.add(path, explain(item))
+                self.add(path, explain_problem(item))
 
     def stop(self) -> None:
         """Raise RecipeError when there is a problem."""
@@ -117,7 +117,7 @@ def shown(value: object) -> str:
     return text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 3] + "..."
 
 
-def explain(item: Mapping[str, Any]) -> str:
+def explain_problem(item: Mapping[str, Any]) -> str:
     """Return what pydantic's error means: "must be …, got …." and a nearby right word."""
     kind, context, got = item["type"], item.get("ctx", {}), shown(item["input"])
     if kind == "value_error":

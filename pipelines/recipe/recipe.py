@@ -19,9 +19,9 @@ from pydantic import Field, ValidationError
 
 from cluster import storage
 from cluster.errors import RecipeError
-from pipelines.recipe import cross_checks
-from pipelines.recipe.marked_yaml import Marked, dump, parse
-from pipelines.recipe.overrides import apply
+from pipelines.recipe.cross_checks import check_together
+from pipelines.recipe.marked_yaml import Marked, dump_yaml, parse_yaml
+from pipelines.recipe.overrides import apply_override
 from pipelines.recipe.problems import Problems, did_you_mean
 from pipelines.recipe.sections import (
     NAME,
@@ -95,7 +95,7 @@ class Recipe:
     def to_yaml(self) -> str:
         """Return the recipe as YAML that loads to an equal recipe."""
         head = f"# winnow recipe, data format {DATA_FORMAT}, digest {self.digest()}\n"
-        return head + dump(self.to_data())
+        return head + dump_yaml(self.to_data())
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that address all that can change the result (not `cluster`)."""
@@ -124,7 +124,7 @@ def _dataset_data(section: DatasetSection) -> dict[str, Any]:
     return {**section.model_dump(mode="json"), **given}
 
 
-def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """Load a recipe file, a URL, or a built-in recipe by name (zyda2, zyda2-safe, demo, minimal).
 
     overrides : `--set` values such as "mix.target_tokens=1B" or "stages.near_dedup.jaccard_threshold=0.7".
@@ -132,7 +132,7 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with every problem found.
     """
     text, name = _read(source)
-    return _load(parse(text, name), overrides)
+    return _load(parse_yaml(text, name), overrides)
 
 
 def load_data(data: Mapping[str, Any], source: str) -> Recipe:
@@ -169,7 +169,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
         raise RecipeError(f"{document.source} must be a mapping with the key datasets. See `winnow schema`.")
     problems = Problems(document)
     for override in overrides:
-        apply(document.value, override, problems)
+        apply_override(document.value, override, problems)
     problems.stop()
     try:
         sections = Sections.model_validate_json(json.dumps(document.value, default=str), strict=True)
@@ -181,7 +181,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
     built = [build_stage(entry, ("stages", i), problems) for i, entry in enumerate(sections.stages)]
     problems.stop()
     stages = tuple(stage for stage in built if stage is not None)
-    cross_checks.check(sections.datasets, sections.priority, stages, sections.mix, problems)
+    check_together(sections.datasets, sections.priority, stages, sections.mix, problems)
     problems.stop()
     return Recipe(
         name=sections.name,
@@ -205,7 +205,7 @@ def _note_stage_problems(data: Mapping[str, Any], problems: Problems) -> None:
             build_stage(entry, ("stages", i), problems)
 
 
-def schema() -> dict[str, Any]:
+def recipe_schema() -> dict[str, Any]:
     """Return the JSON schema of a recipe, stages included, for editors."""
     classes, broken = listed()
     for sentence in broken:

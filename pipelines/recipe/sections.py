@@ -20,6 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from pipelines.recipe.output import INPUT_COLUMNS, MIX_COLUMNS
 from stages.inputs.presets import PRESETS
 
 COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
@@ -95,11 +96,8 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
             raise ValueError("must name columns, and none of the names may be empty")
         if name in names[:place]:
             raise ValueError(f"must name every column once; {name} is there twice")
-        if f"input_{name}" in names:
-            from pipelines.mix.job import OWN
-
-            if name in {own for own, _ in OWN} - {"text", "id", "url"}:
-                raise ValueError(f"must not name both {name} (written as input_{name}) and input_{name}")
+        if f"input_{name}" in names and name in {own for own, _ in MIX_COLUMNS}.difference(INPUT_COLUMNS):
+            raise ValueError(f"must not name both {name} (written as input_{name}) and input_{name}")
     return names
 
 

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from classifiers import installed
 from cluster.errors import RecipeError
 from pipelines.recipe.marked_yaml import Path
-from pipelines.recipe.problems import Problems, did_you_mean, explain, shown
+from pipelines.recipe.problems import Problems, did_you_mean, explain_problem, shown
 from pipelines.recipe.sections import NAME
 from stages.core.stage import Stage
 from stages.registry import RESERVED, check_owner, is_stage, stage_class, stage_names
@@ -83,7 +83,7 @@ def _type_problem(error: ValidationError, hint: Any, value: object) -> str:
     found = error.errors(include_url=False)
     if len(found) > 1 and typing.get_origin(hint) in (typing.Union, types.UnionType):
         return f"must be {' or '.join(type_name(arg) for arg in typing.get_args(hint))}, got {shown(value)}."
-    return explain(found[0])
+    return explain_problem(found[0])
 
 
 def _construct(cls: type[Stage], values: dict[str, Any], path: Path, problems: Problems) -> Stage | None:

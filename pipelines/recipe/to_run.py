@@ -1,35 +1,93 @@
-"""From a recipe to what tasks know of its run, and back from a run folder.
+"""From a recipe to a run: the one place where what a user wrote becomes what tasks are given.
 
-Guarantees: nothing here computes; a run folder opens as it was last used, sample included.
+    recipe.yaml -> Recipe (pydantic sections) -> prepare() -> Prepared -> runner -> tasks
+
+Guarantees: nothing here computes or opens a file; below the runner nobody sees a `Recipe`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
-from collections.abc import Iterator
-from typing import cast
+from dataclasses import dataclass
 
-from cluster import storage
-from cluster.errors import RecipeError
 from cluster.options import ClusterOptions, SlurmOptions
-from pipelines.mix.materialize import Output, mix_digest
+from pipelines.recipe.output import INPUT_COLUMNS, Output
 from pipelines.recipe.recipe import Recipe
-from stages.core.digests import digest
 from stages.core.run import Run
 from stages.core.stage import ShardStage, Stage
-from stages.core.view import View
 from stages.implicit.count_tokens import CountTokens
 from stages.implicit.read import Read
 from stages.implicit.rewrite import Rewrite
 from stages.outcome.mixing import Mix
 
-OWN_COLUMNS = {"text", "id", "url"}
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A recipe made ready for one run folder.
+
+    run : the stages in order, the implicit ones included; its manifest digest is empty until inputs are frozen.
+    mix, output : how much of each dataset goes into the mix, and how that is written.
+    cluster : where the work is done.
+    lock : the recipe as YAML text with every default written out (recipe.lock.yaml).
+    sample : share of the documents worked on; None: all of them.
+    """
+
+    name: str
+    digest: str
+    run: Run
+    mix: Mix
+    output: Output
+    cluster: ClusterOptions
+    lock: str
+    sample: float | None = None
+
+    @property
+    def tokens_are(self) -> str:
+        """Whether tokens are counted by a tokenizer or estimated, in words."""
+        counted = any(isinstance(stage, CountTokens) for stage in self.run.stages)
+        return "counted" if counted else "estimated as UTF-8 bytes / 4"
 
 
-def build(recipe: Recipe, root: str, sample: float | None = None) -> Run:
-    """Return what tasks need to know of this run; the manifest's digest is still missing."""
+def prepare(
+    recipe: Recipe,
+    run_dir: str,
+    *,
+    sample: float | None = None,
+    workers: int | None = None,
+    output: Output | None = None,
+) -> Prepared:
+    """Return a recipe as the values that a run in `run_dir` is made of.
+
+    Parameters
+    ----------
+    sample : work on this share of the documents, chosen by content hash.
+    workers : worker processes; None: as the recipe says.
+    output : how to write the mix; None: as the recipe says.
+    """
+    wanted = output or output_of_recipe(recipe)
+    stages = _stages_of_recipe(recipe, sample)
+    run = Run(
+        root=run_dir.rstrip("/"),
+        datasets=recipe.datasets_resolved(),
+        stages=stages,
+        priority=tuple(recipe.priority),
+        prefer=tuple(recipe.prefer),
+        on_error=recipe.on_error,
+        extra_columns=_extra_columns(stages, wanted),
+    )
+    return Prepared(
+        name=recipe.name,
+        digest=recipe.digest(),
+        run=run,
+        mix=mix_of_recipe(recipe),
+        output=wanted,
+        cluster=cluster_of_recipe(recipe, workers),
+        lock=recipe.to_yaml(),
+        sample=sample,
+    )
+
+
+def _stages_of_recipe(recipe: Recipe, sample: float | None) -> tuple[Stage, ...]:
+    """Return the stages in the order in which they decide, with those that no recipe names."""
     stages: list[Stage] = [Read(sample=1.0 if sample is None else sample, seed=recipe.seed)]
     if recipe.mix.tokenizer:
         stages.append(CountTokens(tokenizer=recipe.mix.tokenizer))
@@ -38,23 +96,18 @@ def build(recipe: Recipe, root: str, sample: float | None = None) -> Run:
         stages.append(stage)
     if any(stage.rewrites() for stage in stages):
         stages.append(Rewrite())
-    columns = [c for c in recipe.output.columns if c not in OWN_COLUMNS]
-    for stage in stages:
-        if isinstance(stage, ShardStage):
-            columns += [c.removeprefix("column:") for c in stage.columns() if c.startswith("column:")]
-    return Run(
-        root=root.rstrip("/"),
-        datasets=recipe.datasets_resolved(),
-        stages=tuple(stages),
-        priority=tuple(recipe.priority),
-        prefer=tuple(recipe.prefer),
-        on_error=recipe.on_error,
-        extra_columns=tuple(sorted(set(columns))),
-    )
+    return tuple(stages)
 
 
-def mix_of(recipe: Recipe) -> Mix:
-    """Return the wish of the recipe's mix section."""
+def _extra_columns(stages: tuple[Stage, ...], output: Output) -> tuple[str, ...]:
+    """Return the input columns that stages and output read besides text, id and url."""
+    named = (name for stage in stages if isinstance(stage, ShardStage) for name in stage.columns())
+    columns = {name.removeprefix("column:") for name in named if name.startswith("column:")} | {*output.columns}
+    return tuple(sorted(columns if output.everything else columns.difference(INPUT_COLUMNS)))
+
+
+def mix_of_recipe(recipe: Recipe) -> Mix:
+    """Return how much of each dataset the recipe wants in the mix."""
     mix = recipe.mix
     return Mix(
         mode=mix.mode,
@@ -66,7 +119,7 @@ def mix_of(recipe: Recipe) -> Mix:
     )
 
 
-def output_of(recipe: Recipe) -> Output:
+def output_of_recipe(recipe: Recipe) -> Output:
     """Return how the recipe wants the mix written."""
     out = recipe.output
     return Output(
@@ -78,7 +131,7 @@ def output_of(recipe: Recipe) -> Output:
     )
 
 
-def cluster_of(recipe: Recipe, workers: int | None = None) -> ClusterOptions:
+def cluster_of_recipe(recipe: Recipe, workers: int | None = None) -> ClusterOptions:
     """Return where the recipe, or the command line, wants the work done."""
     section = recipe.cluster
     return ClusterOptions(
@@ -94,85 +147,3 @@ def cluster_of(recipe: Recipe, workers: int | None = None) -> ClusterOptions:
         backend=section.backend,
         slurm=SlurmOptions(**dict(section.slurm)),
     )
-
-
-def mix_address(job: Run, mix: Mix, output: Output) -> str:
-    """Return the folder name of the mix's records below decisions/mix."""
-    return digest("mix", mix_digest(job, mix, output))
-
-
-def write_lock(recipe: Recipe, root: str, sample: float | None) -> None:
-    storage.write_bytes(storage.join(root, "recipe.lock.yaml"), recipe.to_yaml().encode())
-    storage.write_bytes(storage.join(root, "facts", "options.json"), json.dumps({"sample": sample}).encode())
-
-
-def reopen(run_dir: str) -> tuple[Recipe, Run]:
-    """Return the recipe and the run of a run folder as they were last used. Raises RecipeError if it is none."""
-    from pipelines.recipe.recipe import load
-    from stages.core import manifest
-
-    root = run_dir.rstrip("/")
-    lock = storage.join(root, "recipe.lock.yaml")
-    frozen = manifest.read_manifest(root)
-    if not storage.exists(lock) or frozen is None:
-        raise RecipeError(
-            f"{root} is not a run folder (no recipe.lock.yaml or manifest.parquet). Run `winnow run` first."
-        )
-    recipe = load(lock)
-    options = json.loads(storage.read_bytes(storage.join(root, "facts", "options.json")))
-    job = build(recipe, root, options["sample"])
-    return recipe, dataclasses.replace(job, manifest_digest=frozen.digest)
-
-
-def sample_of(run_dir: str) -> float | None:
-    """Return the `--sample` a run folder was made with."""
-    path = storage.join(run_dir, "facts", "options.json")
-    if not storage.exists(path):
-        return None
-    return cast("float | None", json.loads(storage.read_bytes(path))["sample"])
-
-
-def limit_of(run_dir: str) -> int | None:
-    """Return the `--limit` a run folder was made with."""
-    path = storage.join(run_dir, "facts", "inputs.json")
-    return cast("int | None", json.loads(storage.read_bytes(path))["limit"]) if storage.exists(path) else None
-
-
-def stage_counts(run_dir: str, name: str) -> dict[str, int]:
-    """Return how many documents a stage judged and dropped."""
-    _, job = reopen(run_dir)
-    index = job.index(name)
-    judged = dropped = 0
-    for bundle in job.manifest.bundles:
-        if job.stages[index].applies_to(bundle.dataset):
-            view = View(job, bundle)
-            judged += int(view.live(index).sum())
-            dropped += int(view.decided(index)[1].dropped.sum())
-    return {"judged": judged, "dropped": dropped}
-
-
-@contextlib.contextmanager
-def only_one(root: str) -> Iterator[None]:
-    """Hold the run folder against a second run at the same time (on a mounted file system)."""
-    if not storage.is_local(root):
-        yield
-        return
-    import fcntl
-    import os
-
-    path = storage.local_path(root)
-    try:
-        os.makedirs(path, exist_ok=True)
-        held = open(os.path.join(path, ".lock"), "w")  # noqa: SIM115
-    except OSError as error:
-        raise RecipeError(
-            f"run folder {root!r} cannot be written ({error.strerror}). Give another --run-dir."
-        ) from error
-    with held as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RecipeError(
-                f"run folder {root} is in use by another winnow. Wait for it, or give another --run-dir."
-            ) from None
-        yield

@@ -50,11 +50,11 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.1f}"
 
 
-def bar(parts: Sequence[Part], whole: float, label: str) -> Markup:
-    """Return a stacked horizontal bar whose full width stands for `whole`."""
+def bar(parts: Sequence[Part], total: float, label: str) -> Markup:
+    """Return a stacked horizontal bar whose full width stands for `total`."""
     marks, x = [], 0.0
     for part in parts:
-        width = 100 * part.value / whole if whole else 0.0
+        width = 100 * part.value / total if total else 0.0
         if width > 0:
             marks.append(_rect(part.kind, x, 0, max(width, 0.15), BAR, part.title))
         x += width
@@ -93,7 +93,7 @@ def histogram(
                 marks.append(_rect(layer.kind, 100 * (a - low) / span, y, 100 * (b - a) / span, height, title))
     for position, text in markers:
         marks.append(_marker(100 * (position - low) / span, text))
-    marks += _ticks(edges, low, span, whole_numbers)
+    marks += _ticks(edges, low, span, whole_numbers=whole_numbers)
     return _svg("plot", HEIGHT + AXIS, label, marks)
 
 
@@ -114,7 +114,7 @@ def curve(points: Sequence[tuple[float, float]], markers: Sequence[tuple[float, 
     for position, text in markers:
         if low <= position <= high:
             marks.append(_marker(100 * (position - low) / span, text, HEIGHT - 8))
-    marks += _ticks([x for x, _ in points], low, span, False)
+    marks += _ticks([x for x, _ in points], low, span)
     return _svg("plot", HEIGHT + AXIS, label, marks)
 
 
@@ -156,7 +156,7 @@ def _marker(x: float, label: str, y: int = 26) -> str:
     )
 
 
-def _ticks(edges: Sequence[float], low: float, span: float, whole_numbers: bool) -> list[str]:
+def _ticks(edges: Sequence[float], low: float, span: float, *, whole_numbers: bool = False) -> list[str]:
     """Return about five labels below the axis; below the middle of the bin for whole numbers."""
     step = _step(span)
     first = math.ceil(low / step - 1e-9)

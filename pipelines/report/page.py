@@ -9,22 +9,23 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib import resources
-from typing import Any
+from typing import Literal
 
 import jinja2
 from markupsafe import Markup
 
-from pipelines.report import charts
+from pipelines.report import charts, tree
 from pipelines.report.charts import Part, Series, number
 from pipelines.shown_text import visible
 
 COLOURS = 8  # classes c0 … c7 of the style sheet
 HEAT = 9  # classes h0 … h9
 NOTHING = "n/a"
+Unit = Literal["documents", "tokens"]
 
 
-def render(report: dict[str, Any]) -> str:
-    """Return the page of a report made by `report.build`."""
+def render_page(report: tree.Report) -> str:
+    """Return the page of a report made by `build_report`."""
     style, script = _resource("report.css"), _resource("report.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -33,13 +34,13 @@ def render(report: dict[str, Any]) -> str:
     environment = _environment()
     environment.globals.update(
         stage_colour=_colours(report),
-        funnel_bar=lambda entry, unit, whole: _funnel_bar(report, entry, unit, whole),
+        funnel_bar=lambda entry, unit, total: _funnel_bar(report, entry, unit, total),
         score_chart=_score_chart,
         share_curve=_share_curve,
         similarity_chart=_similarity_chart,
         bar=_bar,
         two_bars=_two_bars,
-        has_memory=any(s.get("peak_memory_bytes") for s in (report["timings"] or {}).get("stages", [])),
+        has_memory=any(s.get("peak_memory_bytes") for s in (report["timings"]["stages"] if report["timings"] else [])),
         heat=_heat,
     )
     template = environment.get_template("template.html")
@@ -52,7 +53,7 @@ def render(report: dict[str, Any]) -> str:
     )
 
 
-def findings(report: dict[str, Any]) -> list[str]:
+def findings(report: tree.Report) -> list[str]:
     """Return what a reader should know first, as sentences."""
     total = report["total"]
     rows, kept = total["rows"], total["kept"]
@@ -82,7 +83,7 @@ def findings(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def _overlap_finding(report: dict[str, Any]) -> list[str]:
+def _overlap_finding(report: tree.Report) -> list[str]:
     names = report["overlap"]["datasets"]
     cells = [
         (documents, loser, winner)
@@ -131,13 +132,13 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _colours(report: dict[str, Any]) -> dict[str, str]:
+def _colours(report: tree.Report) -> dict[str, str]:
     """Return the colour class of every stage that drops something."""
     names = [s["stage"] for s in report["total"]["stages"] if s["dropped"]]
     return {name: f"c{i % COLOURS}" for i, name in enumerate(names)}
 
 
-def _funnel_bar(report: dict[str, Any], entry: dict[str, Any], unit: str, whole: float | None) -> Markup:
+def _funnel_bar(report: tree.Report, entry: tree.Funnel, unit: Unit, total: float | None) -> Markup:
     colours = _colours(report)
     rows = entry["rows"][unit]
     parts = [Part("kept", entry["kept"][unit], f"kept: {entry['kept'][unit]:,} {unit}")]
@@ -147,34 +148,33 @@ def _funnel_bar(report: dict[str, Any], entry: dict[str, Any], unit: str, whole:
             title = f"dropped by {step['stage']}: {lost:,} {unit} ({_percent(lost, rows)})"
             parts.append(Part(colours[step["stage"]], lost, title))
     label = f"{rows:,} {unit}: " + "; ".join(p.title for p in parts)
-    return charts.bar(parts, whole or rows, label)
+    return charts.bar(parts, total or rows, label)
 
 
-def _bar(value: float, whole: float, kind: str, title: str) -> Markup:
-    return charts.bar([Part(kind, value, title)], whole, title)
+def _bar(value: float, total: float, kind: str, title: str) -> Markup:
+    return charts.bar([Part(kind, value, title)], total, title)
 
 
-def _two_bars(kept: float, dropped: float, whole: float) -> Markup:
+def _two_bars(kept: float, dropped: float, total: float) -> Markup:
     parts = [Part("kept", kept, f"kept: {kept:,}"), Part("lost", dropped, f"dropped: {dropped:,}")]
-    return charts.bar(parts, whole, "; ".join(p.title for p in parts))
+    return charts.bar(parts, total, "; ".join(p.title for p in parts))
 
 
-def _score_chart(entry: dict[str, Any]) -> Markup:
-    markers = [
-        (entry[key], f"{key} {number(entry[key])}") for key in ("min_score", "max_score") if entry[key] is not None
-    ]
+def _score_chart(entry: tree.Scores) -> Markup:
+    limits = (("min_score", entry["min_score"]), ("max_score", entry["max_score"]))
+    markers = [(limit, f"{name} {number(limit)}") for name, limit in limits if limit is not None]
     layers = [Series("kept", "kept", entry["kept"]), Series("lost", "dropped", entry["dropped"])]
     label = f"scores of stage {entry['stage']}"
     return charts.histogram(entry["edges"], layers, markers, label, whole_numbers=entry["whole_numbers"])
 
 
-def _share_curve(entry: dict[str, Any]) -> Markup:
+def _share_curve(entry: tree.Scores) -> Markup:
     points = [(t["threshold"], t["share"]) for t in entry["thresholds"]]
     markers = [] if entry["min_score"] is None else [(entry["min_score"], f"min_score {number(entry['min_score'])}")]
     return charts.curve(points, markers, f"share kept at other thresholds of stage {entry['stage']}")
 
 
-def _similarity_chart(entry: dict[str, Any]) -> Markup:
+def _similarity_chart(entry: tree.Similarities) -> Markup:
     """Return the similarities of what one stage dropped, from the first bin that holds something."""
     first = next((i for i, n in enumerate(entry["dropped"]) if n), 0)
     limits = [t for t in entry["thresholds"] if 0 <= t <= 1]

@@ -8,45 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from cluster.engines import Engine
-from pipelines.report.tally import COLUMNS, Tally
+from pipelines.artefacts import ShardRow
+from pipelines.report.ledger_sums import COLUMNS, LedgerSums
 from pipelines.runfolder import RunFolder
 
 FILES_PER_TASK = 512
 ROWS_PER_TASK = 1 << 22
 MEMBERS = 6  # shown of each of the largest groups
 
-Task = tuple[str, list[dict[str, Any]]]  # dataset, its consecutive shards
+Task = tuple[str, list[ShardRow]]  # dataset, its consecutive shards
 
 
-def tally(run: RunFolder, engine: Engine) -> Tally:
+def sum_ledger(folder: RunFolder, engine: Engine) -> LedgerSums:
     """Return the sums over the whole ledger."""
-    total = Tally()
-    for part in engine.map(partial(_tally, run.root), list(_tasks(run))):
+    total = LedgerSums()
+    for part in engine.map(partial(_sum_shards, folder.root), list(_tasks(folder))):
         total.merge(part)
     return total
 
 
-def members(run: RunFolder, engine: Engine, docs: list[int]) -> dict[int, list[int]]:
+def members_of_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> dict[int, list[int]]:
     """Return the first few documents, in ledger order, that ended at each of these."""
     found: dict[int, list[int]] = {doc: [] for doc in docs}
-    tasks = list(_tasks(run)) if docs else []
-    for part in engine.map(partial(_members, run.root, docs), tasks):
+    tasks = list(_tasks(folder)) if docs else []
+    for part in engine.map(partial(_members, folder.root, docs), tasks):
         for doc, group in part:
             found[doc] = [*found[doc], *group][:MEMBERS]
     return found
 
 
-def _tasks(run: RunFolder) -> Iterator[Task]:
+def _tasks(folder: RunFolder) -> Iterator[Task]:
     """Cut the ledger into tasks: consecutive shards of one dataset, some thousand files or million rows."""
-    shards = run.manifest.select(["ordinal", "dataset", "path", "rows"]).to_pylist()
-    for name in run.datasets:
-        held: list[dict[str, Any]] = []
+    shards = folder.manifest.select(["ordinal", "dataset", "path", "rows"]).to_pylist()
+    for name in folder.datasets:
+        held: list[ShardRow] = []
         rows = 0
         for shard in (s for s in shards if s["dataset"] == name):
             held.append(shard)
@@ -54,12 +54,12 @@ def _tasks(run: RunFolder) -> Iterator[Task]:
             if len(held) == FILES_PER_TASK or rows >= ROWS_PER_TASK:
                 yield name, held
                 held, rows = [], 0
-        yield name, held  # every dataset has a tally, if only of nothing
+        yield name, held  # every dataset has sums, if only of nothing
 
 
-def _tally(root: str, task: Task) -> Tally:
+def _sum_shards(root: str, task: Task) -> LedgerSums:
     dataset, shards = task
-    part = Tally()
+    part = LedgerSums()
     _ = part.datasets[dataset]
     for table in RunFolder(root).ledger_of(shards, COLUMNS):
         part.add(dataset, table)

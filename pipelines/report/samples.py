@@ -6,9 +6,9 @@ cannot be had any more is shown by its names. Memory: the texts of the documents
 
 from __future__ import annotations
 
-from typing import Any
-
-from pipelines.report.tally import PAIRS, Tally
+from pipelines.artefacts import LedgerRow
+from pipelines.report import tree
+from pipelines.report.ledger_sums import PAIRS, LedgerSums
 from pipelines.runfolder import Document, RunFolder
 from pipelines.shown_text import excerpt, word_diff
 
@@ -16,7 +16,7 @@ EXCERPT = 500  # characters of a sample
 PAIR_CHARS = 20_000  # of each text that are compared
 
 
-def card(row: dict[str, Any], document: Document | None, chars: int = EXCERPT) -> dict[str, Any]:
+def show_document(row: LedgerRow, document: Document | None, chars: int = EXCERPT) -> tree.ShownDocument:
     """Return what identifies a document, with the beginning of its text (None: not to be had)."""
     return {
         "doc_id": row["doc_id"],
@@ -31,60 +31,60 @@ def card(row: dict[str, Any], document: Document | None, chars: int = EXCERPT) -
     }
 
 
-def samples(run: RunFolder, tally: Tally) -> list[dict[str, Any]]:
+def samples_of_documents(folder: RunFolder, sums: LedgerSums) -> list[tree.Samples]:
     """Return a few documents per stage and reason, then a few kept ones per dataset."""
-    order = {stage.name: place for place, stage in enumerate(run.stages)}
-    totals = {key: sum(t.dropped[key].documents for t in tally.datasets.values()) for key in tally.samples}
-    dropped = sorted(tally.samples, key=lambda key: (order.get(key[0], len(order)), -totals[key], key))
-    groups: list[tuple[str | None, str | None, str | None, list[int]]]
-    groups = [(stage, reason, None, tally.samples[stage, reason].docs) for stage, reason in dropped]
-    groups += [(None, None, name, tally.datasets[name].kept_samples.docs) for name in run.datasets]
-    docs = [doc for *_, found in groups for doc in found]
-    rows, texts = run.rows(docs), run.texts(docs)
-    result = []
-    for stage, reason, dataset, found in groups:
-        documents = [
+    order = {stage.name: place for place, stage in enumerate(folder.stages)}
+    totals = {key: sum(part.dropped[key].documents for part in sums.datasets.values()) for key in sums.samples}
+    dropped = sorted(sums.samples, key=lambda key: (order.get(key[0], len(order)), -totals[key], key))
+    kinds: list[tuple[str | None, str | None, str | None, list[int]]]
+    kinds = [(stage, reason, None, sums.samples[stage, reason].docs) for stage, reason in dropped]
+    kinds += [(None, None, name, sums.datasets[name].kept_samples.docs) for name in folder.datasets]
+    docs = [doc for *_, found in kinds for doc in found]
+    rows, texts = folder.rows(docs), folder.texts(docs)
+    result: list[tree.Samples] = []
+    for stage, reason, dataset, found in kinds:
+        documents: list[tree.SampledDocument] = [
             {
-                **card(rows[doc], texts.get(doc)),
+                **show_document(rows[doc], texts.get(doc)),
                 "value": rows[doc]["value"],
                 "threshold": rows[doc]["threshold"],
             }
             for doc in found
         ]
-        of = totals[stage, reason] if stage and reason else tally.datasets[dataset or ""].kept.documents
+        of = totals[stage, reason] if stage and reason else sums.datasets[dataset or ""].kept.documents
         result.append({"stage": stage, "reason": reason, "dataset": dataset, "of": of, "documents": documents})
-    return [group for group in result if group["documents"]]
+    return [kind for kind in result if kind["documents"]]
 
 
-def pairs(run: RunFolder, tally: Tally) -> list[dict[str, Any]]:
+def pairs_side_by_side(folder: RunFolder, sums: LedgerSums) -> list[tree.Pair]:
     """Return dropped documents beside the one they lost to: those nearest the threshold, and a few others."""
     chosen: list[tuple[str, int]] = []
-    for stage in (s.name for s in run.stages if s.name in tally.dedup):
-        near = tally.dedup[stage].nearest.docs
-        others = [doc for doc in tally.dedup[stage].any.docs if doc not in near]
+    for stage in (s.name for s in folder.stages if s.name in sums.dedup):
+        near = sums.dedup[stage].nearest.docs
+        others = [doc for doc in sums.dedup[stage].any.docs if doc not in near]
         chosen += [(stage, doc) for doc in [*near, *others[: PAIRS - len(near)]]]
-    rows = run.rows(doc for _, doc in chosen)
-    winners = run.rows(row["representative"] for row in rows.values() if row["representative"] is not None)
-    texts = run.texts([*rows, *winners])
-    found = []
+    rows = folder.rows(doc for _, doc in chosen)
+    winners = folder.rows(row["representative"] for row in rows.values() if row["representative"] is not None)
+    texts = folder.texts([*rows, *winners])
+    found: list[tree.Pair] = []
     for stage, doc in chosen:
         row = rows[doc]
-        winner = winners.get(row["representative"])
+        winner = winners.get(-1 if row["representative"] is None else row["representative"])
         if winner is not None:
-            found.append({"stage": stage, **compare(row, winner, texts)})
+            found.append({"stage": stage, **compare_documents(row, winner, texts)})
     return found
 
 
-def compare(row: dict[str, Any], winner: dict[str, Any], texts: dict[int, Document]) -> dict[str, Any]:
+def compare_documents(row: LedgerRow, winner: LedgerRow, texts: dict[int, Document]) -> tree.Comparison:
     """Return a dropped document beside its winner, with the differences where both texts are to be had."""
     mine, other = texts.get(row["doc_id"]), texts.get(winner["doc_id"])
     difference = None
     if mine is not None and other is not None:
-        difference = word_diff(mine.text[:PAIR_CHARS], other.text[:PAIR_CHARS]).to_json()
-        difference["complete"] &= max(len(mine.text), len(other.text)) <= PAIR_CHARS
+        difference = word_diff(mine.text[:PAIR_CHARS], other.text[:PAIR_CHARS]).as_tree()
+        difference["complete"] = difference["complete"] and max(len(mine.text), len(other.text)) <= PAIR_CHARS
     return {
-        "dropped": card(row, mine),
-        "kept": card(winner, other),
+        "dropped": show_document(row, mine),
+        "kept": show_document(winner, other),
         "similarity": row["similarity"],
         "similarity_kind": row["similarity_kind"],
         "threshold": row["threshold"],

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import WinnowError
-from pipelines.report.tally import Amount
+from pipelines.report import tree
+from pipelines.report.ledger_sums import Amount
 from pipelines.runfolder import RunFolder, StageInfo
 from stages.core.arrays import array
 
@@ -45,33 +45,42 @@ class Judged:
     wanted: npt.NDArray[np.bool_] | None = None  # in a language that the stage keeps; None: not to be had
 
 
-def read(run: RunFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
-    """Return (quality histograms, language tables, where they come from), one entry per stage."""
-    stages = [s for s in run.stages if s.use in ("quality", "language_id")]
+@dataclass(frozen=True)
+class Histograms:
+    """Quality scores and languages, one entry per stage, and where they come from: facts, or ledger and mix."""
+
+    scores: list[tree.Scores]
+    languages: list[tree.Languages]
+    source: str
+
+
+def score_histograms(folder: RunFolder) -> Histograms:
+    """Return the histograms of every quality and language stage of a run."""
+    stages = [s for s in folder.stages if s.use in ("quality", "language_id")]
     if not stages:
-        return [], [], FACTS
+        return Histograms([], [], FACTS)
     try:
-        return *_count(stages, _scores_judged(run), _from_facts(run)), FACTS
+        return Histograms(*count_judged(stages, _scores_judged(folder), _from_facts(folder)), FACTS)
     except (WinnowError, OSError):
-        scores = ((g.stage.name, g.values) for g in _from_files(run) if g.languages is None)
-        return *_count(stages, scores, _from_files(run)), SIDE
+        scores = ((some.stage.name, some.values) for some in _from_files(folder) if some.languages is None)
+        return Histograms(*count_judged(stages, scores, _from_files(folder)), SIDE)
 
 
-def _count(
+def count_judged(
     stages: list[StageInfo], values: Iterable[tuple[str, F64]], judged: Iterable[Judged]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[tree.Scores], list[tree.Languages]]:
     """Go through the scores for their range (values: stage and scores), then through the documents to count."""
     ranges = _Ranges()
-    for name, some in values:
-        ranges.add(name, some)
+    for name, found in values:
+        ranges.add(name, found)
     scores = {s.name: _Scores(s, ranges.edges(s.name)) for s in stages if s.use == "quality"}
     languages = {s.name: _Languages(s) for s in stages if s.use == "language_id"}
-    for group in judged:
-        if group.languages is None:
-            scores[group.stage.name].add(group)
+    for some in judged:
+        if some.languages is None:
+            scores[some.stage.name].add(some)
         else:
-            languages[group.stage.name].add(group)
-    return [s.to_json() for s in scores.values()], [s.to_json() for s in languages.values()]
+            languages[some.stage.name].add(some)
+    return [s.as_tree() for s in scores.values()], [s.as_tree() for s in languages.values()]
 
 
 @dataclass
@@ -123,21 +132,22 @@ class _Scores:
     def whole_numbers(self) -> bool:
         return bool((self.edges == np.floor(self.edges)).all()) and len(self.edges) > 2
 
-    def add(self, group: Judged) -> None:
-        known = np.isfinite(group.values)
+    def add(self, judged: Judged) -> None:
+        known = np.isfinite(judged.values)
         self.unscored += int((~known).sum())
-        for target, mine in ((self.dropped, group.dropped), (self.kept, ~group.dropped)):
-            at = np.searchsorted(self.edges, group.values[known & mine], side="right") - 1
+        for target, mine in ((self.dropped, judged.dropped), (self.kept, ~judged.dropped)):
+            at = np.searchsorted(self.edges, judged.values[known & mine], side="right") - 1
             at = np.clip(at, 0, len(self.edges) - 2)
             counts = np.bincount(at, minlength=len(self.edges) - 1)
-            target[group.dataset] = target.get(group.dataset, 0) + counts
+            target[judged.dataset] = target.get(judged.dataset, 0) + counts
         if self.minimum is not None:
-            above = group.values >= self.minimum
-            self.passing.add(above.sum(), group.tokens[above].sum())
+            above = judged.values >= self.minimum
+            self.passing.add(above.sum(), judged.tokens[above].sum())
             margin = NEAR * (self.edges[-1] - self.edges[0])
-            self.near += int((np.abs(group.values - self.minimum) <= margin).sum())
+            self.near += int((np.abs(judged.values - self.minimum) <= margin).sum())
 
-    def to_json(self) -> dict[str, Any]:
+    def as_tree(self) -> tree.Scores:
+        """Return the histogram as report.json has it."""
         empty = np.zeros(len(self.edges) - 1, np.int64)
         kept, dropped = sum(self.kept.values(), empty), sum(self.dropped.values(), empty)
         scored = int((kept + dropped).sum())
@@ -178,35 +188,37 @@ class _Languages:
     scores: _Scores | None = None
     datasets: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
 
-    def add(self, group: Judged) -> None:
-        assert group.languages is not None
-        codes = pc.fill_null(group.languages, UNNAMED).dictionary_encode()
+    def add(self, judged: Judged) -> None:
+        assert judged.languages is not None
+        codes = pc.fill_null(judged.languages, UNNAMED).dictionary_encode()
         names = codes.dictionary.to_pylist()
         index = np.asarray(codes.indices.to_numpy())
         for number, name in enumerate(names):
             mine = index == number
-            self.datasets[name][group.dataset] += int(mine.sum())
-            for target, rows in ((self.dropped, mine & group.dropped), (self.kept, mine & ~group.dropped)):
-                target[name].add(rows.sum(), group.tokens[rows].sum())
-        if group.wanted is not None:
-            self._add_scores(group, group.wanted)
+            self.datasets[name][judged.dataset] += int(mine.sum())
+            for target, rows in ((self.dropped, mine & judged.dropped), (self.kept, mine & ~judged.dropped)):
+                target[name].add(rows.sum(), judged.tokens[rows].sum())
+        if judged.wanted is not None:
+            self._add_scores(judged, judged.wanted)
 
-    def _add_scores(self, group: Judged, wanted: npt.NDArray[np.bool_]) -> None:
-        self.unwanted.add((~wanted).sum(), group.tokens[~wanted].sum())
+    def _add_scores(self, judged: Judged, wanted: npt.NDArray[np.bool_]) -> None:
+        self.unwanted.add((~wanted).sum(), judged.tokens[~wanted].sum())
         if self.scores is None:
             self.scores = _Scores(self.stage, np.linspace(0.0, 1.0, BINS + 1))
         self.scores.add(
             Judged(
-                stage=group.stage,
-                dataset=group.dataset,
-                values=group.values[wanted],
+                stage=judged.stage,
+                dataset=judged.dataset,
+                values=judged.values[wanted],
                 languages=None,
-                dropped=group.dropped[wanted],
-                tokens=group.tokens[wanted],
+                dropped=judged.dropped[wanted],
+                tokens=judged.tokens[wanted],
             )
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def as_tree(self) -> tree.Languages:
+        """Return the table as report.json has it."""
+
         def size(name: str) -> tuple[int, str]:
             return -(self.kept[name] + self.dropped[name]).documents, name
 
@@ -218,49 +230,49 @@ class _Languages:
             "stage": self.stage.name,
             "languages": len(ordered),
             "wanted": list(self.stage.parameters.get("languages") or []),
-            "judged": sum((a for side in (self.kept, self.dropped) for a in side.values()), Amount()).to_json(),
-            "unwanted": self.unwanted.to_json() if self.scores else None,
-            "scores": self.scores.to_json() if self.scores else None,
+            "judged": sum((a for side in (self.kept, self.dropped) for a in side.values()), Amount()).as_tree(),
+            "unwanted": self.unwanted.as_tree() if self.scores else None,
+            "scores": self.scores.as_tree() if self.scores else None,
             "rows": rows,
         }
 
-    def _row(self, label: str, names: list[str]) -> dict[str, Any]:
+    def _row(self, label: str, names: list[str]) -> tree.Language:
         datasets: dict[str, int] = defaultdict(int)
         for name in names:
             for dataset, count in self.datasets[name].items():
                 datasets[dataset] += count
         return {
             "language": label,
-            "kept": sum((self.kept[n] for n in names), Amount()).to_json(),
-            "dropped": sum((self.dropped[n] for n in names), Amount()).to_json(),
+            "kept": sum((self.kept[n] for n in names), Amount()).as_tree(),
+            "dropped": sum((self.dropped[n] for n in names), Amount()).as_tree(),
             "datasets": dict(sorted(datasets.items())),
         }
 
 
-def _scores_judged(run: RunFolder) -> Iterator[tuple[str, F64]]:
+def _scores_judged(folder: RunFolder) -> Iterator[tuple[str, F64]]:
     """Yield the scores of the documents that reached each quality stage; more may be stored, of earlier recipes."""
     from stages.core.view import View
 
-    job = run.job
-    for bundle in job.manifest.bundles:
-        view = View(job, bundle)
-        for index, stage in enumerate(job.stages):
+    run = folder.run
+    for bundle in run.manifest.bundles:
+        view = View(run, bundle)
+        for index, stage in enumerate(run.stages):
             if stage.use == "quality" and stage.applies_to(bundle.dataset):
                 table = view.facts(index, np.flatnonzero(view.live(index)), ["quality_score"])
                 yield stage.name, _floats(table, "quality_score")
 
 
-def _from_facts(run: RunFolder) -> Iterator[Judged]:
+def _from_facts(folder: RunFolder) -> Iterator[Judged]:
     """Yield what the stages judged, bundle by bundle, out of the sidecars."""
     from stages.core.view import View
     from stages.outcome.ledger import num_tokens
 
-    job = run.job
-    infos = {s.name: s for s in run.stages}
-    for bundle in job.manifest.bundles:
-        view = View(job, bundle)
+    run = folder.run
+    infos = {s.name: s for s in folder.stages}
+    for bundle in run.manifest.bundles:
+        view = View(run, bundle)
         tokens = num_tokens(view)
-        for index, stage in enumerate(job.stages):
+        for index, stage in enumerate(run.stages):
             if stage.use not in ("quality", "language_id") or not stage.applies_to(bundle.dataset):
                 continue
             rows, decisions = view.decided(index)
@@ -277,24 +289,26 @@ def _from_facts(run: RunFolder) -> Iterator[Judged]:
             )
 
 
-def _from_files(run: RunFolder) -> Iterator[Judged]:
+def _from_files(folder: RunFolder) -> Iterator[Judged]:
     """Yield the dropped documents out of the ledger and the kept ones out of the mix."""
-    for stage in run.stages:
+    for stage in folder.stages:
         if stage.use not in ("quality", "language_id"):
             continue
-        for dataset in filter(stage.applies_to, run.datasets):
-            later = [s for s in run.stages if s.use == stage.use and s.applies_to(dataset)]
-            for table in run.ledger(dataset, ["stage", "value", "num_tokens"]):
+        for dataset in filter(stage.applies_to, folder.datasets):
+            later = [s for s in folder.stages if s.use == stage.use and s.applies_to(dataset)]
+            for table in folder.ledger(dataset, ["stage", "value", "num_tokens"]):
                 mine = table.filter(pc.fill_null(pc.equal(table.column("stage"), stage.name), False))
-                yield _judged(stage, dataset, mine, "value", None, True)
+                yield _judged(stage, dataset, mine, "value", None, dropped=True)
             if later[-1].name == stage.name:  # the mix holds the scores of the last such stage
                 score = "language_score" if stage.use == "language_id" else "quality_score"
                 names = [score, "language", "num_tokens"]
-                for table in run.mix(dataset, names):
-                    yield _judged(stage, dataset, table, score, "language", False)
+                for table in folder.mix(dataset, names):
+                    yield _judged(stage, dataset, table, score, "language", dropped=False)
 
 
-def _judged(stage: StageInfo, dataset: str, table: pa.Table, value: str, language: str | None, dropped: bool) -> Judged:
+def _judged(
+    stage: StageInfo, dataset: str, table: pa.Table, value: str, language: str | None, *, dropped: bool
+) -> Judged:
     languages = None
     if stage.use == "language_id":
         languages = _strings(table, language) if language else pa.nulls(table.num_rows, pa.string())

@@ -1,7 +1,7 @@
 """Show how far a run is: bars on a terminal, lines in a batch log, JSON lines for machines, or nothing.
 
 Guarantees: what is shown never changes what is done; a line is written at most every few seconds. Rates
-are documents and megabytes per second of the stage at hand; an ETA is shown where the total is known.
+are documents and megabytes per second of the step at hand; an ETA is shown where the total is known.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ class Advance(Protocol):
 
 
 class Progress(Protocol):
-    """One display for all stages of a run."""
+    """One display for all steps of a run: its stages, and what comes before and after them."""
 
-    def stage(
+    def step(
         self, name: str, documents: int | None = None, bytes: int | None = None
     ) -> contextlib.AbstractContextManager[Advance]:
-        """Open a stage; give totals where they are known."""
+        """Open a step; give totals where they are known."""
 
 
 class Silent:
     """Shows nothing."""
 
     @contextlib.contextmanager
-    def stage(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[Advance]:
+    def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[Advance]:
         def advance(documents: int = 0, bytes: int = 0) -> None:
             return None
 
@@ -46,13 +46,13 @@ class Silent:
 class Lines:
     """Writes plain lines, or one JSON object a line, to a stream."""
 
-    def __init__(self, out: TextIO | None = None, as_json: bool = False, every: float = SECONDS) -> None:
+    def __init__(self, out: TextIO | None = None, *, as_json: bool = False, every: float = SECONDS) -> None:
         self._out = out or sys.stderr
         self._json = as_json
         self._every = every
 
     @contextlib.contextmanager
-    def stage(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[Advance]:
+    def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[Advance]:
         begin = last = time.perf_counter()
         seen = {"tasks": 0, "documents": 0, "bytes": 0}
         self._write("start", name, seen, documents, 0.0)
@@ -128,7 +128,7 @@ class Bars:
         self._console = console or Console(stderr=True)
 
     @contextlib.contextmanager
-    def stage(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[Advance]:
+    def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[Advance]:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
@@ -156,12 +156,7 @@ class Bars:
             self._console.print(f"{name:<14} {_words(seen, documents, total)}", highlight=False)
 
 
-def silent() -> Progress:
-    """Return a display that shows nothing."""
-    return Silent()
-
-
-def choose(quiet: bool = False, json_log: bool = False) -> Progress:
+def choose_display(*, quiet: bool = False, json_log: bool = False) -> Progress:
     """Return the display for this process: nothing, JSON lines, bars on a terminal, else lines."""
     if quiet:
         return Silent()

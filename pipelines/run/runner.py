@@ -11,32 +11,23 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.start import start
-from pipelines.mix.files import MixFile
-from pipelines.mix.job import check_columns
-from pipelines.mix.materialize import Job, Output, materialize
+from pipelines.artefacts import Timings
+from pipelines.mix.job import check_columns, mix_job
+from pipelines.mix.manifest import write_mix_manifest
+from pipelines.mix.materialize import materialize
+from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.to_run import (
-    OWN_COLUMNS,
-    build,
-    cluster_of,
-    limit_of,
-    mix_address,
-    mix_of,
-    only_one,
-    output_of,
-    reopen,
-    sample_of,
-    stage_counts,
-    write_lock,
-)
-from pipelines.run.progress import Progress, silent
+from pipelines.recipe.to_run import Prepared, prepare
+from pipelines.run.progress import Progress, Silent
 from pipelines.run.watched import Watched
+from pipelines.run_state import only_one, write_lock
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
@@ -49,28 +40,25 @@ from stages.passes import judge_later
 from stages.passes.freeze import freeze
 from stages.passes.lost_shards import annotate_all
 
-__all__ = [
-    "RunResult",
-    "Watched",
-    "build",
-    "cluster_of",
-    "limit_of",
-    "mix_address",
-    "mix_of",
-    "output_of",
-    "reopen",
-    "run",
-    "sample_of",
-    "stage_counts",
-]
+
+class DatasetTally(TypedDict):
+    """Documents of one dataset. dropped: per stage; tokens: of the documents that can be mixed."""
+
+    rows: int
+    dropped: dict[str, int]
+    kept: int
+    tokens: int
+    epochs: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run came to: documents and tokens per dataset, and where the report is."""
+    """What a run came to: documents and tokens per dataset, and where the report is. stages: names, in order."""
 
     root: str
-    tallies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    name: str = ""
+    stages: tuple[str, ...] = ()
+    tallies: dict[str, DatasetTally] = field(default_factory=dict)
     report: str | None = None
 
 
@@ -95,118 +83,110 @@ def run(
     sample : work on this share of the documents, chosen by content hash.
     refresh : take changed input files in instead of stopping.
     until : name of the stage after which to stop.
+    output : how to write the mix, instead of as the recipe says.
 
     Raises
     ------
     WinnowError
         of the kind that tells what to do; what was finished stays and is used by the next call.
     """
-    job = build(recipe, run_dir, sample)
-    out = output or output_of(recipe)
-    extra = {*job.extra_columns, *out.columns}
-    job = dataclasses.replace(job, extra_columns=tuple(sorted(extra if out.everything else extra - OWN_COLUMNS)))
-    if until is not None and until not in [s.name for s in job.stages]:
-        raise RecipeError(f"no stage is called {until!r}; there are {', '.join(s.name for s in recipe.stages)}.")
-    with only_one(job.root):
-        write_lock(recipe, job.root, sample)
-        engine = Watched(start(cluster_of(recipe, workers), job.root), progress or silent())
+    prepared = prepare(recipe, run_dir, sample=sample, workers=workers, output=output)
+    if until is not None:
+        _check_stage(prepared.run, until)
+    with only_one(prepared.run.root):
+        write_lock(prepared)
+        engine = Watched(start(prepared.cluster, prepared.run.root), progress or Silent())
         try:
-            return _run(engine, recipe, job, limit, refresh, until, out, with_report)
+            prepared = _freeze(engine, prepared, limit=limit, refresh=refresh)
+            if until is not None:
+                _decide(engine, prepared.run, until)
+                return RunResult(root=prepared.run.root)
+            check_columns(prepared.run, prepared.output)
+            _decide(engine, prepared.run)
+            return _finish(engine, prepared, with_report=with_report)
         finally:
             engine.close()
 
 
-def _run(
-    engine: Watched,
-    recipe: Recipe,
-    job: Run,
-    limit: int | None,
-    refresh: bool,
-    until: str | None,
-    output: Output,
-    with_report: bool,
-) -> RunResult:
-    with engine.stage("freeze"):
-        frozen = freeze(engine, job, limit=limit, refresh=refresh)
-    job = dataclasses.replace(job, manifest_digest=frozen.digest)
-    if until is None:
-        check_columns(job, output)
-    work = job if until is None else dataclasses.replace(job, stages=_up_to(job, until))
-    total = sum(s.bytes for s in frozen.live_shards)
-    with engine.stage("annotate", documents=frozen.rows(), bytes=total):
-        annotate_all(engine, work)
-    _in_turn(engine, job, len(job.stages) if until is None else job.index(until) + 1)
-    if until is not None:
-        return RunResult(root=job.root)
-    return _finish(engine, recipe, job, output, with_report)
+def _check_stage(run: Run, name: str) -> None:
+    """Raise RecipeError where the recipe has no such stage."""
+    names = [stage.name for stage in run.stages if stage.use != "read" and not stage.hidden]
+    if name not in names:
+        raise RecipeError(f"no stage is called {name!r}; there are {', '.join(names)}.")
 
 
-def _in_turn(engine: Watched, job: Run, end: int) -> None:
+def _freeze(engine: Watched, prepared: Prepared, *, limit: int | None, refresh: bool) -> Prepared:
+    """Write the manifest, or check it against the inputs; return the run with the manifest's digest."""
+    with engine.step("freeze"):
+        frozen = freeze(engine, prepared.run, limit=limit, refresh=refresh)
+    return dataclasses.replace(prepared, run=dataclasses.replace(prepared.run, manifest_digest=frozen.digest))
+
+
+def _decide(engine: Watched, run: Run, until: str | None = None) -> None:
+    """Do the first read, then every exchange stage in turn; up to the stage called `until`, where one is named."""
+    first_read = run if until is None else dataclasses.replace(run, stages=_stages_up_to(run, until))
+    shards = run.manifest.live_shards
+    with engine.step("annotate", documents=run.manifest.rows(), bytes=sum(s.bytes for s in shards)):
+        annotate_all(engine, first_read)
+    _decide_in_turn(engine, run, len(run.stages) if until is None else run.index(until) + 1)
+
+
+def _decide_in_turn(engine: Watched, run: Run, end: int) -> None:
     """Do, in order, what the first read could not: exchange stages, and deferred ones on what is left."""
     judged = 0  # stages before this one
-    for index, stage in enumerate(job.stages[:end]):
+    for index, stage in enumerate(run.stages[:end]):
         if isinstance(stage, ExchangeStage) and not stage.hidden:
-            with engine.stage(stage.name):
-                stage.resolve(engine, StageRun(job, index))
+            with engine.step(stage.name):
+                stage.resolve(engine, StageRun(run, index))
                 if isinstance(stage, DedupStage):
-                    check_removed(engine, StageRun(job, index))
-        elif index >= judged and job.deferred(index):
-            together = [i for i in judge_later.judged_together(job, index) if i < end]
-            with engine.stage(", ".join(job.stages[i].name for i in together)):
-                judge_later.judge_living(engine, job, together)
+                    check_removed(engine, StageRun(run, index))
+        elif index >= judged and run.deferred(index):
+            together = [i for i in judge_later.judged_together(run, index) if i < end]
+            with engine.step(", ".join(run.stages[i].name for i in together)):
+                judge_later.judge_living(engine, run, together)
             judged = together[-1] + 1
 
 
-def _up_to(job: Run, until: str) -> tuple[Stage, ...]:
+def _stages_up_to(run: Run, until: str) -> tuple[Stage, ...]:
     """Return the stages up to and with the one called `until`.
 
     Later filters stay when a dedup stage needs to know who passes them (orphans: promote).
     """
-    last = job.index(until)
-    promotes = any(getattr(s, "orphans", "") == "promote" for s in job.stages[: last + 1])
-    rest = [s for s in job.stages[last + 1 :] if promotes and isinstance(s, ShardStage)]
-    return (*job.stages[: last + 1], *rest)
+    last = run.index(until)
+    promotes = any(getattr(s, "orphans", "") == "promote" for s in run.stages[: last + 1])
+    rest = [s for s in run.stages[last + 1 :] if promotes and isinstance(s, ShardStage)]
+    return (*run.stages[: last + 1], *rest)
 
 
-def _finish(engine: Watched, recipe: Recipe, job: Run, output: Output, with_report: bool) -> RunResult:
+def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunResult:
     """Decide, write ledger and mix, report."""
-    mix = mix_of(recipe)
-    with engine.stage("lineage"):
-        lineage.trace(engine, job)
-    positions = range(len(job.manifest.bundles))
-    with engine.stage("tally"):
-        tallies = engine.map(partial(ledger.tally, job, mix), positions, cost=ledger.TALLY)
-    ledger.check_funnel(job, tallies)
-    shares = portions(mix, _mixable(job, tallies))
+    run, mix = prepared.run, prepared.mix
+    with engine.step("lineage"):
+        lineage.trace(engine, run)
+    with engine.step("tally"):
+        tallies = engine.map(partial(ledger.tally, run, mix), range(len(run.manifest.bundles)), cost=ledger.TALLY)
+    ledger.check_funnel(run, tallies)
+    shares = portions(mix, _mixable(run, tallies))
     epochs = {name: portion.epochs for name, portion in shares.items()}
-    with engine.stage("ledger", documents=job.manifest.rows()):
-        _write_ledger(engine, job, mix, epochs)
-    address = mix_address(job, mix, output)
-    work = Job(
-        run=job,
-        mix=mix,
-        output=output,
-        epochs=epochs,
-        root=storage.join(job.root, "mix"),
-        records=storage.join(job.root, "decisions", "mix", address),
+    with engine.step("ledger", documents=run.manifest.rows()):
+        _write_ledger(engine, run, mix, epochs)
+    job = mix_job(prepared, epochs)
+    with engine.step("materialize", documents=sum(t.kept for t in tallies)):
+        files = materialize(engine, job, [t.text_bytes for t in tallies])
+    write_mix_manifest(prepared, shares, files)
+    storage.remove(job.exchange)
+    return RunResult(
+        root=run.root,
+        name=prepared.name,
+        stages=tuple(stage.name for stage in run.stages),
+        tallies=_dataset_tallies(tallies, shares),
+        report=_write_report(engine, run.root) if with_report else None,
     )
-    wanted = sum(t.kept for t in tallies)
-    with engine.stage("materialize", documents=wanted):
-        files = materialize(
-            engine,
-            work,
-            [t.text_bytes for t in tallies],
-            storage.join(job.root, "exchange", f"mix-{address}"),
-        )
-    _write_mix_manifest(recipe, work, shares, tallies, files)
-    storage.remove(storage.join(job.root, "exchange", f"mix-{address}"))
-    report = _report(engine, job) if with_report else None
-    return RunResult(root=job.root, tallies=_summary(tallies, shares), report=report)
 
 
-def _mixable(job: Run, tallies: list[Tally]) -> dict[str, tuple[int, int]]:
+def _mixable(run: Run, tallies: list[Tally]) -> dict[str, tuple[int, int]]:
     """Return (documents, tokens) that survived and are not held out, per dataset that is written."""
-    found = {d.name: (0, 0) for d in job.datasets if d.role != "reference"}
+    found = {d.name: (0, 0) for d in run.datasets if d.role != "reference"}
     for t in tallies:
         if t.dataset in found:
             documents, tokens = found[t.dataset]
@@ -214,77 +194,38 @@ def _mixable(job: Run, tallies: list[Tally]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _write_ledger(engine: Engine, job: Run, mix: Mix, epochs: dict[str, float]) -> None:
+def _write_ledger(engine: Engine, run: Run, mix: Mix, epochs: dict[str, float]) -> None:
     """Write the ledger folder; one that other decisions made is replaced."""
-    folder = storage.join(job.root, "ledger")
-    marker = storage.join(job.root, "decisions", "ledger-made-by")
-    mine = digest(lineage.lineage_digest(job), mix, epochs).encode()
+    folder = storage.join(run.root, "ledger")
+    marker = storage.join(run.root, "decisions", "ledger-made-by")
+    mine = digest(lineage.lineage_digest(run), mix, epochs).encode()
     if not storage.exists(marker) or storage.read_bytes(marker) != mine:
         storage.remove(folder)
         storage.write_bytes(marker, mine)
-    write = partial(ledger.write_ledger, job, mix, epochs, folder)
-    engine.map(write, range(len(job.manifest.units)), cost=ledger.WRITE)
+    write = partial(ledger.write_ledger, run, mix, epochs, folder)
+    engine.map(write, range(len(run.manifest.units)), cost=ledger.WRITE)
 
 
-def _write_mix_manifest(
-    recipe: Recipe,
-    job: Job,
-    shares: dict[str, Portion],
-    tallies: list[Tally],
-    files: dict[str, list[MixFile]],
-) -> None:
-    """Commit mix/manifest.json: what lies in the mix, with digests; no times, so that it can be compared."""
-    datasets: dict[str, Any] = {}
-    for name, portion in shares.items():
-        written = [f for f in files[name] if "/part-" in f.path]
-        tokens = sum(f.tokens for f in written)
-        target = portion.target_tokens
-        datasets[name] = {
-            "documents": sum(f.documents for f in written),
-            "rows": sum(f.rows for f in written),
-            "tokens": tokens,
-            "bytes": sum(f.bytes for f in written),
-            "epochs": portion.epochs,
-            "weight": portion.weight,
-            "target_tokens": target,
-            "shortfall_tokens": None if target is None else max(0, target - tokens),
-            "survivors": {"documents": portion.documents, "tokens": portion.tokens},
-            "holdout_documents": sum(f.documents for f in files[name] if "/holdout-" in f.path),
-            "files": [f.to_json() for f in files[name]],
-        }
-    data = {
-        "format": DATA_FORMAT,
-        "name": recipe.name,
-        "recipe_digest": recipe.digest(),
-        "manifest_digest": job.run.manifest_digest,
-        "tokens_are": "counted" if recipe.mix.tokenizer else "estimated as UTF-8 bytes / 4",
-        "mode": job.mix.mode,
-        "datasets": datasets,
-    }
-    path = storage.join(job.root, "manifest.json")
-    storage.write_bytes(path, (json.dumps(data, indent=2) + "\n").encode())
+def _write_report(engine: Watched, root: str) -> str:
+    """Write dataset card, timings and report; return the path of the page."""
+    from pipelines.mix.card import write_card
+    from pipelines.report.report import write_report
 
-
-def _report(engine: Watched, job: Run) -> str:
-    from pipelines.mix import card
-    from pipelines.report import report
-
-    card.write(job.root)
-    peak = max((t["peak_memory_bytes"] or 0 for t in engine.timings), default=0) or None
-    timings = {
+    write_card(root)
+    timings: Timings = {
         "format": DATA_FORMAT,
         "workers": engine.workers,
-        "peak_memory_bytes": peak,
+        "peak_memory_bytes": max((t["peak_memory_bytes"] or 0 for t in engine.timings), default=0) or None,
         "stages": engine.timings,
     }
-    storage.write_bytes(storage.join(job.root, "timings.json"), json.dumps(timings, indent=2).encode())
-    with engine.stage("report"):
-        return str(report.write(job.root, engine))
+    storage.write_bytes(storage.join(root, "timings.json"), json.dumps(timings, indent=2).encode())
+    with engine.step("report"):
+        return write_report(root, engine)
 
 
-def _summary(tallies: list[Tally], shares: dict[str, Portion]) -> dict[str, dict[str, Any]]:
+def _dataset_tallies(tallies: list[Tally], shares: dict[str, Portion]) -> dict[str, DatasetTally]:
     """Return rows, dropped per stage and kept, per dataset, for the terminal."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, DatasetTally] = {}
     for t in tallies:
         entry = found.setdefault(t.dataset, {"rows": 0, "dropped": {}, "kept": 0, "tokens": 0, "epochs": 1.0})
         entry["rows"] += t.rows

@@ -1,6 +1,6 @@
-"""An engine that is watched: progress, time and memory of every stage of a run.
+"""An engine that is watched: progress, time and memory of every step of a run.
 
-Guarantees: watching changes no result; memory is the largest of any worker process while it worked on the stage.
+Guarantees: watching changes no result; memory is the largest of any worker process while it worked on the step.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cluster.engines import Engine, Measured, TaskCost
+from pipelines.artefacts import PartTiming, StepTiming
 from pipelines.run.progress import Progress
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ R = TypeVar("R")
 
 
 class Watched:
-    """An engine that tells a progress display of every finished task, and keeps time and memory of every stage."""
+    """An engine that tells a progress display of every finished task, and keeps time and memory of every step."""
 
     def __init__(self, engine: Engine, progress: Progress) -> None:
         self._engine = engine
@@ -27,8 +28,8 @@ class Watched:
         self._advance: Callable[..., None] | None = None
         self._key = ""
         self._peak = 0
-        self._parts: dict[str, dict[str, Any]] = {}
-        self.timings: list[dict[str, Any]] = []
+        self._parts: dict[str, PartTiming] = {}
+        self.timings: list[StepTiming] = []
 
     @property
     def workers(self) -> int:
@@ -62,16 +63,17 @@ class Watched:
             self._advance(documents=counts.get("documents", 0), bytes=counts.get("bytes", 0))
 
     @contextlib.contextmanager
-    def stage(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
-        """Show and measure what happens inside the block as one stage."""
-        seen = {"documents": 0, "bytes": 0}
+    def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
+        """Show and measure what happens inside the block as one step."""
+        documents_done = bytes_done = 0
         self._key, self._peak, self._parts = uuid.uuid4().hex, 0, {}
         begin = time.perf_counter()
-        with self._progress.stage(name, documents=documents, bytes=bytes) as advance:
+        with self._progress.step(name, documents=documents, bytes=bytes) as advance:
 
             def count(documents: int = 0, bytes: int = 0) -> None:
-                seen["documents"] += documents
-                seen["bytes"] += bytes
+                nonlocal documents_done, bytes_done
+                documents_done += documents
+                bytes_done += bytes
                 advance(documents=documents, bytes=bytes)
 
             self._advance = count
@@ -83,11 +85,17 @@ class Watched:
             {
                 "name": name,
                 "seconds": round(time.perf_counter() - begin, 3),
-                **seen,
+                "documents": documents_done,
+                "bytes": bytes_done,
                 "peak_memory_bytes": self._peak or None,
-                "parts": [{**part, "seconds": round(part["seconds"], 3)} for part in self._parts.values()],
+                "parts": [_rounded(part) for part in self._parts.values()],
             }
         )
 
     def close(self) -> None:
         self._engine.close()
+
+
+def _rounded(part: PartTiming) -> PartTiming:
+    """Return the work of one stage with its seconds to the millisecond."""
+    return {"name": part["name"], "documents": part["documents"], "seconds": round(part["seconds"], 3)}

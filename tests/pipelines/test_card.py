@@ -56,7 +56,7 @@ def test_unknown_licences_are_named_and_one_licence_stands_alone(run: Path, tmp_
     head = card.front_matter(open_run(str(own)))
     assert head["license"] == ["mit", "other"]
     assert head["license_name"] == "Our terms | 2"
-    assert "Our terms \\| 2" in card.render(open_run(str(own)))
+    assert "Our terms \\| 2" in card.render_card(open_run(str(own)))
 
 
 def test_the_counts_are_those_of_the_ledger(run: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_counts_are_those_of_the_ledger(run: Path) -> None:
 
 def test_the_card_is_the_same_every_time_and_tells_no_place(run: Path) -> None:
     before = (run / "mix" / "README.md").read_bytes()
-    card.write(str(run))
+    card.write_card(str(run))
     assert (run / "mix" / "README.md").read_bytes() == before
     assert str(run.parent) not in before.decode()
 

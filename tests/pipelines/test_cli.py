@@ -101,7 +101,7 @@ def test_every_command_has_a_help_page(winnow: Winnow) -> None:
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, [*path, name])
 
-    walk(main._command(), [])
+    walk(main.command_line(), [])
 
 
 def test_the_shell_completes_commands_and_stages() -> None:
@@ -320,10 +320,10 @@ def test_clean_removes_what_the_recipe_no_longer_uses(winnow: Winnow, made: Path
 
 def test_a_stage_has_a_flag_for_every_parameter() -> None:
     for use in STAGES:
-        flags = {p.name for p in stage._command(use).params}
+        flags = {p.name for p in stage.stage_command(use).params}
         fields = dataclasses.fields(stage_class(use))
         assert {stage.PREFIX + f.name for f in fields} <= flags
-        for option in stage._command(use).params:
+        for option in stage.stage_command(use).params:
             if (option.name or "").startswith(stage.PREFIX):
                 assert isinstance(option, click.Option)
                 assert option.help

@@ -18,7 +18,7 @@ from pipelines.demo import demo
 from pipelines.demo import text as demo_text
 from pipelines.demo.schemas import SOURCES
 from pipelines.demo.text import GOOD, JUNK, PLAIN, Page
-from pipelines.recipe.recipe import Recipe, load, load_data
+from pipelines.recipe.recipe import Recipe, load_data, load_recipe
 from pipelines.run import runner
 
 PAGES = 700
@@ -47,7 +47,7 @@ def data_files(folder: Path) -> dict[str, bytes]:
 
 def recipe(folder: Path, *overrides: str) -> Recipe:
     paths = [f"datasets.{name}.paths={folder / name}" for name in SOURCES]
-    return load("demo", [*paths, *overrides])
+    return load_recipe("demo", [*paths, *overrides])
 
 
 def wheel(path: Path, files: dict[str, str]) -> Path:

@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def run(display: Any, clock: Clock, tasks: int, seconds: float, total: int | None = 1000) -> None:
     """Finish tasks of 10 documents and 2 MB each, one every few seconds."""
-    with display.stage("annotate", documents=total, bytes=None) as advance:
+    with display.step("annotate", documents=total, bytes=None) as advance:
         for _ in range(tasks):
             clock.now += seconds
             advance(documents=10, bytes=2_000_000)
@@ -53,7 +53,7 @@ def test_a_stage_without_a_known_total_promises_no_end(clock: Clock) -> None:
 
 def test_a_stage_that_counts_no_documents_tells_its_tasks(clock: Clock) -> None:
     out = io.StringIO()
-    with progress.Lines(out).stage("near_dedup") as advance:
+    with progress.Lines(out).step("near_dedup") as advance:
         clock.now += 4
         advance()
         advance()
@@ -90,7 +90,7 @@ def test_every_line_of_a_json_log_is_an_object_with_time_counts_and_rates(clock:
 
 def test_a_stage_that_fails_is_not_called_done(clock: Clock) -> None:
     out = io.StringIO()
-    with pytest.raises(RuntimeError), progress.Lines(out, as_json=True).stage("annotate"):
+    with pytest.raises(RuntimeError), progress.Lines(out, as_json=True).step("annotate"):
         raise RuntimeError
     assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["start"]
 
@@ -105,13 +105,13 @@ def test_a_terminal_shows_a_bar_and_keeps_one_line_per_stage(clock: Clock) -> No
 
 
 def test_silence_shows_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    run(progress.silent(), clock, tasks=3, seconds=20)
+    run(progress.Silent(), clock, tasks=3, seconds=20)
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_display_follows_flags_and_terminal(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    assert isinstance(progress.choose(quiet=True), progress.Silent)
-    assert isinstance(progress.choose(json_log=True), progress.Lines)
-    assert isinstance(progress.choose(), progress.Bars if terminal else progress.Lines)
+    assert isinstance(progress.choose_display(quiet=True), progress.Silent)
+    assert isinstance(progress.choose_display(json_log=True), progress.Lines)
+    assert isinstance(progress.choose_display(), progress.Bars if terminal else progress.Lines)

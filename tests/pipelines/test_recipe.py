@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from pipelines.recipe import marked_yaml, recipe, sections
-from pipelines.recipe.recipe import Recipe, load, load_data
+from pipelines.recipe.recipe import Recipe, load_data, load_recipe
 from stages.core.stage import Stage
 from stages.inputs.presets import PRESETS
 from stages.registry import STAGES
@@ -43,7 +43,7 @@ mix: {mode: sample, target_tokens: 3M, weights: {a: 1, b: 2}, max_epochs: {a: 2}
 def load_text(folder: Path, text: str, *overrides: str) -> Recipe:
     path = folder / "r.yaml"
     path.write_text(text, encoding="utf-8")
-    return load(str(path), overrides)
+    return load_recipe(str(path), overrides)
 
 
 def message(folder: Path, text: str, *overrides: str) -> str:
@@ -61,13 +61,13 @@ def stage(found: Recipe, name: str) -> Any:
 
 @pytest.mark.parametrize("name", ["zyda2", "zyda2-safe", "demo", "minimal"])
 def test_built_in_recipes_load_and_their_locks_give_the_same_digest(name: str, tmp_path: Path) -> None:
-    found = load(name)
+    found = load_recipe(name)
     assert load_text(tmp_path, found.to_yaml()).digest() == found.digest()
     assert name in recipe.builtin_names()
 
 
 def test_zyda2_has_the_published_parameters() -> None:
-    found = load("zyda2")
+    found = load_recipe("zyda2")
     assert [s.use for s in found.stages] == ["minhash", "near_dedup", "quality", "quality"]
     minhash = found.stages[0]
     assert (minhash.parameters, minhash.seed, minhash.shingle_width, minhash.num_permutations) == (  # type: ignore[attr-defined]
@@ -86,34 +86,38 @@ def test_zyda2_has_the_published_parameters() -> None:
 
 
 def test_zyda2_safe_differs_from_zyda2_in_deduplication_only() -> None:
-    published, safe = load("zyda2").to_data(), load("zyda2-safe").to_data()
+    published, safe = load_recipe("zyda2").to_data(), load_recipe("zyda2-safe").to_data()
     for key in ("datasets", "priority", "mix", "output", "seed", "on_error"):
         assert published[key] == safe[key]
     assert published["stages"][2:] == safe["stages"][2:]
-    near: Any = load("zyda2-safe").stages[1]
+    near: Any = load_recipe("zyda2-safe").stages[1]
     assert (near.verify, near.jaccard_threshold, near.mode, near.orphans, near.within_dataset) == (
         ("exact", 0.85, "representative", "promote", "keep_all")
     )
 
 
 def test_a_model_or_a_column_can_stand_in_for_the_published_classifier() -> None:
-    by_model = load("zyda2", ["stages.hq.model=fasttext:q.bin", "stages.hq.keep_labels=[]", "stages.hq.min_score=0.5"])
+    by_model = load_recipe(
+        "zyda2", ["stages.hq.model=fasttext:q.bin", "stages.hq.keep_labels=[]", "stages.hq.min_score=0.5"]
+    )
     assert stage(by_model, "hq").model == "fasttext:q.bin"
     assert stage(by_model, "hq").keep_labels == ()
-    by_column = load("zyda2", ["stages.hq.model=column:score", "stages.3.keep_labels=[]", "stages.3.min_score=3"])
+    by_column = load_recipe(
+        "zyda2", ["stages.hq.model=column:score", "stages.3.keep_labels=[]", "stages.3.min_score=3"]
+    )
     assert stage(by_column, "hq").model == "column:score"
 
 
 def test_a_file_of_the_same_name_wins_over_a_built_in_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load("demo").name == "demo"
+    assert load_recipe("demo").name == "demo"
     (tmp_path / "demo").write_text(BASE)
-    assert load("demo").name == "small"
+    assert load_recipe("demo").name == "small"
 
 
 def test_a_recipe_that_does_not_exist_lists_the_built_in_ones() -> None:
     with pytest.raises(RecipeError, match=r"no recipe file zyda-2.*Did you mean zyda2.*minimal"):
-        load("zyda-2")
+        load_recipe("zyda-2")
 
 
 # --- presets, defaults, sizes ---
@@ -178,7 +182,7 @@ SCALARS = st.one_of(
 )
 @settings(max_examples=200, deadline=None)
 def test_what_is_dumped_is_parsed_back(data: dict[str, Any]) -> None:
-    assert marked_yaml.parse(marked_yaml.dump(data), "x").value == data
+    assert marked_yaml.parse_yaml(marked_yaml.dump_yaml(data), "x").value == data
 
 
 # --- digest and lock ---
@@ -240,18 +244,18 @@ def test_whatever_changes_the_result_changes_the_digest(override: str, tmp_path:
 def test_the_lock_of_any_recipe_loads_to_the_same_digest(
     paths: list[str], threshold: float, weight: float, tokens: int, licence: str | None
 ) -> None:
-    data = marked_yaml.parse(BASE, "x").value
+    data = marked_yaml.parse_yaml(BASE, "x").value
     data["datasets"]["b"] |= {"paths": paths, "licence": licence}
     data["stages"][2]["jaccard_threshold"] = threshold
     data["mix"] |= {"weights": {"a": weight, "b": 1}, "target_tokens": tokens}
     found = load_data(data, "x")
-    again = load_data(marked_yaml.parse(found.to_yaml(), "lock").value, "lock")
+    again = load_data(marked_yaml.parse_yaml(found.to_yaml(), "lock").value, "lock")
     assert again.digest() == found.digest()
     assert again.to_data() == found.to_data()
 
 
 def test_the_lock_spells_out_every_default_and_what_the_preset_gives(tmp_path: Path) -> None:
-    data = marked_yaml.parse(load_text(tmp_path, BASE).to_yaml(), "lock").value
+    data = marked_yaml.parse_yaml(load_text(tmp_path, BASE).to_yaml(), "lock").value
     assert set(data) == set(recipe.Sections.model_fields)
     assert data["datasets"]["a"]["columns"] == {"text": "text", "id": "id", "url": "url"}
     assert data["stages"][1]["num_permutations"] == 128
@@ -410,7 +414,7 @@ def test_a_file_that_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="not UTF-8"):
-        load(str(tmp_path / "r.yaml"))
+        load_recipe(str(tmp_path / "r.yaml"))
 
 
 def test_references_alone_are_no_recipe(tmp_path: Path) -> None:
@@ -427,7 +431,7 @@ JUNK = st.recursive(
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_junk_anywhere_is_refused_with_a_sentence_or_loads(data: st.DataObject) -> None:
-    tree = copy.deepcopy(marked_yaml.parse(BASE, "x").value)
+    tree = copy.deepcopy(marked_yaml.parse_yaml(BASE, "x").value)
     at: Any = tree
     while True:
         key = data.draw(st.sampled_from(sorted(at) if isinstance(at, dict) else list(range(len(at)))))
@@ -443,11 +447,11 @@ def test_junk_anywhere_is_refused_with_a_sentence_or_loads(data: st.DataObject) 
 
 
 def test_the_schema_accepts_every_built_in_recipe_and_its_lock() -> None:
-    schema = recipe.schema()
+    schema = recipe.recipe_schema()
     for name in recipe.builtin_names():
         written = (Path(recipe.__file__).parent / "shipped" / f"{name}.yaml").read_text()
-        assert json_schema.problems(marked_yaml.parse(written, name).value, schema, schema) == []
-        assert json_schema.problems(json.loads(json.dumps(load(name).to_data())), schema, schema) == []
+        assert json_schema.problems(marked_yaml.parse_yaml(written, name).value, schema, schema) == []
+        assert json_schema.problems(json.loads(json.dumps(load_recipe(name).to_data())), schema, schema) == []
 
 
 @pytest.mark.parametrize(
@@ -464,16 +468,16 @@ def test_the_schema_accepts_every_built_in_recipe_and_its_lock() -> None:
     ],
 )
 def test_the_schema_refuses_what_loading_refuses(old: str, new: str) -> None:
-    schema = recipe.schema()
-    assert json_schema.problems(marked_yaml.parse(BASE, "x").value, schema, schema) == []
-    bad = marked_yaml.parse(BASE.replace(old, new, 1), "x").value
+    schema = recipe.recipe_schema()
+    assert json_schema.problems(marked_yaml.parse_yaml(BASE, "x").value, schema, schema) == []
+    bad = marked_yaml.parse_yaml(BASE.replace(old, new, 1), "x").value
     assert json_schema.problems(bad, schema, schema)
 
 
 def test_the_schema_describes_every_parameter_of_every_stage() -> None:
     from stages.registry import stage_class
 
-    *own, outside = recipe.schema()["properties"]["stages"]["items"]["oneOf"]
+    *own, outside = recipe.recipe_schema()["properties"]["stages"]["items"]["oneOf"]
     assert re.search(outside["properties"]["use"]["pattern"], "my_module:MyStage")
     entries = {e["properties"]["use"]["const"]: e for e in own}
     assert set(entries) == set(STAGES)

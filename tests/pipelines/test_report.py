@@ -27,10 +27,11 @@ from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from pipelines import runfolder
 from pipelines.recipe.recipe import load_data
-from pipelines.report import page as report_page
-from pipelines.report import passes, report
-from pipelines.report import scores as report_scores
-from pipelines.report.tally import COLUMNS, GROUP_SIZES, Tally
+from pipelines.report import passes
+from pipelines.report.ledger_sums import COLUMNS, GROUP_SIZES, LedgerSums
+from pipelines.report.page import render_page
+from pipelines.report.report import check_dataset, count_ledger, write_report
+from pipelines.report.scores import Judged, count_judged
 from pipelines.run import runner
 from pipelines.runfolder import StageInfo, open_run
 from pipelines.shown_text import visible, word_diff
@@ -193,20 +194,20 @@ def test_a_funnel_that_does_not_close_stops_the_report(run: Path, tmp_path: Path
     both = run_folders.copy(run, tmp_path / "both")
     run_folders.change_ledger(both, kept, stage="quality", reason="low_quality")
     with pytest.raises(LedgerError, match=f"ledger of a contradicts itself about 1 documents.*doc_id {kept}"):
-        report.write(str(both))
+        write_report(str(both))
     copies = run_folders.copy(run, tmp_path / "copies")
     run_folders.change_ledger(copies, kept, copies=9)
     with pytest.raises(LedgerError, match="the mix of a is not what the ledger says"):
-        report.write(str(copies))
+        write_report(str(copies))
 
 
 def test_rows_that_the_ledger_lost_are_named_with_numbers(run: Path) -> None:
     opened = open_run(str(run))
-    tally = report.count(opened).datasets["b"]
-    tally.kept.add(2, 10)
-    rows = tally.rows.documents
+    found = count_ledger(opened).datasets["b"]
+    found.kept.add(2, 10)
+    rows = found.rows.documents
     with pytest.raises(LedgerError, match=f"funnel of b does not close: {rows} rows in the manifest, {rows} in the"):
-        report.check(opened, "b", tally)
+        check_dataset(opened, "b", found)
 
 
 class _Elsewhere(InlineEngine):
@@ -225,7 +226,7 @@ def test_the_report_does_not_depend_on_how_the_ledger_is_cut_into_tasks(
         monkeypatch.setattr(passes, "FILES_PER_TASK", files)
         monkeypatch.setattr(passes, "ROWS_PER_TASK", rows)
         (run / "report.json").unlink()
-        report.write(str(run), _Elsewhere())
+        write_report(str(run), _Elsewhere())
         assert (run / "report.json").read_bytes() == before
 
 
@@ -240,11 +241,11 @@ def test_ledger_tables_are_joined_a_bounded_number_at_a_time(run: Path, monkeypa
 
 def test_the_report_is_the_same_twice_and_without_the_facts(run: Path, found: dict[str, Any], tmp_path: Path) -> None:
     before = (run / "report.json").read_bytes(), (run / "report.html").read_bytes()
-    report.write(str(run))
+    write_report(str(run))
     assert before == ((run / "report.json").read_bytes(), (run / "report.html").read_bytes())
     bare = run_folders.copy(run, tmp_path / "bare", without=("facts", "decisions"))
     (bare / "timings.json").unlink()
-    report.write(str(bare))
+    write_report(str(bare))
     again = json.loads((bare / "report.json").read_text())
     assert again["scores_from"] == "ledger and mix"
     assert again["timings"] is None
@@ -255,7 +256,7 @@ def test_the_report_is_the_same_twice_and_without_the_facts(run: Path, found: di
 def test_a_mix_manifest_with_few_keys_is_enough(run: Path, tmp_path: Path) -> None:
     bare = run_folders.copy(run, tmp_path / "bare")
     (bare / "mix" / "manifest.json").write_text('{"format": 1, "datasets": {"a": {}}}')
-    report.write(str(bare))
+    write_report(str(bare))
     assert json.loads((bare / "report.json").read_text())["mix"]["datasets"]["a"]["epochs"] is None
 
 
@@ -307,15 +308,15 @@ def _tallied(parts: list[list[dict[str, Any]]]) -> Any:
         ]
     )
     assert schema.names == COLUMNS
-    tally = Tally()
+    sums = LedgerSums()
     for part in parts:
-        tally.add("a", pa.Table.from_pylist(part, schema=schema))
-    mine = tally.datasets["a"]
+        sums.add("a", pa.Table.from_pylist(part, schema=schema))
+    mine = sums.datasets["a"]
     return (
         *(mine.rows, mine.kept, dict(mine.dropped), mine.mix, mine.copies, mine.kept_samples.entries),
-        *(dict(mine.lost_to), {k: v.entries for k, v in tally.samples.items()}, tally.groups.tolist()),
-        *(tally.largest.entries, dict(tally.shared), tally.dedup["near_dedup"].similarity.tolist()),
-        *(tally.dedup["near_dedup"].nearest.entries, dict(tally.dedup["near_dedup"].kinds)),
+        *(dict(mine.lost_to), {k: v.entries for k, v in sums.samples.items()}, sums.groups.tolist()),
+        *(sums.largest.entries, dict(sums.shared), sums.dedup["near_dedup"].similarity.tolist()),
+        *(sums.dedup["near_dedup"].nearest.entries, dict(sums.dedup["near_dedup"].kinds)),
     )
 
 
@@ -331,7 +332,7 @@ def test_group_size_bins_cover_every_size_once() -> None:
 def test_share_kept_at_other_thresholds_is_exact(values: list[float], minimum: float) -> None:
     stage = StageInfo(name="q", use="quality", parameters={"min_score": minimum})
     scores = np.array(values)
-    group = report_scores.Judged(
+    group = Judged(
         stage=stage,
         dataset="a",
         values=scores,
@@ -339,7 +340,7 @@ def test_share_kept_at_other_thresholds_is_exact(values: list[float], minimum: f
         dropped=~(scores >= minimum),
         tokens=np.ones(len(scores), np.int64),
     )
-    (entry,), _ = report_scores._count([stage], [("q", scores)], [group])
+    (entry,), _ = count_judged([stage], [("q", scores)], [group])
     assert sum(entry["kept"]) + sum(entry["dropped"]) + entry["unscored"] == len(values)
     for point in entry["thresholds"]:
         assert point["documents"] == sum(v >= point["threshold"] for v in values)
@@ -408,7 +409,7 @@ def test_hostile_text_is_shown_and_inert(page: str, found: dict[str, Any]) -> No
 
 def test_each_kind_of_hostile_text_leaves_the_page_whole() -> None:
     for text in run_folders.HOSTILE:
-        page = report_page.render(_minimal_report(text))
+        page = render_page(_minimal_report(text))
         assert not FORBIDDEN.search(page)
         parsed = Parsed(page)
         assert visible(text).strip() in "".join(parsed.words)
@@ -425,7 +426,7 @@ def _minimal_report(text: str) -> dict[str, Any]:
     card |= dict.fromkeys(("dataset", "path", "id", "url", "text"), text)
     dataset = dict.fromkeys(("name", "licence", "preset", "role"), text)
     dataset |= dict.fromkeys(("priority", "shards", "rows", "bytes"), 1)
-    difference = word_diff(text, text + " x").to_json()
+    difference = word_diff(text, text + " x").as_tree()
     pair = {"stage": text, "dropped": card, "kept": card, "similarity": 0.5, "similarity_kind": text, "threshold": 0.5}
     mix = {**one, "copies": 1, "share": 1.0, "weight_share": None, "available": one, "epochs": 1.0, "files": 1}
     mix |= {"target_tokens": 1, "shortfall_tokens": 1, "rows": 1, "bytes": 1, "holdout_documents": 0, "max_epochs": 1}

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError, ShardError
 from pipelines.cli import main
-from pipelines.commands.clean import clean
+from pipelines.commands.clean import clean_run
 from pipelines.mix.job import even_groups
-from pipelines.recipe import to_run
 from pipelines.run import runner
+from pipelines.run_state import only_one
 from stages.core import manifest
 from stages.passes import annotate, freeze, lost_shards
 from tests.pipelines.test_run import mix, read_ledger, recipe_of, run
@@ -161,12 +161,12 @@ def test_nothing_is_cleaned_under_a_running_winnow(tmp_path: Path) -> None:
     paths = write(tmp_path / "in", 31)
     run(tmp_path / "run", paths)
     root = str(tmp_path / "run")
-    with to_run.only_one(root):
-        assert clean(root, dry_run=True) == [f"{root}/exchange"]
+    with only_one(root):
+        assert clean_run(root, dry_run=True) == [f"{root}/exchange"]
         with pytest.raises(RecipeError, match="in use by another winnow"):
-            clean(root)
-    assert clean(root) == [f"{root}/exchange"]
-    assert clean(root) == []
+            clean_run(root)
+    assert clean_run(root) == [f"{root}/exchange"]
+    assert clean_run(root) == []
 
 
 @pytest.mark.parametrize("formats", [("parquet",), ("jsonl",)], ids=str)

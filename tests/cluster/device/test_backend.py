@@ -101,7 +101,7 @@ def test_a_device_that_cannot_be_used_is_explained(
     monkeypatch.setattr(Runtime, "driverGetVersion", staticmethod(lambda: driver))
     monkeypatch.setattr(Runtime, "getDeviceCount", staticmethod(count))
     assert backend.probe().problem.endswith(said)
-    assert f"backend  cpu: {backend.probe().host}" in doctor.render(doctor.examine())
+    assert f"backend  cpu: {backend.probe().host}" in doctor.render_diagnosis(doctor.examine())
     with pytest.raises(BackendError, match="no CUDA device can be used"):
         start(ClusterOptions(kind="inline", backend="gpu"))
 
@@ -157,7 +157,7 @@ def test_pools_are_multiples_of_what_rmm_wants() -> None:
 
 
 def test_doctor_names_the_device_driver_and_memory(stand_in: dict[str, Any]) -> None:
-    text = doctor.render(doctor.examine())
+    text = doctor.render_diagnosis(doctor.examine())
     assert "backend  gpu: every worker has a GPU of its own (1 x Stand-in)" in text
     assert "device Stand-in, 1.1 of 2.1 GB free, driver CUDA 13.1, runtime CUDA 13.0" in text
 

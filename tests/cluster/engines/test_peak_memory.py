@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cluster.engines.peak_memory import Measured
-from pipelines.run.progress import silent
+from pipelines.run.progress import Silent
 from pipelines.run.watched import Watched
 
 
@@ -48,10 +48,10 @@ def counted(task: int) -> dict[str, object]:
 
 
 def test_a_watched_engine_gives_results_in_order_and_sums_what_tasks_tell() -> None:
-    engine, seen = Watched(Backwards(), silent()), list[int]()
-    with engine.stage("annotate"):
+    engine, seen = Watched(Backwards(), Silent()), list[int]()
+    with engine.step("annotate"):
         found = engine.map(counted, [1, 2, 3], done=lambda r: seen.append(r["documents"]))
-    with engine.stage("tally"):
+    with engine.step("tally"):
         assert engine.map(abs, [-1]) == [1]
     assert [r["documents"] for r in found] == [1, 2, 3]
     assert seen == [3, 2, 1]

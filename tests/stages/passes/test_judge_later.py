@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.exchange import read_arrow
-from pipelines.audit import audit
+from pipelines.audit.audit import audit_run
 from pipelines.commands import facts
-from pipelines.commands.clean import clean
-from pipelines.commands.status import status
-from pipelines.explain import explain
+from pipelines.commands.clean import clean_run
+from pipelines.commands.status import status_of_run
+from pipelines.explain.explain import explain_documents
 from pipelines.plan.plan import plan
 from pipelines.run import runner
+from pipelines.run_state import reopen
 from stages.core.view import View
 from stages.dedup import promotion
 from stages.quality import Quality
@@ -276,22 +277,22 @@ def test_the_other_commands_know_what_was_judged(tmp_path: Path) -> None:
     judged()
     runner.run(recipe, root, until="near_dedup", with_report=False)
     asked = judged()["first"]
-    done = {s["stage"]: s["done"] for s in status(root)["stages"]}
+    done = {s["stage"]: s["done"] for s in status_of_run(root)["stages"]}
     assert 0 < asked < 100
     assert (done["near_dedup"], done["first"]) == (3, 0)
     runner.run(recipe, root, until="first", with_report=False)
-    assert {s["stage"]: s["done"] for s in status(root)["stages"]}["first"] == 3
+    assert {s["stage"]: s["done"] for s in status_of_run(root)["stages"]}["first"] == 3
     runner.run(recipe, root)
     ledger = read_ledger(tmp_path / "run").to_pylist()
-    assert sum(judges.SEEN["first"].values()) + asked == facts.export(root, "first", str(tmp_path / "f.parquet"))
+    assert sum(judges.SEEN["first"].values()) + asked == facts.export_facts(root, "first", str(tmp_path / "f.parquet"))
     [scores] = json.loads((tmp_path / "run/report.json").read_text())["scores"]
     assert scores["judged"] == reached(read_ledger(tmp_path / "run"), "first")
     seen = set(pq.read_table(tmp_path / "f.parquet").column("doc_id").to_pylist())
     for row in ledger[:20]:
-        [found] = explain.explain(root, doc_id=row["doc_id"])["documents"]
+        [found] = explain_documents(root, doc_id=row["doc_id"])["documents"]
         assert (found["decisions"][-1]["verdict"] == "not reached, never judged") == (row["doc_id"] not in seen)
-    assert clean(root) == [f"{root}/exchange"]
-    assert status(root)["stages"][-1]["done"] == 3
+    assert clean_run(root) == [f"{root}/exchange"]
+    assert status_of_run(root)["stages"][-1]["done"] == 3
 
 
 def test_a_plan_tells_how_many_are_judged(tmp_path: Path) -> None:
@@ -311,10 +312,10 @@ def test_an_audit_judges_nobody(tmp_path: Path) -> None:
     paths = corpora.write(tmp_path / "in", families(14, 120, 10), 1)
     decide(tmp_path / "run", paths, [MINHASH, NEAR, EXACT, {**FIRST, "min_score": 0.5}])
     judged()
-    found = audit.audit(str(tmp_path / "run"), pairs=5, threshold=0.95)["threshold"]
+    found = audit_run(str(tmp_path / "run"), pairs=5, threshold=0.95)["threshold"]
     assert judged()["first"] == 0
     assert found["not_judged"] > 0
-    same = audit.audit(str(tmp_path / "run"), pairs=5, threshold=0.7)["threshold"]
+    same = audit_run(str(tmp_path / "run"), pairs=5, threshold=0.7)["threshold"]
     assert same["not_judged"] == 0
     assert all(d["now"] == d["then"] for d in same["datasets"].values())
 
@@ -322,7 +323,7 @@ def test_an_audit_judges_nobody(tmp_path: Path) -> None:
 def test_facts_that_are_missing_where_they_are_needed_stay_an_error(tmp_path: Path) -> None:
     paths = corpora.write(tmp_path / "in", families(15, 40, 4), 1)
     decide(tmp_path / "run", paths, STAGES)
-    _, job = runner.reopen(str(tmp_path / "run"))
+    job = reopen(str(tmp_path / "run")).run
     shutil.rmtree(tmp_path / "run/facts/quality")
     with pytest.raises(LedgerError, match="is missing"):
         View(job, job.manifest.bundles[0]).decided(len(job.stages) - 1)

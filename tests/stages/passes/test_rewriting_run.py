@@ -12,7 +12,7 @@ import pytest
 
 from cluster.errors import RecipeError
 from pipelines.commands import clean, facts, status
-from pipelines.explain import explain
+from pipelines.explain.explain import explain_documents
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from tests.support import corpora
@@ -84,24 +84,24 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_status_and_explanation_know_the_last_stage(done: Path) -> None:
-    told = explain.explain(str(done), id="only")["documents"][0]
+    told = explain_documents(str(done), id="only")["documents"][0]
     assert told["verdict"].startswith("dropped by rewrite: nothing_left")
     assert [d["verdict"] for d in told["decisions"] if d["stage"] == "rewrite"] == ["dropped"]
     assert (done / "report.html").exists()
-    stages = {s["stage"]: (s["done"], s["of"]) for s in status.status(str(done))["stages"]}
+    stages = {s["stage"]: (s["done"], s["of"]) for s in status.status_of_run(str(done))["stages"]}
     assert "rewrite" not in stages
     assert all(a == b for a, b in stages.values())
 
 
 def test_clean_removes_nothing_that_a_run_uses(done: Path) -> None:
-    assert [p for p in clean.clean(str(done), dry_run=True) if not p.endswith("/exchange")] == []
+    assert [p for p in clean.clean_run(str(done), dry_run=True) if not p.endswith("/exchange")] == []
 
 
 def test_facts_of_lines_can_be_exported_and_what_keeps_none_says_so(done: Path, tmp_path: Path) -> None:
-    assert facts.export(str(done), "line_dedup", str(tmp_path / "lines.parquet")) > 20
+    assert facts.export_facts(str(done), "line_dedup", str(tmp_path / "lines.parquet")) > 20
     assert "spans" in pq.read_schema(tmp_path / "lines.parquet").names
     with pytest.raises(RecipeError, match="keeps no facts"):
-        facts.export(str(done), "score_cut", str(tmp_path / "cut.parquet"))
+        facts.export_facts(str(done), "score_cut", str(tmp_path / "cut.parquet"))
 
 
 def test_workers_write_the_same(done: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the report counts in the ledger, in one pass over it.
 
-Guarantees: a `Tally` is a sum over ledger rows, so it does not depend on how they are cut into tables;
+Guarantees: `LedgerSums` are sums over ledger rows, so they do not depend on how they are cut into tables;
 samples are those with the smallest hash of doc_id. Memory: a few counters per dataset, stage and reason.
 """
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import LedgerError
+from pipelines.report import tree
 from stages.core.arrays import array
 
 I64 = npt.NDArray[np.int64]
@@ -62,7 +63,8 @@ class Amount:
     def __sub__(self, other: Amount) -> Amount:
         return Amount(self.documents - other.documents, self.tokens - other.tokens)
 
-    def to_json(self) -> dict[str, int]:
+    def as_tree(self) -> tree.Amount:
+        """Return the amount as report.json has it."""
         return {"documents": self.documents, "tokens": self.tokens}
 
 
@@ -93,7 +95,7 @@ class Smallest:
 
 
 @dataclass
-class DatasetTally:
+class DatasetSums:
     """Sums over the ledger rows of one dataset."""
 
     rows: Amount = field(default_factory=Amount)
@@ -104,7 +106,12 @@ class DatasetTally:
     kept_samples: Smallest = field(default_factory=lambda: Smallest(SAMPLES))
     lost_to: dict[tuple[str, str], Amount] = field(default_factory=lambda: defaultdict(Amount))
 
-    def merge(self, other: DatasetTally) -> None:
+    def mix_tree(self) -> tree.MixedAmount:
+        """Return what is in the mix as report.json has it."""
+        return {**self.mix.as_tree(), "copies": self.copies}
+
+    def merge(self, other: DatasetSums) -> None:
+        """Count what another part of the same dataset counted."""
         self.rows, self.kept, self.mix = self.rows + other.rows, self.kept + other.kept, self.mix + other.mix
         self.copies += other.copies
         self.kept_samples.merge(other.kept_samples)
@@ -114,7 +121,7 @@ class DatasetTally:
 
 
 @dataclass
-class DedupTally:
+class DedupSums:
     """Sums over the documents one deduplication stage dropped."""
 
     similarity: I64 = field(default_factory=lambda: np.zeros(SIMILARITY_BINS, np.int64))
@@ -126,7 +133,8 @@ class DedupTally:
     nearest: Smallest = field(default_factory=lambda: Smallest(PAIRS // 2))
     any: Smallest = field(default_factory=lambda: Smallest(2 * PAIRS))
 
-    def merge(self, other: DedupTally) -> None:
+    def merge(self, other: DedupSums) -> None:
+        """Count what another part of the same stage's losers counted."""
         self.similarity += other.similarity
         self.unknown += other.unknown
         self.below_one += other.below_one
@@ -143,11 +151,11 @@ def _samples() -> Smallest:
 
 
 @dataclass
-class Tally:
+class LedgerSums:
     """Everything the report takes from the ledger."""
 
-    datasets: dict[str, DatasetTally] = field(default_factory=lambda: defaultdict(DatasetTally))
-    dedup: dict[str, DedupTally] = field(default_factory=lambda: defaultdict(DedupTally))
+    datasets: dict[str, DatasetSums] = field(default_factory=lambda: defaultdict(DatasetSums))
+    dedup: dict[str, DedupSums] = field(default_factory=lambda: defaultdict(DedupSums))
     samples: dict[tuple[str, str], Smallest] = field(default_factory=lambda: defaultdict(_samples))
     groups: I64 = field(default_factory=lambda: np.zeros((len(GROUP_SIZES), 2), np.int64))  # groups, documents
     largest: Smallest = field(default_factory=lambda: Smallest(LARGEST))
@@ -177,8 +185,8 @@ class Tally:
                 self._add_pairs(stage, table.take(pa.array(rows)), key[rows])
         self._add_groups(table.filter(pa.array(kept)))
 
-    def merge(self, other: Tally) -> None:
-        """Count what another tally counted; in ledger order, so that names come in the same order."""
+    def merge(self, other: LedgerSums) -> None:
+        """Count what another part of the ledger counted; in ledger order, so that names come in the same order."""
         for name, dataset in other.datasets.items():
             self.datasets[name].merge(dataset)
         for stage, dedup in other.dedup.items():

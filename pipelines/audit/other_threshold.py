@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from cluster import storage
 from cluster.engines import InlineEngine
 from cluster.errors import RecipeError
 from cluster.exchange import read_arrow, write_arrow
+from pipelines.audit import tree
 from pipelines.runfolder import RunFolder
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun, stage_runs
@@ -76,7 +77,7 @@ class FromFacts(Judge):
         return np.where(value >= self.near.threshold, YES, NO).astype(np.uint8)
 
 
-def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
+def compare_thresholds(folder: RunFolder, threshold: float) -> tree.ThresholdAudit:
     """Return documents and tokens kept per dataset with this threshold, beside those of the present run.
 
     Raises
@@ -84,10 +85,10 @@ def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
     RecipeError
         The run has no near_dedup, or one without verification, whose verdicts no threshold changes.
     """
-    job = run.job
-    uses = stage_runs(job, NearDedup)
+    run = folder.run
+    uses = stage_runs(run, NearDedup)
     if not uses:
-        raise RecipeError(f"--threshold: {run.root} has no near_dedup stage.")
+        raise RecipeError(f"--threshold: {folder.root} has no near_dedup stage.")
     index, stage = uses[-1].index, uses[-1].stage
     if stage.verify == "none":
         raise RecipeError(
@@ -95,14 +96,14 @@ def compare(run: RunFolder, threshold: float) -> dict[str, Any]:
             "rows_per_band instead."
         )
     other = dataclasses.replace(stage, jaccard_threshold=threshold)
-    stages = (*job.stages[:index], other, *job.stages[index + 1 :])
-    with tempfile.TemporaryDirectory(prefix="winnow-audit-") as folder:
-        values = {f.name: getattr(job, f.name) for f in dataclasses.fields(Run)}
-        scratch = Scratch(**{**values, "stages": stages}, scratch=folder, first=index)
+    stages = (*run.stages[:index], other, *run.stages[index + 1 :])
+    with tempfile.TemporaryDirectory(prefix="winnow-audit-") as scratch_folder:
+        values = {f.name: getattr(run, f.name) for f in dataclasses.fields(Run)}
+        scratch = Scratch(**{**values, "stages": stages}, scratch=scratch_folder, first=index)
         counts = [0, 0]
         for place in range(index, len(stages)):
             _resolve(scratch, place, counts)
-        now, then, unjudged = kept(job), kept(scratch), _unjudged(scratch)
+        now, then, unjudged = kept_of_run(run), kept_of_run(scratch), _unjudged(scratch)
     return {
         "stage": stage.name,
         "threshold": threshold,
@@ -156,9 +157,9 @@ def _verdicts(engine: InlineEngine, near: NearJob, groups: Groups, counts: list[
     return paths
 
 
-def kept(run: Run) -> dict[str, dict[str, int]]:
+def kept_of_run(run: Run) -> dict[str, tree.KeptAmount]:
     """Return dataset -> documents and tokens that survive every stage."""
-    found = {d.name: {"documents": 0, "tokens": 0} for d in run.datasets}
+    found: dict[str, tree.KeptAmount] = {d.name: {"documents": 0, "tokens": 0} for d in run.datasets}
     for bundle in run.manifest.bundles:
         view, last = View(run, bundle), len(run.stages) - 1
         live = view.live(last).copy()

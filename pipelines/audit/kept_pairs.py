@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.audit import tree
 from pipelines.runfolder import RunFolder
 from stages.core.run import Run
 from stages.core.shard import Bundle
@@ -57,7 +57,7 @@ class KeptPair:
 
 
 @dataclass
-class Kept:
+class KeptPairs:
     """Kept pairs near the threshold. seeds: documents whose neighbours were all compared by text."""
 
     documents: int  # kept, of the whole run
@@ -79,7 +79,7 @@ class Kept:
         share = float(np.mean(counts / (counts + 1.0))) if len(counts) else 0.0
         return share, *interval(share, len(counts))
 
-    def to_json(self, limit: float) -> dict[str, Any]:
+    def as_tree(self, limit: float) -> tree.KeptAudit:
         """Return what was compared and found."""
         known = [p for p in self.pairs if p.true is not None]
         alike = [p for p in known if p.true is not None and p.true >= limit]
@@ -105,16 +105,16 @@ class Kept:
         }
 
 
-def near_pairs(run: RunFolder, sought: Sought) -> Kept:
+def find_kept_pairs(folder: RunFolder, sought: Sought) -> KeptPairs:
     """Return kept pairs whose estimated similarity is near or above the threshold."""
-    job, near = run.job, near_job(run.job, sought.index)
+    run, near = folder.run, near_job(folder.run, sought.index)
     bundles = _bundles(near, sought)
-    kept = {b.number: _kept(run, b) for b in job.manifest.bundles if near.applies_to(b.dataset)}
+    kept = {b.number: _kept_rows(run, b) for b in run.manifest.bundles if near.applies_to(b.dataset)}
     documents = sum(len(rows) for rows in kept.values())
     compared = sum(len(kept[b.number]) for b in bundles)
-    found = Kept(documents=documents, compared=compared)
+    found = KeptPairs(documents=documents, compared=compared)
     number = min(SEEDS, documents, max(1, COMPARISONS // max(1, compared)))
-    seeds = _seeds(job, kept, number, sought.seed)
+    seeds = _seeds(run, kept, number, sought.seed)
     if not len(seeds):
         return found
     signatures = _signatures(near, seeds)
@@ -138,20 +138,20 @@ def _bundles(near: NearJob, sought: Sought) -> list[Bundle]:
     return sorted(chosen, key=lambda b: b.number)
 
 
-def _kept(run: RunFolder, bundle: Bundle) -> I64:
+def _kept_rows(run: Run, bundle: Bundle) -> I64:
     """Return the bundle rows that live in the end."""
-    view = View(run.job, bundle)
-    last = len(run.job.stages) - 1
+    view = View(run, bundle)
+    last = len(run.stages) - 1
     live = view.live(last).copy()
     rows, decisions = view.decided(last)
     live[rows[decisions.dropped]] = False
     return np.flatnonzero(live)
 
 
-def _seeds(job: Run, kept: dict[int, I64], number: int, seed: int) -> I64:
+def _seeds(run: Run, kept: dict[int, I64], number: int, seed: int) -> I64:
     """Return the doc_ids of `number` kept documents in random order: those with the smallest marks."""
     marks, docs = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for bundle in job.manifest.bundles:
+    for bundle in run.manifest.bundles:
         if bundle.number in kept:
             doc = bundle.doc_ids()[kept[bundle.number]]
             mark = mix64(doc.astype(np.uint64), seed + 1)
@@ -222,7 +222,7 @@ def _may_drop(within: str, one: tuple[str, bool], other: tuple[str, bool]) -> bo
     return within != "keep_all" or one[0] != other[0]
 
 
-def _take(found: Kept, seeds: I64, pairs: Iterator[KeptPair], most: int) -> None:
+def _take(found: KeptPairs, seeds: I64, pairs: Iterator[KeptPair], most: int) -> None:
     """Keep the pairs of the first seeds whose pairs together are at most `most`."""
     by_seed: dict[int, list[KeptPair]] = {}
     for pair in pairs:
