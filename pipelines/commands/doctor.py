@@ -59,7 +59,7 @@ def examine(options: ClusterOptions | None = None) -> Diagnosis:
     processes = [_describe_process(0)]
     try:
         processes = processes if options is None else _describe_workers(options)
-        found = agree.resolve_backend(wanted, [_probe(facts) for facts in processes])
+        found = agree.resolve_backend(wanted, [_probe(process) for process in processes])
         name, reason = found.name, found.reason
     except BackendError as error:
         problem = str(error)
@@ -93,9 +93,9 @@ def _describe_workers(options: ClusterOptions) -> list[dict[str, Any]]:
     return list({(a["host"], a["pid"]): a for a in answers}.values())
 
 
-def _probe(facts: dict[str, Any]) -> backend.Probe:
-    device = backend.Device(**facts["device"]) if facts["device"] else None
-    return backend.Probe(host=facts["host"], pid=facts["pid"], problem=facts["problem"], device=device)
+def _probe(process: dict[str, Any]) -> backend.Probe:
+    device = backend.Device(**process["device"]) if process["device"] else None
+    return backend.Probe(host=process["host"], pid=process["pid"], problem=process["problem"], device=device)
 
 
 def missing() -> dict[str, dict[str, str]]:
@@ -118,8 +118,8 @@ def render_diagnosis(found: Diagnosis) -> str:
     lines = [f"winnow   {found.winnow}"]
     lines.append(f"backend  {found.backend}: {found.reason}" if found.backend else f"backend  none: {found.problem}")
     lines.append(f"here     {found.cores} cores, {found.memory / 1e9:.1f} GB free")
-    for facts in found.processes:
-        lines += _process(facts)
+    for process in found.processes:
+        lines += _process_lines(process)
     lines.append("models   " + ("; ".join(f"{name}: {path}" for name, path in found.models.items()) or "none"))
     if found.missing:
         lines.append("not installed (only needed for what stands beside it):")
@@ -127,12 +127,12 @@ def render_diagnosis(found: Diagnosis) -> str:
     return "\n".join(lines)
 
 
-def _process(facts: dict[str, Any]) -> Sequence[str]:
-    device = facts["device"]
-    lines = [f"process  {facts['host']}, {facts['pid']}: {facts['problem'] or 'can compute on its GPU'}"]
+def _process_lines(process: dict[str, Any]) -> Sequence[str]:
+    device = process["device"]
+    lines = [f"process  {process['host']}, {process['pid']}: {process['problem'] or 'can compute on its GPU'}"]
     if device:
         gpu = f"{device['name']}, {device['free'] / 1e9:.1f} of {device['memory'] / 1e9:.1f} GB free"
         driver, runtime = (backend.format_cuda_version(device[name]) for name in ("driver", "runtime"))
         lines.append(f"  device {gpu}, driver CUDA {driver}, runtime CUDA {runtime}")
-    lines.append("  " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    lines.append("  " + ", ".join(f"{name} {version}" for name, version in process["versions"].items()))
     return lines

@@ -1,1 +1,4 @@
-"""The demo: four datasets in four real schemas, built from text that is on this machine."""
+"""Data for `make demo`: four small datasets in four real schemas, and a quality classifier.
+
+python -m pipelines.demo --out demo-data
+"""

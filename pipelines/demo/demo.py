@@ -38,7 +38,7 @@ LABELLED = {GOOD: 0.18, JUNK: 0.4}  # share of the English pages of a grade that
 RECRAWLED = 0.02  # share of documents that appear again under another URL
 
 
-def gather(cache: Path, offline: bool) -> tuple[list[Page], list[str]]:
+def gather(cache: Path, *, offline: bool) -> tuple[list[Page], list[str]]:
     """Return every page found, in an order fixed by the addresses, and the packages that could not be had."""
     pages = list(python_pages())
     missing = []
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--offline", action="store_true", help="use only the text that Python itself has")
     options = parser.parse_args(arguments)
     console = Console()
-    pages, missing = gather(options.out / "download", options.offline)
+    pages, missing = gather(options.out / "download", offline=options.offline)
     if missing:
         console.print(f"Without {' and '.join(missing)}: the demo is smaller and almost all English.")
     console.print(table_of(build(options.out, pages)))

@@ -40,7 +40,7 @@ def explain_documents(
     url: str | None = None,
     text: str | None = None,
 ) -> Explanation:
-    """Explain every document that matches; exactly one of the keys is given.
+    """Explain every document that matches; exactly one of the keys is given. More than 20 are listed by doc_id only.
 
     Parameters
     ----------
@@ -48,10 +48,6 @@ def explain_documents(
     id : the user's own id.
     url : as the input states it; else those that differ in scheme, case, fragment or final slash only.
     text : the whole text; white space at its ends may be missing or added. Else its near duplicates.
-
-    Returns
-    -------
-    The first 20 documents in full, how they match, and the doc_ids of the others.
 
     Raises
     ------

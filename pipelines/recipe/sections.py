@@ -108,7 +108,7 @@ def _epochs(value: object) -> float | dict[str, float]:
     return {str(k): float(v) for k, v in value.items()} if isinstance(value, Mapping) else float(value)  # type: ignore[arg-type]
 
 
-def _text_or_number(pattern: str, null: bool = False) -> WithJsonSchema:
+def _text_or_number(pattern: str, *, null: bool = False) -> WithJsonSchema:
     kinds = [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": pattern}]
     return WithJsonSchema({"anyOf": [*kinds, {"type": "null"}] if null else kinds})
 

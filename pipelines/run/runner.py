@@ -7,6 +7,7 @@ apart, in timings.json).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass, field
@@ -95,8 +96,8 @@ def run(
         _check_stage(prepared.run, until)
     with only_one(prepared.run.root):
         write_lock(prepared)
-        engine = Watched(start(prepared.cluster, prepared.run.root), progress or Silent())
-        try:
+        watched = Watched(start(prepared.cluster, prepared.run.root), progress or Silent())
+        with contextlib.closing(watched) as engine:
             prepared = _freeze(engine, prepared, limit=limit, refresh=refresh)
             if until is not None:
                 _decide(engine, prepared.run, until)
@@ -104,8 +105,6 @@ def run(
             check_columns(prepared.run, prepared.output)
             _decide(engine, prepared.run)
             return _finish(engine, prepared, with_report=with_report)
-        finally:
-            engine.close()
 
 
 def _check_stage(run: Run, name: str) -> None:
