@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.run import runner
-from tests.pipelines.test_run import read_ledger, recipe_of, run
 from tests.support import corpora
+from tests.support.small_runs import read_ledger, recipe_of, run
 
 s3fs = pytest.importorskip("s3fs", reason="needs the dev extra: pip install -e '.[dev]'")
 servers = pytest.importorskip("moto.server", reason="needs the dev extra: pip install -e '.[dev]'")

@@ -6,6 +6,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -103,3 +105,12 @@ def test_published_files_are_enough_to_read_a_run(run: Path, tmp_path: Path) -> 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"is not a run folder: it has no recipe\.lock\.yaml"):
         open_run(str(tmp_path))
+
+
+def test_ledger_tables_are_joined_a_bounded_number_at_a_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_run(str(run))
+    whole = pa.concat_tables(opened.ledger("a"))
+    monkeypatch.setattr(runfolder, "BATCH_FILES", 1)
+    tables = list(opened.ledger("a"))
+    assert len(tables) == pc.sum(pc.equal(opened.manifest["dataset"], "a")).as_py() > 1
+    assert pa.concat_tables(tables).equals(whole)

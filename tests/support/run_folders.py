@@ -95,3 +95,8 @@ def change_ledger(run: Path, doc_id: int, **values: Any) -> None:
     rows = table.to_pylist()
     rows[doc_id & 0xFFFFFFFF].update(values)
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def amount(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return documents and tokens of ledger rows, as the report has them."""
+    return {"documents": len(rows), "tokens": sum(r["num_tokens"] for r in rows)}

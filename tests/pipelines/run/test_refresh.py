@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import LedgerError
-from pipelines.explain.explain import explain
+from pipelines.explain.explain import explain_documents
 from pipelines.run import runner
-from pipelines.run.runner import reopen
+from pipelines.run_state import reopen
 from stages.core import manifest
 from stages.dedup.near import verify
 from stages.near_dedup import NearDedup
 from stages.passes.annotate import read_rows
-from tests.pipelines.test_run import mix, read_ledger, recipe_of
 from tests.support import corpora
+from tests.support.small_runs import mix, read_ledger, recipe_of
 
 FILES = ("0.jsonl", "1.parquet", "2.jsonl.zst", "3.jsonl")
 ORDERS = list(itertools.permutations(range(len(FILES))))[::4]
@@ -139,7 +139,7 @@ def test_pairs_that_version_1_compared_are_compared_again(tmp_path: Path, monkey
 def test_every_document_is_explained_by_its_own_text(refreshed: Path) -> None:
     texts = {row["id"]: row["text"] for file in range(4) for row in rows_of(file, file < 2)}
     for row in read_ledger(refreshed).to_pylist():
-        [found] = explain(str(refreshed), doc_id=row["doc_id"])["documents"]
+        [found] = explain_documents(str(refreshed), doc_id=row["doc_id"])["documents"]
         assert (found["id"], found["text"]) == (row["id"], texts[row["id"]][: len(found["text"])])
         assert found["facts"]["read"]["num_bytes"] == len(texts[row["id"]].encode())
 

@@ -23,8 +23,8 @@ from pipelines.run import runner
 from pipelines.run_state import only_one
 from stages.core import manifest
 from stages.passes import annotate, freeze, lost_shards
-from tests.pipelines.test_run import mix, read_ledger, recipe_of, run
 from tests.support import corpora
+from tests.support.small_runs import mix, read_ledger, recipe_of, run
 
 
 def write(folder: Path, seed: int, formats: tuple[str, ...] = ("parquet",)) -> dict[str, str]:

@@ -15,8 +15,8 @@ import pytest
 from stages.dedup.near import verify
 from stages.dedup.near.judge import Judge
 from stages.kernels.similarity.jaccard import exact_pairs
-from tests.pipelines.test_run import run
 from tests.support import corpora
+from tests.support.small_runs import run
 
 WORDS = 60
 STAGES: list[dict[str, Any]] = [{"use": "minhash"}, {"use": "near_dedup", "jaccard_threshold": 0.8}]

@@ -19,8 +19,8 @@ from stages.dedup.near import components as near_components
 from stages.dedup.near.components import _stars
 from stages.kernels.similarity.jaccard import exact_pairs
 from stages.kernels.survivors.components import components
-from tests.pipelines.test_run import STAGES, run
 from tests.support import corpora
+from tests.support.small_runs import STAGES, run
 
 I64 = npt.NDArray[np.int64]
 RECORDS = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])

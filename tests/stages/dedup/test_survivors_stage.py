@@ -17,8 +17,8 @@ from pipelines.run import runner
 from stages.kernels.similarity.jaccard import estimate
 from stages.kernels.similarity.minhash import slots8
 from stages.minhash import MinHash
-from tests.pipelines.test_run import WIDTH, hashes, lsh_buckets, read_ledger
 from tests.support import corpora, oracles
+from tests.support.small_runs import WIDTH, hashes, lsh_buckets, read_ledger
 
 NAMES = ("a", "b", "c", "d")
 SUBSETS = [s for n in range(1, 5) for s in itertools.combinations(NAMES, n)]

@@ -29,8 +29,8 @@ from stages.core.view import View
 from stages.dedup import promotion
 from stages.quality import Quality
 from stages.semantic_dedup import Embedding
-from tests.pipelines.test_run import expected, mix, read_ledger, recipe_of
 from tests.support import corpora, judges
+from tests.support.small_runs import expected, mix, read_ledger, recipe_of
 
 MINHASH = {"use": "minhash", "shingle_width": 8}
 NEAR = {"use": "near_dedup", "jaccard_threshold": 0.7, "bands": 32, "rows_per_band": 4}
