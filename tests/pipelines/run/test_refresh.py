@@ -106,7 +106,7 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_rows_of_a_bundle_are_read_in_row_order_or_not_at_all(refreshed: Path) -> None:
-    job = reopen(str(refreshed))[1]
+    job = reopen(str(refreshed)).run
     [bundle] = job.manifest.bundles
     _, by_doc_id = job.manifest.locate(np.sort(bundle.doc_ids()))
     with pytest.raises(LedgerError, match="rows to be read of bundle 2 of a must ascend, each one once; got 0 after"):
