@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from pipelines.report.tree import Report
-from stages.core.stage import DATA_FORMAT
+from stages.core.digests import DATA_FORMAT
 
 PUBLISHED = Path(__file__).with_name("report.schema.json")
 
