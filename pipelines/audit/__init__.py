@@ -1,5 +1,5 @@
 """`winnow audit`: how right the deduplication of a finished run was.
 
-Doors: `audit.audit_run(run_dir)` returns an `Audit` (`tree.py`), `view.render_audit` shows it;
+Doors: `audit.audit(run_dir)` returns an `Audit` (`tree.py`), `view.render_audit` shows it;
 `other_threshold.compare_thresholds` tells what another threshold would keep.
 """

@@ -62,7 +62,7 @@ class Stratum:
 Key = tuple[str, str, str, float]  # stage, dataset of the removed, of the kept one, lower end of the band
 
 
-def audit_run(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0) -> tree.Audit:
+def audit(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0) -> tree.Audit:
     """Return precision and recall of every dedup stage of a run.
 
     Parameters

@@ -42,8 +42,8 @@ def report(run_dir: RunArgument) -> None:
     say(write_report(run_dir))
 
 
-@app.command()
-def explain(
+@app.command("explain")
+def explain_documents(
     run_dir: RunArgument,
     doc_id: Annotated[int | None, typer.Option("--doc-id", help="the ledger's doc_id")] = None,
     native_id: Annotated[str | None, typer.Option("--id", help="the dataset's own id")] = None,
@@ -56,10 +56,10 @@ def explain(
         raise BadUsage("give one of --doc-id, --id, --url and --text.")
     text = sys.stdin.read() if text == "-" else text
 
-    from pipelines.explain.explain import explain_documents
+    from pipelines.explain.explain import explain
     from pipelines.explain.view import render_explanation
 
-    found = explain_documents(run_dir, doc_id=doc_id, id=native_id, url=url, text=text)
+    found = explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text)
     if as_json:
         say_json(found)
     else:

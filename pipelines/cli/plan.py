@@ -68,8 +68,8 @@ def _size(given: str | None) -> int | None:
         raise BadUsage(f"--gpu-memory: {error}") from None
 
 
-@app.command()
-def audit(
+@app.command("audit")
+def audit_run(
     run_dir: RunArgument,
     pairs: Annotated[int, typer.Option(min=1, help="pairs whose true similarity is computed, of each kind")] = 400,
     threshold: Annotated[
@@ -82,10 +82,10 @@ def audit(
     if threshold == 0:
         raise BadUsage("--threshold must be above 0 and at most 1, got 0.")
 
-    from pipelines.audit.audit import audit_run
+    from pipelines.audit.audit import audit
     from pipelines.audit.view import render_audit
 
-    found = audit_run(run_dir, pairs=pairs, threshold=threshold, seed=seed)
+    found = audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
     if as_json:
         say_json(found)
     else:

@@ -1,5 +1,5 @@
 """`winnow explain`: what became of a document, and why.
 
-Doors: `explain.explain_documents(run_dir, doc_id=…)` returns an `Explanation` (`tree.py`),
+Doors: `explain.explain(run_dir, doc_id=…)` returns an `Explanation` (`tree.py`),
 `view.render_explanation` shows it.
 """

@@ -32,7 +32,7 @@ EXCERPT = 1000
 Facts = dict[str, dict[str, Any]]  # stage -> column -> value
 
 
-def explain_documents(
+def explain(
     run_dir: str,
     *,
     doc_id: int | None = None,

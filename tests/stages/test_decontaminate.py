@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from pipelines.explain.explain import explain_documents
+from pipelines.explain.explain import explain
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages.decontaminate import Decontaminate
@@ -124,7 +124,7 @@ def test_planted_items_are_dropped_and_nothing_else(tmp_path: Path, files: int) 
 
 def test_explain_names_benchmark_and_item(tmp_path: Path) -> None:
     run(tmp_path, corpus(2), 2, benchmarks=[f"toy={write_items(tmp_path)}#question"])
-    told = explain_documents(str(tmp_path / "run"), id="2-2")["documents"][0]
+    told = explain(str(tmp_path / "run"), id="2-2")["documents"][0]
     assert (told["facts"]["decontaminate"]["benchmark"], told["facts"]["decontaminate"]["item"]) == ("toy", "2")
     assert told["facts"]["decontaminate"]["share"] == 1.0
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cluster.errors import RecipeError
-from pipelines.audit.audit import allocate, audit_run, precision, wilson
+from pipelines.audit.audit import allocate, audit, precision, wilson
 from pipelines.audit.view import render_audit
 from pipelines.cli.app import say
 from pipelines.cli.main import main
@@ -88,7 +88,7 @@ def left_over(run_dir: str, threshold: float) -> list[tuple[int, int]]:
 
 
 def test_a_verified_run_has_full_precision_and_what_is_left_over_is_what_brute_force_finds(finished: str) -> None:
-    entry = audit_run(finished, pairs=10_000)["stages"]["near_dedup"]
+    entry = audit(finished, pairs=10_000)["stages"]["near_dedup"]
     assert entry["precision"]["estimate"] == 1.0
     assert entry["sampled"] == entry["removed"] > 50
     assert entry["kept"]["alike"] == 2 * len(left_over(finished, 0.7))
@@ -97,7 +97,7 @@ def test_a_verified_run_has_full_precision_and_what_is_left_over_is_what_brute_f
 def test_wrongly_removed_pairs_are_found_where_nothing_is_verified(inputs: dict[str, Any], tmp_path: Path) -> None:
     loose = {"verify": "none", "mode": "component", "bands": 64, "rows_per_band": 2}
     made = run(inputs, tmp_path / "run", loose)
-    entry = audit_run(made, pairs=10_000)["stages"]["near_dedup"]
+    entry = audit(made, pairs=10_000)["stages"]["near_dedup"]
     rows = [r for r in run_folders.ledger(Path(made)) if r["stage"] == "near_dedup"]
     texts = open_run(made).texts({d for r in rows for d in (r["doc_id"], r["representative"])})
     right = sum(jaccard(texts[r["doc_id"]].text, texts[r["representative"]].text) >= 0.7 for r in rows)
@@ -110,7 +110,7 @@ def test_misses_of_a_poor_banding_lower_recall_by_what_brute_force_finds(
     inputs: dict[str, Any], tmp_path: Path
 ) -> None:
     made = run(inputs, tmp_path / "run", {"bands": 4, "rows_per_band": 16})
-    entry = audit_run(made, pairs=10_000)["stages"]["near_dedup"]
+    entry = audit(made, pairs=10_000)["stages"]["near_dedup"]
     pairs = left_over(made, 0.7)
     alike: dict[int, int] = {}
     for pair in pairs:
@@ -126,29 +126,29 @@ def test_misses_of_a_poor_banding_lower_recall_by_what_brute_force_finds(
 
 def test_the_interval_of_a_small_sample_holds_the_whole(inputs: dict[str, Any], tmp_path: Path) -> None:
     made = run(inputs, tmp_path / "run", {"verify": "none", "mode": "component", "bands": 64, "rows_per_band": 2})
-    whole = audit_run(made, pairs=10_000)["stages"]["near_dedup"]["precision"]["estimate"]
+    whole = audit(made, pairs=10_000)["stages"]["near_dedup"]["precision"]["estimate"]
     held = 0
     for seed in range(20):
-        found = audit_run(made, pairs=30, seed=seed)["stages"]["near_dedup"]["precision"]
+        found = audit(made, pairs=30, seed=seed)["stages"]["near_dedup"]["precision"]
         assert found["pairs"] == 30
         held += found["low"] <= whole <= found["high"]
     assert held >= 17
 
 
 def test_the_same_seed_gives_the_same_audit_and_another_seed_another_sample(finished: str) -> None:
-    one, same, other = (audit_run(finished, pairs=20, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (audit(finished, pairs=20, seed=seed) for seed in (1, 1, 2))
     assert one == same
     assert one["stages"]["near_dedup"]["kept"] != other["stages"]["near_dedup"]["kept"]
 
 
 def test_nothing_is_written(finished: str) -> None:
     before = {p: p.stat().st_mtime_ns for p in Path(finished).rglob("*")}
-    audit_run(finished, pairs=20, threshold=0.6)
+    audit(finished, pairs=20, threshold=0.6)
     assert {p: p.stat().st_mtime_ns for p in Path(finished).rglob("*")} == before
 
 
 def test_the_present_threshold_keeps_what_the_run_kept(finished: str) -> None:
-    found = audit_run(finished, pairs=1, threshold=0.7)["threshold"]
+    found = audit(finished, pairs=1, threshold=0.7)["threshold"]
     assert all(d["now"] == d["then"] for d in found["datasets"].values())
     kept = [r for r in run_folders.ledger(Path(finished)) if r["kept"]]
     assert sum(d["now"]["documents"] for d in found["datasets"].values()) == len(kept)
@@ -158,7 +158,7 @@ def test_the_present_threshold_keeps_what_the_run_kept(finished: str) -> None:
 def test_another_threshold_keeps_about_what_a_run_with_it_keeps(
     finished: str, inputs: dict[str, Any], tmp_path: Path, threshold: float
 ) -> None:
-    found = audit_run(finished, pairs=1, threshold=threshold)["threshold"]
+    found = audit(finished, pairs=1, threshold=threshold)["threshold"]
     made = run(inputs, tmp_path / "run", {"jaccard_threshold": threshold})
     kept = sum(r["kept"] for r in run_folders.ledger(Path(made)))
     then = sum(d["then"]["documents"] for d in found["datasets"].values())
@@ -168,7 +168,7 @@ def test_another_threshold_keeps_about_what_a_run_with_it_keeps(
 
 def test_keep_all_counts_no_pairs_inside_a_dataset(inputs: dict[str, Any], tmp_path: Path) -> None:
     made = run(inputs, tmp_path / "run", {"within_dataset": "keep_all"})
-    kept = audit_run(made, pairs=10_000)["stages"]["near_dedup"]["kept"]
+    kept = audit(made, pairs=10_000)["stages"]["near_dedup"]["kept"]
     shard = {r["doc_id"]: r["dataset"] for r in run_folders.ledger(Path(made))}
     assert all(shard[m["doc_id"]] != shard[m["other"]] for m in kept["missed"])
 
@@ -177,13 +177,13 @@ def test_a_folder_without_a_dedup_stage_is_refused(inputs: dict[str, Any], tmp_p
     data = {"name": "t", "datasets": inputs, "stages": [], "cluster": {"kind": "inline"}}
     runner.run(load_data(data, "test"), str(tmp_path / "run"))
     with pytest.raises(RecipeError, match="no deduplication stage"):
-        audit_run(str(tmp_path / "run"))
+        audit(str(tmp_path / "run"))
 
 
 def test_a_threshold_cannot_change_an_unverified_stage(inputs: dict[str, Any], tmp_path: Path) -> None:
     made = run(inputs, tmp_path / "run", {"verify": "none", "mode": "component"})
     with pytest.raises(RecipeError, match="verify: none"):
-        audit_run(made, pairs=1, threshold=0.5)
+        audit(made, pairs=1, threshold=0.5)
 
 
 def test_the_command_prints_tables_and_json(finished: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,7 +191,7 @@ def test_the_command_prints_tables_and_json(finished: str, capsys: pytest.Captur
     assert "precision" in capsys.readouterr().out
     assert main(["audit", finished, "--pairs", "20", "--json"]) == 0
     assert '"recall"' in capsys.readouterr().out
-    say(render_audit(audit_run(finished, pairs=5)))
+    say(render_audit(audit(finished, pairs=5)))
 
 
 @given(st.integers(1, 300), st.data())

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from cluster.errors import RecipeError
-from pipelines.explain.explain import explain_documents
+from pipelines.explain.explain import explain
 from pipelines.explain.view import render_explanation
 from pipelines.runfolder import open_run
 from tests.support import run_folders
@@ -29,7 +29,7 @@ def rows(run: Path) -> dict[int, dict[str, Any]]:
 
 
 def one(run: Path, **key: Any) -> dict[str, Any]:
-    found = explain_documents(str(run), **key)
+    found = explain(str(run), **key)
     json.dumps(found, allow_nan=False)
     assert found["found"] == 1
     return found["documents"][0]
@@ -98,10 +98,10 @@ def test_documents_are_found_by_id_url_and_text(run: Path, rows: dict[int, dict[
         if mine.text.strip():
             same = [d for d in texts if texts[d].text == mine.text]
             for form in (mine.text, mine.text + "\n"):
-                found = explain_documents(str(run), text=form)
+                found = explain(str(run), text=form)
                 assert [d["doc_id"] for d in found["documents"]] == same
         if mine.url is not None:
-            found = explain_documents(str(run), url=mine.url)
+            found = explain(str(run), url=mine.url)
             every = [d["doc_id"] for d in found["documents"]] + found["more"]
             assert sorted(every) == [d for d in sorted(texts) if texts[d].url == mine.url]
             assert found["found"] == len(every)
@@ -109,21 +109,21 @@ def test_documents_are_found_by_id_url_and_text(run: Path, rows: dict[int, dict[
 
 def test_urls_are_found_without_scheme_case_fragment_or_final_slash(run: Path) -> None:
     url = "https://x.example/<b>"
-    exact = explain_documents(str(run), url=url)
+    exact = explain(str(run), url=url)
     assert exact["match"] == "exact"
     for form in ("http://x.example/<b>", "X.example/<b>/", url + "#part", url + "/"):
-        found = explain_documents(str(run), url=form)
+        found = explain(str(run), url=form)
         assert found["match"] == "alike"
         assert [d["doc_id"] for d in found["documents"]] == [d["doc_id"] for d in exact["documents"]]
     with pytest.raises(RecipeError, match="everything else must be as in the input"):
-        explain_documents(str(run), url="https://x.example/<b>/page")
+        explain(str(run), url="https://x.example/<b>/page")
 
 
 def test_a_changed_text_finds_its_near_duplicates(run: Path, rows: dict[int, dict[str, Any]]) -> None:
     texts = open_run(str(run)).texts(rows)
     kept = next(d for d, r in rows.items() if r["kept"] and (r["id"] or "").startswith("<b>evil"))
     changed = texts[kept].text.replace("filler", "FILLER", 1) + " one two"
-    found = explain_documents(str(run), text=changed)
+    found = explain(str(run), text=changed)
     assert found["match"] == "near"
     assert kept in [d["doc_id"] for d in found["documents"]]
     near = [d["resemblance"]["similarity"] for d in found["documents"]]
@@ -138,15 +138,15 @@ def test_a_changed_text_finds_its_near_duplicates(run: Path, rows: dict[int, dic
 
 def test_what_is_not_there_or_asked_twice_is_an_error_that_helps(run: Path) -> None:
     with pytest.raises(RecipeError, match=r"no document with id 'nobody' among the .* column id of the ledger"):
-        explain_documents(str(run), id="nobody")
+        explain(str(run), id="nobody")
     with pytest.raises(RecipeError, match=r"no document with doc_id 123456789012"):
-        explain_documents(str(run), doc_id=123456789012)
+        explain(str(run), doc_id=123456789012)
     with pytest.raises(RecipeError, match="part of a text is not found"):
-        explain_documents(str(run), text="unheard of")
+        explain(str(run), text="unheard of")
     with pytest.raises(RecipeError, match=r"exactly one of .*, got none"):
-        explain_documents(str(run))
+        explain(str(run))
     with pytest.raises(RecipeError, match=r"exactly one of .*, got id, url"):
-        explain_documents(str(run), id="a", url="b")
+        explain(str(run), id="a", url="b")
 
 
 def test_without_facts_the_ledger_still_explains(run: Path, rows: dict[int, dict[str, Any]], tmp_path: Path) -> None:
@@ -164,12 +164,12 @@ def test_hostile_text_reaches_the_terminal_as_plain_text(run: Path, rows: dict[i
     for row in evil:
         out = io.StringIO()
         console = Console(file=out, width=200, force_terminal=False, color_system=None)
-        console.print(render_explanation(explain_documents(str(run), doc_id=row["doc_id"])))
+        console.print(render_explanation(explain(str(run), doc_id=row["doc_id"])))
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", out.getvalue())
     assert any("[bold red]not markup[/bold red]" in _printed(run, r["doc_id"]) for r in evil)
 
 
 def _printed(run: Path, doc: int) -> str:
     out = io.StringIO()
-    Console(file=out, width=300, color_system=None).print(render_explanation(explain_documents(str(run), doc_id=doc)))
+    Console(file=out, width=300, color_system=None).print(render_explanation(explain(str(run), doc_id=doc)))
     return out.getvalue()

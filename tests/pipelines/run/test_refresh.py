@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import LedgerError
-from pipelines.explain.explain import explain_documents
+from pipelines.explain.explain import explain
 from pipelines.run import runner
 from pipelines.run_state import reopen
 from stages.core import manifest
@@ -139,7 +139,7 @@ def test_pairs_that_version_1_compared_are_compared_again(tmp_path: Path, monkey
 def test_every_document_is_explained_by_its_own_text(refreshed: Path) -> None:
     texts = {row["id"]: row["text"] for file in range(4) for row in rows_of(file, file < 2)}
     for row in read_ledger(refreshed).to_pylist():
-        [found] = explain_documents(str(refreshed), doc_id=row["doc_id"])["documents"]
+        [found] = explain(str(refreshed), doc_id=row["doc_id"])["documents"]
         assert (found["id"], found["text"]) == (row["id"], texts[row["id"]][: len(found["text"])])
         assert found["facts"]["read"]["num_bytes"] == len(texts[row["id"]].encode())
 

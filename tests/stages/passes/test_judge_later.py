@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.exchange import read_arrow
-from pipelines.audit.audit import audit_run
+from pipelines.audit.audit import audit
 from pipelines.commands import facts
 from pipelines.commands.clean import clean_run
 from pipelines.commands.status import status_of_run
-from pipelines.explain.explain import explain_documents
+from pipelines.explain.explain import explain
 from pipelines.plan.plan import plan
 from pipelines.run import runner
 from pipelines.run_state import reopen
@@ -289,7 +289,7 @@ def test_the_other_commands_know_what_was_judged(tmp_path: Path) -> None:
     assert scores["judged"] == reached(read_ledger(tmp_path / "run"), "first")
     seen = set(pq.read_table(tmp_path / "f.parquet").column("doc_id").to_pylist())
     for row in ledger[:20]:
-        [found] = explain_documents(root, doc_id=row["doc_id"])["documents"]
+        [found] = explain(root, doc_id=row["doc_id"])["documents"]
         assert (found["decisions"][-1]["verdict"] == "not reached, never judged") == (row["doc_id"] not in seen)
     assert clean_run(root) == [f"{root}/exchange"]
     assert status_of_run(root)["stages"][-1]["done"] == 3
@@ -312,10 +312,10 @@ def test_an_audit_judges_nobody(tmp_path: Path) -> None:
     paths = corpora.write(tmp_path / "in", families(14, 120, 10), 1)
     decide(tmp_path / "run", paths, [MINHASH, NEAR, EXACT, {**FIRST, "min_score": 0.5}])
     judged()
-    found = audit_run(str(tmp_path / "run"), pairs=5, threshold=0.95)["threshold"]
+    found = audit(str(tmp_path / "run"), pairs=5, threshold=0.95)["threshold"]
     assert judged()["first"] == 0
     assert found["not_judged"] > 0
-    same = audit_run(str(tmp_path / "run"), pairs=5, threshold=0.7)["threshold"]
+    same = audit(str(tmp_path / "run"), pairs=5, threshold=0.7)["threshold"]
     assert same["not_judged"] == 0
     assert all(d["now"] == d["then"] for d in same["datasets"].values())
 

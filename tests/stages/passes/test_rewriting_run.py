@@ -12,7 +12,7 @@ import pytest
 
 from cluster.errors import RecipeError
 from pipelines.commands import clean, facts, status
-from pipelines.explain.explain import explain_documents
+from pipelines.explain.explain import explain
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from tests.support import corpora
@@ -84,7 +84,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_status_and_explanation_know_the_last_stage(done: Path) -> None:
-    told = explain_documents(str(done), id="only")["documents"][0]
+    told = explain(str(done), id="only")["documents"][0]
     assert told["verdict"].startswith("dropped by rewrite: nothing_left")
     assert [d["verdict"] for d in told["decisions"] if d["stage"] == "rewrite"] == ["dropped"]
     assert (done / "report.html").exists()
