@@ -228,7 +228,7 @@ def test_a_full_disk_is_told_with_what_to_do_and_the_run_goes_on(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "write", full)
+        patch.setattr(manifest, "write_manifest", full)
         assert main.main(command) == 1
     assert "make room; what is finished stays" in capsys.readouterr().err
     assert main.main(command) == 0
