@@ -93,9 +93,9 @@ def test_a_changed_file_is_noticed_after_a_crash_in_the_middle_of_a_refresh(
         written.append(1)
         raise KeyboardInterrupt
 
-    for name in ("write", "_write_tokens"):
+    for name in ("write_manifest", "_write_tokens"):
         with monkeypatch.context() as patch:
-            patch.setattr(manifest if name == "write" else freeze, name, crash)
+            patch.setattr(manifest if name == "write_manifest" else freeze, name, crash)
             with pytest.raises(KeyboardInterrupt):
                 runner.run(recipe_of(paths), str(tmp_path / "run"), refresh=True, with_report=False)
     assert len(written) == 2
@@ -228,7 +228,7 @@ def test_a_full_disk_is_told_with_what_to_do_and_the_run_goes_on(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "write", full)
+        patch.setattr(manifest, "write_manifest", full)
         assert main.main(command) == 1
     assert "make room; what is finished stays" in capsys.readouterr().err
     assert main.main(command) == 0

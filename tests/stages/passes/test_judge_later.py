@@ -182,7 +182,7 @@ def test_what_deduplication_drops_is_not_judged(tmp_path: Path) -> None:
 def test_candidates_are_judged_in_few_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = []
     ask = promotion.ask
-    monkeypatch.setattr(promotion, "ask", lambda *given: turns.append(given[3]) or ask(*given))
+    monkeypatch.setattr(promotion, "ask", lambda *given: turns.append(given[2]) or ask(*given))
     paths = corpora.write(tmp_path / "in", families(6, 250, 1), 1)
     stages = [MINHASH, {**NEAR, "mode": "component", "verify": "none"}, {**FIRST, "min_score": 0.97}]
     want = eagerly(tmp_path / "eager", paths, stages)
