@@ -26,8 +26,9 @@ from pipelines.plan.rates import Rate, Rates
 from pipelines.plan.sample import Call, Measured, run_sample
 from pipelines.plan.whole import Amounts, Whole, amounts_of_whole, candidates_of
 from pipelines.recipe.recipe import Recipe, load_data
+from stages import semantic_dedup
 from stages.core.costs import BUNDLES, DOCUMENTS, UNDECLARED, Quantity, n_log_n
-from stages.dedup.near import verify
+from stages.dedup.near import known_pairs, verify
 from stages.dedup.near.components import JOIN
 from tests.support import run_folders
 from tests.support.plans import recipe_data
@@ -126,7 +127,7 @@ def test_verification_costs_by_the_candidates_of_the_whole_whatever_the_sample_t
     recipe: Recipe, rates: Rates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(near, "pair_seconds", lambda *_: 1e-4)
-    rare = [verify.TRY, verify.NAME, verify.SORT, verify.READ, verify.COMPARE, verify.KEEP]
+    rare = [verify.TRY, verify.NAME, verify.SORT, verify.READ, verify.COMPARE, known_pairs.KEEP]
     joined = Call(step="near_dedup", cost=JOIN, seconds=(0.0,), results=((0, 0),))
 
     def seconds(share: float, took: float) -> tuple[float, float]:
@@ -144,6 +145,16 @@ def test_verification_costs_by_the_candidates_of_the_whole_whatever_the_sample_t
     assert twice == pytest.approx(2 * some)
     assert many - few == pytest.approx((near.CANDIDATE_SECONDS + near.PAIRS * 1e-4) * (twice - some), rel=0.01)
     assert seconds(0.2, 50.0)[0] == few
+
+
+def test_a_comparison_within_centroids_is_quadratic_until_there_are_more_centroids() -> None:
+    def pairs(documents: float, centroids: int | None = None) -> float:
+        return semantic_dedup.compare_cost(centroids).work.at({Quantity.DOCUMENTS: documents})
+
+    assert pairs(4000) == 4 * pairs(2000)
+    assert pairs(4_000_000) == pytest.approx(2 * pairs(2_000_000))
+    assert pairs(4_000_000, 7) == pytest.approx(4 * pairs(2_000_000, 7))
+    assert semantic_dedup.fit_cost(7).work.at({Quantity.DOCUMENTS: 10**6}) == 7 * 7 * semantic_dedup.SAMPLE_PER_CENTROID
 
 
 def test_texts_are_read_once_at_most_and_band_records_follow_the_bands(rates: Rates) -> None:
