@@ -9,8 +9,8 @@ from typing import Any, NotRequired, get_args, get_origin, get_type_hints, is_ty
 import pytest
 
 from pipelines.cli.main import main
+from pipelines.commands.schema import schema_of
 from pipelines.plan import tree
-from pipelines.plan.schema import plan_schema
 from tests.support.json_schema import problems
 from tests.support.plans import recipe_data
 
@@ -24,7 +24,7 @@ def test_a_real_plan_fits_the_published_schema(
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(recipe_data(datasets)))
     assert main(["plan", str(path), "--sample-documents", "100", "--json", *more]) == 0
-    found, schema = json.loads(capsys.readouterr().out), plan_schema()
+    found, schema = json.loads(capsys.readouterr().out), schema_of("plan")
     assert problems(found, schema, schema) == []
     assert ("device" in found, "cost" in found) == (bool(more), bool(more))
     assert found["filters"]
@@ -60,7 +60,7 @@ KINDS = sorted((k for k in vars(tree).values() if is_typeddict(k)), key=lambda k
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
 def test_the_schema_has_the_fields_of_the_typed_tree_and_explains_each(kind: type) -> None:
-    schema = plan_schema()
+    schema = schema_of("plan")
     mine, hints = named(schema, kind), get_type_hints(kind, include_extras=True)
     assert set(mine["properties"]) == set(hints)
     assert set(mine["required"]) == {n for n, hint in hints.items() if get_origin(hint) is not NotRequired}
@@ -72,4 +72,4 @@ def test_the_schema_has_the_fields_of_the_typed_tree_and_explains_each(kind: typ
 
 
 def test_the_schema_defines_nothing_that_no_plan_holds() -> None:
-    assert {kind.__name__ for kind in KINDS} == {"Plan", *plan_schema()["$defs"]}
+    assert {kind.__name__ for kind in KINDS} == {"Plan", *schema_of("plan")["$defs"]}
