@@ -6,6 +6,7 @@ passed over; a line that is no JSON object is an error that names it.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 from collections.abc import Iterable, Iterator
@@ -117,16 +118,20 @@ def _json_lines(path: str, column: str) -> Iterator[TextBatch]:
     yield _batch(path, number - len(values), values)
 
 
-def _open_lines(path: str) -> IO[bytes]:
-    file = storage.open_read(path)
-    if path.endswith(".gz"):
-        return cast("IO[bytes]", gzip.open(file))
-    if path.endswith(".zst"):
-        import zstandard
+@contextlib.contextmanager
+def _open_lines(path: str) -> Iterator[IO[bytes]]:
+    """Open a file of lines, unpacked; closing closes what lies below as well."""
+    with storage.open_read(path) as file:
+        if path.endswith(".gz"):
+            with gzip.open(file) as unpacked:
+                yield cast("IO[bytes]", unpacked)
+        elif path.endswith(".zst"):
+            import zstandard
 
-        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return io.BufferedReader(reader)
-    return file
+            with io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)) as lines:
+                yield lines
+        else:
+            yield file
 
 
 def _batch(path: str, start: int, values: list[object]) -> TextBatch:

@@ -16,7 +16,7 @@ import pytest
 from classifiers import quality
 from cluster.errors import RecipeError
 from pipelines.cli import main
-from pipelines.recipe.recipe import load_data, schema
+from pipelines.recipe.recipe import load_data, recipe_schema
 from pipelines.run import runner
 from pipelines.runfolder import open_run
 from stages import registry
@@ -99,7 +99,7 @@ def test_they_are_listed(site: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "least_size" in listed
     assert "from elsewhere" in listed
     assert "Not usable" not in listed
-    entries = schema()["properties"]["stages"]["items"]["oneOf"]
+    entries = recipe_schema()["properties"]["stages"]["items"]["oneOf"]
     [entry] = [e for e in entries if e["properties"]["use"].get("const") == "least_size"]
     assert entry["properties"]["least"]["default"] == 5
 
@@ -169,7 +169,7 @@ def test_a_broken_one_gives_one_sentence_and_hurts_only_those_who_use_it(
     listed = capsys.readouterr().out
     assert "Not usable" in listed
     assert "least_size" in listed
-    consts = [e["properties"]["use"].get("const") for e in schema()["properties"]["stages"]["items"]["oneOf"]]
+    consts = [e["properties"]["use"].get("const") for e in recipe_schema()["properties"]["stages"]["items"]["oneOf"]]
     assert "least_size" in consts
     assert "gone" not in consts
 

@@ -87,7 +87,8 @@ def test_a_bad_file_is_quarantined_and_costs_nothing_else(tmp_path: Path, bad: A
     assert {g["id"] for g in GOOD} <= kept
     lost = [r for r in rows if not r["kept"]]
     assert all(r["stage"] == "read" for r in lost if r["id"] not in {g["id"] for g in GOOD})
-    reports = [json.loads(line) for f in (tmp_path / "run" / "quarantine").iterdir() for line in f.open()]
+    files = (tmp_path / "run" / "quarantine").iterdir()
+    reports = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert reports
     assert all("bad." in report["path"] and report["error"] for report in reports)
 
