@@ -95,6 +95,7 @@ class MixManifest(TypedDict, total=False):
     manifest_digest: str
     tokens_are: str
     mode: str
+    warnings: list[str]
     datasets: dict[str, MixDataset]
 
 

@@ -134,11 +134,13 @@ def _say_result(result: RunResult, *, json_log: bool) -> None:
     """Print what a run came to: the funnel, or one line of JSON."""
     if json_log:
         last = {"event": "finished", "run": result.root, "report": result.report, "datasets": result.tallies}
-        say_json(last, indent=False)
+        say_json({**last, "warnings": list(result.warnings)}, indent=False)
         return
     from pipelines.run.funnel import funnel_table
 
     say(funnel_table(result))
+    for text in result.warnings:
+        say(f"warning: {text}")
     say(f"mix: {result.root}/mix   ledger: {result.root}/ledger   report: {result.report}")
 
 

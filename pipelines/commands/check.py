@@ -6,13 +6,37 @@ from rich.table import Table
 
 from cluster.errors import RecipeError
 from pipelines.recipe.recipe import Recipe
+from stages.inputs.batches import ReadStatus
 from stages.inputs.check import DatasetCheck, Identify, check_dataset
+from stages.passes.quarantine_limit import allowed
 
 
 def check_recipe(recipe: Recipe) -> list[DatasetCheck]:
     """Return one report per dataset; without the language model there is no language profile."""
     identify = _identifier()
-    return [check_dataset(d, seed=recipe.seed, identify=identify) for d in recipe.datasets_resolved()]
+    reports = [check_dataset(d, seed=recipe.seed, identify=identify) for d in recipe.datasets_resolved()]
+    if recipe.on_error == "quarantine":
+        for report in reports:
+            _set_aside(report, recipe.max_quarantined)
+    return reports
+
+
+def _set_aside(report: DatasetCheck, limit: float) -> None:
+    """Turn problems that the run would count and pass over into warnings, unless they are more than `limit` allows."""
+    if not report.problems or not report.looked_at:
+        return
+    files, gone = len(report.looked_at), len(report.unread)
+    bad = sum(report.statuses.get(status.reason, 0.0) for status in ReadStatus if status.bad)
+    share = gone / files + bad * (files - gone) / files
+    rows = report.rows_estimate or report.sampled_rows
+    if gone < files and (limit >= 1 or share * rows <= allowed(rows, limit)):
+        report.warnings += [f"would be set aside (on_error: quarantine): {text}" for text in report.problems]
+        report.problems = []
+    else:
+        report.problems.append(
+            f"{share:.1%} of what was looked at cannot be read, more than max_quarantined {limit:g} allows; a run "
+            "would stop."
+        )
 
 
 def _identifier() -> Identify | None:

@@ -63,6 +63,7 @@ def render_card(folder: RunFolder) -> str:
         "## Sources\n\n" + _sources(folder),
         "## Steps\n\n" + _steps(folder),
         "## Counts\n\n" + _counts(folder),
+        *_warnings(folder),
         "## Columns\n\n" + _columns(folder),
         "## Known limits\n\n" + LIMITS.format(changed=CHANGED if _rewritten(folder) else "unchanged"),
     ]
@@ -218,6 +219,12 @@ def _counts(folder: RunFolder) -> str:
     totals = [sum(column) for column in zip(*(_numbers(c, dropping) for c in folder.counts.values()), strict=True)]
     tokens = sum(int(e.get("tokens") or 0) for e in listed.values())
     return _table(titles, [*rows, ["all", *totals, tokens, ""]])
+
+
+def _warnings(folder: RunFolder) -> list[str]:
+    """Return the section of what the mix could not be, if there is anything."""
+    found = folder.mix_manifest.get("warnings") or []
+    return ["## Warnings\n\n" + "\n".join(f"- {_cell(text)}" for text in found)] if found else []
 
 
 def _numbers(counts: Counts, stages: list[str]) -> list[int]:

@@ -17,9 +17,15 @@ from stages.outcome.mixing import Portion
 
 
 def write_mix_manifest(
-    prepared: Prepared, shares: Mapping[str, Portion], files: Mapping[str, Sequence[MixFile]]
+    prepared: Prepared,
+    shares: Mapping[str, Portion],
+    files: Mapping[str, Sequence[MixFile]],
+    warnings: Sequence[str] = (),
 ) -> None:
-    """Commit mix/manifest.json. shares, files: what each dataset contributes, and what was written of it."""
+    """Commit mix/manifest.json.
+
+    shares, files : what each dataset contributes, and what was written of it. warnings : what the mix could not be.
+    """
     data: MixManifest = {
         "format": DATA_FORMAT,
         "name": prepared.name,
@@ -27,6 +33,7 @@ def write_mix_manifest(
         "manifest_digest": prepared.run.manifest_digest,
         "tokens_are": prepared.tokens_are,
         "mode": prepared.mix.mode,
+        "warnings": list(warnings),
         "datasets": {name: _mix_dataset(portion, files[name]) for name, portion in shares.items()},
     }
     path = storage.join(prepared.run.root, "mix", "manifest.json")

@@ -25,6 +25,7 @@ from stages.inputs.check import choose
 from stages.inputs.discover import WHOLE_BYTES, Found, find_shards
 
 SHARDS = 32  # of a dataset that are sampled
+NO_ROWS = "it has no rows that can be read: nothing of it is in the mix."
 PLACES = 2  # of a shard at which rows are taken
 FOOTERS = 512  # of a dataset that are read; the others are taken to be like them
 LINE_GROUP = 32 << 20  # bytes between two places at which a file of JSON lines may be cut
@@ -100,8 +101,21 @@ def draw(found: Input, rows: int, seed: int, folder: str) -> Drawn:
             totals[0], totals[1] = totals[0] + count, totals[1] + weight
         drawn.rows += count
         drawn.whole &= whole
-    drawn.dataset = replace(found.dataset, paths=tuple(paths))
+    if paths:
+        drawn.dataset = replace(found.dataset, paths=tuple(paths))
+    else:
+        drawn.dataset = _no_rows(found, folder)
     return drawn
+
+
+def _no_rows(found: Input, folder: str) -> Dataset:
+    """Return the dataset with an empty file in place of its own, which hold no rows, and note that."""
+    if NO_ROWS not in found.problems:
+        found.problems.append(NO_ROWS)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "no-rows.jsonl")
+    open(path, "wb").close()
+    return replace(found.dataset, paths=(path,), format="jsonl")
 
 
 def _draw_parquet(found: Input, file: Found, rows: int, rng: random.Random, target: str) -> tuple[int, int, bool]:

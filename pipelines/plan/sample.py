@@ -301,7 +301,9 @@ def speed_up(recipe: Recipe, datasets: Sequence[Dataset], folder: str, threads: 
 def cold_seconds(recipe: Recipe, datasets: Sequence[Dataset], folder: str, warm: float) -> float:
     """Return the seconds that a fresh process needs more than `warm`: interpreter, imports, kernels, models."""
     data = recipe.to_data()
-    data["datasets"] = {d.name: {**data["datasets"][d.name], "paths": list(d.paths)} for d in datasets}
+    data["datasets"] = {
+        d.name: {**data["datasets"][d.name], "paths": list(d.paths), "format": d.format} for d in datasets
+    }
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     code = "import sys; from pipelines.plan.sample import run_again; run_again(*sys.argv[1:])"
     begin = time.perf_counter()

@@ -49,6 +49,9 @@ class Sections(Section):
     on_error: Literal["stop", "quarantine"] = Field(
         "stop", description="what to do with unreadable input: stop, or count it and go on"
     )
+    max_quarantined: float = Field(
+        0.01, ge=0, le=1, description="with on_error: quarantine, share of a dataset's rows beyond which the run stops"
+    )
     priority: tuple[str, ...] | None = Field(
         None, description="datasets in survivor order, best first (default: as listed)"
     )
@@ -67,6 +70,7 @@ class Recipe:
     seed: int
     datasets: Mapping[str, DatasetSection]
     on_error: str
+    max_quarantined: float
     priority: tuple[str, ...]
     prefer: tuple[str, ...]
     stages: tuple[Stage, ...]
@@ -86,6 +90,7 @@ class Recipe:
             "seed": self.seed,
             "datasets": {name: _dataset_data(section) for name, section in self.datasets.items()},
             "on_error": self.on_error,
+            "max_quarantined": self.max_quarantined,
             "priority": list(self.priority),
             "prefer": list(self.prefer),
             "stages": [entry_of(stage) for stage in self.stages],
@@ -188,6 +193,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
         seed=sections.seed,
         datasets=sections.datasets,
         on_error=sections.on_error,
+        max_quarantined=sections.max_quarantined,
         priority=sections.priority or tuple(sections.datasets),
         prefer=sections.prefer,
         stages=stages,

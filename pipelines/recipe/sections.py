@@ -184,6 +184,9 @@ class MixSection(Section):
     weights: dict[str, Weight] = Field({}, description="share of each dataset in the resulting mix")
     max_epochs: Epochs = Field(1.0, description="how often a document may be repeated; a number or one per dataset")
     tokenizer: str | None = Field(None, description="tokenizer file; without it token counts are estimates")
+    strict: bool = Field(
+        False, description="stop where a dataset gives nothing or a weight cannot be kept, instead of a warning"
+    )
 
 
 class OutputSection(Section):

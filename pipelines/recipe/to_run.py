@@ -29,6 +29,7 @@ class Prepared:
     cluster : where the work is done.
     lock : the recipe as YAML text with every default written out (recipe.lock.yaml).
     sample : share of the documents worked on; None: all of them.
+    max_quarantined : share of a dataset's rows that may be unreadable. strict : whether the mix must be as wished.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Prepared:
     cluster: ClusterOptions
     lock: str
     sample: float | None = None
+    max_quarantined: float = 1.0
+    strict: bool = False
 
     @property
     def tokens_are(self) -> str:
@@ -82,6 +85,8 @@ def prepare(
         output=wanted,
         cluster=cluster_of_recipe(recipe, workers),
         lock=recipe.to_yaml(),
+        max_quarantined=recipe.max_quarantined,
+        strict=recipe.mix.strict,
         sample=sample,
     )
 

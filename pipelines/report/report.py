@@ -71,6 +71,7 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
         "datasets": [_dataset(folder, name) for name in folder.datasets],
         "funnel": {name: funnel_of_dataset(folder, name, sums.datasets[name]) for name in folder.datasets},
         "total": total,
+        "warnings": [str(text) for text in folder.mix_manifest.get("warnings") or []],
         "overlap": overlap_of_datasets(folder, sums),
         "dedup": similarities_of_stages(folder, sums),
         "groups": groups_by_size(folder, engine, sums),

@@ -317,6 +317,7 @@ class Report(TypedDict):
     datasets: list[Dataset]
     funnel: dict[str, Funnel]
     total: Funnel
+    warnings: list[str]
     overlap: Overlap
     dedup: list[Similarities]
     groups: Groups

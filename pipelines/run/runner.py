@@ -36,10 +36,12 @@ from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
 from stages.outcome import ledger, lineage
 from stages.outcome.ledger import Tally
+from stages.outcome.mix_warnings import check_strict, mix_warnings, unwritten
 from stages.outcome.mixing import Mix, Portion, portions
 from stages.passes import judge_later
 from stages.passes.freeze import freeze
 from stages.passes.lost_shards import annotate_all
+from stages.passes.quarantine_limit import check_quarantined
 
 
 class DatasetTally(TypedDict):
@@ -61,6 +63,7 @@ class RunResult:
     stages: tuple[str, ...] = ()
     tallies: dict[str, DatasetTally] = field(default_factory=dict)
     report: str | None = None
+    warnings: tuple[str, ...] = ()  # what the mix cannot be as the recipe wishes, and what was set aside
 
 
 def run(
@@ -100,10 +103,10 @@ def run(
         with contextlib.closing(watched) as engine:
             prepared = _freeze(engine, prepared, limit=limit, refresh=refresh)
             if until is not None:
-                _decide(engine, prepared.run, until)
+                _decide(engine, prepared, until)
                 return RunResult(root=prepared.run.root)
             check_columns(prepared.run, prepared.output)
-            _decide(engine, prepared.run)
+            _decide(engine, prepared)
             return _finish(engine, prepared, with_report=with_report)
 
 
@@ -121,12 +124,14 @@ def _freeze(engine: Watched, prepared: Prepared, *, limit: int | None, refresh: 
     return dataclasses.replace(prepared, run=dataclasses.replace(prepared.run, manifest_digest=frozen.digest))
 
 
-def _decide(engine: Watched, run: Run, until: str | None = None) -> None:
+def _decide(engine: Watched, prepared: Prepared, until: str | None = None) -> None:
     """Do the first read, then every exchange stage in turn; up to the stage called `until`, where one is named."""
+    run = prepared.run
     first_read = run if until is None else dataclasses.replace(run, stages=_stages_up_to(run, until))
     shards = run.manifest.live_shards
     with engine.step("annotate", documents=run.manifest.rows(), bytes=sum(s.bytes for s in shards)):
         annotate_all(engine, first_read)
+        check_quarantined(engine, first_read, prepared.max_quarantined)
     _decide_in_turn(engine, run, len(run.stages) if until is None else run.index(until) + 1)
 
 
@@ -166,13 +171,17 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
         tallies = engine.map(partial(ledger.tally, run, mix), range(len(run.manifest.bundles)), cost=ledger.TALLY)
     ledger.check_funnel(run, tallies)
     shares = portions(mix, _mixable(run, tallies))
+    warnings = mix_warnings(mix, shares, {name: run.manifest.rows(name) for name in shares})
+    if prepared.strict:
+        check_strict(warnings)
     epochs = {name: portion.epochs for name, portion in shares.items()}
     with engine.step("ledger", documents=run.manifest.rows()):
         _write_ledger(engine, run, mix, epochs)
     job = mix_job(prepared, epochs)
     with engine.step("materialize", documents=sum(t.kept for t in tallies)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])
-    write_mix_manifest(prepared, shares, files)
+    warnings += unwritten(shares, {name: sum(f.documents for f in found) for name, found in files.items()})
+    write_mix_manifest(prepared, shares, files, warnings)
     storage.remove(job.exchange)
     return RunResult(
         root=run.root,
@@ -180,6 +189,7 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
         stages=tuple(stage.name for stage in run.stages),
         tallies=_dataset_tallies(tallies, shares),
         report=_write_report(engine, run.root) if with_report else None,
+        warnings=tuple(warnings),
     )
 
 

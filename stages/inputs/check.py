@@ -56,6 +56,7 @@ class DatasetCheck:
     bytes: int = 0
     formats: dict[str, int] = field(default_factory=dict)
     looked_at: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)  # those of them that could not be opened
     rows_estimate: int | None = None
     columns: dict[str, str] = field(default_factory=dict)
     mapped: list[ColumnCheck] = field(default_factory=list)
@@ -140,6 +141,7 @@ def _sample(dataset: Dataset, chosen: list[Found], rows: int, seed: int, report:
                 yield from _sample_lines(dataset, file, rows, rng, report)
         except ShardError as error:
             report.problems.append(str(error))
+            report.unread.append(file.within)
     if known_bytes and set(report.formats) == {"parquet"}:
         report.rows_estimate = round(known_rows * report.bytes / known_bytes)
 
@@ -151,6 +153,7 @@ def _sample_parquet(
     if layout.problem:
         report.problems.append(f"{file.relative_path}: {layout.problem}.")
     if layout.row_groups is None:
+        report.unread.append(file.within)
         return 0
     with opened(file.path) as opened_file:
         _note_columns(dataset, file, opened_file.schema_arrow, report)

@@ -68,7 +68,8 @@ def portions(mix: Mix, survivors: Mapping[str, tuple[int, int]]) -> dict[str, Po
     -----
     sample: target_d = target_tokens * w_d / sum(w), epochs_d = min(target_d / tokens_d, max_epochs_d).
     Without target_tokens the mix is the largest that keeps the weights within max_epochs:
-    min over d of tokens_d * max_epochs_d * sum(w) / w_d.
+    min over d of tokens_d * max_epochs_d * sum(w) / w_d, over the datasets that have survivors: one without any
+    gives nothing, and the others keep their weights among themselves (mix_warnings.py says so).
     """
     weights = {name: float((mix.weights or {}).get(name, 0.0 if mix.weights else 1.0)) for name in survivors}
     if mix.mode != "sample":
@@ -77,11 +78,15 @@ def portions(mix: Mix, survivors: Mapping[str, tuple[int, int]]) -> dict[str, Po
             n: Portion(documents=d, tokens=t, weight=shown[n], target_tokens=None, epochs=1.0)
             for n, (d, t) in survivors.items()
         }
-    total = _total(mix, survivors, weights)
-    whole = sum(weights.values())
+    if mix.target_tokens is None:
+        shares = {name: weight if survivors[name][1] else 0.0 for name, weight in weights.items()}
+    else:
+        shares = weights
+    total = _total(mix, survivors, shares)
+    whole = sum(shares.values())
     result = {}
     for name, (documents, tokens) in survivors.items():
-        target = 0 if whole == 0 else round(total * weights[name] / whole)
+        target = 0 if whole == 0 else round(total * shares[name] / whole)
         wished = target / tokens if tokens else 0.0
         epochs = min(wished, mix.epochs_allowed(name))
         result[name] = Portion(

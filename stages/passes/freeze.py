@@ -196,8 +196,12 @@ def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
             f"{file.path} (dataset {dataset.name}): {layout.problem}. Repair or remove it, or set "
             "`on_error: quarantine` in the recipe to count it and go on."
         )
-    name = f"{dataset.name}-{file.relative_path.replace('/', '~')}"
-    quarantine(run.root, name, [Problem(file.path, None, None, str(layout.problem))])
+    quarantine(run.root, listed_name(dataset.name, file.relative_path), [Problem(file.path, None, None, str(layout.problem))])
+
+
+def listed_name(dataset: str, relative_path: str) -> str:
+    """Return the name under which quarantine lists a file that cannot be used, or not all of it."""
+    return f"{dataset}-{relative_path.replace('/', '~')}"
 
 
 def _extend(

@@ -1,0 +1,90 @@
+"""What a mix cannot be as its recipe wishes: empty datasets, weights that cannot be kept, a share that caps it.
+
+Guarantees: follows from the wish and the surviving documents and tokens alone, so that a resumed run says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cluster.errors import RecipeError
+from stages.outcome.mixing import Mix, Portion
+
+SMALL = 0.5  # a mix of a smaller share of what survived is worth a warning
+
+
+def mix_warnings(mix: Mix, shares: Mapping[str, Portion], rows: Mapping[str, int]) -> list[str]:
+    """Return one sentence for everything that the mix cannot be.
+
+    Parameters
+    ----------
+    mix : the wish.
+    shares : what each dataset contributes.
+    rows : rows read, per dataset.
+    """
+    wanted = {name: share for name, share in shares.items() if not mix.weights or mix.weights.get(name)}
+    found = [
+        text
+        for name, share in wanted.items()
+        for text in (_empty(mix, name, share, rows) if not share.documents else _short(mix, name, share, shares))
+    ]
+    if not any(share.expected_tokens for share in shares.values()):
+        return [*found, "the mix is empty: no dataset with a weight has a surviving document."]
+    return [*found, *_capped(mix, wanted)]
+
+
+def check_strict(warnings: list[str]) -> None:
+    """Raise RecipeError where a mix that must be as wished (mix.strict) cannot be."""
+    if warnings:
+        raise RecipeError(
+            "mix.strict: " + " ".join(warnings) + " Change mix.weights, mix.max_epochs or the stages, or set "
+            "mix.strict: false to write what there is."
+        )
+
+
+def unwritten(shares: Mapping[str, Portion], written: Mapping[str, int]) -> list[str]:
+    """Return a sentence for every dataset of which documents were to be drawn, and none was."""
+    return [
+        f"no document of dataset {name} was drawn: {share.epochs:.3g} of its {share.documents:,} were to be. Raise "
+        "mix.target_tokens or its weight."
+        for name, share in shares.items()
+        if share.documents and share.epochs > 0 and not written[name]
+    ]
+
+
+def _empty(mix: Mix, name: str, share: Portion, rows: Mapping[str, int]) -> Iterator[str]:
+    why = f"of its {rows[name]:,} rows none survived" if rows.get(name) else "it has no rows"
+    weight = ""
+    if mix.weights:
+        weight = f", and its weight of {mix.weights[name]:g} in {sum(mix.weights.values()):g} cannot be kept"
+    yield f"nothing of dataset {name} can be in the mix: {why}{weight}; the other datasets make it up."
+
+
+def _short(mix: Mix, name: str, share: Portion, shares: Mapping[str, Portion]) -> Iterator[str]:
+    """Say so where a dataset has too few tokens for its weight."""
+    target, whole = share.target_tokens, sum(s.expected_tokens for s in shares.values())
+    allowed = mix.epochs_allowed(name)
+    if target is None or not whole or target <= share.tokens * allowed + 1:
+        return
+    wished = (share.weight or 0.0) / sum(s.weight or 0.0 for s in shares.values())
+    yield (
+        f"the weight of dataset {name} cannot be kept: it gives {share.expected_tokens:,} of {target:,} tokens at "
+        f"max_epochs {allowed:g}, {share.expected_tokens / whole:.1%} of the mix instead of {wished:.1%}. Raise its "
+        "max_epochs, or lower its weight or mix.target_tokens."
+    )
+
+
+def _capped(mix: Mix, wanted: Mapping[str, Portion]) -> Iterator[str]:
+    """Say so where one dataset's share makes the mix a small part of what survived."""
+    if mix.mode != "sample" or mix.target_tokens is not None or not mix.weights:
+        return
+    alive = {name: share for name, share in wanted.items() if share.tokens}
+    total, there = sum(s.expected_tokens for s in alive.values()), sum(s.tokens for s in alive.values())
+    if total >= SMALL * there:
+        return
+    limit = min(alive, key=lambda name: alive[name].tokens * mix.epochs_allowed(name) / (alive[name].weight or 1.0))
+    yield (
+        f"the share of dataset {limit} caps the mix at {total:,} of {there:,} surviving tokens ({total / there:.1%}): "
+        f"it has {alive[limit].tokens:,} tokens and a weight of {alive[limit].weight:g} in "
+        f"{sum(s.weight or 0.0 for s in alive.values()):g}. Lower its weight, or raise its max_epochs."
+    )
