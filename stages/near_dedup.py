@@ -104,6 +104,19 @@ class NearDedup(DedupStage):
                 return num_permutations // rows, rows
         return num_permutations, 1
 
+    def notes(self, stage_run: StageRun[Self]) -> list[str]:
+        """Say what signatures alone can promise, where the threshold asks them for more."""
+        from stages.kernels.similarity.jaccard import FEW, passes
+
+        k = self.job(stage_run).num_permutations
+        if self.verify != "signature" or k * (1.0 - self.threshold) >= FEW:
+            return []
+        similarity = next(s / 1000 for s in range(1001) if passes(s / 1000, self.threshold, k) >= 0.05)
+        return [
+            f"{self.name}: verify is signature, so jaccard_threshold {self.threshold:g} holds for estimates from {k} slots: "
+            f"one pair in 20 of true similarity {similarity:g} passes it. verify: exact compares the texts."
+        ]
+
     def job(self, stage_run: StageRun[NearDedup]) -> NearJob:
         """Return what the tasks of this stage in a run are given. Raises RecipeError where it has no signatures."""
         place, signed = signatures_before(stage_run.run.stages[: stage_run.index], self.signatures, self.name)

@@ -181,6 +181,7 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
     with engine.step("materialize", documents=sum(t.kept for t in tallies)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])
     warnings += unwritten(shares, {name: sum(f.documents for f in found) for name, found in files.items()})
+    warnings += [text for each in stage_runs(run, ExchangeStage) for text in each.stage.notes(each)]
     write_mix_manifest(prepared, shares, files, warnings)
     storage.remove(job.exchange)
     return RunResult(

@@ -46,6 +46,10 @@ class ExchangeStage(Stage):
         """Write the decisions of every bundle; `stage_run` is this stage in its run."""
         raise TypeError(f"{type(self).__name__} has no resolve")
 
+    def notes(self, stage_run: StageRun[Self]) -> list[str]:
+        """Return what the user should be told of the finished stage, one sentence each."""
+        return []
+
     def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
         """Return the bundle rows that the stage judged or dropped, ascending, and its verdicts."""
         table = view.stored_decisions(index)

@@ -115,10 +115,6 @@ class Stage:
         """Return hidden stages that the runner places before this one."""
         return ()
 
-    def notes(self, run: Run) -> list[str]:
-        """Return what the user should be told of the finished run, one sentence each."""
-        return []
-
     @property
     def drops(self) -> bool:
         """Whether the stage, with these parameters, can drop a document."""

@@ -80,7 +80,7 @@ def _too_many(run: Run, name: str, rows: int, reasons: Counter[str], limit: floa
     why = ", ".join(f"{reason} {number:,}" for reason, number in sorted(reasons.items()) if number)
     return ShardError(
         f"dataset {name}: {count:,} of {rows:,} rows ({count / rows:.1%}) cannot be read ({why}), max_quarantined "
-        f"allows {allowed(rows, limit):,} ({limit:.3g} of the rows, in small datasets {FEW} rows but no more than half). "
+        f"allows {allowed(rows, limit):,} ({limit:.3g} of the rows; of few rows {FEW}, but no more than half). "
         f"{_example(folder)}They are listed under {folder}. Correct the recipe or the files, or allow more: "
         f"max_quarantined: {min(1.0, np.ceil(1000 * count / rows) / 1000):g} (1 allows any number)."
     )

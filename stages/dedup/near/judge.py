@@ -14,13 +14,12 @@ from cluster.exchange import read_arrow
 from stages.core.arrays import BoolArray, array, whole
 from stages.dedup.dedup_stage import ESTIMATED, EXACT
 from stages.dedup.near.job import NearJob
-from stages.kernels.similarity.jaccard import estimate_pairs, standard_error
+from stages.kernels.similarity.jaccard import doubt, estimate_pairs
 from stages.kernels.survivors.pair_answers import NO, UNKNOWN, YES
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 LONGEST = 16 << 20  # bytes of a text that is still compared by its shingles
-SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 7 in a million pairs
 
 PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 
@@ -38,9 +37,9 @@ class Judge:
         width = column.type.byte_width
         data = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
         self._slots = data.reshape(-1, width)
-        self._margin = 0.0
+        self._doubt = 0.0, 0.0
         if self.near.verify == "exact":
-            self._margin = SURE * float(standard_error(self.near.threshold, width))
+            self._doubt = doubt(self.near.threshold, width)
         self._pairs, self._values = self._load([path for path in known if path])
 
     def _load(self, paths: list[str]) -> tuple[I64, F64]:
@@ -78,7 +77,8 @@ class Judge:
 
     def is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
         """Tell which estimates do not settle their pair, (pairs,) bool."""
-        close: BoolArray = np.abs(value - self.near.threshold) < self._margin
+        below, above = self._doubt
+        close: BoolArray = (self.near.threshold - value < below) & (value - self.near.threshold < above)
         return close & ~(self._long[left] | self._long[right])
 
     def _known(self, left: I64, right: I64) -> tuple[BoolArray, I64]:

@@ -22,6 +22,7 @@ I64 = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 BLOCK = 1_024  # documents judged at a time
+NEARLY_ONE, ROUNDED = 1.0 - 1e-6, 4.5e-16  # two roots and a product are rounded: equal vectors may reach 1 - 2 ** -51
 ACROSS = 8_192  # kept documents they are compared with at a time
 
 
@@ -92,7 +93,7 @@ def similar(left: Side, right: Side, threshold: float, *, keep_all: bool) -> Any
     """Return which pairs reach the threshold, (left, right) bool; with keep_all only across datasets."""
     products = left.vectors @ right.vectors.T
     cosine = products / (left.length[:, None] * right.length[None, :])
-    reached = cosine >= threshold
+    reached = cosine >= (threshold if threshold < NEARLY_ONE else threshold - ROUNDED)
     if keep_all:
         reached = reached & (left.dataset[:, None] != right.dataset[None, :])
     return reached

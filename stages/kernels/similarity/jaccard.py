@@ -10,6 +10,8 @@ that makes them fit: the value is then a sample's, with a standard deviation bel
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,9 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 MAX_SHINGLES = 1_000_000
 CHANCE = 1.0 / 256.0  # that two different slots agree in their byte
+SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 7 in a million pairs
+TAIL = 3.4e-6  # the same for one side, where slots that differ are too few for a normal approximation
+FEW = 10  # expected slots that differ at the threshold, below which that is so
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _BASE = np.uint64(0xD1342543DE82EF95)
@@ -59,6 +64,51 @@ def standard_error(j: npt.ArrayLike, k: int) -> F64:
     agree = np.asarray(j, np.float64) * (1.0 - CHANCE) + CHANCE
     deviation: F64 = np.sqrt(agree * (1.0 - agree) / k) / (1.0 - CHANCE)
     return deviation
+
+
+def doubt(threshold: float, k: int) -> tuple[float, float]:
+    """Return how far (below, above) a threshold an estimate from k slots does not settle a pair's side of it.
+
+    `SURE` standard errors; near 1, where a pair at the threshold differs in less than `FEW` slots on average, as far
+    below as such a pair falls with probability `TAIL` (binomial), and any distance above: k equal slots do not show
+    that two sets are equal.
+
+    Examples
+    --------
+    >>> [round(x, 3) for x in doubt(0.8, 128)], [round(x, 3) for x in doubt(0.99, 128)], doubt(1.0, 128)[1]
+    ([0.159, 0.159], [0.065, inf], inf)
+    """
+    margin = SURE * float(standard_error(threshold, k))
+    if k * (1.0 - threshold) * (1.0 - CHANCE) >= FEW:
+        return margin, margin
+    agree, slots = threshold * (1.0 - CHANCE) + CHANCE, k
+    while slots > 0 and at_most(slots - 1, k, agree) >= TAIL:
+        slots -= 1
+    reached = ((slots - 0.5) / k - CHANCE) / (1.0 - CHANCE)  # half a slot: estimates are rounded to 32 bits
+    return max(margin, threshold - reached), math.inf
+
+
+def passes(similarity: float, threshold: float, k: int) -> float:
+    """Return the probability that `estimate` from k slots of a pair of this similarity reaches a threshold.
+
+    >>> round(passes(0.99, 1.0, 128), 2)
+    0.28
+    """
+    wanted = math.ceil(k * (threshold * (1.0 - CHANCE) + CHANCE) - 1e-9)
+    return 1.0 - at_most(wanted - 1, k, similarity * (1.0 - CHANCE) + CHANCE)
+
+
+def at_most(slots: int, k: int, agree: float) -> float:
+    """Return the probability that at most so many of k slots agree, each with probability `agree` (binomial).
+
+    >>> at_most(0, 1, 0.75), at_most(127, 128, 1.0)
+    (0.25, 0.0)
+    """
+    if agree >= 1.0 or slots >= k:
+        return float(slots >= k)
+    ways = (math.lgamma(k + 1) - math.lgamma(m + 1) - math.lgamma(k - m + 1) for m in range(slots + 1))
+    logs = (way + m * math.log(agree) + (k - m) * math.log1p(-agree) for m, way in enumerate(ways))
+    return math.fsum(map(math.exp, logs))
 
 
 def estimate_pairs(slots: U8, left: npt.ArrayLike, right: npt.ArrayLike) -> F32:

@@ -59,7 +59,8 @@ def expected(s: dict[str, Any]) -> list[int]:
     order = np.argsort(s["rank"])
     wide = s["vectors"][order].astype(np.float64)
     length = np.sqrt((wide * wide).sum(axis=1))
-    near = wide @ wide.T / (length[:, None] * length[None, :]) >= s["threshold"]
+    rounded = 1e-15 if s["threshold"] == 1.0 else 0.0
+    near = wide @ wide.T / (length[:, None] * length[None, :]) >= s["threshold"] - rounded
     n = len(order)
     lost = oracles.representatives(
         [list(range(n))],
@@ -130,3 +131,18 @@ def test_vectors_become_unit_vectors_or_nothing() -> None:
     assert good.tolist() == [True, False, False, False, True, True]
     assert np.abs(cosine.lengths(vectors)[good] - 1).max() < 1e-3
     assert not vectors[~good].any()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 7, 64, 384])
+def test_a_threshold_of_one_drops_equal_directions_and_no_others(dimensions: int) -> None:
+    rng = np.random.default_rng(dimensions)
+    base, _ = cosine.unit(rng.normal(size=(200, dimensions)))
+    other = base.copy()
+    at = np.abs(other.astype(np.float64)).argmax(axis=1)
+    other[np.arange(200), at] = np.nextafter(other[np.arange(200), at], np.float16(2))  # one step in one component
+    every = np.concatenate([base, base, other])
+    plain = np.ones(len(every), np.bool_)
+    found = cosine.survivors(every, np.arange(len(every)), np.zeros(len(every), np.int32), ~plain, plain, False, 1.0)
+    rows = {bytes(row): n for n, row in reversed(list(enumerate(every)))}
+    first = np.array([rows[bytes(row)] for row in every])
+    assert (found == np.where(first < np.arange(len(every)), first, -1)).all()
