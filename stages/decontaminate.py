@@ -1,8 +1,10 @@
 """Keep benchmarks out of the mix: documents that share n-grams of words with benchmark items.
 
 Guarantees: an n-gram counts as evidence unless it is common: in more than `max_items` benchmark items, or in more
-than `common_share` of the input's documents (and in more than 20). What is dropped does not depend on files, order,
-partitioning or workers. Memory: the benchmarks' n-grams, one batch of text.
+than `common_share` of the input's documents (and in more than 20). N-grams that only documents make common count
+all the same in one that holds half of an item's n-grams and at least 8 of them, so that an item is found however often
+it was copied. What was set aside as common is told per benchmark (`notes`). What is dropped does not depend on files,
+order, partitioning or workers. Memory: the benchmarks' n-grams, one batch of text.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ from stages.core import key_counts
 from stages.core.arrays import array, list_column, whole
 from stages.core.edits import Edits, from_spans, none
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import StageRun
+from stages.core.run import Run, StageRun
 from stages.core.stage import Decisions, ShardStage, Stage, param
 from stages.core.view import View
+from stages.detect import set_aside
 from stages.detect.benchmark_items import load, split_spec, stamp
 from stages.detect.spans import with_white_space
 
 I64 = npt.NDArray[np.int64]
+WHOLE, MANY = 0.5, 8  # share of an item's n-grams, and their number (20 words in a row), that are no common phrase
 RARE = 20  # documents; an n-gram in no more of them is never called common
 MATCH = pa.struct(
     [
@@ -64,6 +68,7 @@ class BenchmarkMatches(ShardStage):
     max_items: int = param(50, "items", fact=True)
 
     use: ClassVar[str] = "benchmark_matches"
+    version: ClassVar[int] = 2  # 1 took a line of a script without spaces for one word
     hidden: ClassVar[bool] = True
     schema: ClassVar[pa.Schema] = pa.schema([("matches", pa.list_(MATCH))])
 
@@ -76,7 +81,7 @@ class BenchmarkMatches(ShardStage):
 
         texts = whole(documents.column("text"))
         known = load(self.benchmarks, self.ngram, self.short_ngram, self.max_items)
-        found = search(texts, known.keys, known.lengths, known.bits)
+        found = search(texts, known.keys, self.ngram, known.lengths, known.bits)
         bounds = _widened(texts, found)
         item = known.item[found[:, 1]]
         columns = [
@@ -116,6 +121,7 @@ class Decontaminate(ExchangeStage):
     """
 
     use: ClassVar[str] = "decontaminate"
+    version: ClassVar[int] = 2  # 1 passed over whole items that many documents hold
     summary: ClassVar[str] = "drop or cut what benchmarks' items share n-grams with"
 
     benchmarks: tuple[str, ...] = param(
@@ -124,7 +130,12 @@ class Decontaminate(ExchangeStage):
     ngram: int = param(13, "words of an n-gram", fact=True, ge=1)
     short_ngram: int = param(8, "fields of fewer words are not looked for", fact=True, ge=1)
     max_items: int = param(50, "ignore n-grams that stand in more benchmark items than this", fact=True, ge=1)
-    common_share: float = param(0.001, "ignore n-grams that stand in a larger share of the documents", ge=0, le=1)
+    common_share: float = param(
+        0.001,
+        "ignore n-grams that stand in a larger share of the documents, except in copies of whole items",
+        ge=0,
+        le=1,
+    )
     min_ngrams: int = param(1, "different n-grams that make a document contaminated", ge=1)
     min_share: float = param(0.0, "and the share of one item's n-grams that they must make up", ge=0, le=1)
     action: str = param("drop", "drop the document, or cut the spans", choices=("drop", "cut"))
@@ -155,11 +166,23 @@ class Decontaminate(ExchangeStage):
         return self.action == "drop"
 
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
-        run = stage_run.run
-        documents = sum(run.manifest.rows(d.name) for d in run.datasets if self.applies_to(d.name))
-        over = max(RARE, int(documents * self.common_share))
         lists = partial(key_counts.fact_lists, stage_run, f"{self.name}.matches", "matches")
-        key_counts.decide_by_frequent_keys(engine, stage_run, lists, over, partial(_evidence, lists))
+        over, write = self.common_from(stage_run.run), partial(_evidence, stage_run, lists)
+        key_counts.decide_by_frequent_keys(engine, stage_run, lists, over, write)
+
+    def common_from(self, run: Run) -> int:
+        """Return the number of documents beyond which an n-gram is common."""
+        documents = sum(run.manifest.rows(d.name) for d in run.datasets if self.applies_to(d.name))
+        return max(RARE, int(documents * self.common_share))
+
+    def notes(self, stage_run: StageRun[Self]) -> list[str]:
+        over, number = self.common_from(stage_run.run), set_aside.number
+        return [
+            f"{self.name}: n-grams of {number(len(items), 'item')} of benchmark {name} stand in more than {over:,} "
+            f"documents and did not count in {number(documents, 'document')}; these stay unless something else was found "
+            "there. common_share: 1.0 counts them."
+            for name, (items, documents) in sorted(set_aside.read(stage_run).items())
+        ]
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         if self.action == "cut":
@@ -189,17 +212,34 @@ class Decontaminate(ExchangeStage):
         return from_spans(table.column("spans")).numbered(array(table, "row").astype(np.int64)).among(rows)
 
 
-def _evidence(lists: key_counts.Lists, view: View, common: key_counts.U64) -> pa.Table:
-    """Return the rows that hold n-grams which are not common, and the item each shares most with."""
+def _evidence(
+    stage_run: StageRun[Decontaminate], lists: key_counts.Lists, view: View, common: key_counts.U64
+) -> pa.Table:
+    """Return the rows that hold n-grams which count, and the item each shares most with; note which do not."""
     rows, matches = lists(view)
     place, hashes = key_counts.hashes_of(matches)
-    kept = np.flatnonzero(~key_counts.is_in(hashes, common))
-    flat = pc.list_flatten(matches).take(pa.array(kept))
+    flat = pc.list_flatten(matches)
+    counts = ~key_counts.is_in(hashes, common)
+    if not counts.all():
+        counts |= _of_whole_items(place, hashes, flat)
+        set_aside.write(stage_run, view.bundle.number, place[~counts], flat.filter(pa.array(~counts)))
+    kept = np.flatnonzero(counts)
+    flat = flat.take(pa.array(kept))
     touched, first = np.unique(place[kept], return_index=True)
     found = []
     for at, values in zip(touched.tolist(), np.split(np.arange(len(kept)), first[1:]), strict=False):
         found.append({"row": int(rows[at]), **_summary(flat.take(pa.array(values)).to_pylist())})
     return pa.Table.from_pylist(found, schema=VERDICTS)
+
+
+def _of_whole_items(place: I64, hashes: key_counts.U64, matches: pa.Array) -> npt.NDArray[np.bool_]:
+    """Tell which matches are of an item of which the document holds most, (matches,)."""
+    names = (pc.struct_field(matches, name).dictionary_encode().indices.to_numpy() for name in ("benchmark", "item"))
+    owner = np.unique(np.stack([place, *names]), axis=1, return_inverse=True)[1].reshape(-1)
+    different = np.unique(np.stack([owner.astype(np.uint64), hashes]), axis=1)[0].astype(np.int64)
+    held = np.bincount(different, minlength=int(owner.max()) + 1)[owner]
+    found: npt.NDArray[np.bool_] = (held >= MANY) & (held >= WHOLE * np.asarray(pc.struct_field(matches, "of")))
+    return found
 
 
 def _summary(matches: list[dict[str, object]]) -> dict[str, object]:

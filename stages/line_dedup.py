@@ -40,6 +40,7 @@ class LineHashes(ShardStage):
     min_words: int = param(3, "fewer words are no line", fact=True)
 
     use: ClassVar[str] = "line_hashes"
+    version: ClassVar[int] = 2  # 1 took a line of a script without spaces for one word
     hidden: ClassVar[bool] = True
     schema: ClassVar[pa.Schema] = pa.schema([("lines", pa.list_(LINE))])
 
@@ -62,6 +63,7 @@ class LineDedup(ExchangeStage):
     """
 
     use: ClassVar[str] = "line_dedup"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "cut lines that stand in many documents out of what is written"
 
     max_documents: int = param(10, "cut lines that occur in more documents than this", ge=1)

@@ -113,8 +113,8 @@ class NearDedup(DedupStage):
             return []
         similarity = next(s / 1000 for s in range(1001) if passes(s / 1000, self.threshold, k) >= 0.05)
         return [
-            f"{self.name}: verify is signature, so jaccard_threshold {self.threshold:g} holds for estimates from {k} slots: "
-            f"one pair in 20 of true similarity {similarity:g} passes it. verify: exact compares the texts."
+            f"{self.name}: verify is signature, so jaccard_threshold {self.threshold:g} holds for estimates from {k} "
+            f"slots: one pair in 20 of true similarity {similarity:g} passes it. verify: exact compares the texts."
         ]
 
     def job(self, stage_run: StageRun[NearDedup]) -> NearJob:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 from stages.core.arrays import whole
 from stages.core.edits import Edits, from_spans
 from stages.core.stage import Decisions, ShardStage, param
-from stages.detect.personal_data import KINDS, Found, find_in
+from stages.detect import national_ids, own_patterns
+from stages.detect.identifier_forms import IDENTIFIERS
+from stages.detect.personal_data import KINDS, Found, found_in, resolved
 from stages.detect.spans import with_white_space
 
 MODES = ("replace", "hash", "drop", "keep")
@@ -45,11 +47,12 @@ class Pii(ShardStage):
 
     Reads: text. Writes: spans (bytes of the original text, kind, keyed hash). Drops: documents with more than
     `max_found` spans (`personal_data`). `replace` writes <EMAIL>, `hash` <EMAIL-0123456789abcdef>, equal for equal
-    data; `drop` leaves nothing. Other stages judge the text as it was read.
+    data; `drop` leaves nothing. Other stages judge the text as it was read. What overlaps is one span: of your own
+    patterns first, then national identifiers, then the others in the order of the parameters.
     """
 
     use: ClassVar[str] = "pii"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3  # 2 masked some addresses in part, or not at all
     summary: ClassVar[str] = "Find personal data and replace, hash or cut it in what is written"
     schema: ClassVar[pa.Schema] = pa.schema([("spans", pa.list_(SPAN))])
 
@@ -59,6 +62,14 @@ class Pii(ShardStage):
     credit_card: str = _mode("payment card numbers that pass Luhn's check")
     iban: str = _mode("IBANs that pass mod 97")
     other: str = _mode("what else Presidio finds")
+    national_ids: tuple[str, ...] = param(
+        (), "national identifiers to look for: " + ", ".join(IDENTIFIERS), fact=True, metavar="KIND"
+    )
+    national_id: str = _mode("the national identifiers looked for")
+    patterns: tuple[str, ...] | Mapping[str, str] = param(
+        (), "what else to look for: a mapping of names to regular expressions (RE2), or NAME=REGEX", fact=True
+    )
+    pattern: str = _mode("what the patterns match")
     replacements: tuple[str, ...] = param((), "texts to put instead, for instance email=email@example.com")
     max_found: int | None = param(None, "drop documents with more personal data than this", ge=0)
     salt: str = param("", "secret that hashes are keyed with; without one short numbers can be guessed", fact=True)
@@ -71,14 +82,49 @@ class Pii(ShardStage):
         "", "Presidio's analyzer configuration, a YAML file (default: its own, with en_core_web_lg)", metavar="PATH"
     )
 
+    def __post_init__(self) -> None:
+        if isinstance(self.patterns, Mapping):
+            pairs = tuple(f"{name}={regex}" for name, regex in sorted(self.patterns.items()))
+            object.__setattr__(self, "patterns", pairs)
+        super().__post_init__()
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The patterns by name."""
+        return own_patterns.split(tuple(self.patterns))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is looked for by name, the more important first."""
+        return (*self.own, *self.national_ids, *KINDS)
+
     def validate(self) -> None:
+        self._check_names()
         for text in self.replacements:
             m = _OWN_TEXT.fullmatch(text)
-            if not m or m[1] not in (*KINDS, "other"):
-                raise self.error("replacements", text, "KIND=TEXT with KIND one of " + ", ".join((*KINDS, "other")))
+            if not m or m[1] not in (*self.kinds, "other"):
+                raise self.error(
+                    "replacements", text, "KIND=TEXT with KIND one of " + ", ".join((*self.kinds, "other"))
+                )
         for key, value in (("entities", list(self.entities)), ("presidio_config", self.presidio_config)):
             if value and self.detector != "presidio":
                 raise self.error(key, value, "empty unless detector is presidio")
+        for key in ("national_ids", "patterns"):
+            if getattr(self, key) and self.detector != "builtin":
+                raise self.error(
+                    key, list(getattr(self, key)), "empty unless detector is builtin", "Use two pii stages."
+                )
+
+    def _check_names(self) -> None:
+        for name in self.national_ids:
+            if name not in IDENTIFIERS:
+                raise self.error("national_ids", name, "among " + ", ".join(IDENTIFIERS))
+        for text in self.patterns:
+            name, equals, regex = text.partition("=")
+            if not equals or not own_patterns.NAME.fullmatch(name) or name in (*KINDS, *self.national_ids, "other"):
+                raise self.error("patterns", text, "NAME=REGEX with a name of a-z, 0-9 and _ that no other kind has")
+            if wrong := own_patterns.problem(regex):
+                raise self.error("patterns", regex, f"a regular expression that RE2 takes; {name}: {wrong}")
 
     @property
     def costly(self) -> bool:
@@ -99,7 +145,7 @@ class Pii(ShardStage):
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         texts = whole(documents.column("text"))
-        found = self._presidio(texts) if self.detector == "presidio" else builtin(texts)
+        found = self._presidio(texts) if self.detector == "presidio" else self._builtin(texts)
         offsets = np.zeros(len(texts) + 1, np.int32)
         spans: list[dict[str, object]] = []
         for row, text, items in found:
@@ -107,6 +153,11 @@ class Pii(ShardStage):
             spans.extend(self._span(text, *item) for item in items)
         column = pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), pa.array(spans, SPAN))
         return pa.table([column], schema=self.schema)
+
+    def _builtin(self, texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
+        if not self.national_ids and not self.patterns:
+            return builtin(texts)
+        return builtin(texts, self.national_ids, self.own)
 
     def _presidio(self, texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
         from stages.detect import presidio
@@ -132,33 +183,55 @@ class Pii(ShardStage):
         spans = pc.list_flatten(lists)
         kinds, hashes = pc.struct_field(spans, "kind").to_pylist(), pc.struct_field(spans, "hash").to_pylist()
         own = {m[1]: m[2] for text in self.replacements if (m := _OWN_TEXT.fullmatch(text))}
-        modes = [getattr(self, kind if kind in KINDS else "other") for kind in kinds]
-        texts = [_instead(*found, own) for found in zip(modes, kinds, hashes, strict=True)]
+        modes = [getattr(self, self._parameter(kind)) for kind in kinds]
+        shown = [kind if kind in self.kinds else "other" for kind in kinds]
+        texts = [_instead(*found, own) for found in zip(modes, kinds, hashes, shown, strict=True)]
         every = from_spans(lists, pa.array(texts, pa.large_string()))
         return every.take(np.array([mode != "keep" for mode in modes], np.bool_))
 
+    def _parameter(self, kind: str) -> str:
+        """Return the parameter that says what becomes of a kind."""
+        if kind in KINDS:
+            return kind
+        return "national_id" if kind in self.national_ids else "pattern" if kind in self.own else "other"
 
-def _instead(mode: str, kind: str, value: int, own: dict[str, str]) -> str:
+
+def _instead(mode: str, kind: str, value: int, shown: str, own: dict[str, str]) -> str:
     if mode == "hash":
         return f"<{kind.upper()}-{value:016x}>"
-    return own.get(kind if kind in KINDS else "other", f"<{kind.upper()}>") if mode == "replace" else ""
+    return own.get(shown, f"<{kind.upper()}>") if mode == "replace" else ""
 
 
 def canonical(data: bytes, kind: str) -> bytes:
     """Return what is hashed, so that one number written in two ways has one hash."""
-    if kind in ("phone", "credit_card"):
+    if kind in ("phone", "credit_card", "kr_phone"):
         return bytes(byte for byte in data if 48 <= byte <= 57)
-    return bytes(byte for byte in data.lower() if byte not in b" -") if kind == "iban" else data.lower()
+    if kind == "iban" or kind in IDENTIFIERS:
+        return bytes(byte for byte in data.lower() if byte not in b" -./")
+    return data.lower()
 
 
-def builtin(texts: pa.Array) -> Iterator[tuple[int, bytes, list[Found]]]:
-    """Yield (row, text, what is found) of the texts that hold personal data."""
+def builtin(
+    texts: pa.Array, ids: tuple[str, ...] = (), patterns: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, bytes, list[Found]]]:
+    """Yield (row, text, what is found) of the texts that hold personal data.
+
+    ids : national identifiers to look for; patterns : regular expressions by name.
+    """
     from stages.kernels.text.pii_windows import windows
 
     found = windows(texts)
     first = np.flatnonzero(np.diff(found[:, 0], prepend=-1))
-    for rows in np.split(found, first[1:]) if len(found) else []:
-        row = int(rows[0, 0])
+    parts = np.split(found, first[1:]) if len(found) else []
+    looks = {int(rows[0, 0]): rows[:, 1:] for rows in parts}
+    matches = own_patterns.find(texts, patterns or {})
+    kinds = (*(patterns or {}), *ids, *KINDS)
+    for row in range(len(texts)) if ids else sorted(looks.keys() | matches.keys()):
         text = texts[row].as_buffer().to_pybytes()
-        if items := find_in(text, rows[:, 1:].tolist()):
+        every = (
+            *matches.get(row, ()),
+            *national_ids.find(text, ids),
+            *(found_in(text, looks[row].tolist()) if row in looks else ()),
+        )
+        if items := resolved(text, every, kinds):
             yield row, text, items

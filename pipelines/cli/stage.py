@@ -59,6 +59,7 @@ def stage_command(use: str) -> click.Command:
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     """Return the flag of one parameter; None stands for "not given"."""
+    hint = next((arg for arg in typing.get_args(hint) if typing.get_origin(arg) is tuple), hint)  # or a mapping
     default = field.default if field.default not in (dataclasses.MISSING, None, "", ()) else None
     text = str(field.metadata.get("help", ""))
     multiple = typing.get_origin(hint) is tuple

@@ -31,7 +31,7 @@ from pipelines.run.watched import Watched
 from pipelines.run_state import only_one, write_lock
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run, StageRun
+from stages.core.run import Run, StageRun, stage_runs
 from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
 from stages.outcome import ledger, lineage

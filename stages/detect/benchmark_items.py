@@ -36,7 +36,7 @@ class Known:
     keys: U64
     item: I64
     counts: I64
-    lengths: tuple[int, ...]  # in words, of the n-grams that occur
+    lengths: tuple[int, ...]  # in words, of the n-grams that are a whole text shorter than an n-gram
     bits: npt.NDArray[np.uint8]
     benchmarks: tuple[str, ...]  # name of the benchmark of every item
     numbers: tuple[str, ...]  # number of the item in its file, from 0
@@ -166,6 +166,6 @@ def _load(specs: tuple[str, ...], width: int, shortest: int, max_items: int, _: 
     wanted = common <= max_items
     counts = np.bincount(pairs[1][np.isin(pairs[0], keys[wanted])].astype(np.int64), minlength=len(numbers))
     keys, holder = keys[wanted], pairs[1][first[wanted]].astype(np.int64)
-    lengths = tuple(np.unique(where[:, 1]).tolist())
+    lengths = tuple(np.unique(where[where[:, 2] > 0, 1]).tolist())
     names = tuple(benchmarks), tuple(numbers)
     return Known(keys, holder, counts.astype(np.int64), lengths, ngrams.bitmap(keys), *names)

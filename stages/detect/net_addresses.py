@@ -1,8 +1,7 @@
-"""E-mail addresses and public IP addresses in a text, told apart from versions and section numbers.
+"""Public IP addresses in a text, told apart from versions and section numbers; top-level domains.
 
-Guarantees: e-mail addresses end in a top-level domain that exists, letters of any script included; IP addresses
-are public (no private, local or reserved range), and four small numbers after a word such as `version` or at the head
-of a title are none.
+Guarantees: addresses are public (no private, local or reserved range), and four small numbers after a word such as
+`version` or at the head of a title are none.
 """
 
 from __future__ import annotations
@@ -14,15 +13,6 @@ from collections.abc import Iterator
 
 Span = tuple[int, int]  # start, stop in bytes
 
-# Scripts written without spaces: an address does not begin in the words before it.
-_DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_LETTER = rf"[^\W_{_DENSE}]"
-_HOST = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?\."
-_DOMAIN = rf"@(?:{_HOST}){{1,8}}([A-Za-z][A-Za-z0-9\-]{{1,22}}(?![A-Za-z0-9\-@])|[^\W\d_a-zA-Z]{{2,23}}(?!@))"
-_EMAILS = (
-    re.compile(rf"(?<!{_LETTER}){_LETTER}(?:[^\W{_DENSE}]|[.%+\-]){{0,63}}(?<!\.){_DOMAIN}"),
-    re.compile(rf"(?<!\w)[^\W_](?:\w|[.%+\-]){{0,63}}(?<=[{_DENSE}]){_DOMAIN}"),
-)
 _IPV4 = re.compile(rb"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z]|\.[0-9])")
 _IPV6 = re.compile(rb"(?<![0-9A-Za-z:.\-])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![0-9A-Za-z:]|\.[0-9])")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all that is given out (RFC 4291, 2.4)
@@ -40,20 +30,6 @@ _VERSION = re.compile(rb"(?<![A-Za-z])(?:version|ver|v|release|build|firmware|re
 _LINE_START = re.compile(rb"(?:^|\n)(?:[ \t#*>|\-]|\xe2\x80\xa2)*$")
 _TITLE = re.compile(rb"\.?(?:[ \t]|\xc2\xa0)+[A-Z]|\.?\t|\.(?: |\xc2\xa0)")
 _NAME = re.compile(rb"(?<![^ \t\n])[A-Za-z][A-Za-z0-9_+\-]* $")
-
-
-def emails(text: bytes, start: int, stop: int) -> Iterator[Span]:
-    """Yield the e-mail addresses inside `text[start:stop]`, whose ends lie between characters.
-
-    >>> list(emails("josé.g@ejemplo.es".encode(), 0, 18))
-    [(0, 18)]
-    """
-    window = text[start:stop].decode()
-    for pattern in _EMAILS:
-        for m in pattern.finditer(window):
-            if _tld(m[1]) in top_level_domains():
-                first = start + len(window[: m.start()].encode())
-                yield first, first + len(m[0].encode())
 
 
 def ipv4(text: bytes, start: int, stop: int) -> Iterator[Span]:
@@ -104,8 +80,9 @@ def top_level_domains() -> frozenset[str]:
     return frozenset(name.rsplit(".", 1)[-1].lstrip("*!") for name in suffixes())
 
 
-@functools.lru_cache(maxsize=1024)
-def _tld(name: str) -> str:
+@functools.lru_cache(maxsize=4096)
+def is_top_level(name: str) -> bool:
+    """Tell whether a top-level domain exists, in letters or punycode."""
     from stages.detect.urls import ascii_name
 
-    return ascii_name(name)
+    return ascii_name(name) in top_level_domains()

@@ -141,7 +141,7 @@ def _sample(dataset: Dataset, chosen: list[Found], rows: int, seed: int, report:
                 yield from _sample_lines(dataset, file, rows, rng, report)
         except ShardError as error:
             report.problems.append(str(error))
-            report.unread.append(file.within)
+            report.unread.append(file.relative_path)
     if known_bytes and set(report.formats) == {"parquet"}:
         report.rows_estimate = round(known_rows * report.bytes / known_bytes)
 
@@ -153,7 +153,7 @@ def _sample_parquet(
     if layout.problem:
         report.problems.append(f"{file.relative_path}: {layout.problem}.")
     if layout.row_groups is None:
-        report.unread.append(file.within)
+        report.unread.append(file.relative_path)
         return 0
     with opened(file.path) as opened_file:
         _note_columns(dataset, file, opened_file.schema_arrow, report)

@@ -196,7 +196,9 @@ def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
             f"{file.path} (dataset {dataset.name}): {layout.problem}. Repair or remove it, or set "
             "`on_error: quarantine` in the recipe to count it and go on."
         )
-    quarantine(run.root, listed_name(dataset.name, file.relative_path), [Problem(file.path, None, None, str(layout.problem))])
+    quarantine(
+        run.root, listed_name(dataset.name, file.relative_path), [Problem(file.path, None, None, str(layout.problem))]
+    )
 
 
 def listed_name(dataset: str, relative_path: str) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 from cluster import storage
 from cluster.engines.engine import Engine
 from cluster.errors import ShardError
-from stages.core.run import Run, View
-from stages.core.stage import array
+from stages.core.arrays import array
+from stages.core.run import Run
+from stages.core.view import View
 from stages.inputs.batches import ReadStatus
 from stages.passes.freeze import listed_name
 

@@ -27,15 +27,19 @@ from stages.kernels.text import ngrams
 from tests.support import fold_reference
 from tests.support.corpora import text as words_of
 
-PIECES = st.lists(st.sampled_from(["a ", "b ", "C-", "d. ", "\u00e9 ", "e\u0301 ", "中", "\n"]), max_size=25).map(
-    "".join
-)
+PIECES = st.lists(
+    st.sampled_from(["a ", "b ", "C-", "d. ", "\u00e9 ", "e\u0301 ", "中", "\n", "\u0e01\u0e31", "\u0e02"]), max_size=25
+).map("".join)
 
 
 def plain_grams(text: str, width: int, shortest: int) -> list[tuple[str, ...]]:
-    words = [word for word, _, _ in fold_reference.words(text)]
-    size = min(len(words), width)
-    return [tuple(words[i : i + size]) for i in range(len(words) - size + 1)] if size >= max(shortest, 1) else []
+    words = fold_reference.words(text)
+    if not words or fold_reference.count(words, text) < shortest:
+        return []
+    spans = [fold_reference.span(words, text, i, width) for i in range(len(words))]
+    if spans[0] is None:
+        return [tuple(word for word, _, _ in words)]
+    return [tuple(word for word, _, _ in words[i:stop]) for i, stop in enumerate(spans) if stop is not None]
 
 
 @given(st.lists(PIECES, min_size=1, max_size=4), st.lists(PIECES, min_size=1, max_size=4))
@@ -48,16 +52,17 @@ def test_matches_are_those_of_plain_sets(known: list[str], texts: list[str]) -> 
     if not len(hashes):
         return
     keys = np.unique(hashes)
-    lengths = tuple(np.unique(where[:, 1]).tolist())
-    found = ngrams.search(pa.array(texts, pa.large_string()), keys, lengths, ngrams.bitmap(keys))
+    lengths = tuple(np.unique(where[where[:, 2] > 0, 1]).tolist())
+    found = ngrams.search(pa.array(texts, pa.large_string()), keys, 3, lengths, ngrams.bitmap(keys))
     want = set()
     for d, text in enumerate(texts):
         words = fold_reference.words(text)
-        for size in lengths:
-            for i in range(len(words) - size + 1):
-                gram = tuple(word for word, _, _ in words[i : i + size])
+        for i in range(len(words)):
+            full = fold_reference.span(words, text, i, 3)
+            for stop in {full, *(i + size for size in lengths if i + size <= len(words))} - {None}:
+                gram = tuple(word for word, _, _ in words[i:stop])
                 if gram in gram_of.values():
-                    ends = (len(text[: words[i][1]].encode()), len(text[: words[i + size - 1][2]].encode()))
+                    ends = (len(text[: words[i][1]].encode()), len(text[: words[stop - 1][2]].encode()))
                     want.add((d, gram, *ends))
     assert {(d, gram_of[int(keys[k])], a, b) for d, k, a, b in found.tolist()} == want
 
@@ -210,3 +215,75 @@ def test_a_benchmark_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "short.csv").write_text("q\nshort\n")
     with pytest.raises(RecipeError, match="8 words or more"):
         benchmark_items.load((str(tmp_path / "short.csv"),), 13, 8, 50)
+
+
+UNSPACED = {
+    "thai": "ชาวนามีแม่ไก่แดงสี่สิบเจ็ดตัวและซื้อเพิ่มอีกสิบเก้าตัวที่ตลาดในเช้าวันอังคารที่ฝนตก",
+    "lao": "ຊາວນາມີແມ່ໄກ່ແດງສີ່ສິບເຈັດໂຕແລະຊື້ເພີ່ມອີກສິບເກົ້າໂຕຢູ່ຕະຫຼາດໃນຕອນເຊົ້າວັນອັງຄານ",
+    "khmer": "កសិករម្នាក់មានមេមាន់ក្រហមសែសិបប្រាំពីរក្បាលហើយទិញដប់ប្រាំបួនក្បាលទៀតនៅផ្សារ",
+    "burmese": "လယ်သမားတစ်ဦးတွင်ကြက်မနီလေးဆယ့်ခုနစ်ကောင်ရှိပြီးဈေးတွင်ဆယ့်ကိုးကောင်ထပ်ဝယ်သည်",
+    "javanese": "ꦱꦏꦺꦃꦲꦶꦁꦩꦤꦸꦁꦱꦏꦭꦲꦶꦫꦏꦺꦩꦂꦢꦶꦏꦭꦤ꧀ꦝꦂꦧꦺꦩꦂꦠꦧꦠ꧀ꦭꦤ꧀ꦲꦏ꧀ꦲꦏ꧀ꦏꦁꦥꦝ",
+    "chinese": "一个农夫有四十七只红母鸡他在一个下雨的星期二早上在市场上又买了十九只",
+    "japanese": "農家は赤い雌鶏を四十七羽飼っていて雨の火曜日の朝に市場でさらに十九羽買いました",
+    "half_width": "ﾉｳｶﾊｱｶｲﾒﾝﾄﾞﾘｦﾖﾝｼﾞｭｳﾅﾅﾜｶｯﾃｲﾃｱﾒﾉｶﾖｳﾋﾞﾉｱｻﾆｲﾁﾊﾞﾃﾞｻﾗﾆｼﾞｭｳｷｭｳﾜｶｲﾏｼﾀ",
+}
+
+
+@pytest.mark.parametrize("script", UNSPACED)
+@pytest.mark.parametrize("around", ["Lesson 5.\n{}\nNow answer.", "{0}", "x{}x", "1{}2", "same"], ids=repr)
+def test_an_item_without_spaces_is_found_word_for_word_in_a_page(tmp_path: Path, script: str, around: str) -> None:
+    """`same`: amid other words of the script, with no space between."""
+    item = UNSPACED[script]
+    page = item[:5] + item[-5:] + item + item[:20] if around == "same" else around.format(item)
+    rows = [{"text": page}, {"text": item[:10]}, {"text": "an ordinary page of words with nothing in it"}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"q": item}) + "\n")
+    data = {
+        "datasets": {"d": {"paths": str(tmp_path / "in.jsonl")}},
+        "stages": [{"use": "decontaminate", "benchmarks": [f"b={tmp_path / 'bench.jsonl'}"]}],
+        "cluster": {"kind": "inline"},
+    }
+    runner.run(load_data(data, "test"), str(tmp_path / "run"), with_report=False)
+    ledger = pq.read_table(next((tmp_path / "run" / "ledger").glob("*.parquet")))
+    assert ledger.column("kept").to_pylist() == [False, True, True]
+    assert ledger.column("evidence").to_pylist()[0] == "b#0"
+
+
+def told(tmp_path: Path, item: str, pages: int, others: int = 100, **more: Any) -> tuple[int, list[str]]:
+    """Return how many of `pages` pages with the item were dropped, and the warnings."""
+    random_ = random.Random(1)
+    rows = [f"Worksheet {n}. {item} {words_of(random_, 30)}" for n in range(pages)]
+    rows += [words_of(random_, 40) for _ in range(others)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"q": item, "a": "42"}) + "\n")
+    stage = {"use": "decontaminate", "benchmarks": [f"b={tmp_path / 'bench.jsonl'}"], **more}
+    data = {
+        "datasets": {"d": {"paths": str(tmp_path / "in.jsonl")}},
+        "stages": [stage],
+        "cluster": {"kind": "inline"},
+    }
+    result = runner.run(load_data(data, "test"), str(tmp_path / "run"))
+    assert result.tallies["d"]["kept"] >= others
+    return pages + others - result.tallies["d"]["kept"], list(result.warnings)
+
+
+@pytest.mark.parametrize("pages", [20, 21, 60, 400])
+def test_a_whole_item_is_found_however_many_pages_hold_it(tmp_path: Path, pages: int) -> None:
+    dropped, warnings = told(tmp_path, ITEMS[0], pages)
+    assert (dropped, warnings) == (pages, [])
+
+
+def test_a_short_item_on_many_pages_is_set_aside_and_said(tmp_path: Path) -> None:
+    dropped, [warning] = told(tmp_path, ITEMS[2], 30)
+    assert dropped == 0
+    assert "1 item of benchmark b" in warning
+    assert "30 documents" in warning
+    assert "common_share: 1.0" in warning
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["warnings"] == [warning]
+    assert told(tmp_path, ITEMS[2], 30, common_share=1.0) == (30, [])
+
+
+def test_what_is_set_aside_is_said_again_by_a_run_that_has_nothing_to_do(tmp_path: Path) -> None:
+    first = told(tmp_path, ITEMS[2], 30)
+    assert told(tmp_path, ITEMS[2], 30) == first

@@ -42,6 +42,13 @@ TEXT = st.lists(
             "-",
             "_",
             "ß",
+            "\u0e01\u0e31\u0e49",  # Thai
+            "\u0e02",
+            "\u0e31",
+            "\u0e52",
+            "\u1000\u103b",  # Burmese
+            "\u1780\u17d2\u1781",  # Khmer
+            "\uff76",
         ]
     ),
     max_size=14,
@@ -169,3 +176,26 @@ def test_facts_have_the_schema_of_the_stage() -> None:
     facts = stage.annotate(pa.table({"text": pa.array(["a b c\nd", "", "x"], pa.large_string())}))
     assert facts.schema == stage.schema
     assert [len(lines) for lines in facts.column("lines").to_pylist()] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ลงทะเบียนเพื่อรับข่าวสารล่าสุดจากเรา",
+        "ចុះឈ្មោះដើម្បីទទួលព័ត៌មានថ្មីៗពីយើង",
+        "ລົງທະບຽນເພື່ອຮັບຂ່າວສານຫຼ້າສຸດຈາກພວກເຮົາ",
+        "နောက်ဆုံးရသတင်းများရယူရန်စာရင်းသွင်းပါ",
+        "订阅我们的最新消息",
+    ],
+)
+def test_a_line_without_spaces_is_cut_where_it_stands_in_many_documents(tmp_path: Path, line: str) -> None:
+    rows = [{"text": f"{line}\nThe text of page number {n} is its own.\n{line[:3]}"} for n in range(8)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {
+        "datasets": {"d": {"paths": str(tmp_path / "in.jsonl")}},
+        "stages": [{"use": "line_dedup", "max_documents": 3, "min_words": 5}],
+        "cluster": {"kind": "inline"},
+    }
+    runner.run(load_data(data, "test"), str(tmp_path / "run"), with_report=False)
+    texts = pads.dataset(str(tmp_path / "run" / "mix" / "d"), format="parquet").to_table().column("text").to_pylist()
+    assert sorted(texts) == [row["text"].removeprefix(f"{line}\n") for row in rows]

@@ -1,6 +1,9 @@
 """Words of a text with case, punctuation and accents evened out: hashes of words, of word runs and of lines.
 
-A word is a run of letters, digits and marks; a character of a script without spaces stands alone.
+A word is a run of letters, digits and marks. In scripts without spaces a character stands alone: each of those that
+stand for a syllable or a word (Han, kana …), and each letter with its marks where a script spells (Thai, Khmer …);
+unspaced.py lists both. Three letters of the latter
+count as one word where words are counted, a rest as one more.
 Before it is hashed a character is lower-cased, taken apart (NFKD) and freed of the accents U+0300-036F; apostrophes,
 soft hyphens and zero-width characters vanish, any other character separates words. Characters that come apart into
 several letters stay as they are.
@@ -19,12 +22,16 @@ import pyarrow as pa
 
 from stages.kernels.hashes.hashing import buffers, read_only
 from stages.kernels.hashes.murmur64 import final64
+from stages.kernels.text import unspaced
 from stages.kernels.text.word_tokens import SINGLE, WORD, classes
 from stages.kernels.text.words import next_word
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
-BREAK, SKIP, ALONE = 0, 1, 1 << 31  # besides folded code points
+BREAK, SKIP = 0, 1  # besides folded code points
+ALONE, LETTER, JOINED = 1 << 31, 1 << 30, 1 << 29  # a word by itself; begins one that only marks JOINED to it go on
+PARTS = 3  # of a word; a letter of a spelling script without spaces is one of them
+_FLAGS = np.uint32(ALONE | LETTER | JOINED)
 _SKIPPED = "'\u2019\u02bc\u00ad\u200b\u200c\u200d\u2060\ufeff"
 _PRIME = np.uint64(0x9E3779B185EBCA87)
 _SEED = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -44,6 +51,15 @@ def fold_character(c: str, *, digits: bool) -> str:
     return "0" if digits and one.isdecimal() else one
 
 
+def _flag(code: int) -> int:
+    """Return what a character of a script without spaces does to words, 0 for all others."""
+    if unspaced.is_in(code, unspaced.SYLLABLES):
+        return ALONE if chr(code).isalpha() else 0
+    if not unspaced.is_in(code, unspaced.SPELLED):
+        return 0
+    return LETTER if chr(code).isalpha() else JOINED if unicodedata.category(chr(code))[0] == "M" else 0
+
+
 @functools.cache
 def table(*, digits: bool) -> npt.NDArray[np.uint32]:
     """Return what becomes of every code point, (1114112,) uint32; with `digits` every digit is a 0."""
@@ -51,7 +67,7 @@ def table(*, digits: bool) -> npt.NDArray[np.uint32]:
     kinds = classes()
     for code in np.flatnonzero(kinds & WORD).tolist():
         folded = fold_character(chr(code), digits=digits)
-        found[code] = (ord(folded) | (ALONE if kinds[code] & SINGLE else 0)) if folded else SKIP
+        found[code] = (ord(folded) | (ALONE if kinds[code] & SINGLE else _flag(code))) if folded else SKIP
     found[[ord(c) for c in _SKIPPED]] = SKIP
     found.flags.writeable = False
     return found
@@ -72,24 +88,30 @@ def code_point(data, i):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def fold_words(data, low, high, folds, hashes, starts, stops):  # type: ignore[no-untyped-def]
-    """Write hash, first and last byte of every word of data[low:high]; return how many there are."""
-    n, h, inside, i = 0, _SEED, False, low
+def fold_words(data, low, high, folds, hashes, starts, stops, parts):  # type: ignore[no-untyped-def]
+    """Write hash, first and last byte and parts (see `PARTS`) of every word of data[low:high]; return their number."""
+    n, h, inside, letter, i = 0, _SEED, False, False, low
     while i < high:
         point, size = code_point(data, i)
         folded = folds[point]
-        alone = folded & np.uint32(ALONE) != 0
-        if inside and (folded == BREAK or alone):
+        flags = folded & _FLAGS
+        if inside and (
+            folded == BREAK
+            or flags & np.uint32(ALONE | LETTER) != 0
+            or (letter and folded > SKIP and flags & np.uint32(JOINED) == 0)
+        ):
             hashes[n] = h
             n += 1
             inside = False
         if folded > SKIP:
             if not inside:
                 h, starts[n], inside = _SEED, i, True
-            h = (h ^ np.uint64(folded)) * _PRIME
+                letter = flags & np.uint32(LETTER | JOINED) != 0
+                parts[n] = 1 if letter else PARTS
+            h = (h ^ np.uint64(folded & ~_FLAGS)) * _PRIME
             h ^= h >> np.uint64(29)
             stops[n] = i + size
-            if alone:
+            if flags & np.uint32(ALONE) != 0:
                 hashes[n] = h
                 n += 1
                 inside = False
@@ -101,9 +123,10 @@ def fold_words(data, low, high, folds, hashes, starts, stops):  # type: ignore[n
 
 
 @numba.njit(cache=True, nogil=True)
-def _finish(data, begin, end, folds, words, hashes, starts, stops):  # type: ignore[no-untyped-def]
+def _finish(data, begin, end, folds, words, room):  # type: ignore[no-untyped-def]
     """Return (words, hash) of a line; its bytes are hashed where `words` is not wanted."""
-    n = fold_words(data, begin, end, folds, hashes, starts, stops)
+    hashes, starts, stops, parts = room
+    n = fold_words(data, begin, end, folds, hashes, starts, stops, parts)
     h = _SEED
     if words:
         for k in range(n):
@@ -113,13 +136,13 @@ def _finish(data, begin, end, folds, words, hashes, starts, stops):  # type: ign
         for k in range(begin, end):
             h = (h ^ np.uint64(data[k])) * _PRIME
             h ^= h >> np.uint64(29)
-    return n, final64(h)
+    return (parts[:n].sum() + PARTS - 1) // PARTS, final64(h)
 
 
 @numba.njit(cache=True, nogil=True)
 def _lines(data, offsets, folds, words, paragraphs, fewest, longest):  # type: ignore[no-untyped-def]
-    hashes = np.empty(longest + 1, np.uint64)
     starts, stops = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
+    room = np.empty(longest + 1, np.uint64), starts, stops, np.empty(longest + 1, np.int64)
     keys, spans = np.empty(1024, np.uint64), np.empty((1024, 3), np.int64)
     n = 0
     for d in range(len(offsets) - 1):
@@ -137,7 +160,7 @@ def _lines(data, offsets, folds, words, paragraphs, fewest, longest):  # type: i
                 last -= 1
             over = stop >= high
             if held and visible and (blank or not paragraphs):
-                count, h = _finish(data, begin, end, folds, words, hashes, starts, stops)
+                count, h = _finish(data, begin, end, folds, words, room)
                 keys, spans, n = _append(keys, spans, n, d, h, span - low, at - low, count >= fewest)
                 held, span = False, at
             if visible:
@@ -149,7 +172,7 @@ def _lines(data, offsets, folds, words, paragraphs, fewest, longest):  # type: i
                 break
             at = stop + 1
         if held:
-            count, h = _finish(data, begin, end, folds, words, hashes, starts, stops)
+            count, h = _finish(data, begin, end, folds, words, room)
             keys, spans, n = _append(keys, spans, n, d, h, span - low, high - low, count >= fewest)
     return keys[:n], spans[:n]
 

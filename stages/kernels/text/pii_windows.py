@@ -1,7 +1,7 @@
 """Where in a text an e-mail address, a number or a code of personal data could stand, in one pass over its bytes.
 
-Guarantees: every match of the patterns in `stages.detect.personal_data` lies inside one window of its kind, so that the
-patterns need not look at the rest. Memory: 32 bytes per window.
+Guarantees: every match of the patterns in `stages.detect.personal_data` lies inside one window of its kind (an e-mail
+address around one), so that the patterns need not look at the rest. Memory: 32 bytes per window.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 from stages.kernels.hashes.hashing import buffers, read_only
 
 EMAIL, NUMBER, IPV6, IBAN = 0, 1, 2, 3
-_DIGIT, _MAIL, _GAP, _HEX, _UPPER, _LOWER = 1, 2, 4, 8, 16, 32
+_DIGIT, _GAP, _HEX, _UPPER, _LOWER = 1, 2, 4, 8, 16
 _LONGEST_GAP = 12  # bytes between two digits of one number: three separators of up to three bytes, and to spare
 _IBAN_BYTES = 72  # the longest IBAN has 34 characters, each with a separator after it
 
@@ -24,8 +24,7 @@ def _classes() -> npt.NDArray[np.uint8]:
     for code in range(128):
         c = chr(code)
         found[code] |= _DIGIT * c.isdigit() | _UPPER * c.isupper() | _LOWER * c.islower()
-        found[code] |= _MAIL * (c.isalnum() or c in "._%+-@") | _HEX * (c in "0123456789abcdefABCDEF:.")
-    found[128:] |= _MAIL  # letters of other scripts
+        found[code] |= _HEX * (c in "0123456789abcdefABCDEF:.")
     for byte in (*b" .-/()", 0xC2, 0xA0, 0xE2, 0x80, 0x90, 0x91, 0x92, 0x93, 0xAF):
         found[byte] |= _GAP
     return found
@@ -47,7 +46,7 @@ def _windows(data, offsets):  # type: ignore[no-untyped-def]
     n = 0
     for d in range(len(offsets) - 1):
         low, high = offsets[d], offsets[d + 1]
-        mail = number = six = low  # where the last window of each kind ended
+        number = six = low  # where the last window of each kind ended
         for i in range(low, high):
             kind = _CLASSES[data[i]]
             if kind & _DIGIT == 0 and data[i] != 64 and data[i] != 58:
@@ -67,10 +66,8 @@ def _windows(data, offsets):  # type: ignore[no-untyped-def]
                     found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, i - 2 - low, stop - low, IBAN
                     n += 1
             elif data[i] == 64:
-                if i >= mail:
-                    start, mail = _stretch(data, mail, i, high, _MAIL)
-                    found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, start - low, mail - low, EMAIL
-                    n += 1
+                found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, i - low, i + 1 - low, EMAIL
+                n += 1
             elif i >= six:
                 start, six = _stretch(data, six, i, high, _HEX)
                 if _may_be_ipv6(data, start, six):
