@@ -179,8 +179,8 @@ class Decontaminate(ExchangeStage):
         over, number = self.common_from(stage_run.run), set_aside.number
         return [
             f"{self.name}: n-grams of {number(len(items), 'item')} of benchmark {name} stand in more than {over:,} "
-            f"documents and did not count in {number(documents, 'document')}; these stay unless something else was found "
-            "there. common_share: 1.0 counts them."
+            f"documents and did not count in {number(documents, 'document')}; these stay unless something else was "
+            "found there. common_share: 1.0 counts them."
             for name, (items, documents) in sorted(set_aside.read(stage_run).items())
         ]
 

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from cluster.errors import RecipeError
 from pipelines.recipe.recipe import Recipe
-from stages.inputs.batches import ReadStatus
+from stages.inputs.reader import ReadStatus
 from stages.inputs.check import DatasetCheck, Identify, check_dataset
 from stages.passes.quarantine_limit import allowed
 
