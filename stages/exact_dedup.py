@@ -67,8 +67,9 @@ class ExactDedup(DedupStage):
     drop_reason: ClassVar[str] = "exact_duplicate"
 
     def companions(self) -> tuple[Stage, ...]:
-        if self.normalise == "none":
-            return ()
+        return () if self.normalise == "none" else self.companions_after_repair()
+
+    def companions_after_repair(self) -> tuple[Stage, ...]:
         name = f"{self.name}.hash"
         return (NormalisedHash(name=name, datasets=self.datasets, normalise=self.normalise),)
 
@@ -107,10 +108,11 @@ def _emit(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:
         return
     rows = np.flatnonzero(view.live(stage_run.index))
     table = candidates(stage_run, view, rows)
-    if stage.normalise == "none":
+    hashes = next((place for place, s in enumerate(run.stages) if s.name == f"{stage.name}.hash"), None)
+    if hashes is None:
         g1, g2 = array(table, "h1"), array(table, "h2")
     else:
-        facts = view.facts(run.index(f"{stage.name}.hash"), rows)
+        facts = view.facts(hashes, rows)
         g1, g2 = array(facts, "n1"), array(facts, "n2")
     key = mix64(g1.astype(np.uint64), KEY_SEED)
     yield pa.table([pa.array(key), pa.array(g1), pa.array(g2), *table.columns], schema=_schema(run))

@@ -178,6 +178,12 @@ class Pii(ShardStage):
         reason = np.where(count > self.max_found, 0, -1).astype(np.int16)
         return Decisions(reason, ("personal_data",), count, np.full(len(count), float(self.max_found)))
 
+    def figures(self, facts: pa.Table) -> dict[str, int]:
+        kinds = pc.struct_field(pc.list_flatten(whole(facts.column("spans"))), "kind")
+        counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(kinds).to_pylist()}
+        names = self.kinds if self.detector == "builtin" else ()
+        return {name: counts.pop(name, 0) for name in names} | dict(sorted(counts.items()))
+
     def edits(self, facts: pa.Table) -> Edits:
         lists = whole(facts.column("spans"))
         spans = pc.list_flatten(lists)

@@ -33,6 +33,7 @@ STAGES: dict[str, str] = {
     "decontaminate": "stages.decontaminate:Decontaminate",
     "pii": "stages.pii:Pii",
     "url_rules": "stages.url_rules:UrlRules",
+    "repair": "stages.repair:Repair",
 }
 RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the run folder needs itself
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from cluster.errors import RecipeError
 from pipelines.audit import tree
+from pipelines.audit.judged_texts import judged_texts
 from pipelines.audit.kept_pairs import KeptPairs, Sought, find_kept_pairs
 from pipelines.runfolder import RunFolder, open_run
 from stages.core.arrays import array
@@ -199,7 +200,7 @@ def true_similarities(folder: RunFolder, index: int, pairs: Sequence[tuple[int, 
     found: list[float | None] = []
     for start in range(0, len(pairs), CHUNK):
         chunk = pairs[start : start + CHUNK]
-        texts = folder.texts({doc for pair in chunk for doc in pair})
+        texts = judged_texts(folder, index, {doc for pair in chunk for doc in pair})
         found.extend(_jaccard(folder.run, index, [(texts.get(a), texts.get(b)) for a, b in chunk]))
     return found
 
@@ -207,7 +208,7 @@ def true_similarities(folder: RunFolder, index: int, pairs: Sequence[tuple[int, 
 def _jaccard(run: Run, index: int, pairs: Iterable[tuple[Any, Any]]) -> list[float | None]:
     pairs = list(pairs)
     known = [n for n, (a, b) in enumerate(pairs) if a is not None and b is not None]
-    flat = pa.array([d.text for n in known for d in pairs[n]], pa.large_string())
+    flat = pa.array([text for n in known for text in pairs[n]], pa.large_string())
     stage = run.stages[index]
     left = np.arange(0, len(flat), 2)
     if isinstance(stage, NearDedup):

@@ -6,8 +6,8 @@ from rich.table import Table
 
 from cluster.errors import RecipeError
 from pipelines.recipe.recipe import Recipe
-from stages.inputs.reader import ReadStatus
 from stages.inputs.check import DatasetCheck, Identify, check_dataset
+from stages.inputs.reader import ReadStatus
 from stages.passes.quarantine_limit import allowed
 
 

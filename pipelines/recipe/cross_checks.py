@@ -82,6 +82,9 @@ def _stages(stages: Sequence[Stage], datasets: Datasets, problems: Problems) -> 
             for i, name in enumerate(getattr(stage, key, ())):
                 if name not in datasets:
                     problems.choice((*path, key, i), name, datasets)
+        earlier = [other.name for other in stages[:place] if other.hands_on_text]
+        if stage.hands_on_text and earlier:
+            problems.add((*path, "judge"), f"must be original: {earlier[0]} hands on repaired texts already.")
         if stage.use == "minhash":
             signatures[stage.name] = stage
         if stage.use == "near_dedup":

@@ -97,7 +97,8 @@ def _stages_of_recipe(recipe: Recipe, sample: float | None) -> tuple[Stage, ...]
     if recipe.mix.tokenizer:
         stages.append(CountTokens(tokenizer=recipe.mix.tokenizer))
     for stage in recipe.stages:
-        stages.extend(stage.companions())
+        repaired = any(before.hands_on_text for before in stages)
+        stages.extend(stage.companions_after_repair() if repaired else stage.companions())
         stages.append(stage)
     if any(stage.rewrites() for stage in stages):
         stages.append(Rewrite())

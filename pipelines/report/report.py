@@ -16,7 +16,7 @@ from cluster import storage
 from cluster.engines import Engine, InlineEngine
 from cluster.errors import LedgerError, WinnowError
 from pipelines.artefacts import QuarantinedProblem
-from pipelines.report import tree
+from pipelines.report import figures, tree
 from pipelines.report.duplicates import groups_by_size, overlap_of_datasets, similarities_of_stages
 from pipelines.report.funnel import funnel_of_dataset, funnel_of_run
 from pipelines.report.ledger_sums import DatasetSums, LedgerSums
@@ -72,6 +72,7 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
         "funnel": {name: funnel_of_dataset(folder, name, sums.datasets[name]) for name in folder.datasets},
         "total": total,
         "warnings": [str(text) for text in folder.mix_manifest.get("warnings") or []],
+        "figures": figures.read(folder, engine),
         "overlap": overlap_of_datasets(folder, sums),
         "dedup": similarities_of_stages(folder, sums),
         "groups": groups_by_size(folder, engine, sums),

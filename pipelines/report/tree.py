@@ -318,6 +318,7 @@ class Report(TypedDict):
     funnel: dict[str, Funnel]
     total: Funnel
     warnings: list[str]
+    figures: dict[str, dict[str, dict[str, int]]]  # stage -> dataset -> name -> number
     overlap: Overlap
     dedup: list[Similarities]
     groups: Groups

@@ -136,7 +136,8 @@ def nothing_left(edits: Edits, num_bytes: I64) -> I64:
     """Return the rows, ascending, whose (merged) edits leave nothing but white space."""
     if not len(edits):
         return np.empty(0, np.int64)
-    cut = pc.equal(pc.binary_length(edits.text), 0).to_numpy(zero_copy_only=False).astype(np.bool_)
+    bare = pc.utf8_trim_whitespace(edits.text)
+    cut = pc.equal(pc.binary_length(bare), 0).to_numpy(zero_copy_only=False).astype(np.bool_)
     first = np.flatnonzero(np.diff(edits.row, prepend=-1))
     row = edits.row[first]
     before = np.zeros(len(edits), np.int64)

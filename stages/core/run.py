@@ -67,8 +67,16 @@ class Run:
         name = f"{shard.fingerprint}-{digest(self.reading(shard.dataset), sorted(self.extra_columns))[:8]}.parquet"
         return storage.join(self.root, "staged", shard.dataset, name)
 
+    def text_from(self, index: int) -> int | None:
+        """Return the place of the stage whose edits are applied to the texts that stage `index` judges, if any is."""
+        return next((place for place in range(index - 1, -1, -1) if self.stages[place].hands_on_text), None)
+
     def facts(self, stage: Stage) -> Sidecars:
-        return Sidecars(storage.join(self.root, "facts", stage.use, stage.fact_digest()))
+        """Return where a stage's facts lie: addressed by its parameters, and by the repair of what it judges."""
+        place = self.text_from(self.index(stage.name))
+        mine = stage.fact_digest()
+        address = mine if place is None else digest(mine, self.stages[place].fact_digest())
+        return Sidecars(storage.join(self.root, "facts", stage.use, address))
 
     def decisions(self, index: int) -> Sidecars:
         stage = self.stages[index]
@@ -95,7 +103,7 @@ class Run:
     def _digest_of_decisions(self, index: int) -> str:
         stage = self.stages[index]
         later = self.stages[index + 1 :] if getattr(stage, "orphans", "allow") == "promote" else ()
-        filters = [s.digest() for s in later if isinstance(s, ShardStage) and s.drops]
+        filters = [s.digest() for s in later if isinstance(s, ShardStage) and (s.drops or s.hands_on_text)]
         earlier = [s.digest() for s in self.stages[: index + 1]]
         readings = [(d.name, d.role, self.reading(d.name)) for d in self.datasets]
         return digest(earlier, filters, self.priority, self.prefer, readings, self.manifest_digest)

@@ -125,6 +125,15 @@ class Stage:
         """Tell whether stages of this kind rewrite texts."""
         return False
 
+    @property
+    def hands_on_text(self) -> bool:
+        """Whether the stages after this one judge texts with this stage's edits applied."""
+        return False
+
+    def companions_after_repair(self) -> tuple[Stage, ...]:
+        """Return the hidden stages that the runner places before this one where it judges repaired texts."""
+        return self.companions()
+
     def applies_to(self, dataset: str) -> bool:
         """Tell whether the stage works on documents of this dataset."""
         return not self.datasets or dataset in self.datasets
@@ -193,6 +202,10 @@ class ShardStage(Stage):
     def decide(self, facts: pa.Table) -> Decisions:
         """Return a verdict for every row of `facts`. Reads no text."""
         return Decisions.keep_all(facts.num_rows)
+
+    def figures(self, facts: pa.Table) -> dict[str, int]:
+        """Return what the report counts of these facts, by name."""
+        return {}
 
     def edits(self, facts: pa.Table) -> Edits:
         """Return what is rewritten in the texts of these facts when the mix is written; row: place in `facts`."""

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from cluster.errors import LedgerError
 from stages.core import edits
 from stages.core.arrays import BoolArray, array, whole
+from stages.core.composition import compose_edits
 from stages.core.edits import Edits
 from stages.core.run import Run, StageRun
 from stages.core.shard import Bundle
@@ -117,15 +118,33 @@ class View:
         if not self.run.stages[-1].applies_edits:
             return edits.none()
         rows = np.flatnonzero(self.live(len(self.run.stages) - 1))
+        place = next((i for i, stage in enumerate(self.run.stages) if stage.hands_on_text), None)
+        if place is None or not self.run.stages[place].applies_to(self.bundle.dataset):
+            return self._edits_of(range(len(self.run.stages)), rows).numbered(rows)
+        repaired = self._edits_of(range(place, place + 1), rows)
+        later = self._edits_of(range(place + 1, len(self.run.stages)), rows)
+        both = [self._edits_of(range(place), rows), compose_edits(repaired, later)]
+        return edits.merge(both).numbered(rows)
+
+    def _edits_of(self, indexes: range, rows: npt.NDArray[np.int64]) -> Edits:
+        """Return the edits of these stages, merged; row: place in `rows`."""
         found = []
-        for index, stage in enumerate(self.run.stages):
+        for index in indexes:
+            stage = self.run.stages[index]
             if not stage.rewrites() or not stage.applies_to(self.bundle.dataset):
                 continue
             if isinstance(stage, ShardStage):
                 found.append(stage.edits(self.facts(index, rows)))
             else:
                 found.append(cast("_SeesBundle", stage).edits_of(self, index, rows))
-        return edits.merge(found).numbered(rows)
+        return edits.merge(found)
+
+    def as_judged(self, index: int, rows: npt.NDArray[np.int64], texts: pa.Array) -> pa.Array:
+        """Return texts of bundle rows, ascending, as stage `index` judges them: repaired, if a stage before says so."""
+        place = self.run.text_from(index)
+        if place is None or not self.run.stages[place].applies_to(self.bundle.dataset):
+            return texts
+        return edits.apply(texts, self._edits_of(range(place, place + 1), rows))
 
     def eligible(self, index: int) -> npt.NDArray[np.uint8]:
         """Return whether rows live before stage `index` and pass every later per-document filter, (rows,) uint8.

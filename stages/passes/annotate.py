@@ -24,6 +24,7 @@ from cluster.engines import Growth
 from cluster.errors import LedgerError, RecipeError, ShardError
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import Quantity, per_bundle
+from stages.core.edits import apply, merge
 from stages.core.run import Run
 from stages.core.shard import Bundle, Piece, Shard, check_ascending
 from stages.core.sidecar import Writer, expand
@@ -97,7 +98,7 @@ def _track(run: Run, bundle: Bundle, index: int, stage: ShardStage) -> Track:
     reading = run.reading(bundle.dataset)
     track = Track(index, stage, np.zeros(bundle.rows, np.bool_))
     if sidecars.parts(bundle, reading):
-        table = sidecars.read(bundle, reading, None if stage.drops else [])
+        table = sidecars.read(bundle, reading, None if stage.drops or stage.hands_on_text else [])
         track.rows = table.column("row").to_numpy()
         track.table = table
         track.covered[track.rows] = True
@@ -272,6 +273,8 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
             at = np.flatnonzero(live)
             decisions = track.stage.decide(_joined(track, fresh, where, at, place))
             live[at[decisions.dropped]] = False
+        if track.stage.hands_on_text:
+            batch = _rewritten(track, fresh, where, np.flatnonzero(live), place, batch)
         track.documents += len(where)
         track.seconds += time.perf_counter() - begin
     return count
@@ -293,6 +296,23 @@ def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa
             "row per document, in order."
         )
     return facts.select(track.stage.schema.names).cast(track.stage.schema), where
+
+
+def _rewritten(
+    track: Track,
+    fresh: pa.Table,
+    where: npt.NDArray[np.int64],
+    at: npt.NDArray[np.int64],
+    place: npt.NDArray[np.int64],
+    batch: Batch,
+) -> Batch:
+    """Return the batch with the edits of this stage applied to rows `at`, for the stages after it."""
+    kept = np.isin(where, at)
+    facts = _joined(track, fresh.filter(pa.array(kept)), where[kept], at, place)
+    edits = merge([track.stage.edits(facts)]).numbered(at)
+    column = batch.table.schema.get_field_index("text")
+    text = apply(whole(batch.table.column("text")), edits)
+    return dataclasses.replace(batch, table=batch.table.set_column(column, "text", text))
 
 
 def _joined(

@@ -73,13 +73,15 @@ def judge_rows(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str
     among : (rows,) rows that live before the first of them.
     """
     run, bundle = view.run, view.bundle
-    tracks = tracks_of(run, bundle, indexes)
+    wanted = set(indexes)
+    repairs = (run.text_from(index) for index in wanted)
+    tracks = tracks_of(run, bundle, sorted(wanted.union(at for at in repairs if at is not None)))
     rows = missing(tracks, among)
     counts: dict[str, Any] = {"documents": 0, "bytes": 0, "annotated": 0, "parts": {}}
     with contextlib.ExitStack() as stack:
         for track in tracks:
-            wanted = len(rows) and not track.covered[rows].all()
-            if run.deferred(track.index) and (wanted or track.table is None):
+            incomplete = len(rows) and not track.covered[rows].all()
+            if run.deferred(track.index) and (incomplete or track.table is None):
                 writing = run.facts(track.stage).writer(bundle, view.reading, track.stage.schema)
                 track.writer = stack.enter_context(writing)
         for batch, at in read_rows(run, bundle, rows, ["text", *columns_of(tracks)]):

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from cluster import storage
-from cluster.engines.engine import Engine
+from cluster.engines import Engine
 from cluster.errors import ShardError
 from stages.core.arrays import array
 from stages.core.run import Run

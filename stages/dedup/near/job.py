@@ -73,5 +73,7 @@ class NearJob:
     def pairs_folder(self) -> str:
         """Where verified pairs lie: addressed by what a true similarity depends on, besides the texts."""
         how = self.shingling
-        address = digest("pairs", self.stage_run.stage.version, how.width, how.unit, how.normalise)
+        repaired = self.run.text_from(self.signatures_at)
+        parts = () if repaired is None else (self.run.stages[repaired].fact_digest(),)
+        address = digest("pairs", self.stage_run.stage.version, how.width, how.unit, how.normalise, *parts)
         return storage.join(self.run.root, "facts", "near_dedup", address)

@@ -25,6 +25,7 @@ from cluster.errors import LedgerError
 from cluster.exchange import Exchange, read_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
+from stages.core.view import View
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import VERDICTS, chosen_in_buckets, verdicts
 from stages.dedup.near.buckets import Groups, per_candidates
@@ -213,9 +214,10 @@ def _emit_texts(near: NearJob, source: tuple[int, str]) -> Iterable[pa.Table]:
         mine = np.flatnonzero(position == here)
         mine = mine[np.argsort(row[mine])]  # they come by doc_id, and a bundle's ordinals need not ascend
         if len(mine):
-            bundle = run.manifest.bundles[here]
-            for batch, at in read_rows(run, bundle, row[mine], ["text"]):
-                text = normalise(whole(batch.table.column("text")), near.shingling.normalise)
+            view = View.at(run, here)
+            for batch, at in read_rows(run, view.bundle, row[mine], ["text"]):
+                judged = view.as_judged(near.signatures_at, row[mine][at], whole(batch.table.column("text")))
+                text = normalise(judged, near.shingling.normalise)
                 columns = [pa.array(home[mine][at]), pa.array(doc[mine][at]), text]
                 yield pa.table(columns, schema=TEXTS)
 
