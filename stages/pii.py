@@ -119,10 +119,12 @@ class Pii(ShardStage):
         for name in self.national_ids:
             if name not in IDENTIFIERS:
                 raise self.error("national_ids", name, "among " + ", ".join(IDENTIFIERS))
+        taken = {*KINDS, *IDENTIFIERS, "other"}
         for text in self.patterns:
             name, equals, regex = text.partition("=")
-            if not equals or not own_patterns.NAME.fullmatch(name) or name in (*KINDS, *self.national_ids, "other"):
+            if not equals or not own_patterns.NAME.fullmatch(name) or name in taken:
                 raise self.error("patterns", text, "NAME=REGEX with a name of a-z, 0-9 and _ that no other kind has")
+            taken.add(name)
             if wrong := own_patterns.problem(regex):
                 raise self.error("patterns", regex, f"a regular expression that RE2 takes; {name}: {wrong}")
 

@@ -150,6 +150,8 @@ def test_identifiers_hold_before_other_kinds_and_patterns_before_them() -> None:
         ({"patterns": {"email": "x"}}, "no other kind"),
         ({"patterns": {"A b": "x"}}, "no other kind"),
         ({"patterns": ("x",)}, "NAME=REGEX"),
+        ({"patterns": ("a=x", "a=y")}, "no other kind"),
+        ({"patterns": {"us_ssn": "x"}}, "no other kind"),
         ({"patterns": {"a": "x"}, "detector": "presidio"}, "builtin"),
         ({"national_ids": ("us_ssn",), "detector": "presidio"}, "builtin"),
     ],
