@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,8 @@ def _parquet(path: str, column: str) -> Iterator[TextBatch]:
             raise ShardError(f"{path} is not a Parquet file ({error}). Repair or remove it.") from error
         if column not in data.schema_arrow.names:
             raise _no_column(path, column, data.schema_arrow.names)
+        if data.schema_arrow.names.count(column) > 1:
+            raise RecipeError(f"{path} has several columns called {column!r}. Rename all but one of them.")
         start = 0
         for batch in data.iter_batches(BATCH, columns=[column]):
             values = batch.column(0).to_pylist()
@@ -100,6 +103,7 @@ def _json_lines(path: str, column: str) -> Iterator[TextBatch]:
     values: list[object] = []
     number = 0
     seen = False
+    key = json.dumps(column).encode()
     with _open_lines(path) as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -108,6 +112,8 @@ def _json_lines(path: str, column: str) -> Iterator[TextBatch]:
                 raise ShardError(f"{path}, line {number} is not JSON ({error}). Repair or remove it.") from error
             if not isinstance(row, dict):
                 raise ShardError(f"{path}, line {number} must be a JSON object, got {type(row).__name__}.")
+            if (line.count(key) > 1 or b"\\u00" in line) and _repeats(line, column):
+                raise ShardError(f"{path}, line {number} has the key {column!r} several times. Repair or remove it.")
             seen |= column in row
             values.append(row.get(column))
             if len(values) == BATCH:
@@ -116,6 +122,12 @@ def _json_lines(path: str, column: str) -> Iterator[TextBatch]:
     if number and not seen:
         raise _no_column(path, column, list(row))
     yield _batch(path, number - len(values), values)
+
+
+def _repeats(line: bytes, column: str) -> bool:
+    """Tell whether a key stands several times in the object on a line."""
+    pairs = json.loads(line, object_pairs_hook=list)
+    return [name for name, _ in pairs].count(column) > 1
 
 
 @contextlib.contextmanager

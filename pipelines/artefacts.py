@@ -6,7 +6,10 @@ that a folder from which something was cut still opens.
 
 from __future__ import annotations
 
-from typing_extensions import TypedDict  # pydantic makes schemas of these, which before Python 3.12 needs this one
+from typing_extensions import (  # pydantic makes schemas of these, which before Python 3.12 needs this one
+    NotRequired,
+    TypedDict,
+)
 
 
 class LedgerRow(TypedDict):
@@ -53,7 +56,10 @@ class QuarantinedProblem(TypedDict):
 
 
 class MixFileEntry(TypedDict):
-    """One file of the mix. path: relative to the mix folder; tokens: of every copy."""
+    """One file of the mix. path: relative to the mix folder; tokens: of every copy.
+
+    losses: values that the format cannot hold, by column and what became of them; absent where there are none.
+    """
 
     path: str
     rows: int
@@ -61,6 +67,7 @@ class MixFileEntry(TypedDict):
     tokens: int
     bytes: int
     sha256: str
+    losses: NotRequired[dict[str, int]]
 
 
 class Survivors(TypedDict):

@@ -344,8 +344,16 @@ def _mix_tables(file: Any, path: str, columns: Sequence[str] | None) -> Iterator
     import zstandard
     from pyarrow import json as pajson
 
+    from pipelines.recipe.output import MIX_COLUMNS
+
+    options = None
+    if (
+        names is not None and set(names) <= dict(MIX_COLUMNS).keys()
+    ):  # input columns may be of kinds that Arrow does not mix
+        own = pa.schema([(name, kind) for name, kind in MIX_COLUMNS if name in names])
+        options = pajson.ParseOptions(explicit_schema=own, unexpected_field_behavior="ignore")
     with zstandard.ZstdDecompressor().stream_reader(file) as lines:
-        for batch in pajson.open_json(pa.PythonFile(lines, mode="r")):
+        for batch in pajson.open_json(pa.PythonFile(lines, mode="r"), parse_options=options):
             table = pa.Table.from_batches([batch])
             yield table if names is None else table.select(names)
 

@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 
 from classifiers import quality
 from cluster.errors import RecipeError, ShardError
+from stages.core.arrays import whole
 from stages.core.stage import Decisions, ShardStage, param
+from stages.inputs.ids import scalar_texts
 
 REASONS = ("no_score", "low_quality", "high_quality", "quality_label")
 COLUMN = "column:"
@@ -89,13 +91,14 @@ class Quality(ShardStage):
         return pa.table([value, scores.labels(model.labels)], schema=self.schema)
 
     def _from_column(self, values: pa.ChunkedArray) -> pa.Table:
-        """Numbers are scores; of other strings, those that read as a number are, all are labels too."""
+        """Numbers are scores, strings labels and, where they read as a number, scores too; of the rest the text is."""
         kind = values.type
         if pa.types.is_dictionary(kind):
             values = values.cast(kind.value_type)
             kind = values.type
         rows = len(values)
-        if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+        if any(test(kind) for test in numbers):
             score, label = values.cast(pa.float64(), safe=False), pa.nulls(rows, pa.string())
         elif pa.types.is_null(kind):
             score, label = pa.nulls(rows, pa.float64()), pa.nulls(rows, pa.string())
@@ -103,6 +106,8 @@ class Quality(ShardStage):
             label = values.cast(pa.string())
             numeric = pc.match_substring_regex(label, r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
             score = pc.utf8_trim_whitespace(pc.if_else(numeric, label, None)).cast(pa.float64())
+        elif not pa.types.is_nested(kind):
+            score, label = pa.nulls(rows, pa.float64()), scalar_texts(whole(values)).cast(pa.string())
         else:
             raise ShardError(
                 f"{self.model} holds {kind}, a number or a string was expected (stage {self.name}). Name the "

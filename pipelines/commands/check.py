@@ -6,6 +6,7 @@ from rich.table import Table
 
 from cluster.errors import RecipeError
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.to_run import prepare
 from stages.inputs.check import DatasetCheck, Identify, check_dataset
 from stages.inputs.reader import ReadStatus
 from stages.passes.quarantine_limit import allowed
@@ -14,7 +15,9 @@ from stages.passes.quarantine_limit import allowed
 def check_recipe(recipe: Recipe) -> list[DatasetCheck]:
     """Return one report per dataset; without the language model there is no language profile."""
     identify = _identifier()
-    reports = [check_dataset(d, seed=recipe.seed, identify=identify) for d in recipe.datasets_resolved()]
+    run = prepare(recipe, "").run
+    columns = run.extra_columns
+    reports = [check_dataset(d, seed=recipe.seed, identify=identify, columns=columns) for d in run.datasets]
     if recipe.on_error == "quarantine":
         for report in reports:
             _set_aside(report, recipe.max_quarantined)

@@ -14,7 +14,7 @@ from stages.core.run import Run
 from stages.core.stage import ShardStage
 from stages.outcome.lineage import lineage_digest
 
-ALWAYS = {"bundles.json", "inputs.json", "options.json", "ledger-made-by"}
+ALWAYS = {"types", "bundles.json", "inputs.json", "options.json", "ledger-made-by"}
 
 
 def clean_run(run_dir: str, *, dry_run: bool = False) -> list[str]:

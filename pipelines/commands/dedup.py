@@ -22,7 +22,8 @@ from pipelines.run.progress import Progress
 from stages.core.digests import digest
 from stages.core.shard import Columns, Dataset
 from stages.inputs.discover import find_shards
-from stages.inputs.reader import passthrough_schema
+from stages.inputs.reader import first_columns, has_column
+from stages.inputs.schema import EVERY
 
 NAME = "data"
 WORK = ".winnow"  # run folder below OUT, removed when all is done
@@ -71,13 +72,13 @@ def dedup(
         when a column is missing, or `out` holds the result of something else.
     """
     paths = [paths] if isinstance(paths, str) else paths
-    available = _columns(paths, text_column)
-    recipe = _recipe(paths, available, jaccard_threshold, shingle_width, text_column, id_column, workers)
+    mapped = _mapped(paths, text_column, id_column)
+    recipe = _recipe(paths, mapped, jaccard_threshold, shingle_width, workers)
     address = digest(recipe.digest())
     done = _finished(out, address)
     if done is not None:
         return done
-    output = Output(columns=tuple(available), shuffle="none", everything=True, shard_bytes=SHARD_BYTES)
+    output = Output(columns=(EVERY,), shuffle="none", everything=True, shard_bytes=SHARD_BYTES)
     work = storage.join(out, WORK)
     result = runner.run(recipe, work, workers=workers, progress=progress, output=output, with_report=False)
     tally = result.tallies.get(NAME)
@@ -97,20 +98,13 @@ def dedup(
 
 def _recipe(
     paths: Sequence[str],
-    available: list[str],
+    columns: dict[str, str],
     threshold: float,
     width: int,
-    text_column: str,
-    id_column: str,
     workers: int | None,
 ) -> Recipe:
     threads = workers or available_cores()
     kind = "threads" if threads <= THREADS else "local"
-    columns = {"text": text_column}
-    if id_column in available:
-        columns["id"] = id_column
-    if "url" in available:
-        columns["url"] = "url"
     near = {"use": "near_dedup", "jaccard_threshold": threshold}
     return load_data(
         {
@@ -130,16 +124,23 @@ def _absolute(path: str) -> str:
     return os.path.abspath(path) if storage.is_local(path) else path
 
 
-def _columns(paths: Sequence[str], text_column: str) -> list[str]:
-    """Return the columns of the first file with a schema; raise RecipeError when the text is not among them."""
+def _mapped(paths: Sequence[str], text_column: str, id_column: str) -> dict[str, str]:
+    """Return the columns of text, id and URL: id and URL where a file has them, or is JSON lines and may.
+
+    Raises RecipeError where the first file that tells has no text. Reads footers and first lines only.
+    """
     dataset = Dataset(name=NAME, paths=tuple(paths), columns=Columns(text=text_column))
+    wanted = {"text": text_column, "id": id_column, "url": "url"}
+    seen: set[str] = set()
     for found in find_shards(dataset):
-        names = list(passthrough_schema(dataset, [found.path], "all").names)
-        if text_column not in names:
+        names = first_columns(dataset, found.path)
+        if names and not seen and not has_column(names, text_column):
             listed = ", ".join(names) or "none"
             raise RecipeError(f"{found.path} has no column {text_column!r}, it has {listed}. Give --text-column.")
-        return names
-    return [text_column]
+        seen |= {role for role, path in wanted.items() if has_column(names, path) or found.format != "parquet"}
+        if len(seen) == len(wanted):
+            break
+    return {role: path for role, path in wanted.items() if role in seen or role == "text"}
 
 
 def _finished(out: str, address: str) -> DedupCounts | None:

@@ -20,12 +20,13 @@ from stages.core.arrays import whole
 from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Columns, Dataset, Piece, Shard
 from stages.inputs.discover import Found, find_shards
+from stages.inputs.exact import TWICE
 from stages.inputs.reader import (
     Batch,
     ReadStatus,
-    conform,
     count_and_layout,
     passthrough_schema,
+    raw_texts,
     read_piece,
     stage_compressed,
 )
@@ -119,12 +120,20 @@ def _write_one(
     ):
         columns = ["text", "id", f"column:{dataset.columns.text}"]
         for batch in read_piece(dataset, Piece(shard=shard, start=0, stop=layout.rows), columns, path=staging):
+            _check_keys(batch)
             table = _signatures(stage, schema, batch)
             writer.write_table(table)
             without += table.column("signature").null_count
     if staging:
         storage.remove(staging)
     return layout.rows, without
+
+
+def _check_keys(batch: Batch) -> None:
+    """Raise RecipeError where a line has a key several times that is read."""
+    for problem in batch.problems:
+        if TWICE in problem.error:
+            raise RecipeError(f"{problem.path}, row {problem.row}: {problem.error}. Repair or remove it.")
 
 
 def _with_id(dataset: Dataset, found: Found, id_column: str) -> Dataset:
@@ -142,7 +151,7 @@ def _schema(stage: MinHash) -> pa.Schema:
 
 def _signatures(stage: MinHash, schema: pa.Schema, batch: Batch) -> pa.Table:
     """Return id and signature of each row; null where there is no text, or none that can be read."""
-    raw = conform(whole(batch.table.column(2)), pa.large_string())
+    raw = raw_texts(whole(batch.table.column(2)))
     usable = np.isin(batch.status, [ReadStatus.OK, ReadStatus.EMPTY, ReadStatus.WHITE_SPACE])
     text = pc.if_else(pa.array(usable), raw, "").fill_null("")
     matrix = stage.signatures(text)

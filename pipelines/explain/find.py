@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.runfolder import RunFolder
+from stages.inputs.ids import spellings
 
 EXACT, ALIKE, NEAR = "exact", "alike", "near"
 LEAST = 0.5  # estimated similarity from which a text counts as a near duplicate of the one given
@@ -37,15 +38,19 @@ def find_documents(folder: RunFolder, key: str, value: Any) -> Match:
     if key == "doc_id":
         return Match(list(folder.rows([int(value)])))
     if key == "id":
-        tables = folder.ledger(columns=["doc_id", "id"])
-        return Match(
-            [d for t in tables for d in t.filter(pc.equal(t.column("id"), value)).column("doc_id").to_pylist()]
-        )
+        first, *others = spellings(value)
+        exact = list(_by_id(folder, [first]))
+        return Match(exact or (list(_by_id(folder, others)) if others else []))
     if key == "url":
         exact = list(_by_url(folder, pa.chunked_array([pa.array([value], pa.large_string())]), bare=False))
         return Match(exact) if exact else Match(list(_by_url(folder, _bare(value), bare=True)), ALIKE)
     same = list(_by_text(folder, value))
     return Match(same) if same else _near(folder, value)
+
+
+def _by_id(folder: RunFolder, wanted: list[str]) -> Iterator[int]:
+    for table in folder.ledger(columns=["doc_id", "id"]):
+        yield from table.filter(pc.is_in(table.column("id"), pa.array(wanted, pa.large_string()))).column(0).to_pylist()
 
 
 def _by_url(folder: RunFolder, wanted: pa.ChunkedArray, *, bare: bool) -> Iterator[int]:

@@ -17,6 +17,7 @@ from cluster import storage
 from pipelines.artefacts import MixDataset
 from pipelines.runfolder import Counts, RunFolder, open_run
 from pipelines.shown_text import visible
+from stages.inputs.fit import is_json
 from stages.inputs.presets import PRESETS
 
 # identifiers that dataset hubs accept in `license`; anything else becomes `other` with its name beside it
@@ -252,8 +253,15 @@ def _columns(folder: RunFolder) -> str:
         "group_size": "documents that were duplicates of each other, this one included",
     }
     extra = [c for c in (folder.recipe.get("output") or {}).get("columns") or [] if c not in known]
-    rows = [[f"`{k}`", v] for k, v in known.items()] + [[f"`{_cell(c)}`", "from the source"] for c in extra]
+    rows = [[f"`{k}`", v] for k, v in known.items()] + [[f"`{_cell(c)}`", _source_of(folder, c)] for c in extra]
     return _table(["column", "what it is"], rows)
+
+
+def _source_of(folder: RunFolder, column: str) -> str:
+    """Say what an input column holds, and where its types differ so that each value is JSON text."""
+    schemas = [(name, folder.run.types(name)) for name in folder.datasets]
+    mixed = [name for name, s in schemas if s is not None and column in s.names and is_json(s.field(column))]
+    return f"from the source; JSON text of each value for {', '.join(mixed)}" if mixed else "from the source"
 
 
 def _table(titles: list[str], rows: list[list[Any]]) -> str:

@@ -20,7 +20,6 @@ from stages.core.run import Run
 from stages.outcome.lineage import lineage_digest
 from stages.outcome.mixing import Mix
 
-LOOKED_AT = 64  # files of a dataset in which an input column is looked for
 COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
 
 
@@ -106,21 +105,18 @@ def mix_digest(run: Run, mix: Mix, output: Output) -> str:
 
 
 def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:
-    """Return name and type of the input columns that a dataset's files of the mix hold besides winnow's own.
-
-    A column is looked for in the first LOOKED_AT files with rows, by name: after a refresh ordinals do not follow it.
-    """
-    from stages.inputs.reader import passthrough_schema
-    from stages.passes.annotate import staged
-
-    shards = (s for s in run.manifest.live_shards if s.dataset == dataset and s.rows)
-    by_name = sorted(shards, key=lambda s: (s.relative_path, s.path))  # as `find_shards` has them
-    paths = (staged(run, s) or s.path for s in by_name[:LOOKED_AT])
-    return passthrough_schema(run.dataset(dataset), paths, output.passed_through())
+    """Return name and type of the input columns that a dataset's files of the mix hold besides winnow's own."""
+    known = run.dataset(dataset).types
+    if known is None:
+        return pa.schema([])
+    names = known.names if output.everything else output.passed_through()
+    return pa.schema([known.field(name) for name in names if name in known.names])
 
 
 def check_columns(run: Run, output: Output) -> None:
     """Raise RecipeError where a column to be passed through is in no dataset."""
+    if output.everything:
+        return
     names = [d.name for d in run.datasets if d.role != "reference" and run.manifest.rows(d.name)]
     missing = set(output.passed_through())
     for name in names:
@@ -128,6 +124,5 @@ def check_columns(run: Run, output: Output) -> None:
     if names and missing:
         listed = ", ".join(sorted(missing))
         raise RecipeError(
-            f"output.columns: no dataset has {listed} (in the first {LOOKED_AT} files of each). Correct the name, "
-            "or leave it out."
+            f"output.columns: no dataset has {listed} in any of its files. Correct the name, or leave it out."
         )

@@ -27,7 +27,7 @@ from stages.core.arrays import array, whole
 from stages.core.costs import Quantity, per_bundle
 from stages.core.edits import apply
 from stages.core.view import View
-from stages.inputs.reader import conform
+from stages.inputs.fit import fit, is_json
 from stages.kernels.hashes.hashing import mix64
 from stages.language_id import LanguageId
 from stages.outcome.ledger import Outcome, document_copies, group_columns, num_tokens, outcome
@@ -196,7 +196,7 @@ def _read_columns(job: MixJob, dataset: str) -> list[str]:
     source = job.run.dataset(dataset)
     schema = input_schema(job.run, job.output, dataset)
     skip = source.columns.text if job.output.everything else None
-    return ["text", *(f"column:{name}" for name in schema.names if name != skip)]
+    return ["text", *(f"{'json' if is_json(f) else 'column'}:{f.name}" for f in schema if f.name != skip)]
 
 
 def _facts(job: MixJob, position: int, found: Outcome, rows: I64, number: npt.NDArray[np.int32]) -> pa.Table:
@@ -246,12 +246,15 @@ def _assemble(job: MixJob, schema: pa.Schema, read: pa.Table, facts: pa.Table) -
     own = {} if job.output.everything else {name: facts.column(name) for name in facts.schema.names}
     columns = []
     for name, kind in zip(schema.names, schema.types, strict=True):
-        source = f"column:{name}"
-        if source not in read.schema.names:
-            source = f"column:{name.removeprefix('input_')}"
-        column = own[name] if name in own else read.column(source if source in read.schema.names else "text")
-        columns.append(column if column.type == kind else conform(whole(column), kind))
+        column = own[name] if name in own else read.column(_source(read.schema.names, name))
+        columns.append(column if column.type == kind else pa.chunked_array([fit(whole(column), pa.field(name, kind))]))
     return pa.table(columns, schema=schema)
+
+
+def _source(names: list[str], name: str) -> str:
+    """Return where a column of the mix lies in what was read."""
+    inputs = (name, name.removeprefix("input_"))
+    return next((f"{kind}:{i}" for i in inputs for kind in ("column", "json") if f"{kind}:{i}" in names), "text")
 
 
 def _keys(job: MixJob, h1: Any, doc: I64, held: Any, tokens: Any, number: Any) -> pa.Table:

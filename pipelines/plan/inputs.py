@@ -17,12 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from cluster.errors import ShardError
 from stages.core import manifest
 from stages.core.manifest import Cut
 from stages.core.shard import Bundle, Dataset, Shard
 from stages.inputs import compressed, jsonl, parquet
 from stages.inputs.check import choose
 from stages.inputs.discover import WHOLE_BYTES, Found, find_shards
+from stages.inputs.exact import KeyWatch
 
 SHARDS = 32  # of a dataset that are sampled
 NO_ROWS = "it has no rows that can be read: nothing of it is in the mix."
@@ -38,13 +40,14 @@ class Input:
 
     layouts: (rows, weight) of the row groups of the Parquet shards whose footers were read, by path. A shard's
     weight is what its footer says of the text column, or its size in bytes; the sample tells how many bytes of
-    text a byte of weight stands for.
+    text a byte of weight stands for. named: the input columns that the recipe reads.
     """
 
     dataset: Dataset
     files: list[Found]
     layouts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    named: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -65,15 +68,20 @@ class Drawn:
     whole: bool = True  # nothing was left out
 
 
-def survey(dataset: Dataset) -> Input:
+def survey(dataset: Dataset, columns: Sequence[str] = ()) -> Input:
     """Find a dataset's shards and read the footers of the Parquet ones, FOOTERS at most.
 
-    Raises RecipeError where a path matches nothing.
+    columns : input columns that the recipe reads besides text, id and URL.
+
+    Raises RecipeError where a path matches nothing, ShardError where a column's name is that of several.
     """
-    found = Input(dataset=dataset, files=find_shards(dataset))
+    mapped = dataset.columns
+    named = [path for path in (mapped.text, mapped.id, mapped.url, *columns) if path is not None]
+    found = Input(dataset=dataset, files=find_shards(dataset), named=tuple(named))
     columnar = [f for f in found.files if f.format == "parquet"]
     for file in choose(columnar, FOOTERS, 0) if columnar else []:
         layout = parquet.layout(dataset, file.path)
+        parquet.check_once_in(file.path, named)
         if layout.problem:
             found.problems.append(f"{file.relative_path}: {layout.problem}")
         found.layouts[file.path] = list(layout.row_groups or [])
@@ -145,6 +153,13 @@ def _draw_parquet(found: Input, file: Found, rows: int, rng: random.Random, targ
     return table.num_rows, weight, table.num_rows == total
 
 
+def _check_keys(found: Input, file: Found, lines: list[bytes]) -> None:
+    """Raise ShardError where a drawn line has a key several times that the recipe reads."""
+    watch = KeyWatch(found.named, found.dataset.columns.text)
+    for row, error in watch.find(lines, jsonl.parse(lines)[0]):
+        raise ShardError(f"{file.path}: {error}, in line {lines[row][:80].decode('utf-8', 'replace')!r}.")
+
+
 def _draw_lines(found: Input, file: Found, rows: int, rng: random.Random, target: str) -> tuple[int, int, bool]:
     """Copy lines; return (lines, bytes in the input's own compression, whether that is the whole file)."""
     whole = False
@@ -161,6 +176,7 @@ def _draw_lines(found: Input, file: Found, rows: int, rng: random.Random, target
             whole = True
         whole &= len(lines) <= rows
         lines = lines[:rows]
+    _check_keys(found, file, lines)
     data = b"".join(line + b"\n" for line in lines)
     if file.format == "jsonl.gz":
         data = gzip.compress(data, 6)

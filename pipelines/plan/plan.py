@@ -33,7 +33,7 @@ from pipelines.plan.steps import bytes_on_disk, describe_machine, describe_memor
 from pipelines.plan.tree import CostPlan, Plan, SamplePlan
 from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.to_run import output_of_recipe
+from pipelines.recipe.to_run import output_of_recipe, prepare
 from pipelines.run_state import limit_of
 from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Bundle
@@ -70,7 +70,8 @@ def plan(
         Inputs cannot be found or read.
     """
     begin = time.perf_counter()
-    inputs = [survey(d) for d in recipe.datasets_resolved()]
+    job = prepare(recipe, "").run
+    inputs = [survey(d, job.extra_columns) for d in job.datasets]
     with tempfile.TemporaryDirectory(prefix="winnow-plan-") as folder:
         where = machine_of(recipe, workers, gpus)
         pilot, warm, cold = _pilot(recipe, inputs, folder)

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from pipelines.recipe.sections import (
     ClusterSection,
     Criterion,
     DatasetSection,
+    IdSection,
     MixSection,
     OutputSection,
     Section,
@@ -111,21 +112,40 @@ class Recipe:
 def _resolve(name: str, section: DatasetSection) -> Dataset:
     known = PRESETS[section.preset] if section.preset else None
     base = known.columns if known else Columns()
-    given = {k: v for k, v in section.columns.model_dump().items() if v is not None}
+    given = {k: v for k, v in section.columns.model_dump(exclude={"id"}).items() if v is not None}
     return Dataset(
         name=name,
         paths=section.paths,
         format=section.format or "auto",
-        columns=Columns(**{"text": base.text, "id": base.id, "url": base.url, **given}),
+        columns=Columns(**{"text": base.text, **_ids(section.columns.id, base.id), "url": base.url, **given}),
         licence=section.licence or (known.licence if known else None),
         role=section.role,
     )
 
 
+def _ids(given: str | IdSection | None, known: str | None) -> dict[str, str | None]:
+    """Return where ids lie and what stands in for null ones: `id: content` is the digest if no column is called so."""
+    if isinstance(given, IdSection):
+        return {"id": given.column, "null_ids": given.if_null}
+    if given == "content":
+        return {"id": None, "null_ids": "unless_column"}
+    return {"id": given or known}
+
+
+def _columns_data(columns: Columns) -> dict[str, Any]:
+    """Return columns as a recipe writes them."""
+    written: dict[str, Any] = {"text": columns.text, "id": columns.id, "url": columns.url}
+    if columns.null_ids == "unless_column":
+        return {**written, "id": "content"}
+    if columns.null_ids or columns.id == "content":
+        return {**written, "id": {"column": columns.id, "if_null": columns.null_ids}}
+    return written
+
+
 def _dataset_data(section: DatasetSection) -> dict[str, Any]:
     """Return a dataset's section with what its preset gives written out."""
     resolved = _resolve("", section)
-    given = {"columns": asdict(resolved.columns), "licence": resolved.licence, "format": resolved.format}
+    given = {"columns": _columns_data(resolved.columns), "licence": resolved.licence, "format": resolved.format}
     return {**section.model_dump(mode="json"), **given}
 
 

@@ -146,11 +146,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class IdSection(Section):
+    """Where the dataset keeps its ids, and what stands in for a null one."""
+
+    column: str | None = Field(None, description="column of the user's own id; none: every id is null")
+    if_null: Literal["content"] | None = Field(None, description="content: a null id becomes the digest of the text")
+
+
 class ColumnsSection(Section):
     """Where the dataset keeps its text, id and URL; a dotted path descends into structs and JSON strings."""
 
     text: str | None = Field(None, description="column of the text (default: text)")
-    id: str | None = Field(None, description="column of the user's own id")
+    id: str | IdSection | None = Field(
+        None,
+        description="column of the user's own id; content: the digest of the text, unless a column is called so; "
+        "or {column: NAME, if_null: content}",
+    )
     url: str | None = Field(None, description="column of the URL")
 
 

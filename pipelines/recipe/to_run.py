@@ -7,7 +7,7 @@ Guarantees: nothing here computes or opens a file; below the runner nobody sees 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.options import ClusterOptions, SlurmOptions
 from pipelines.recipe.output import INPUT_COLUMNS, Output
@@ -68,9 +68,12 @@ def prepare(
     """
     wanted = output or output_of_recipe(recipe)
     stages = _stages_of_recipe(recipe, sample)
+    datasets = recipe.datasets_resolved()
+    if wanted.everything:  # files may lack an id or a URL
+        datasets = tuple(replace(dataset, optional=("id", "url")) for dataset in datasets)
     run = Run(
         root=run_dir.rstrip("/"),
-        datasets=recipe.datasets_resolved(),
+        datasets=datasets,
         stages=stages,
         priority=tuple(recipe.priority),
         prefer=tuple(recipe.prefer),

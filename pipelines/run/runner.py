@@ -20,6 +20,7 @@ from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.start import start
 from pipelines.artefacts import Timings
+from pipelines.mix.files import lost_values
 from pipelines.mix.job import check_columns, mix_job
 from pipelines.mix.manifest import write_mix_manifest
 from pipelines.mix.materialize import materialize
@@ -181,6 +182,7 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
     with engine.step("materialize", documents=sum(t.kept for t in tallies)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])
     warnings += unwritten(shares, {name: sum(f.documents for f in found) for name, found in files.items()})
+    warnings += lost_values(files)
     warnings += [text for each in stage_runs(run, ExchangeStage) for text in each.stage.notes(each)]
     write_mix_manifest(prepared, shares, files, warnings)
     storage.remove(job.exchange)

@@ -21,6 +21,7 @@ from cluster import storage
 from cluster.errors import LedgerError
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
+from stages.core.types import shards_address
 
 SMALLEST, LARGEST = 16 << 20, 512 << 20  # decoded text of one bundle, in bytes
 BUNDLES = 256  # aimed at in between: enough to keep many workers busy to the end
@@ -119,6 +120,17 @@ class Manifest:
 
     def rows(self, dataset: str | None = None) -> int:
         return sum(s.rows for s in self.live_shards if dataset in (None, s.dataset))
+
+    @functools.cached_property
+    def _addresses(self) -> dict[str, str]:
+        by_dataset: dict[str, list[Shard]] = {}
+        for shard in self.live_shards:
+            by_dataset.setdefault(shard.dataset, []).append(shard)
+        return {name: shards_address(shards) for name, shards in by_dataset.items()}
+
+    def address(self, dataset: str) -> str:
+        """Return the digest of a dataset's live shards."""
+        return self._addresses.get(dataset, "")
 
     @functools.cached_property
     def digest(self) -> str:

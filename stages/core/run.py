@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar, cast
@@ -14,9 +15,11 @@ from stages.core.digests import digest
 from stages.core.shard import Bundle, Dataset, Shard
 from stages.core.sidecar import Sidecars
 from stages.core.stage import ShardStage, Stage
+from stages.core.types import cached_schema
 
 S_co = TypeVar("S_co", bound=Stage, covariant=True)
 COMPRESSED = (".gz", ".zst", ".zstd")  # not seekable: staged once as Parquet
+STAGED = 2  # version of staged copies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,23 @@ class Run:
         return manifest.cached_manifest(self.root, self.manifest_digest)
 
     def dataset(self, name: str) -> Dataset:
-        return next(d for d in self.datasets if d.name == name)
+        """Return a dataset, with the types of its input columns once they are known."""
+        found = next(d for d in self.datasets if d.name == name)
+        known = self.types(name)
+        return found if known is None else dataclasses.replace(found, types=known)
+
+    def wanted(self, name: str) -> tuple[str, ...]:
+        """Return the input columns to be known of a dataset besides text, id and url."""
+        columns = next(d.columns for d in self.datasets if d.name == name)
+        more = ("content",) if columns.null_ids == "unless_column" else ()
+        return tuple(sorted({*self.extra_columns, *more}))
+
+    def types(self, name: str) -> pa.Schema | None:
+        """Return the types of a dataset's input columns; None before it is frozen, or where none are read."""
+        names = self.wanted(name)
+        if not self.manifest_digest or not names:
+            return None
+        return cached_schema(self.root, name, self.manifest.address(name), names)
 
     def reading(self, dataset: str) -> str:
         """Digest of how a dataset's rows are read: part of every sidecar's address."""
@@ -50,7 +69,7 @@ class Run:
 
     @functools.cached_property
     def _readings(self) -> dict[str, str]:
-        return {d.name: digest(d.columns, d.format)[:8] for d in self.datasets}
+        return {d.name: digest(d.columns.reading(), d.format)[:8] for d in self.datasets}
 
     @functools.cached_property
     def _decision_digests(self) -> dict[int, str]:
@@ -64,7 +83,9 @@ class Run:
         """Return where the Parquet copy of a compressed input lies; None for other inputs."""
         if not shard.path.endswith(COMPRESSED):
             return None
-        name = f"{shard.fingerprint}-{digest(self.reading(shard.dataset), sorted(self.extra_columns))[:8]}.parquet"
+        name = (
+            f"{shard.fingerprint}-{digest(self.reading(shard.dataset), self.wanted(shard.dataset), STAGED)[:8]}.parquet"
+        )
         return storage.join(self.root, "staged", shard.dataset, name)
 
     def text_from(self, index: int) -> int | None:
@@ -72,11 +93,26 @@ class Run:
         return next((place for place in range(index - 1, -1, -1) if self.stages[place].hands_on_text), None)
 
     def facts(self, stage: Stage) -> Sidecars:
-        """Return where a stage's facts lie: addressed by its parameters, and by the repair of what it judges."""
+        """Return where a stage's facts lie: addressed by its parameters, and by the repair of what it judges.
+
+        Where its column became text in a dataset, facts of numbers are not used again.
+        """
         place = self.text_from(self.index(stage.name))
-        mine = stage.fact_digest()
+        mine, texts = stage.fact_digest(), self._texts_of(stage)
         address = mine if place is None else digest(mine, self.stages[place].fact_digest())
-        return Sidecars(storage.join(self.root, "facts", stage.use, address))
+        return Sidecars(storage.join(self.root, "facts", stage.use, digest(address, texts) if texts else address))
+
+    def _texts_of(self, stage: Stage) -> list[tuple[str, str]]:
+        """Return (dataset, column) where a stage reads values of several kinds as text."""
+        names = stage.columns() if isinstance(stage, ShardStage) else ()
+        paths = [name.removeprefix("column:") for name in names if name.startswith("column:")]
+        known = [(d.name, self.types(d.name)) for d in self.datasets] if paths else []
+        return [
+            (name, path)
+            for name, schema in known
+            for path in paths
+            if schema is not None and path in schema.names and schema.field(path).metadata
+        ]
 
     def decisions(self, index: int) -> Sidecars:
         stage = self.stages[index]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cluster.errors import LedgerError
 
@@ -24,16 +25,30 @@ MAX_ORDINAL = 1 << 31
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Where a dataset keeps what winnow needs; a dotted path descends into structs or JSON strings."""
+    """Where a dataset keeps what winnow needs; a dotted path descends into structs or JSON strings.
+
+    null_ids: "content": a document without an id gets the digest of its text; "unless_column": the same, and an
+    error where a column is called `content`.
+    """
 
     text: str = "text"
     id: str | None = None
     url: str | None = None
+    null_ids: str | None = None
+
+    def reading(self) -> dict[str, str | None]:
+        """Return what facts depend on, as the key of an address."""
+        key: dict[str, str | None] = {"text": self.text, "id": self.id, "url": self.url}
+        return {**key, "null_ids": "content"} if self.null_ids else key
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A named source: how to find its shards and how to read them."""
+    """A named source: how to find its shards and how to read them.
+
+    types: the input columns of all its files, widened (inputs/schema.py); None where that is not known yet.
+    optional: of id and url, what some files may lack.
+    """
 
     name: str
     paths: tuple[str, ...]
@@ -41,6 +56,8 @@ class Dataset:
     columns: Columns = field(default_factory=Columns)
     licence: str | None = None
     role: str = "source"  # source | reference (compared against, never written)
+    types: pa.Schema | None = field(default=None, compare=False, repr=False)
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

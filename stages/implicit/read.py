@@ -12,9 +12,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stages.core.run import Run
 from stages.core.stage import Decisions, ShardStage, param
+from stages.inputs.ids import content_ids
 from stages.inputs.reader import Batch, ReadStatus
 from stages.kernels.hashes.hashing import buffers, content_hash, mix64
 from stages.kernels.text.validity import characters
@@ -54,17 +56,20 @@ class Read(ShardStage):
     def host_text(self) -> bool:
         return False
 
-    def facts_of(self, batch: Batch) -> pa.Table:
-        """Return the facts of one batch as it was read, (rows,)."""
+    def facts_of(self, batch: Batch, *, null_ids: bool = False) -> pa.Table:
+        """Return the facts of one batch as it was read, (rows,). null_ids: a null id becomes the content hash."""
         data, offsets = buffers(batch.text)
         h1, h2 = content_hash(data, offsets)
+        ids = batch.table.column("id").cast(pa.large_string())
+        if null_ids and ids.null_count:
+            ids = pc.coalesce(ids, content_ids(h1, h2, batch.status == ReadStatus.OK))
         columns = [
             pa.array(batch.status),
             pa.array(h1),
             pa.array(h2),
             pa.array(characters(batch.text)),
             pa.array(np.diff(offsets).astype(np.uint32)),
-            batch.table.column("id").cast(pa.large_string()),
+            ids,
             batch.table.column("url").cast(pa.large_string()),
         ]
         return pa.table(columns, schema=SCHEMA)

@@ -6,7 +6,7 @@ Guarantees: a text is either usable (status OK, valid UTF-8, not blank) or "" un
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.inputs.schema import Columns
 from stages.kernels.dispatch.resident import Documents, Resident
 from stages.kernels.text.validity import blank, invalid_utf8, is_valid_utf8, only_white_space
 
@@ -61,12 +62,14 @@ class Layout:
     """What a file holds, learnt without judging its texts.
 
     rows: physical rows. row_groups: (rows, decoded text bytes) of the parts at which it may be cut; None
-    where unknown. problem: why the file, or a part of it, cannot be used; None when all is well.
+    where unknown. problem: why the file, or a part of it, cannot be used; None when all is well. columns: what
+    is known of the input columns that were asked for.
     """
 
     rows: int
     row_groups: list[tuple[int, int]] | None = None
     problem: str | None = None
+    columns: Columns = field(default_factory=Columns)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,10 +21,13 @@ from cluster.errors import RecipeError, ShardError
 from stages.core.shard import Dataset, Piece, Shard
 from stages.inputs import compressed, jsonl, parquet
 from stages.inputs.batches import Batch, ReadStatus
-from stages.inputs.columns import getter, place, source_path
+from stages.inputs.collect import Collector
+from stages.inputs.columns import COLUMN, Ambiguous, Place, place, source_path
 from stages.inputs.discover import Found, find_shards
 from stages.inputs.parquet import Request, opened
 from stages.inputs.reader import read_piece
+from stages.inputs.schema import EVERY
+from stages.inputs.values import getter
 
 ROLES = ("text", "id", "url")
 PERCENTILES = (0, 5, 25, 50, 75, 95, 99, 100)
@@ -87,6 +90,7 @@ def check_dataset(
     max_shards: int = 8,
     seed: int = 0,
     identify: Identify | None = None,
+    columns: Sequence[str] = (),
 ) -> DatasetCheck:
     """Check that a dataset can be read as its recipe says, and profile a sample of it.
 
@@ -98,6 +102,8 @@ def check_dataset(
         Shards to look at: the first, the last, and some between.
     identify
         Returns a language label for each text; without it there is no language profile.
+    columns
+        Input columns that the recipe reads or passes through besides text, id and URL.
     """
     report = DatasetCheck(dataset=dataset.name)
     try:
@@ -109,7 +115,9 @@ def check_dataset(
     report.formats = dict(Counter(f.format for f in found))
     chosen = choose(found, max_shards, seed)
     report.looked_at = [f.relative_path for f in chosen]
-    batches = list(_sample(dataset, chosen, max(1, sample_rows // len(chosen)), seed, report))
+    rows = max(1, sample_rows // len(chosen))
+    batches = list(_sample(dataset, chosen, rows, seed, report, columns))
+    _content(dataset, report)
     _mapped(dataset, report)
     _profile(batches, report)
     if identify is not None:
@@ -128,17 +136,24 @@ def choose(found: Sequence[Found], count: int, seed: int) -> list[Found]:
 # --- sampling --------------------------------------------------------------------------------------------
 
 
-def _sample(dataset: Dataset, chosen: list[Found], rows: int, seed: int, report: DatasetCheck) -> Iterator[Batch]:
+def _sample(
+    dataset: Dataset,
+    chosen: list[Found],
+    rows: int,
+    seed: int,
+    report: DatasetCheck,
+    columns: Sequence[str],
+) -> Iterator[Batch]:
     """Yield batches of about `rows` rows of every shard; note columns and problems on the way."""
     rng = random.Random(seed)
     known_rows = known_bytes = 0
     for file in chosen:
         try:
             if file.format == "parquet":
-                count = yield from _sample_parquet(dataset, file, rows, rng, report)
+                count = yield from _sample_parquet(dataset, file, rows, rng, report, columns)
                 known_rows, known_bytes = known_rows + count, known_bytes + file.bytes
             else:
-                yield from _sample_lines(dataset, file, rows, rng, report)
+                yield from _sample_lines(dataset, file, rows, rng, report, columns)
         except ShardError as error:
             report.problems.append(str(error))
             report.unread.append(file.relative_path)
@@ -147,7 +162,12 @@ def _sample(dataset: Dataset, chosen: list[Found], rows: int, seed: int, report:
 
 
 def _sample_parquet(
-    dataset: Dataset, file: Found, rows: int, rng: random.Random, report: DatasetCheck
+    dataset: Dataset,
+    file: Found,
+    rows: int,
+    rng: random.Random,
+    report: DatasetCheck,
+    columns: Sequence[str],
 ) -> Generator[Batch, None, int]:
     layout = parquet.layout(dataset, file.path)
     if layout.problem:
@@ -156,6 +176,9 @@ def _sample_parquet(
         report.unread.append(file.relative_path)
         return 0
     with opened(file.path) as opened_file:
+        problem = layout.problem or parquet.check_columns(dataset, opened_file.schema_arrow, columns)
+        if problem and problem != layout.problem:
+            report.problems.append(f"{file.relative_path}: {problem}.")
         _note_columns(dataset, file, opened_file.schema_arrow, report)
     if layout.rows:
         number = rng.randrange(len(layout.row_groups))
@@ -170,27 +193,34 @@ def _sample_parquet(
 
 
 def _sample_lines(
-    dataset: Dataset, file: Found, rows: int, rng: random.Random, report: DatasetCheck
+    dataset: Dataset,
+    file: Found,
+    rows: int,
+    rng: random.Random,
+    report: DatasetCheck,
+    columns: Sequence[str],
 ) -> Iterator[Batch]:
     if file.format == "jsonl":
         blocks = _line_samples(file, rows, rng)
     else:
         stream = compressed.Stream(file.path, file.format)
         blocks = _whole_lines(stream, file, rows, report)
-    objects: list[dict[str, Any]] = []
-    request = Request(dataset, _piece(dataset, file, rows, 0, rows), file.path, ROLES, BATCH_BYTES, None)
+    collector = Collector([EVERY])
+    wanted = (*ROLES, *(COLUMN + name for name in columns))
+    request = Request(dataset, _piece(dataset, file, rows, 0, rows), file.path, wanted, BATCH_BYTES, None, collector)
+    get, found = getter(dataset.columns.text), False
     for offset, lines in blocks:
-        objects.extend(value for value in jsonl.parse(lines)[0] if value)
+        found = found or any(dataset.columns.text in v or get(v) is not None for v in jsonl.parse(lines)[0])
         batch = jsonl.make_batch(request, 0 if offset == 0 else -1, offset, lines, None)
         _note_problems(file, batch, report)
         yield batch
-    if not objects:
+    schema = collector.columns().schema()
+    if not schema.names:
         report.warnings.append(f"{file.relative_path} holds no JSON objects on the lines looked at.")
         return
-    schema = jsonl.typed(jsonl.json_schema(objects, None))
     _note_columns(dataset, file, schema, report)
     path = dataset.columns.text
-    if not any(path in value or getter(path)(value) is not None for value in objects):
+    if not found:
         report.problems.append(f"{file.relative_path}: {parquet.missing('text', path, schema.names, dataset.name)}.")
 
 
@@ -244,7 +274,7 @@ def _note_columns(dataset: Dataset, file: Found, schema: pa.Schema, report: Data
     seen = {name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
     for role in ROLES:
         path = source_path(role, dataset.columns)
-        where = place(schema, path) if path is not None else None
+        where = _found(schema, path) if path is not None else None
         if path is not None and path not in seen and where is not None:
             seen[path] = "JSON text" if where.json else str(where.type)
     lines = file.format != "parquet"  # keys may be absent from a line, and numbers may turn into floats
@@ -257,6 +287,23 @@ def _note_columns(dataset: Dataset, file: Found, schema: pa.Schema, report: Data
             f"{file.relative_path}: column {n!r} is {seen[n]}, elsewhere {report.columns[n]}." for n in changed
         )
     report.columns = {**seen, **report.columns}
+
+
+def _found(schema: pa.Schema, path: str) -> Place | None:
+    """Return where a path lies; None where that is nowhere or in several columns, which is a problem already."""
+    try:
+        return place(schema, path)
+    except Ambiguous:
+        return None
+
+
+def _content(dataset: Dataset, report: DatasetCheck) -> None:
+    """Say where `id: content` may mean a column of that name."""
+    if dataset.columns.null_ids == "unless_column" and "content" in report.columns:
+        report.problems.append(
+            "columns.id is content, which stands for the digest of the text, but a column is called so: write "
+            "{column: content} or {if_null: content}."
+        )
 
 
 def _note_problems(file: Found, batch: Batch, report: DatasetCheck) -> None:

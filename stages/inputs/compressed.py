@@ -6,8 +6,9 @@ its readable lines, its cut line as an unreadable row, and a problem. Memory: on
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +19,22 @@ import zstandard
 
 from cluster import storage
 from cluster.errors import ShardError
-from stages.core.shard import Columns, Dataset, Piece, Shard
+from stages.core import shard
+from stages.core.shard import Dataset, Piece, Shard
 from stages.inputs import jsonl, parquet
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus, unreadable_batches
-from stages.inputs.columns import COLUMN, RAW, TEXT, from_json, parse_json
+from stages.inputs.collect import Collector
+from stages.inputs.columns import COLUMN, RAW, TEXT, json_lines
 from stages.inputs.discover import shard_format
-from stages.inputs.parquet import Request
+from stages.inputs.request import Request, lost, nothing_read
+from stages.inputs.schema import EVERY, Columns, from_json
+from stages.inputs.values import column_of, loads
 
 READ_BYTES = 64 << 10  # compressed bytes at a time: at most 64 MB once decompressed
 CHUNK_BYTES = 2 << 20
 GROUP_BYTES = 16 << 20
 STAGED = b"winnow.staged"
+COLUMNS = "winnow.columns"
 MAX_WINDOW = 1 << 31  # files made with zstd --long=31
 EVERY_LINE = 1 << 32
 OWN = [("status", pa.uint8()), ("byte_offset", pa.int64()), ("error", pa.string())]
@@ -94,14 +100,14 @@ def _batches(request: Request, stream: Stream) -> Iterator[Batch]:
             error = f"the line is cut: {stream.error}"
             problem = Problem(request.path, row, offset, error)
             rows = request.wanted(row, row + 1)
-            yield from unreadable_batches(request.ordinal, rows, jsonl.empty(request), ReadStatus.UNREADABLE, problem)
+            yield from unreadable_batches(request.ordinal, rows, nothing_read(request), ReadStatus.UNREADABLE, problem)
         else:
             yield from jsonl.from_lines(request, iter([(offset, lines)]), row, stop)
         row += len(lines)
         if row >= stop:
             return
     if stop < EVERY_LINE:
-        yield from parquet.lost(request, row, stop, jsonl.empty(request), stream.error or "the file is shorter")
+        yield from lost(request, row, stop, nothing_read(request), stream.error or "the file is shorter")
 
 
 def read_stream(request: Request) -> Iterator[Batch]:
@@ -110,28 +116,41 @@ def read_stream(request: Request) -> Iterator[Batch]:
     return _batches(request, Stream(request.path, str(kind)))
 
 
-def _whole(dataset: Dataset, path: str, columns: tuple[str, ...]) -> Request:
-    shard = Shard(
+def _whole(dataset: Dataset, path: str, columns: tuple[str, ...], collector: Collector | None = None) -> Request:
+    whole = Shard(
         ordinal=0, dataset=dataset.name, path=path, relative_path="", rows=EVERY_LINE, bytes=0, fingerprint=""
     )
-    piece = Piece(shard=shard, start=0, stop=EVERY_LINE)
-    return Request(dataset, piece, path, columns, CHUNK_BYTES, None)
+    piece = Piece(shard=whole, start=0, stop=EVERY_LINE)
+    return Request(dataset, piece, path, columns, CHUNK_BYTES, None, collector)
 
 
-def stream_layout(dataset: Dataset, path: str) -> Layout:
-    """Count the lines of a compressed file."""
+def stream_layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+    """Count the lines of a compressed file, and find out what the columns in `names` hold."""
     stream = Stream(path, str(shard_format(path, dataset.format)))
     rows = size = 0
-    for _, lines in stream.lines():
-        rows += len(lines)
-        size += sum(map(len, lines))
-    return Layout(rows, [(rows, size)] if rows else [], _problem(dataset, stream, rows))
+
+    def counted() -> Iterator[jsonl.Lines]:
+        nonlocal rows, size
+        for offset, lines in stream.lines():
+            rows += len(lines)
+            size += sum(map(len, lines))
+            if stream.error is None:
+                yield offset, lines
+
+    blocks = counted()
+    columns = jsonl.collect(blocks, names)
+    for _ in blocks:  # what nothing was to be learnt from is counted all the same
+        pass
+    return Layout(rows, [(rows, size)] if rows else [], _problem(dataset, stream, rows), columns)
 
 
 def _problem(dataset: Dataset, stream: Stream, rows: int) -> str | None:
-    if stream.error is not None:
-        return f"{stream.error}; {rows:,} lines could be reached"
-    return jsonl.text_missing(dataset, Stream(stream.path, stream.kind).lines()) if rows else None
+    damage = _damage(stream, rows)
+    return damage or (jsonl.text_missing(dataset, Stream(stream.path, stream.kind).lines()) if rows else None)
+
+
+def _damage(stream: Stream, rows: int) -> str | None:
+    return None if stream.error is None else f"{stream.error}; {rows:,} lines could be reached"
 
 
 # --- the staged copy -------------------------------------------------------------------------------------
@@ -142,14 +161,19 @@ def stage_compressed(
 ) -> Layout:
     """Write the Parquet copy of a compressed JSON lines file, and return its layout.
 
-    The copy holds text, id, url, status and error of every line, and the extra input columns (names or
-    dotted paths) as JSON text, so that types are found out when it is read. It appears whole or not at all.
+    The copy holds text, id, url, status and error of every line, and the extra input columns (names, dotted paths, or
+    EVERY) as JSON text, exactly as written; what they hold is noted in its footer. It appears whole or not at all.
     """
-    names = tuple(sorted({RAW + name.removeprefix(COLUMN) for name in extra_columns} - {RAW}))
-    request = _whole(dataset, path, ("text", "id", "url", *names))
-    stream = Stream(path, str(shard_format(path, dataset.format)))
+    kind = str(shard_format(path, dataset.format))
+    wanted = {name.removeprefix(COLUMN) for name in extra_columns} - {""}
+    if EVERY in wanted:
+        wanted |= set(jsonl.collect(_sound_lines(Stream(path, kind)), [EVERY]).columns)
+    names = tuple(RAW + name for name in sorted(wanted - {EVERY}))
+    collector = Collector(sorted(wanted), dataset.columns.text)
+    request = _whole(dataset, path, ("text", "id", "url", *names), collector)
+    stream = Stream(path, kind)
     fields = [(name, TEXT) for name in request.columns] + OWN
-    schema = pa.schema(fields, metadata={STAGED: b"1"})
+    schema = pa.schema(fields, metadata={STAGED: b"2"})
     with (
         storage.commit(destination) as file,
         pq.ParquetWriter(
@@ -162,8 +186,23 @@ def stage_compressed(
         ) as writer,
     ):
         groups = _write_groups(writer, schema, _batches(request, stream))
+        writer.add_key_value_metadata({COLUMNS: json.dumps(collector.columns().to_json())})
     rows = sum(count for count, _ in groups)
-    return Layout(rows, groups, _problem(dataset, stream, rows))
+    problem = _damage(stream, rows) or jsonl.no_text(dataset, collector)
+    return Layout(rows, groups, problem, collector.columns())
+
+
+def _sound_lines(stream: Stream) -> Iterator[jsonl.Lines]:
+    """Yield whole lines, and not the one at which a damaged stream ends."""
+    for block in stream.lines():
+        if stream.error is None:
+            yield block
+
+
+def staged_columns(path: str) -> Columns:
+    """Return what a staged copy's extra columns hold."""
+    with parquet.opened(path) as file:
+        return from_json(json.loads(file.metadata.metadata[COLUMNS.encode()]))
 
 
 def _write_groups(writer: pq.ParquetWriter, schema: pa.Schema, batches: Iterator[Batch]) -> list[tuple[int, int]]:
@@ -209,17 +248,25 @@ def is_staged(schema: pa.Schema) -> bool:
     return STAGED in (schema.metadata or {})
 
 
-def staged_columns(path: str) -> list[str]:
-    """Return the input columns that a staged copy holds besides text, id and url."""
-    return [name.removeprefix(RAW) for name in parquet.schema(path).names if name.startswith(RAW)]
+def _restored(request: Request, name: str, texts: pa.ChunkedArray) -> pa.Array:
+    """Return an input column from the JSON texts of its values."""
+    if name.startswith(RAW):
+        return texts
+    lines = [b'{"v":' + (line or b"null") + b"}" for line in json_lines(texts)]
+    return column_of([loads(line)["v"] for line in lines], lines, "v", request.field(name))
 
 
 def read_staged(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches from its staged copy; see `reading.read_piece`."""
-    stored = {name: f"{COLUMN}{RAW}{name[len(COLUMN) :]}" for name in request.columns if name.startswith(COLUMN)}
+    stored = {
+        name: f"{COLUMN}{RAW}{name.removeprefix(COLUMN).removeprefix(RAW)}"
+        for name in request.columns
+        if name.startswith((COLUMN, RAW))
+    }
     own = [COLUMN + name for name, _ in OWN]
-    plain = [name for name in request.columns if not name.startswith(COLUMN)]
-    dataset = replace(request.dataset, columns=Columns(text="text", id="id", url="url"))
+    plain = [name for name in request.columns if not name.startswith((COLUMN, RAW))]
+    dataset = replace(request.dataset, columns=shard.Columns(text="text", id="id", url="url"), types=None)
+    dataset = replace(dataset, optional=tuple(stored.values()))  # a copy has the columns that its file has
     inner = replace(request, dataset=dataset, columns=(*plain, *stored.values(), *own))
     for batch in parquet.read(inner):
         yield _from_stage(request, batch, stored)
@@ -234,7 +281,7 @@ def _from_stage(request: Request, batch: Batch, stored: dict[str, str]) -> Batch
             "Remove it and run again: it is made anew."
         )
     columns = [
-        from_json(parse_json(batch.table.column(stored[name]))) if name in stored else batch.table.column(name)
+        _restored(request, name, batch.table.column(stored[name])) if name in stored else batch.table.column(name)
         for name in request.columns
     ]
     rows = batch.rows
@@ -247,28 +294,3 @@ def _from_stage(request: Request, batch: Batch, stored: dict[str, str]) -> Batch
     if "text" not in request.columns:
         found[found != ReadStatus.UNREADABLE] = ReadStatus.OK
     return replace(batch, table=table, status=found, problems=problems)
-
-
-# --- types of JSON columns -------------------------------------------------------------------------------
-
-
-def first_objects(path: str, kind: str) -> list[dict[str, Any]]:
-    """Return the objects on the first lines of a JSON lines file, at most SAMPLE_LINES of them."""
-    found: list[dict[str, Any]] = []
-    if kind == "jsonl":
-        with jsonl.open_file(path) as file:
-            return jsonl.first_objects(jsonl.line_blocks(file, 0, CHUNK_BYTES), found)
-    return jsonl.first_objects(Stream(path, kind).lines(), found)
-
-
-def staged_schema(path: str, names: list[str] | None) -> pa.Schema:
-    """Return the types of a staged copy's extra columns, as its first rows have them; null where those say nothing."""
-    held = staged_columns(path)
-    chosen = held if names is None else [name for name in names if name in held]
-    with parquet.opened(path) as file:
-        columns = [RAW + name for name in chosen]
-        batch = next(file.iter_batches(jsonl.SAMPLE_LINES, columns=columns), None) if columns else None
-        if batch is None:
-            return pa.schema([(name, pa.null()) for name in chosen])
-        types = [from_json(parse_json(batch.column(i))).type for i in range(len(columns))]
-    return pa.schema(list(zip(chosen, types, strict=True)))

@@ -7,8 +7,7 @@ are those of `sed -n`, less one. Memory: the lines of one batch, or the longest 
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,26 +16,20 @@ import pyarrow as pa
 
 from cluster import storage
 from stages.core.shard import Dataset
-from stages.inputs.batches import (
-    BATCH_ROWS,
-    I64,
-    U8,
-    Batch,
-    Layout,
-    Problem,
-    ReadStatus,
-    mark_text_status,
-    split,
-)
-from stages.inputs.columns import COLUMN, RAW, TEXT, from_json, getter, ids_of, raw_of, source_path, texts_of
+from stages.inputs import exact
+from stages.inputs.batches import BATCH_ROWS, I64, U8, Batch, Layout, Problem, ReadStatus, mark_text_status, split
+from stages.inputs.collect import Collector
+from stages.inputs.columns import COLUMN, RAW, source_path
 from stages.inputs.discover import size_of, stat_token
-from stages.inputs.parquet import MALFORMED, Request, lost, missing, unreachable
+from stages.inputs.exact import KeyWatch
+from stages.inputs.request import Request, half, lost, missing, nothing_read, unreachable
+from stages.inputs.schema import Columns
+from stages.inputs.values import column_of, getter, ids_of, json_texts_of, texts_of
 
 BLOCK = 2 << 20  # bytes between two entries of the index
 PARSE_BYTES = 2 << 20  # parsed at once: 260 MB/s, with 16 MB 130 MB/s (caches, page faults; 2026-11)
 GROUP_BYTES = 32 << 20
 GROUP_ROWS = 50_000
-SAMPLE_LINES = 1000
 BOM = b"\xef\xbb\xbf"
 
 Lines = tuple[int, list[bytes]]  # byte offset of the first line, lines without their newline
@@ -146,25 +139,21 @@ def _parse_one(line: bytes) -> tuple[dict[str, Any], ReadStatus, str]:
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        value, status = _parse_lenient(line)
-        if status != ReadStatus.OK:
-            return {}, status, MALFORMED if status == ReadStatus.INVALID_UTF8 else f"invalid JSON: {error}"
+        try:
+            value = exact.loads_lenient(line)
+        except (ValueError, RecursionError):
+            return {}, *_malformed(line, error)
     if isinstance(value, dict):
         return value, ReadStatus.OK, ""
     return {}, ReadStatus.WRONG_TYPE, f"a JSON object is needed, the line holds {_kind(value)}"
 
 
-def _parse_lenient(line: bytes) -> tuple[Any, ReadStatus]:
-    """Read the NaN and Infinity that Python writes as null; tell malformed text from malformed JSON."""
+def _malformed(line: bytes, error: Exception) -> tuple[ReadStatus, str]:
     try:
-        value = json.loads(line.decode())
-        return orjson.loads(orjson.dumps(value)), ReadStatus.OK
+        line.decode()
     except UnicodeDecodeError:
-        return None, ReadStatus.INVALID_UTF8
-    except (ValueError, RecursionError):
-        return None, ReadStatus.INVALID_JSON
-    except TypeError:  # orjson.JSONEncodeError: half of a surrogate pair, or a number beyond 64 bits
-        return None, ReadStatus.INVALID_UTF8 if b"\\u" in line else ReadStatus.INVALID_JSON
+        return ReadStatus.INVALID_UTF8, "the line is not valid UTF-8"
+    return ReadStatus.INVALID_JSON, f"invalid JSON: {error}"
 
 
 def _kind(value: Any) -> str:
@@ -182,30 +171,66 @@ def make_batch(request: Request, start: int, offset: int, lines: list[bytes], ro
     numbers = range(start, start + len(lines)) if rows is None else rows
     chosen = lines if rows is None else [lines[i] for i in (rows - start).tolist()]
     values, status, errors = parse(chosen)
-    columns = []
-    for name in request.columns:
-        column, status = _column(request, name, values, status, errors)
-        columns.append(column)
-    table = pa.table(columns, names=list(request.columns))
+    for row, error in _watch(request).find(chosen, values):
+        values[row], status[row], errors[row] = {}, ReadStatus.INVALID_JSON, str(error)
+    if request.collector is not None:
+        request.collector.add(values, chosen)
+    columns: dict[str, pa.Array] = {}
+    for name in sorted(request.columns, key="text".__eq__):  # the text last, when all statuses are known
+        columns[name], status = _column(request, name, values, chosen, status, errors)
+    table = pa.table([columns[name] for name in request.columns], names=list(request.columns))
     problems = _problems(request.path, lines, start, offset, numbers, errors)
     return Batch(request.ordinal, int(numbers[0]), table, status, problems, rows)
 
 
+def _watch(request: Request) -> KeyWatch:
+    """Return what finds keys that stand twice, in every column that the run reads of the dataset."""
+    mapped = request.dataset.columns
+    known = request.dataset.types
+    asked = (source_path(name, mapped) for name in request.columns)
+    paths = [mapped.text, mapped.id, mapped.url, *asked, *(known.names if known is not None else ())]
+    return _key_watch(tuple(path for path in paths if path is not None), mapped.text)
+
+
+@functools.lru_cache(maxsize=64)
+def _key_watch(paths: tuple[str, ...], text: str) -> KeyWatch:
+    return KeyWatch(paths, text)
+
+
 def _column(
-    request: Request, name: str, values: list[dict[str, Any]], status: U8, errors: dict[int, str]
+    request: Request,
+    name: str,
+    values: list[dict[str, Any]],
+    lines: list[bytes],
+    status: U8,
+    errors: dict[int, str],
 ) -> tuple[pa.Array, U8]:
     path = source_path(name, request.dataset.columns)
-    found = list(map(getter(path), values)) if path is not None else [None] * len(values)
-    if name == "text":
-        texts, wrong = texts_of(found)
-        for row in np.flatnonzero(wrong).tolist():
-            errors[row] = f"{path!r} must be a string, the line holds {_kind(found[row])}"
-        return mark_text_status(texts, np.maximum(status, wrong), trusted=True)
-    if name in ("id", "url"):
-        return ids_of(found), status
+    if path is None:
+        return pa.nulls(len(values), pa.large_string()), status
+    found = list(map(getter(path), values))
     if name.startswith(RAW):
-        return raw_of(found), status
-    return from_json(found), status
+        return json_texts_of(found, lines, path), status
+    if name.startswith(COLUMN):
+        return _typed(request, name, found, lines, path), status
+    column, wrong = texts_of(found) if name == "text" else ids_of(found, lines, path)
+    for row in np.flatnonzero(wrong).tolist():
+        if wrong[row] == ReadStatus.INVALID_UTF8:
+            errors[row] = half(path, name)
+        else:
+            errors[row] = f"{path!r} must be a string, the line holds {_kind(found[row])}"
+    status = np.maximum(status, wrong)
+    return mark_text_status(column, status, trusted=True) if name == "text" else (column, status)
+
+
+def _typed(request: Request, name: str, values: list[Any], lines: list[bytes], path: str) -> pa.Array:
+    known = request.field(name)
+    try:
+        return column_of(values, lines, path, known)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        if known is None:
+            raise
+        raise request.misfit(name, known, error) from error
 
 
 def _problems(
@@ -221,11 +246,6 @@ def _problems(
 # --- pieces ----------------------------------------------------------------------------------------------
 
 
-def empty(request: Request) -> pa.Schema:
-    """Return the schema of rows that cannot be read."""
-    return pa.schema([(n, pa.null() if n.startswith(COLUMN) else TEXT) for n in request.columns])
-
-
 def read(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches; see `reading.read_piece`."""
     with open_file(request.path) as file:
@@ -238,7 +258,7 @@ def read(request: Request) -> Iterator[Batch]:
                 )
                 row = yield from from_lines(request, blocks, first, last + 1)
             error = f"the file ends there, the manifest says {request.piece.shard.rows:,} rows"
-            yield from lost(request, row, last + 1, empty(request), error)
+            yield from lost(request, row, last + 1, nothing_read(request), error)
 
 
 def _runs(request: Request) -> list[tuple[int, int]]:
@@ -289,8 +309,8 @@ def _limited(offset: int, lines: list[bytes]) -> Iterator[Lines]:
 # --- layout ----------------------------------------------------------------------------------------------
 
 
-def layout(dataset: Dataset, path: str) -> Layout:
-    """Count the lines, and group them so that a large file can be cut."""
+def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+    """Count the lines, group them so that a large file can be cut, and find out what the columns in `names` hold."""
     counts, rows = index(path)
     groups: list[tuple[int, int]] = []
     first = size = 0
@@ -304,43 +324,40 @@ def layout(dataset: Dataset, path: str) -> Layout:
             groups.append((end - first, size))
             first, size = end, 0
     with open_file(path) as file:
-        return Layout(rows, groups, text_missing(dataset, line_blocks(file, 0, 1 << 18)))
+        problem = text_missing(dataset, line_blocks(file, 0, 1 << 18))
+        return Layout(rows, groups, problem, collect(line_blocks(file, 0, PARSE_BYTES), names))
 
 
 def text_missing(dataset: Dataset, blocks: Iterator[Lines]) -> str | None:
     """Return the sentence on a file none of whose lines has the text column. Stops at the first that has."""
-    path = dataset.columns.text
-    get = getter(path)
-    names: dict[str, None] = {}
+    collector = Collector((), dataset.columns.text)
     for _, lines in blocks:
-        for value in parse(lines)[0]:
-            if get(value) is not None or path in value:
-                return None
-            if len(names) < 100:
-                names.update(dict.fromkeys(value))
-    return missing("text", path, list(names), dataset.name) if names else None
-
-
-def first_objects(blocks: Iterator[Lines], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the objects of the first SAMPLE_LINES lines that hold one, appended to `found`."""
-    for _, lines in blocks:
-        found.extend(value for value in parse(lines[: 2 * SAMPLE_LINES])[0] if value)
-        if len(found) >= SAMPLE_LINES:
+        collector.add(parse(lines)[0], lines)
+        if collector.has_text:
             break
-    return found[:SAMPLE_LINES]
+    return no_text(dataset, collector)
 
 
-def json_schema(objects: list[dict[str, Any]], names: list[str] | None) -> pa.Schema:
-    """Return name and type of input columns (None: all keys), as these objects have them; null: they say nothing."""
-    keys = list(dict.fromkeys(key for value in objects for key in value)) if names is None else names
-    fields = []
-    for key in keys:
-        kind = from_json(list(map(getter(key), objects))).type
-        if names is None or not pa.types.is_null(kind) or any(key in value for value in objects):
-            fields.append((key, kind))
-    return pa.schema(fields)
+def no_text(dataset: Dataset, collector: Collector) -> str | None:
+    """Return the sentence on a file of which no object has the text column."""
+    if collector.has_text or not collector.keys:
+        return None
+    return missing("text", dataset.columns.text, list(collector.keys), dataset.name)
 
 
-def typed(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with text in place of null: what nothing is known of is passed through as text."""
-    return pa.schema([f.with_type(TEXT) if pa.types.is_null(f.type) else f for f in schema])
+def first_lines(path: str) -> Iterator[Lines]:
+    """Yield the lines of a file from its start, a few at a time."""
+    with open_file(path) as file:
+        yield from line_blocks(file, 0, 1 << 18)
+
+
+def collect(blocks: Iterator[Lines], names: Sequence[str]) -> Columns:
+    """Return what the columns in `names` hold in these lines. Holds one block."""
+    collector = Collector(names)
+    if collector.names:
+        for offset, lines in blocks:
+            whole = [lines[0].removeprefix(BOM), *lines[1:]] if offset == 0 else lines
+            for first in range(0, len(whole), BATCH_ROWS):
+                part = whole[first : first + BATCH_ROWS]
+                collector.add(parse(part)[0], part)
+    return collector.columns()

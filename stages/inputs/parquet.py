@@ -17,38 +17,34 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import ShardError
-from stages.core.shard import Dataset, Piece
-from stages.inputs.batches import (
-    BATCH_ROWS,
-    I64,
-    U8,
-    Batch,
-    Layout,
-    Problem,
-    ReadStatus,
-    mark_text_status,
-    split,
-    unreadable_batches,
-)
-from stages.inputs.columns import (
-    COLUMN,
-    TEXT,
-    Place,
-    as_text,
-    at_place,
-    from_json,
-    holds_scalar,
-    holds_text,
-    identifiers,
-    ids_of,
-    json_at,
-    place,
-    source_path,
-    texts_of,
-)
+from stages.core.shard import Dataset
+from stages.inputs.batches import BATCH_ROWS, I64, Batch, Layout, Problem, ReadStatus, mark_text_status, split
+from stages.inputs.collect import Collector
+from stages.inputs.columns import Ambiguous, Place, at_place, json_lines, place
+from stages.inputs.fit import has_views, plain
+from stages.inputs.parquet_view import View, check_columns, every
+from stages.inputs.request import MALFORMED, Request, lost, missing, nothing_read, twofold, unreachable
+from stages.inputs.schema import EVERY, Column, Columns, pairs
+from stages.inputs.values import loads
+
+__all__ = [
+    "MALFORMED",
+    "Corrupt",
+    "Request",
+    "check_columns",
+    "check_once_in",
+    "columns_of",
+    "corruption",
+    "layout",
+    "lost",
+    "missing",
+    "opened",
+    "read",
+    "schema",
+    "unreachable",
+]
 
 BUFFER = 4 << 20  # bytes buffered per column chunk, instead of the whole chunk
-MALFORMED = "the text is not valid UTF-8"
 
 
 class Corrupt(Exception):
@@ -61,7 +57,9 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
     file = storage.local_path(path) if storage.is_local(path) else _remote(path)
     try:
         with corruption(path):
-            parquet = pq.ParquetFile(file, buffer_size=BUFFER, page_checksum_verification=True)
+            parquet = pq.ParquetFile(
+                file, buffer_size=BUFFER, page_checksum_verification=True, arrow_extensions_enabled=True
+            )
             _check_footer(parquet)
         with parquet:
             yield parquet
@@ -96,31 +94,32 @@ def corruption(path: str) -> Iterator[None]:
         raise Corrupt(" ".join(str(error).split())) from error
 
 
-def unreachable(path: str, error: OSError) -> ShardError:
-    """Build the error of a file that cannot be opened or read now, though it may be whole."""
-    return ShardError(
-        f"{path} cannot be read: {error.strerror or error}. Check that it is there and that every worker may read it."
-    )
-
-
 # --- layout ----------------------------------------------------------------------------------------------
 
 
-def layout(dataset: Dataset, path: str) -> Layout:
-    """Return rows and row groups from the footer, and what is wrong with the mapped columns."""
+def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+    """Return rows and row groups from the footer, what is wrong with the columns, and the types of those in `names`."""
     try:
         with opened(path) as file, corruption(path):
-            groups = [_group_size(file, i, dataset) for i in range(file.num_row_groups)]
-            problem = check_columns(dataset, file.schema_arrow)
-            return Layout(file.metadata.num_rows, groups, problem)
+            problem = check_columns(dataset, file.schema_arrow, names)
+            text = _text_leaf(dataset, file.schema_arrow)
+            groups = [_group_size(file, i, text) for i in range(file.num_row_groups)]
+            return Layout(file.metadata.num_rows, groups, problem, _columns(file, names))
     except Corrupt as error:
         return Layout(0, None, f"no readable Parquet footer, the file is truncated or corrupt ({error})")
 
 
-def _group_size(file: pq.ParquetFile, number: int, dataset: Dataset) -> tuple[int, int]:
+def _text_leaf(dataset: Dataset, schema: pa.Schema) -> list[str]:
+    try:
+        where = place(schema, dataset.columns.text)
+    except Ambiguous:
+        return []
+    return [where.leaf] if where else []
+
+
+def _group_size(file: pq.ParquetFile, number: int, leaves: list[str]) -> tuple[int, int]:
     group = file.metadata.row_group(number)
-    where = place(file.schema_arrow, dataset.columns.text)
-    return group.num_rows, _bytes_of(group, [where.leaf] if where else [])
+    return group.num_rows, _bytes_of(group, leaves)
 
 
 def _bytes_of(group: pq.RowGroupMetaData, leaves: list[str]) -> int:
@@ -130,59 +129,34 @@ def _bytes_of(group: pq.RowGroupMetaData, leaves: list[str]) -> int:
     return sum(int(c.total_uncompressed_size) for c in mine)
 
 
-def check_columns(dataset: Dataset, schema: pa.Schema) -> str | None:
-    """Return the sentence on the first mapped column that is missing or of an unusable type."""
-    for role in ("text", "id", "url"):
-        path = source_path(role, dataset.columns)
-        if path is None:
+def _columns(file: pq.ParquetFile, names: Sequence[str]) -> Columns:
+    """Return the types of these columns; of one inside JSON text, the kinds of its values."""
+    schema = file.schema_arrow
+    found: dict[str, Column] = {}
+    for path in every(schema, names):
+        try:
+            where = place(schema, path)
+        except Ambiguous:
             continue
-        where = place(schema, path)
-        if where is None:
-            return missing(role, path, schema.names, dataset.name)
-        usable = where.json or pa.types.is_null(where.type)
-        if not usable and not (holds_text if role == "text" else holds_scalar)(where.type):
-            right = "a string" if role == "text" else "a string or a number"
-            return (
-                f"column {path!r}, mapped to {role}, has type {where.type}, {right} is needed; "
-                f"name another one under datasets.{dataset.name}.columns.{role} in the recipe"
-            )
-    return None
+        if where is not None and where.json:
+            found.update(_inside(file, path, where))
+        elif where is not None:
+            found[path] = Column(frozenset([where.type]))
+    return Columns(found, pairs(schema.names) if EVERY in names else frozenset())
 
 
-def missing(role: str, path: str, names: Sequence[str], dataset: str) -> str:
-    """Return the sentence on a column that a file does not have."""
-    shown = ", ".join(names[:40]) + (" …" if len(names) > 40 else "")
-    remedy = f"set datasets.{dataset}.columns.{role} in the recipe" if role in ("text", "id", "url") else ""
-    remedy = remedy or "name one of these where the recipe names it"
-    wanted = f"column {path!r}" + (f" (mapped to {role})" if role != path and not role.startswith(COLUMN) else "")
-    return f"{wanted} does not exist; the file has {shown or 'no columns'}; {remedy}"
+def _inside(file: pq.ParquetFile, path: str, where: Place) -> dict[str, Column]:
+    """Return what lies at a path inside JSON text, by looking at every value."""
+    collector = Collector([where.inside])
+    for record in file.iter_batches(BATCH_ROWS, columns=[where.leaf], use_threads=False):
+        lines = json_lines(at_place(record, where))
+        objects = [loads(line) if line else None for line in lines]
+        collector.add([value if isinstance(value, dict) else {} for value in objects], lines)
+    column = collector.columns().columns.get(where.inside)
+    return {path: column or Column()}
 
 
 # --- rows ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is read of one piece."""
-
-    dataset: Dataset
-    piece: Piece
-    path: str
-    columns: tuple[str, ...]
-    batch_bytes: int
-    rows: I64 | None
-
-    @property
-    def ordinal(self) -> int:
-        return self.piece.shard.ordinal
-
-    def wanted(self, start: int, stop: int) -> I64 | range:
-        """Return which rows of [start, stop) are asked for; a range where it is all of them."""
-        start, stop = max(start, self.piece.start), min(stop, self.piece.stop)
-        if self.rows is None:
-            return range(start, max(start, stop))
-        first, last = np.searchsorted(self.rows, [start, max(start, stop)])
-        return self.rows[first:last]
 
 
 @dataclass(frozen=True)
@@ -199,76 +173,17 @@ def read(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches; see `reading.read_piece`."""
     try:
         with opened(request.path) as file:
-            view = _View(request, file.schema_arrow)
+            view = View(request, file.schema_arrow)
             for span in _spans(request, file, view):
                 yield from _batches(request, view, span)
             end = file.metadata.num_rows
             error = f"the file has {end:,} rows, the manifest says {request.piece.shard.rows:,}"
             yield from lost(request, max(end, request.piece.start), request.piece.stop, view.empty, error)
     except Corrupt as error:
-        empty = pa.schema([(n, TEXT if not n.startswith(COLUMN) else pa.null()) for n in request.columns])
-        yield from lost(request, request.piece.start, request.piece.stop, empty, str(error))
+        yield from lost(request, request.piece.start, request.piece.stop, nothing_read(request), str(error))
 
 
-def lost(request: Request, start: int, stop: int, empty: pa.Schema, error: str) -> Iterator[Batch]:
-    """Yield rows [start, stop) as unreadable, with one problem."""
-    rows = request.wanted(start, stop)
-    if len(rows):
-        problem = Problem(request.path, None, None, f"rows {start} to {stop - 1} are unreadable: {error}")
-        yield from unreadable_batches(request.ordinal, rows, empty, ReadStatus.UNREADABLE, problem)
-
-
-class _View:
-    """Where the requested columns lie in one file, and what is wrong with them."""
-
-    def __init__(self, request: Request, schema: pa.Schema) -> None:
-        self.places: dict[str, Place | None] = {}
-        self.problems: list[Problem] = []
-        self.text_status = ReadStatus.OK
-        for name in request.columns:
-            path = source_path(name, request.dataset.columns)
-            self.places[name] = place(schema, path) if path is not None else None
-            if path is not None and self.places[name] is None:
-                error = missing(name, path, schema.names, request.dataset.name)
-                self.problems.append(Problem(request.path, None, None, error))
-        self._check_text(request, schema)
-        found = [p for p in self.places.values() if p is not None]
-        self.leaves = sorted({p.leaf for p in found})
-        self.empty = pa.schema([(name, self._type(name)) for name in request.columns])
-
-    def _check_text(self, request: Request, schema: pa.Schema) -> None:
-        if "text" not in self.places:
-            return
-        where = self.places["text"]
-        if where is None:
-            self.text_status = ReadStatus.MISSING_COLUMN
-        elif not (where.json or holds_text(where.type) or pa.types.is_null(where.type)):
-            self.text_status = ReadStatus.WRONG_TYPE
-            error = check_columns(request.dataset, schema) or f"the text has type {where.type}"
-            self.problems.append(Problem(request.path, None, None, error))
-            self.places["text"] = None
-
-    def _type(self, name: str) -> pa.DataType:
-        where = self.places[name]
-        if not name.startswith(COLUMN):
-            return TEXT
-        return pa.null() if where is None or where.json else where.type
-
-    def column(self, name: str, record: pa.RecordBatch) -> tuple[pa.Array, U8 | None]:
-        """Return one requested column of a record batch, and a status where the text is at fault."""
-        where = self.places[name]
-        if where is None:
-            return pa.nulls(record.num_rows, self.empty.field(name).type), None
-        stored = at_place(record, where)
-        values = json_at(stored, where.inside) if where.json else None
-        if name == "text":
-            return texts_of(values) if values is not None else (as_text(stored), None)
-        if name.startswith(COLUMN):
-            return (stored if values is None else from_json(values)), None
-        return (identifiers(stored) if values is None else ids_of(values)), None
-
-
-def _spans(request: Request, file: pq.ParquetFile, view: _View) -> Iterator[_Span]:
+def _spans(request: Request, file: pq.ParquetFile, view: View) -> Iterator[_Span]:
     """Yield what is stored, one row group after another; skips those of which no row is wanted."""
     start = 0
     for number in range(file.num_row_groups):
@@ -318,7 +233,7 @@ def _batch_rows(request: Request, group: pq.RowGroupMetaData) -> int:
     return int(max(1, min(BATCH_ROWS, request.batch_bytes // average)))
 
 
-def _batches(request: Request, view: _View, span: _Span) -> Iterator[Batch]:
+def _batches(request: Request, view: View, span: _Span) -> Iterator[Batch]:
     if span.record is None:
         yield from lost(request, span.start, min(span.stop, request.piece.stop), view.empty, span.error)
         return
@@ -329,24 +244,40 @@ def _batches(request: Request, view: _View, span: _Span) -> Iterator[Batch]:
     if isinstance(rows, range):
         record = record.slice(rows.start - span.start, len(rows))
     else:
-        record = record.take(pa.array(rows - span.start))
+        record = _plain(record).take(pa.array(rows - span.start))
     batch = _batch(request, view, record, rows)
     view.problems.clear()
     yield from split(batch, request.batch_bytes)
 
 
-def _batch(request: Request, view: _View, record: pa.RecordBatch, rows: I64 | range) -> Batch:
-    columns, status = [], np.zeros(len(rows), np.uint8)
+def _plain(record: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a record batch whose columns Arrow can take rows of."""
+    if not any(has_views(kind) for kind in record.schema.types):
+        return record
+    columns = [plain(c) if has_views(c.type) else c for c in record.columns]
+    return pa.record_batch(columns, names=record.schema.names)
+
+
+def _batch(request: Request, view: View, record: pa.RecordBatch, rows: I64 | range) -> Batch:
+    columns: dict[str, pa.Array] = {}
+    status = np.zeros(len(rows), np.uint8)
+    errors: dict[int, str] = {}
     for name in request.columns:
-        column, found = view.column(name, record)
-        if name == "text":
-            known = found if found is not None else np.full(len(rows), view.text_status, np.uint8)
-            column, status = mark_text_status(column, known, trusted=found is not None)
-        columns.append(column)
-    malformed = np.flatnonzero(status == ReadStatus.INVALID_UTF8)
-    problems = [Problem(request.path, int(rows[int(i)]), None, MALFORMED) for i in malformed]
+        columns[name], found, wrong = view.column(name, record)
+        if found is not None:
+            status = np.maximum(status, found)
+        errors |= wrong
+    if "text" not in columns:
+        status = np.zeros(len(rows), np.uint8)
+    else:
+        where = view.places["text"]
+        status = np.maximum(status, np.uint8(view.text_status))
+        columns["text"], status = mark_text_status(columns["text"], status, trusted=where is not None and where.json)
+    for row in np.flatnonzero(status == ReadStatus.INVALID_UTF8).tolist():
+        errors.setdefault(row, MALFORMED)
+    problems = [Problem(request.path, int(rows[row]), None, error) for row, error in sorted(errors.items())]
     picked = None if isinstance(rows, range) else rows
-    table = pa.table(columns, names=list(request.columns))
+    table = pa.table([columns[name] for name in request.columns], names=list(request.columns))
     return Batch(request.ordinal, int(rows[0]), table, status, (*view.problems, *problems), picked)
 
 
@@ -359,18 +290,22 @@ def schema(path: str) -> pa.Schema:
         return file.schema_arrow
 
 
-def chosen(path: str, names: Sequence[str] | None) -> pa.Schema:
-    """Return name and type of these input columns (None: all) as they are passed through; no dictionaries."""
-    known = schema(path)
-    fields = []
-    for name in known.names if names is None else names:
-        where = place(known, name)
-        if where is not None:
-            fields.append(pa.field(name, _json_type(path, where) if where.json else where.type))
-    return pa.schema(fields)
+def columns_of(path: str, names: Sequence[str]) -> Columns:
+    """Return the types of these input columns in one file. Raises Corrupt, or ShardError (also on twofold columns)."""
+    with opened(path) as file, corruption(path):
+        _check_once_in(file, path, names)
+        return _columns(file, names)
 
 
-def _json_type(path: str, where: Place) -> pa.DataType:
-    with opened(path) as file:
-        batch = next(file.iter_batches(1000, columns=[where.leaf]), None)
-    return from_json(json_at(at_place(batch, where), where.inside)).type if batch is not None else pa.null()
+def check_once_in(path: str, names: Sequence[str]) -> None:
+    """Raise ShardError where one of these paths names several columns of a file; what else is wrong says nothing."""
+    with contextlib.suppress(Corrupt), opened(path) as file, corruption(path):
+        _check_once_in(file, path, names)
+
+
+def _check_once_in(file: pq.ParquetFile, path: str, names: Sequence[str]) -> None:
+    for name in every(file.schema_arrow, names):
+        try:
+            place(file.schema_arrow, name)
+        except Ambiguous as error:
+            raise ShardError(f"{path}: {twofold(name, error)}.") from error

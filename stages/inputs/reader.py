@@ -7,6 +7,7 @@ UTF-8, "" where the status is not OK. Memory: about twice `batch_bytes`, or thre
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -19,10 +20,13 @@ from cluster.errors import ShardError
 from stages.core.shard import Dataset, Piece, check_ascending
 from stages.inputs import compressed, jsonl, parquet
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus
-from stages.inputs.columns import COLUMN, conform
+from stages.inputs.columns import COLUMN, as_text, holds_text
 from stages.inputs.compressed import stage_compressed
 from stages.inputs.discover import shard_format
-from stages.inputs.parquet import Request
+from stages.inputs.ids import scalar_texts
+from stages.inputs.paths import split_path
+from stages.inputs.request import Request
+from stages.inputs.schema import EVERY, Columns
 
 __all__ = [
     "BATCH_BYTES",
@@ -30,9 +34,12 @@ __all__ = [
     "Layout",
     "Problem",
     "ReadStatus",
-    "conform",
     "count_and_layout",
+    "file_columns",
+    "first_columns",
+    "has_column",
     "passthrough_schema",
+    "raw_texts",
     "read_piece",
     "stage_compressed",
 ]
@@ -60,9 +67,10 @@ def read_piece(
         Rows [start, stop) of a shard.
     columns
         "text" (large_string, no nulls), "id" and "url" (large_string, nullable), "column:NAME" (an input
-        column as it is stored; a dotted path descends into structs and JSON text); "all" for text, id, url
-        and every input column. A column that the file lacks is null and a problem of the first batch.
-        In JSON lines an absent key is null, and a column has the type of the batch's values; see `conform`.
+        column; a dotted path descends into structs and JSON text), "json:NAME" (the same as JSON text); "all" for
+        text, id, url and every input column. A column that the file lacks is null and a problem of the first batch;
+        in JSON lines an absent key is null. A column has its type in `dataset.types`, where values of a column
+        marked as JSON are text (strings as they are); without `types` it has that of the file, or of the batch.
     path
         Parquet copy made by `stage_compressed`, to be read instead.
     rows
@@ -101,46 +109,68 @@ def format_of(dataset: Dataset, path: str) -> str:
     return kind
 
 
-def count_and_layout(dataset: Dataset, path: str) -> Layout:
-    """Return rows, where the file may be cut, and what is wrong with it as a whole.
+def count_and_layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+    """Return rows, where the file may be cut, what is wrong with it as a whole, and what the columns `names` hold.
 
-    Parquet: from the footer, with a check of the mapped columns. JSON lines: newlines are counted.
-    Compressed JSON lines: the stream is read to its end (`stage_compressed` gives the same answer).
+    Parquet: from the footer, with a check of the columns. JSON lines: newlines are counted, and lines parsed where
+    `names` are given. Compressed JSON lines: the stream is read to its end (`stage_compressed` gives the same answer).
     """
     kind = format_of(dataset, path)
     if kind == "parquet":
-        return parquet.layout(dataset, path)
-    return jsonl.layout(dataset, path) if kind == "jsonl" else compressed.stream_layout(dataset, path)
+        return parquet.layout(dataset, path, names)
+    return jsonl.layout(dataset, path, names) if kind == "jsonl" else compressed.stream_layout(dataset, path, names)
+
+
+def file_columns(dataset: Dataset, path: str, names: Sequence[str]) -> Columns:
+    """Return what the input columns `names` (paths, or EVERY) hold in one file; nothing where it cannot be read.
+
+    Raises ShardError where the file cannot be reached, or a name is that of several columns.
+    """
+    kind = format_of(replace(dataset, format="auto") if path.endswith(".parquet") else dataset, path)
+    if kind == "jsonl":
+        with jsonl.open_file(path) as file:
+            return jsonl.collect(jsonl.line_blocks(file, 0, jsonl.PARSE_BYTES), names)
+    if kind != "parquet":
+        return compressed.stream_layout(dataset, path, names).columns
+    try:
+        if compressed.is_staged(parquet.schema(path)):
+            return compressed.staged_columns(path)
+        return parquet.columns_of(path, names)
+    except parquet.Corrupt:
+        return Columns()
 
 
 def passthrough_schema(dataset: Dataset, paths: Iterable[str], columns: Sequence[str] | All) -> pa.Schema:
-    """Return name and type of input columns, each as the first file that tells has it; text where none tells.
+    """Return name and widest type of input columns over all these files; text where none tells.
 
-    `columns` are paths without the prefix "column:" (it is stripped), or "all" for every top-level column of
-    the first file; columns that no file has are left out. For JSON lines the first lines tell. No paths give
-    no fields. No more paths are looked at than are needed to find every column.
+    `columns` are paths without the prefix "column:" (it is stripped), or "all" for every top-level column; those that
+    no file has are left out. Every line of JSON lines is looked at.
     """
-    names = None if columns == "all" else [name.removeprefix(COLUMN) for name in columns]
-    fields: dict[str, pa.Field] = {}
+    names = [EVERY] if columns == "all" else [name.removeprefix(COLUMN) for name in columns]
+    found = Columns()
     for path in paths:
-        found = _schema_of(dataset, path, names)
-        for field in found or ():
-            if field.name not in fields or pa.types.is_null(fields[field.name].type):
-                fields[field.name] = field
-        typed = sum(not pa.types.is_null(field.type) for field in fields.values())
-        if found is not None and (names is None or typed == len(set(names))):
-            break
-    chosen = [fields[name] for name in (fields if names is None else names) if name in fields]
-    return jsonl.typed(pa.schema(chosen))
+        found |= file_columns(dataset, path, names)
+    schema = found.schema()
+    return schema if columns == "all" else pa.schema([schema.field(n) for n in names if n in found.columns])
 
 
-def _schema_of(dataset: Dataset, path: str, names: list[str] | None) -> pa.Schema | None:
-    kind = format_of(replace(dataset, format="auto") if path.endswith(".parquet") else dataset, path)
-    if kind != "parquet":
-        return jsonl.json_schema(compressed.first_objects(path, kind), names)
-    try:
-        if compressed.is_staged(parquet.schema(path)):
-            return compressed.staged_schema(path, names)
-        return parquet.chosen(path, names)
-    except parquet.Corrupt:
-        return None
+def raw_texts(column: pa.Array) -> pa.Array:
+    """Return a column as large_string, strings and bytes as they are, not validated."""
+    return as_text(column) if holds_text(column.type) else scalar_texts(column)
+
+
+def first_columns(dataset: Dataset, path: str) -> list[str]:
+    """Return the names of a file's top-level columns: of a footer, or of the first lines; none where it is damaged."""
+    kind = format_of(dataset, path)
+    if kind == "parquet":
+        try:
+            return list(parquet.schema(path).names)
+        except parquet.Corrupt:
+            return []
+    lines = compressed.Stream(path, kind).lines() if kind != "jsonl" else jsonl.first_lines(path)
+    return list(jsonl.collect(itertools.islice(lines, 1), [EVERY]).schema().names)
+
+
+def has_column(names: Sequence[str], path: str) -> bool:
+    """Tell whether a dotted path may lead through one of these columns."""
+    return split_path(names, path) is not None

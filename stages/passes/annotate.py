@@ -219,7 +219,7 @@ def staged(run: Run, shard: Shard) -> str | None:
     """Return the Parquet copy of a compressed input, made again if it was deleted; None for other inputs."""
     path = run.staged_path(shard)
     if path and not storage.exists(path):
-        stage_compressed(run.dataset(shard.dataset), shard.path, path, run.extra_columns)
+        stage_compressed(run.dataset(shard.dataset), shard.path, path, run.wanted(shard.dataset))
     return path
 
 
@@ -284,7 +284,7 @@ def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa
     """Return new facts and the batch rows they are for."""
     where = np.flatnonzero(need)
     if track.index == 0:
-        facts = read_stage(run).facts_of(batch)
+        facts = read_stage(run).facts_of(batch, null_ids=_null_ids(run, batch))
         return (facts if need.all() else facts.take(pa.array(where))), where
     if not len(where):
         return track.stage.schema.empty_table(), where
@@ -313,6 +313,12 @@ def _rewritten(
     column = batch.table.schema.get_field_index("text")
     text = apply(whole(batch.table.column("text")), edits)
     return dataclasses.replace(batch, table=batch.table.set_column(column, "text", text))
+
+
+def _null_ids(run: Run, batch: Batch) -> bool:
+    """Tell whether documents without an id get the digest of their text."""
+    dataset = run.manifest.shard(batch.ordinal).dataset if batch.ordinal is not None else ""
+    return any(d.columns.null_ids is not None for d in run.datasets if d.name == dataset)
 
 
 def _joined(

@@ -6,8 +6,9 @@ the run unless `refresh` is given, which retires it. Compressed JSON lines are s
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,9 @@ from stages.core.run import COMPRESSED, Run
 from stages.core.shard import Dataset, Shard
 from stages.inputs.discover import Found, find_shards, fingerprint, stat_token
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
+from stages.inputs.schema import Columns
 from stages.passes.annotate import quarantine
+from stages.passes.widen import write_types
 
 FILES_PER_TASK = 64
 Tokens = dict[str, list[Any]]  # path -> stat token, fingerprint and rows of the file
@@ -30,7 +33,7 @@ Tokens = dict[str, list[Any]]  # path -> stat token, fingerprint and rows of the
 
 @dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """What was learnt of one file."""
+    """What was learnt of one file; its columns are joined with those of others at once."""
 
     dataset: str
     found: Found
@@ -59,10 +62,12 @@ def freeze(
         retired, new = retired + cut_off, new + _again(files, cut_off)
     if old is not None and not retired and not new:
         _write_tokens(run.root, limit, tokens)  # a touched file with the same content is not news
+        write_types(engine, run, old, {}, ())
         return old
-    inspected = _inspect_all(engine, run, new, limit, done)
+    inspected, columns = _inspect_all(engine, run, new, limit, done)
     result = _extend(old, kept, retired, inspected, limit)
     manifest.check_limits(result.shards)
+    write_types(engine, run, result, columns, result.shards[len(result.shards) - len(inspected) :])
     manifest.write_manifest(run.root, result)
     _write_tokens(run.root, limit, tokens | {i.found.path: [i.token, i.fingerprint, i.layout.rows] for i in inspected})
     return result
@@ -145,27 +150,42 @@ def _inspect_all(
     new: Sequence[tuple[str, Found]],
     limit: int | None,
     done: Callable[[object], None] | None,
-) -> list[Inspected]:
+) -> tuple[list[Inspected], dict[str, Columns]]:
     if limit is None:
         size = min(FILES_PER_TASK, max(1, len(new) // (4 * engine.workers)))
         tasks = [new[i : i + size] for i in range(0, len(new), size)]
-        return [i for group in engine.map(partial(_inspect, run), tasks, done=done, cost=INSPECT) for i in group]
+        groups = engine.map(partial(_inspect, run), tasks, done=done, cost=INSPECT)
+        return [i for group, _ in groups for i in group], _joined(columns for _, columns in groups)
     found: list[Inspected] = []
+    columns: list[dict[str, Columns]] = []
     for name in {name: None for name, _ in new}:
         rows = 0
         for item in (item for item in new if item[0] == name):
             if rows >= limit:
                 break
-            found.extend(_inspect(run, [item]))
+            inspected, more = _inspect(run, [item])
+            found.extend(inspected)
+            columns.append(more)
             rows += found[-1].layout.rows
-    return found
+    return found, _joined(columns)
 
 
 INSPECT = TaskCost(name="inspect files", tasks=Growth(quantity=Quantity.FILES), work=Growth(quantity=Quantity.FILES))
 
 
-def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> list[Inspected]:
-    return [_inspect_one(run, run.dataset(name), file) for name, file in files]
+def _joined(parts: Iterable[dict[str, Columns]]) -> dict[str, Columns]:
+    """Join what is known of each dataset's columns."""
+    found: dict[str, Columns] = {}
+    for part in parts:
+        for name, columns in part.items():
+            found[name] = found.get(name, Columns()) | columns
+    return found
+
+
+def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> tuple[list[Inspected], dict[str, Columns]]:
+    found = [_inspect_one(run, run.dataset(name), file) for name, file in files]
+    columns = _joined({i.dataset: i.layout.columns} for i in found)
+    return [dataclasses.replace(i, layout=dataclasses.replace(i.layout, columns=Columns())) for i in found], columns
 
 
 def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
@@ -182,9 +202,9 @@ def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
         )
         staged = run.staged_path(probe)
         assert staged is not None
-        layout = stage_compressed(dataset, file.path, staged, run.extra_columns)
+        layout = stage_compressed(dataset, file.path, staged, run.wanted(dataset.name))
     else:
-        layout = count_and_layout(dataset, file.path)
+        layout = count_and_layout(dataset, file.path, run.wanted(dataset.name))
     if layout.problem:
         _report(run, dataset, file, layout)
     return Inspected(dataset=dataset.name, found=file, fingerprint=mark, token=stat_token(file.path), layout=layout)

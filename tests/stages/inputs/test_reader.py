@@ -25,7 +25,6 @@ from stages.inputs import jsonl
 from stages.inputs.reader import (
     Batch,
     ReadStatus,
-    conform,
     count_and_layout,
     passthrough_schema,
     read_piece,
@@ -552,14 +551,6 @@ def test_a_byte_order_mark_belongs_to_no_document(tmp_path: Path) -> None:
 
 
 # --- types that change, kernels --------------------------------------------------------------------------
-
-
-def test_conform_keeps_what_fits_and_nulls_the_rest() -> None:
-    mixed = pa.chunked_array([["1", "2.5", "x", None]])
-    assert conform(mixed, pa.int64()).to_pylist() == [1, None, None, None]
-    assert conform(pa.chunked_array([[1, 2]]), pa.large_string()).to_pylist() == ["1", "2"]
-    same = pa.chunked_array([[1]])
-    assert conform(same, pa.int64()) is same
 
 
 @given(st.lists(st.one_of(st.binary(max_size=8), st.text(max_size=4).map(str.encode)), max_size=20))
