@@ -76,18 +76,18 @@ class ExactDedup(DedupStage):
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
         if is_complete(stage_run):
             return
-        asks = promotion.is_needed(stage_run)
+        in_rounds = promotion.is_needed(stage_run)
         hop = Exchange(
-            folder=stage_run.folder("candidates" if asks else "groups"),
+            folder=stage_run.folder("candidates" if in_rounds else "groups"),
             destinations=destinations_for(stage_run.run.manifest.rows()),
             schema=_schema(stage_run.run),
         )
-        receive = _receive if asks else partial(_resolve, stage_run)
-        emit, cost = partial(_emit, stage_run), RECEIVE if asks else DECIDE
+        receive = _receive if in_rounds else partial(_resolve, stage_run)
+        emit, cost = partial(_emit, stage_run), RECEIVE if in_rounds else DECIDE
         found = hop.run(engine, stage_run.positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
-        if asks:
+        if in_rounds:
             decide = partial(_decide, stage_run)
-            found = promotion.decide_with_questions(engine, stage_run, found, decide, cost=DECIDE)
+            found = promotion.decide_in_rounds(engine, stage_run, found, decide, cost=DECIDE)
         write_decisions(engine, stage_run, found)
         mark_complete(stage_run)
 

@@ -251,20 +251,20 @@ def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int)
         sample = Exchange(folder=stage_run.folder("sample"), destinations=1, schema=SAMPLE)
         emit, fit = partial(_emit_sample, stage_run, share), partial(_fit, clusters, stage_run.stage.seed)
         [centroids] = sample.run(engine, positions, emit, fit, emit_cost=SAMPLE_VECTORS, receive_cost=fit_cost(given))
-    asks = promotion.is_needed(stage_run)
+    in_rounds = promotion.is_needed(stage_run)
     hop = Exchange(
-        folder=stage_run.folder("candidates" if asks else "centroids"),
+        folder=stage_run.folder("candidates" if in_rounds else "centroids"),
         destinations=count,
         schema=_schema(stage_run.run),
         route="destination",
     )
-    receive = _receive if asks else partial(_resolve, stage_run)
+    receive = _receive if in_rounds else partial(_resolve, stage_run)
     emit, compare = partial(_emit, stage_run, centroids, count), compare_cost(given)
-    cost = receive_cost(given) if asks else compare
+    cost = receive_cost(given) if in_rounds else compare
     found = hop.run(engine, positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
-    if not asks:
+    if not in_rounds:
         return found
-    return promotion.decide_with_questions(engine, stage_run, found, partial(_decide, stage_run), cost=compare)
+    return promotion.decide_in_rounds(engine, stage_run, found, partial(_decide, stage_run), cost=compare)
 
 
 def destination_count(given: int | None, documents: int) -> int:
