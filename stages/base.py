@@ -29,6 +29,6 @@ __all__ = [
 
 
 def rewrites(stage: type[Stage]) -> bool:
-    """Tell whether stages of this kind rewrite texts. Deprecated: ask the stage, `stage.rewrites()`."""
+    """Tell whether stages of this class rewrite texts. Deprecated: use `stage.rewrites()`."""
     warnings.warn("stages.base.rewrites(stage) is now stage.rewrites()", DeprecationWarning, stacklevel=2)
     return stage.rewrites()

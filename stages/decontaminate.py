@@ -1,4 +1,4 @@
-"""Keep benchmarks out of the mix: documents that share n-grams of words with benchmark items.
+"""Decontamination: documents that share word n-grams with benchmark items are dropped, or the passages cut.
 
 Guarantees: an n-gram counts as evidence unless it is common: in more than `max_items` benchmark items, or in more
 than `common_share` of the input's documents (and in more than 20). N-grams that only documents make common count
@@ -215,7 +215,7 @@ class Decontaminate(ExchangeStage):
 def _evidence(
     stage_run: StageRun[Decontaminate], lists: key_counts.Lists, view: View, common: key_counts.U64
 ) -> pa.Table:
-    """Return the rows that hold n-grams which count, and the item each shares most with; note which do not."""
+    """Return the contaminated rows of a bundle in `VERDICTS`; write the common n-grams, which are set aside."""
     rows, matches = lists(view)
     place, hashes = key_counts.hashes_of(matches)
     flat = pc.list_flatten(matches)

@@ -23,7 +23,7 @@ from stages.core.stage import Decisions, ShardStage, param
 
 
 class Filter(Protocol):
-    """What a filter must offer: NeMo Curator's `DocumentFilter` does."""
+    """Protocol of a filter: the two methods of NeMo Curator's `DocumentFilter`."""
 
     def score_document(self, text: str) -> Any:
         """Return the score of a text."""

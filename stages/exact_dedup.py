@@ -1,6 +1,6 @@
-"""Drop documents whose text another document has byte for byte (or after a stated normalisation).
+"""Exact deduplication: drop documents whose text equals another's, as bytes or after a normalisation.
 
-Guarantees: of each group the first in the survivor order stays; two texts are equal when two seeded
+Guarantees: of each group the first in the total order is kept; two texts are equal when two seeded
 XXH64 of their bytes are. Memory: the candidates of one exchange destination.
 """
 
@@ -58,7 +58,7 @@ class NormalisedHash(ShardStage):
 
 @dataclass(frozen=True, kw_only=True)
 class ExactDedup(DedupStage):
-    """Reads content hashes / Writes representatives / Drops copies of a better-placed document."""
+    """Reads content hashes / Writes representatives / Drops copies of a document before it in the total order."""
 
     normalise: str = param("none", "what to even out before texts are compared", fact=True, choices=NORMALISATIONS)
 
@@ -76,18 +76,18 @@ class ExactDedup(DedupStage):
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
         if is_complete(stage_run):
             return
-        asks = promotion.is_needed(stage_run)
+        in_rounds = promotion.is_needed(stage_run)
         hop = Exchange(
-            folder=stage_run.folder("candidates" if asks else "groups"),
+            folder=stage_run.folder("candidates" if in_rounds else "groups"),
             destinations=destinations_for(stage_run.run.manifest.rows()),
             schema=_schema(stage_run.run),
         )
-        receive = _receive if asks else partial(_resolve, stage_run)
-        emit, cost = partial(_emit, stage_run), RECEIVE if asks else DECIDE
+        receive = _receive if in_rounds else partial(_resolve, stage_run)
+        emit, cost = partial(_emit, stage_run), RECEIVE if in_rounds else DECIDE
         found = hop.run(engine, stage_run.positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
-        if asks:
+        if in_rounds:
             decide = partial(_decide, stage_run)
-            found = promotion.decide_with_questions(engine, stage_run, found, decide, cost=DECIDE)
+            found = promotion.decide_in_rounds(engine, stage_run, found, decide, cost=DECIDE)
         write_decisions(engine, stage_run, found)
         mark_complete(stage_run)
 
@@ -119,7 +119,7 @@ def _emit(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:
 
 
 def _receive(_: int, table: pa.Table) -> pa.Table | None:
-    """Return the candidates whose key occurs more than once."""
+    """Return the candidates whose content hash occurs more than once; None if there are none."""
     table = table.filter(pa.array(_repeated(array(table, "g1").astype(np.uint64))))
     return table.combine_chunks() if table.num_rows else None
 
@@ -146,7 +146,7 @@ def _decide(stage_run: StageRun[ExactDedup], table: pa.Table) -> promotion.Decid
 def _repeated(
     keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Mark the values that occur more than once."""
+    """Mark the values that occur more than once, (keys,) bool."""
     order = np.argsort(keys)
     ordered = keys[order]
     same = ordered[1:] == ordered[:-1]

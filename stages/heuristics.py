@@ -1,4 +1,4 @@
-"""Rules of thumb about a document's words, lines and repetition: Gopher, C4 and FineWeb as presets.
+"""Heuristic quality filters on words, lines and repetition: Gopher, C4 and FineWeb as presets.
 
 Every number is a fact, measured in one pass over the text, so presets and limits change without reading text.
 """
@@ -27,7 +27,7 @@ class Limit:
     strict: bool = False
 
     def breaks(self, value: FloatArray) -> BoolArray:
-        """Tell which float32 facts are outside, (rows,) bool; limits are rounded as the facts were."""
+        """Mark float32 facts outside the limit, (rows,) bool; limits are rounded to float32 like the facts."""
         low, high = float(np.float32(self.low)), float(np.float32(self.high))
         found: BoolArray = (value <= low if self.strict else value < low) | (value > high)
         return found
@@ -100,7 +100,7 @@ class Heuristics(ShardStage):
         self.rules()
 
     def rules(self) -> dict[str, Limit]:
-        """Return the limits in force, by fact."""
+        """Return the limits in force as a mapping from fact to limit."""
         rules: dict[str, Limit] = {}
         for name in self.presets:
             rules |= PRESETS[name]

@@ -1,4 +1,4 @@
-"""Which language a document is written in, by a fastText model; keeps the languages that are wanted.
+"""Language identification by a fastText model; keeps documents in the wanted languages.
 
 Facts are the language and the model's score, so languages and thresholds change without reading text.
 """
@@ -130,7 +130,7 @@ class LanguageId(ShardStage):
         return found
 
     def _rules(self, tags: tuple[str, ...]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-        """Return whether each tag is allowed and its threshold, (tags,) each."""
+        """Return (allowed, threshold) of each language tag, (tags,) each."""
         allowed = np.full(len(tags), not self.languages)
         threshold = np.full(len(tags), self.min_score)
         for code in self.languages:

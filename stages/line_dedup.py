@@ -1,4 +1,4 @@
-"""Cut lines (or paragraphs) that stand in many documents of the corpus out of what is written.
+"""Line deduplication: lines (or paragraphs) that occur in many documents are cut when the mix is written.
 
 Guarantees: lines are equal when a 64-bit hash of their words is; which are cut does not depend on files, order,
 partitioning or workers; the input is never changed. Memory: the lines of one bundle.

@@ -1,4 +1,4 @@
-"""Lines that are no prose, by the rules of C4 and RefinedWeb: cut from what is written.
+"""Line filters of C4 and RefinedWeb: lines that are not prose are cut when the mix is written.
 
 Guarantees: every rule is a fact of every line, so the choice of rules reads no text again; spans are bytes of the
 original text. Memory: one number per line and rule.
@@ -68,7 +68,7 @@ class LineRules(ShardStage):
 
     @property
     def mask(self) -> int:
-        """The bits of the rules in force."""
+        """Bits of the rules in force."""
         names = {rule for name in self.rules for rule in PRESETS.get(name, (name,))}
         return sum(1 << RULES.index(name) for name in names)
 
@@ -132,7 +132,7 @@ def _after_breaks(data: npt.NDArray[np.uint8], offsets: I64) -> I64:
 
 
 def _broken(lines: pa.Array, words: I64) -> I64:
-    """Return the bits of the rules that each line breaks."""
+    """Return the broken rules of each line as bits, (lines,)."""
     few = words <= FEW_WORDS
     signs = (
         ~_match(lines, r"[.!?\"][\s\p{Z}]*$") | _match(lines, r"\.\.\.[\s\p{Z}]*$"),
@@ -156,7 +156,7 @@ def _broken(lines: pa.Array, words: I64) -> I64:
 
 
 def _mostly_capitals(lines: pa.Array) -> npt.NDArray[np.bool_]:
-    """Tell which lines have more capitals than other letters: ASCII by its bytes, the rest by Unicode's classes."""
+    """Mark lines with more capitals than other letters, (lines,) bool: ASCII by bytes, the rest by Unicode classes."""
     data, offsets = buffers(lines)
     data = data[offsets[0] : offsets[-1]]
     bounds = (offsets - offsets[0])[:-1]

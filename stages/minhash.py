@@ -85,7 +85,7 @@ class MinHash(ShardStage):
 
     @functools.cached_property
     def family(self) -> kernel.Parameters:
-        """The hash family: Murmur seed, multipliers, addends."""
+        """The hash family: seed of MurmurHash3, multipliers and addends of the permutations."""
         if self.parameters == "explicit":
             return kernel.explicit(self.hash_seed or 0, self.a, self.b, self.hash_bits)
         return kernel.nemo_parameters(self.num_permutations, self.seed, self.hash_bits)

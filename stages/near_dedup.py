@@ -1,4 +1,4 @@
-"""Drop near duplicates: MinHash-LSH candidates, verified, one document kept of each group.
+"""Near deduplication: MinHash-LSH candidates, verified by true Jaccard; one document of each group is kept.
 
 Guarantees: the same verdicts for every partitioning, order and worker count. In mode `representative`
 every dropped document names a kept one whose similarity reached the threshold. Every hop through the
@@ -27,7 +27,7 @@ RECALL_AT_THRESHOLD = 0.94  # solved bandings find at least this share of pairs 
 
 @dataclass(frozen=True, kw_only=True)
 class NearDedup(DedupStage):
-    """Reads signatures, some text / Writes representatives / Drops near duplicates of a better document."""
+    """Reads signatures, some text / Writes representatives / Drops near duplicates of a kept document."""
 
     jaccard_threshold: float | None = param(
         None, "similarity from which two documents are duplicates (not needed with verify: none)", ge=0, le=1

@@ -1,4 +1,4 @@
-"""How good a document is, by a classifier or by a column that the dataset brings along.
+"""Quality filter: scores documents by a classifier, or by a column of the input.
 
 Facts are the score and the label, so thresholds change without reading text.
 """
@@ -24,7 +24,7 @@ COLUMN = "column:"
 
 @dataclass(frozen=True, kw_only=True)
 class Quality(ShardStage):
-    """Score each document and keep those whose score and label are wanted.
+    """Score each document; keep scores within limits and wanted labels.
 
     Reads: text, or the column that `model: column:NAME` names. Writes: quality_score (on the model's own
     scale, null where there is none), quality_label. Drops, where the recipe sets a limit: `no_score` (the

@@ -1,4 +1,4 @@
-"""The stages by name, each imported when it is first asked for.
+"""Registry of stages by name, each imported on first use.
 
 Winnow's own are listed here. Those of others go by import path, MODULE:CLASS, or by the name that an installed package
 gives them (entry points of the group winnow.stages, classifiers/installed.py). Guarantees: looking at winnow's names
@@ -39,7 +39,7 @@ RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the ru
 
 
 def is_stage(use: str) -> bool:
-    """Tell whether recipes may ask for a stage so: by winnow's name, an import path, or an installed name."""
+    """Tell whether a recipe may name a stage so: by a name of winnow's, an import path, or an installed name."""
     if use in STAGES or ":" in use:
         return True
     return use not in RESERVED and use in installed.offers(installed.STAGES).by_name
@@ -109,7 +109,7 @@ def _by_path(path: str) -> type[Stage]:
 
 
 def _checked(path: str, what: str) -> type[Stage]:
-    """Import somebody else's stage and check that it is one; `what` says in an error what is wanted."""
+    """Import a stage that is not winnow's and check its class; `what` names it in errors."""
     from classifiers import user_code
     from stages.core import stage
 

@@ -1,4 +1,4 @@
-"""Keep the best part of a population by a score that another stage measured: a quantile, or GPT-3's Pareto draw.
+"""Score cut: keep the best part of a population by another stage's score: a quantile, or GPT-3's Pareto draw.
 
 Guarantees: the population is the documents that live before this stage, so thresholds are frozen there and do not
 depend on partitioning; the draw depends on the content's hash and the seed alone; reads no text. Memory: the scores of
@@ -106,7 +106,7 @@ def _path(stage_run: StageRun[ScoreCut]) -> str:
 
 
 def _source(stage_run: StageRun[ScoreCut]) -> int:
-    """Return the place of the stage whose score counts. Raises RecipeError if there is none before this one."""
+    """Return the place of the stage that scores. Raises RecipeError if there is none before this one."""
     stage, earlier = stage_run.stage, stage_run.run.stages[: stage_run.index]
     for place, other in enumerate(earlier):
         if other.name == stage.of and isinstance(other, ShardStage):
@@ -132,7 +132,7 @@ def scores(stage_run: StageRun[ScoreCut], view: View) -> tuple[I64, F64]:
 
 
 def groups(stage_run: StageRun[ScoreCut], view: View, rows: I64) -> tuple[list[str], I64]:
-    """Return the names of the groups in a bundle, and the place in them of every row's group."""
+    """Return (names of the groups in a bundle, group of every row as a place among them)."""
     stage = stage_run.stage
     if stage.per != "language":
         return [view.bundle.dataset if stage.per == "dataset" else ""], np.zeros(len(rows), np.int64)

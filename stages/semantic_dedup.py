@@ -1,4 +1,4 @@
-"""Drop documents that mean the same as another: SemDeDup (Abbas et al. 2023, arXiv:2303.09540).
+"""Semantic deduplication by embeddings: SemDeDup (Abbas et al. 2023, arXiv:2303.09540).
 
 Embeddings are facts; k-means on a sample splits the space; documents of one centroid are compared pair by pair.
 Guarantees: given the embeddings, the same verdicts for every partitioning, order, block size and worker count: the
@@ -96,7 +96,7 @@ class Embedding(ShardStage):
 class SemanticDedup(DedupStage):
     """Reads embeddings / Writes representatives / Drops documents close in meaning to a better one.
 
-    A document is dropped iff a kept, eligible one before it in the survivor order, of the same centroid, has a
+    A document is dropped iff a kept, eligible one before it in the total order, of the same centroid, has a
     cosine similarity of at least `cosine_threshold` to it.
     """
 
@@ -205,7 +205,7 @@ def _embedded(stage_run: StageRun[SemanticDedup], view: View) -> tuple[I64, pa.C
 
 
 def _documents(engine: Engine, stage_run: StageRun[SemanticDedup]) -> int:
-    """Return how many documents have an embedding. Raises RecipeError where none has, or their lengths differ."""
+    """Return the number of documents with an embedding. Raises RecipeError if none has, or their lengths differ."""
     live, documents, seen, stage = 0, 0, dict[int, str](), stage_run.stage
     counts = engine.map(partial(_count, stage_run), stage_run.positions, cost=COUNT)
     for dataset, rows, count, dimensions in counts:
@@ -237,12 +237,12 @@ def _count(stage_run: StageRun[SemanticDedup], position: int) -> tuple[str, int,
 
 
 def centroids_for(documents: int) -> int:
-    """Return how many centroids so many documents get; one, where all can be compared with all."""
+    """Return the number of centroids for a number of documents; one where all pairs can be compared."""
     return min(MAX_CENTROIDS, max(1, round(documents / DOCUMENTS_PER_CENTROID)))
 
 
 def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int) -> list[str | None]:
-    """Return the files of verdicts, one per destination."""
+    """Compare documents of the same centroid; return the files of verdicts, one per destination."""
     given, positions = stage_run.stage.centroids, stage_run.positions
     clusters, count = given or centroids_for(documents), destination_count(given, documents)
     centroids = None
@@ -251,24 +251,24 @@ def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int)
         sample = Exchange(folder=stage_run.folder("sample"), destinations=1, schema=SAMPLE)
         emit, fit = partial(_emit_sample, stage_run, share), partial(_fit, clusters, stage_run.stage.seed)
         [centroids] = sample.run(engine, positions, emit, fit, emit_cost=SAMPLE_VECTORS, receive_cost=fit_cost(given))
-    asks = promotion.is_needed(stage_run)
+    in_rounds = promotion.is_needed(stage_run)
     hop = Exchange(
-        folder=stage_run.folder("candidates" if asks else "centroids"),
+        folder=stage_run.folder("candidates" if in_rounds else "centroids"),
         destinations=count,
         schema=_schema(stage_run.run),
         route="destination",
     )
-    receive = _receive if asks else partial(_resolve, stage_run)
+    receive = _receive if in_rounds else partial(_resolve, stage_run)
     emit, compare = partial(_emit, stage_run, centroids, count), compare_cost(given)
-    cost = receive_cost(given) if asks else compare
+    cost = receive_cost(given) if in_rounds else compare
     found = hop.run(engine, positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
-    if not asks:
+    if not in_rounds:
         return found
-    return promotion.decide_with_questions(engine, stage_run, found, partial(_decide, stage_run), cost=compare)
+    return promotion.decide_in_rounds(engine, stage_run, found, partial(_decide, stage_run), cost=compare)
 
 
 def destination_count(given: int | None, documents: int) -> int:
-    """Return how many destinations so many documents are sent to; given: centroids that the recipe asks for."""
+    """Return the number of destinations for a number of documents; given: `centroids` of the recipe."""
     wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
     return min(given or centroids_for(documents), wanted, MAX_DESTINATIONS)
 
@@ -291,7 +291,7 @@ def _fit_pairs(given: int | None, documents: float) -> float:
 
 
 def receive_cost(given: int | None) -> TaskCost:
-    """Return the cost of leaving out destinations of one document."""
+    """Return the cost of receiving candidates, one task per destination."""
     tasks = Growth(quantity=Quantity.DOCUMENTS, law=partial(_compare_tasks, given))
     return TaskCost(name="receive documents", tasks=tasks, work=DOCUMENTS)
 
@@ -317,7 +317,7 @@ def _schema(run: Run) -> pa.Schema:
 
 
 def _emit_sample(stage_run: StageRun[SemanticDedup], share: float, position: int) -> Iterable[pa.Table]:
-    """Give the vectors of documents whose content hash falls into the share."""
+    """Yield the embeddings of a sample: documents whose content hash falls into the share."""
     view = View.at(stage_run.run, position)
     rows, column = _embedded(stage_run, view)
     key = mix64(array(view.read, "h1").astype(np.uint64)[rows], SAMPLE_SEED)
@@ -338,7 +338,7 @@ def _fit(clusters: int, seed: int, _: int, table: pa.Table) -> pa.Table | None:
 
 
 def _emit(stage_run: StageRun[SemanticDedup], centroids: str | None, count: int, position: int) -> Iterable[pa.Table]:
-    """Send every document to its centroid."""
+    """Yield the live documents of a bundle as candidates, routed to the destination of their nearest centroid."""
     view = View.at(stage_run.run, position)
     rows, column = _embedded(stage_run, view)
     if not len(rows):
@@ -361,7 +361,7 @@ def _resolve(stage_run: StageRun[SemanticDedup], _: int, table: pa.Table) -> pa.
 
 
 def _decide(stage_run: StageRun[SemanticDedup], table: pa.Table) -> promotion.Decided:
-    """Decide centroid by centroid."""
+    """Choose survivors among the candidates of a destination, centroid by centroid."""
     centroid = array(table, "centroid")
     order = np.argsort(centroid, kind="stable")
     bounds = np.flatnonzero(np.r_[True, np.diff(centroid[order]) != 0, True][: len(order) + 1])
@@ -379,7 +379,7 @@ def _decide(stage_run: StageRun[SemanticDedup], table: pa.Table) -> promotion.De
 
 
 def _survivors(stage_run: StageRun[SemanticDedup], table: pa.Table) -> tuple[I64, npt.NDArray[np.float64]]:
-    """Return whom each document of a centroid loses to, and the similarities of those that lose."""
+    """Return (representative of each document of a centroid, -1 where kept; cosines of the dropped ones)."""
     stage = stage_run.stage
     vectors = to_matrix(table.column("embedding"))
     winner = cosine.survivors(

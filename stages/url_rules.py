@@ -1,4 +1,4 @@
-"""Rules about where a document comes from: block lists of domains, and of words in URLs.
+"""URL filters: block lists of domains, and of words in URLs.
 
 Guarantees: reads files that the recipe names and the public suffix list that comes installed, no network; facts
 carry the digest of both.
@@ -137,7 +137,7 @@ def _digest(path: str) -> str:
 
 @functools.lru_cache(maxsize=8)
 def _domains(paths: tuple[str, ...]) -> dict[str, str]:
-    """Return every entry with the name of its list."""
+    """Return the block list entries, a mapping from entry to the name of its list."""
     found: dict[str, str] = {}
     for path in paths:
         for line in _lines(path):
@@ -155,6 +155,6 @@ def _words(paths: tuple[str, ...]) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=8)
 def _several(paths: tuple[str, ...]) -> dict[str, str]:
-    """Return the entries of several tokens, such as free-porn, with the tokens between blanks."""
+    """Return a mapping from word list entries of several tokens (free-porn) to the tokens joined by blanks."""
     tokens = {word: _TOKEN.findall(word) for word in _words(paths)}
     return {word: _spaced(found) for word, found in tokens.items() if len(found) > 1}

@@ -151,7 +151,7 @@ def _verdicts(engine: InlineEngine, near: NearJob, groups: Groups, counts: list[
         judge = FromFacts(near, read_arrow(documents), [known[d]])
         result = verify.decide_groups(near, judge, verify.bucketed(near, judge, read_arrow(members)))
         path = storage.join(near.folder("from-facts"), f"{d}.arrow")
-        write_arrow(path, verify.settled_verdicts(judge, result))
+        write_arrow(path, verify.final_verdicts(judge, result))
         paths.append(path)
         counts[0], counts[1] = counts[0] + judge.known, counts[1] + judge.guessed
     return paths

@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]  # scores, values, thresholds
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one contiguous array, or as it is on a device; copies only what comes in several chunks."""
+    """Return a column as one contiguous array, copied only if it has several chunks; a device column as it is."""
     if isinstance(column, Resident):
         return column
     if column.num_chunks == 1:

@@ -1,7 +1,7 @@
-"""What the costs of winnow's tasks grow with: the quantities that `winnow plan` knows, and the usual kinds of task.
+"""Cost models of winnow's tasks: the quantities that work grows with, and the usual kinds of task.
 
 Every task's cost is declared beside its function (`cluster/engines/cost.py`) and named where the task is handed to
-an engine. A task of which nothing is declared counts as one per bundle, with work by the documents.
+an engine. A task without a declared cost counts as one per bundle, with work by the documents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Quantity(StrEnum):
     CANDIDATES = "candidates"  # documents that share a bucket with another
     CANDIDATE_TEXTS = "candidate_texts"  # bytes of text read to bring candidates' texts
     CANDIDATE_PAIRS = "candidate_pairs"  # pairs whose true similarity is computed
-    JUDGED = "judged"  # documents that a deferred stage judges; counts for that stage, not for the one that asks
+    JUDGED = "judged"  # documents that a deferred stage scores, for itself or for a dedup stage
     TEXT_BYTES = "text_bytes"
     MIX_BYTES = "mix_bytes"  # of text written to the mix
     MIX_PARTS = "mix_parts"  # tasks that write the mix
@@ -44,7 +44,7 @@ def n_log_n(amount: float) -> float:
 
 
 def group_count(bundles: float) -> float:
-    """Return how many groups so many bundles are put in at most: the destinations of what is routed to documents."""
+    """Return the greatest number of groups of a number of bundles: the destinations of rows routed to documents."""
     return min(bundles, float(MAX_GROUPS))
 
 
@@ -56,17 +56,17 @@ CANDIDATES = Growth(quantity=Quantity.CANDIDATES)
 
 
 def per_bundle(name: str, work: Growth = DOCUMENTS, *, rare: bool = False) -> TaskCost:
-    """Return the cost of tasks that each work on one bundle."""
+    """Return the cost of tasks, one per bundle."""
     return TaskCost(name=name, tasks=BUNDLES, work=work, rare=rare)
 
 
 def per_group(name: str, work: Growth = DOCUMENTS, *, rare: bool = False) -> TaskCost:
-    """Return the cost of tasks that each work on what is routed to one group of bundles."""
+    """Return the cost of tasks, one per group of bundles, on the rows routed to it."""
     return TaskCost(name=name, tasks=GROUPS, work=work, rare=rare)
 
 
 def per_destination(name: str, work: Growth = DOCUMENTS) -> TaskCost:
-    """Return the cost of tasks that each work on one destination of an exchange of the whole input's rows."""
+    """Return the cost of tasks, one per destination of an exchange of all rows of the input."""
     return TaskCost(name=name, tasks=Growth(quantity=Quantity.ROWS, law=_destinations), work=work)
 
 

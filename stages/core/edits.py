@@ -1,8 +1,8 @@
-"""Edits of a text: spans of the original's bytes and what stands there instead.
+"""Edits of a text: byte spans of the original, each with its replacement.
 
-Every stage's edits refer to the original text. Guarantees: where edits overlap they become one, from the first
-start to the last stop, and the longest of them says what stands there (of equally long ones that of the earlier
-stage, then the first); what is left of a text depends on the edits alone, not on their order.
+Every stage's edits refer to the original text. Guarantees: overlapping edits are merged into one, from the first
+start to the last stop, with the replacement of the longest (of equally long ones that of the earlier stage, then
+the first); the edited text depends on the edits alone, not on their order.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ I64 = npt.NDArray[np.int64]
 class Edits:
     """Spans [start, stop) in bytes of the original text, arrays of shape (edits,), sorted by row, then start.
 
-    row: of the bundle, or place in the table that was asked for. left, right: the span with the white space
-    around it, up to the next visible character. text: large_string, what stands there instead; "" is a cut.
+    row: bundle row, or place in the requested rows. left, right: the span with the white space around it, up to the
+    next visible character. text: large_string, the replacement; "" cuts.
     """
 
     row: I64
@@ -42,13 +42,13 @@ class Edits:
         return len(self.row)
 
     def take(self, at: npt.NDArray[np.integer] | BoolArray) -> Edits:
-        """Return some of the edits, by position or by mask."""
+        """Return a subset of the edits, by position or by mask."""
         places = np.flatnonzero(at) if at.dtype == np.bool_ else at
         row, start, stop, left, right = (a[places] for a in (self.row, self.start, self.stop, self.left, self.right))
         return Edits(row, start, stop, left, right, self.text.take(pa.array(places)))
 
     def among(self, rows: I64) -> Edits:
-        """Return the edits of these rows, numbered by their place in `rows`; LedgerError unless those ascend."""
+        """Return the edits of these rows, renumbered by place in `rows`. Raises LedgerError unless `rows` ascend."""
         check_ascending(rows, "rows whose edits are wanted")
         place = np.minimum(np.searchsorted(rows, self.row), max(len(rows) - 1, 0))
         hit = rows[place] == self.row if len(rows) else np.zeros(len(self), np.bool_)
@@ -61,15 +61,15 @@ class Edits:
 
 
 def none() -> Edits:
-    """Return no edits."""
+    """Return an empty set of edits."""
     nothing = np.empty(0, np.int64)
     return Edits(nothing, nothing, nothing, nothing, nothing, pa.array([], pa.large_string()))
 
 
 def from_spans(column: pa.Array | pa.ChunkedArray, text: pa.Array | None = None) -> Edits:
-    """Return the edits of a list<struct<start, stop[, left, right], …>> column, one list per row.
+    """Return the edits in a column of type list<struct<start, stop[, left, right], …>>, one list per row.
 
-    text : what stands there instead, one value per span of all lists; cuts where there is none.
+    text : the replacements, one per span of all lists; cuts if None.
     """
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(lists, pa.ChunkedArray):
@@ -89,7 +89,7 @@ def from_spans(column: pa.Array | pa.ChunkedArray, text: pa.Array | None = None)
 
 
 def merge(edits: Sequence[Edits]) -> Edits:
-    """Return the edits of several stages, in recipe order, as one set without overlaps."""
+    """Merge the edits of several stages, given in recipe order, into one set without overlaps."""
     edits = [e for e in edits if len(e)]
     if not edits:
         return none()
@@ -117,7 +117,7 @@ def merge(edits: Sequence[Edits]) -> Edits:
 
 
 def _groups(edits: Edits) -> I64:
-    """Return the number of the group of overlapping edits that each edit, sorted by row and start, belongs to."""
+    """Return the overlap group of each edit, (edits,) int64; edits are sorted by row, then start."""
     reach = np.maximum.accumulate((edits.row << 32) + edits.stop)
     apart = np.ones(len(edits), np.bool_)
     apart[1:] = (edits.row[1:] << 32) + edits.start[1:] >= reach[:-1]
@@ -125,7 +125,7 @@ def _groups(edits: Edits) -> I64:
 
 
 def sizes(edits: Edits, num_bytes: I64) -> I64:
-    """Return the bytes of every text after its (merged) edits, (rows,); `num_bytes` is indexed by row."""
+    """Return the size of every text after merged edits in bytes, (rows,); `num_bytes` is indexed by row."""
     new = pc.binary_length(edits.text).to_numpy(zero_copy_only=False).astype(np.int64)
     change = np.zeros(len(num_bytes), np.int64)
     np.add.at(change, edits.row, new - (edits.stop - edits.start))
@@ -133,7 +133,7 @@ def sizes(edits: Edits, num_bytes: I64) -> I64:
 
 
 def nothing_left(edits: Edits, num_bytes: I64) -> I64:
-    """Return the rows, ascending, whose (merged) edits leave nothing but white space."""
+    """Return the rows whose merged edits leave only white space, ascending."""
     if not len(edits):
         return np.empty(0, np.int64)
     bare = pc.utf8_trim_whitespace(edits.text)
@@ -150,7 +150,7 @@ def nothing_left(edits: Edits, num_bytes: I64) -> I64:
 
 
 def apply(texts: pa.Array, edits: Edits) -> pa.Array:
-    """Return the texts with (merged) edits applied, as large_string; row is the place in `texts`."""
+    """Apply merged edits to texts; return large_string. `row` is the place in `texts`."""
     if not len(edits):
         return texts
     data, offsets = buffers(texts)
@@ -166,7 +166,7 @@ def apply(texts: pa.Array, edits: Edits) -> pa.Array:
 
 @numba.njit(cache=True, nogil=True)
 def _apply(data, new, offsets, row, start, stop, new_offsets, out):  # type: ignore[no-untyped-def]
-    """Fill out with the edited texts, one after the other."""
+    """Fill `out` with the bytes of the edited texts."""
     at = e = 0
     for d in range(len(offsets) - 1):
         begin = offsets[d]

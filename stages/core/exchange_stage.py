@@ -1,7 +1,7 @@
-"""A stage that brings equal keys together across shards, and the state of its decisions on disk.
+"""`ExchangeStage`: a stage that brings equal keys together across shards; and whether its decisions are complete.
 
-Guarantees: decisions that are marked complete are all there; how many destinations an exchange has depends on the
-data alone.
+Guarantees: decisions marked complete have all sidecars; the number of destinations of an exchange depends on
+the data alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SMALL = 20_000  # below this one destination does it all
 
 @dataclass(frozen=True, kw_only=True)
 class ExchangeStage(Stage):
-    """A stage whose verdicts need more than a document's own facts: equal keys are brought together across shards."""
+    """Base class of stages whose verdicts depend on several documents: brings equal keys together across shards."""
 
     exchanges: ClassVar[bool] = True
     drop_reason: ClassVar[str] = ""
@@ -34,16 +34,16 @@ class ExchangeStage(Stage):
 
     @property
     def threshold(self) -> float:
-        """What the similarity of a dropped document was compared with."""
+        """The similarity threshold recorded with every dropped document."""
         return 1.0
 
     @classmethod
     def rewrites(cls) -> bool:
-        """Tell whether stages of this kind rewrite texts: they have `edits_of` of their own."""
+        """Tell whether stages of this class rewrite texts: it overrides `edits_of`."""
         return cls.edits_of is not ExchangeStage.edits_of
 
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
-        """Write the decisions of every bundle; `stage_run` is this stage in its run."""
+        """Write the decisions sidecar of every bundle; `stage_run` is this stage in its run."""
         raise TypeError(f"{type(self).__name__} has no resolve")
 
     def notes(self, stage_run: StageRun[Self]) -> list[str]:
@@ -51,7 +51,7 @@ class ExchangeStage(Stage):
         return []
 
     def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
-        """Return the bundle rows that the stage judged or dropped, ascending, and its verdicts."""
+        """Return (rows, decisions): the bundle rows that the stage decided, ascending, and the verdict on each."""
         table = view.stored_decisions(index)
         reason = np.zeros(table.num_rows, np.int16)
         similarity = array(table, "similarity").astype(np.float64)
@@ -59,21 +59,21 @@ class ExchangeStage(Stage):
         return array(table, "row").astype(np.int64), decisions
 
     def edits_of(self, view: View, index: int, rows: npt.NDArray[np.int64]) -> Edits:
-        """Return what is rewritten in the texts of these bundle rows; row: place in `rows`."""
+        """Return the edits of the texts of these bundle rows, numbered by place in `rows`."""
         raise TypeError(f"{type(self).__name__} rewrites nothing")
 
     def evidence(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], list[str]]:
-        """Return bundle rows for which the ledger says in words what was found there, and the words."""
+        """Return (rows, words): bundle rows with an entry in the ledger column `evidence`, and the entries."""
         return np.empty(0, np.int64), []
 
 
 def destinations_for(rows: int) -> int:
-    """Return how many destinations an exchange of so many rows has; depends on the data alone."""
+    """Return the number of destinations for an exchange of `rows` rows; depends on the data alone."""
     return 1 if rows <= SMALL else max(4, -(-rows // ROWS_PER_DESTINATION))
 
 
 def is_complete(stage_run: StageRun[Stage]) -> bool:
-    """Tell whether an exchange stage's decisions are all there: the marker, and a sidecar for every bundle."""
+    """Tell whether an exchange stage's decisions are complete: the marker exists, and a sidecar of every bundle."""
     if not storage.exists(_marker(stage_run)):
         return False
     run, stage, sidecars = stage_run.run, stage_run.stage, stage_run.decisions
@@ -86,7 +86,7 @@ def is_complete(stage_run: StageRun[Stage]) -> bool:
 
 
 def mark_complete(stage_run: StageRun[Stage]) -> None:
-    """State that the decisions are all there, then free the exchange's files."""
+    """Write the marker of complete decisions, then remove the files of the exchange."""
     storage.write_bytes(_marker(stage_run), b"")
     storage.remove(stage_run.folder(""))
 

@@ -1,4 +1,4 @@
-"""In how many documents of the corpus a key occurs: keys counted through the exchange, the frequent ones sent home.
+"""Document frequency of 64-bit keys: counted through the exchange, frequent keys routed back to their bundles.
 
 Guarantees: counts do not depend on bundles, files or workers; a document counts once per key. Memory: the distinct
 keys of one bundle; the keys of one destination.
@@ -38,7 +38,7 @@ Decide = Callable[[View, U64], pa.Table]  # from a bundle's frequent hashes, asc
 def decide_by_frequent_keys(
     engine: Engine, stage_run: StageRun[Stage], lists: Lists, over: int, decide: Decide
 ) -> None:
-    """Write the stage's sidecars, knowing which hashes occur in more than `over` documents."""
+    """Write the stage's decisions, given the hashes that occur in more than `over` documents."""
     if is_complete(stage_run):
         return
     run = stage_run.run
@@ -68,7 +68,7 @@ WRITE = per_group("write what frequent keys decide")
 
 
 def hashes_of(lists: pa.Array) -> tuple[I64, U64]:
-    """Return (place of the list, hash) of every struct of the lists."""
+    """Return (place of the list, hash) of every struct in a column of lists, (structs,) each."""
     place = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     values = pc.struct_field(pc.list_flatten(lists), "hash").to_numpy(zero_copy_only=False)
     return place, np.asarray(values, np.uint64)
@@ -90,7 +90,7 @@ def _emit(stage_run: StageRun[Stage], lists: Lists, position: int) -> Iterable[p
 
 
 def _count(over: int, _: int, table: pa.Table) -> pa.Table | None:
-    """Return the rows of the hashes that occur in more than `over` documents, with that number."""
+    """Return the rows whose hash occurs in more than `over` documents, with that number as `documents`."""
     inverse = np.unique(array(table, "hash").astype(np.uint64), return_inverse=True)[1]
     if not len(inverse):
         return None
@@ -118,14 +118,14 @@ def _write(stage_run: StageRun[Stage], decide: Decide, group: int, table: pa.Tab
 
 
 def fact_lists(stage_run: StageRun[Stage], companion: str, column: str, view: View) -> tuple[I64, pa.Array]:
-    """Return the live rows of a bundle and a list column of the stage's companion for them."""
+    """Return (live rows of a bundle, their lists in a column of the stage's companion)."""
     rows = np.flatnonzero(view.live(stage_run.index))
     facts = view.facts(view.run.index(companion), rows, [column])
     return rows, whole(facts.column(column))
 
 
 def is_in(hashes: U64, ascending: U64) -> npt.NDArray[np.bool_]:
-    """Tell which hashes are among the ascending ones, (hashes,)."""
+    """Mark the hashes that occur in `ascending`, (hashes,) bool."""
     if not len(ascending):
         return np.zeros(len(hashes), np.bool_)
     at = np.minimum(np.searchsorted(ascending, hashes), len(ascending) - 1)

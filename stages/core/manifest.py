@@ -1,4 +1,4 @@
-"""The manifest: which shards belong to a run, and how they are bundled into tasks.
+"""The manifest: the shards of a run, and the bundles that tasks work on.
 
 Append-only: ordinals and bundle numbers are never reused; a changed or removed shard is retired and,
 when changed, enters again under a new ordinal. Bundles depend on the shards alone, never on the
@@ -72,7 +72,7 @@ class Manifest:
 
     @functools.cached_property
     def units(self) -> list[list[int]]:
-        """Positions of the bundles that hold whole shards together: what one ledger task works on."""
+        """Positions of bundles, in units that hold whole shards: one ledger task works on a unit."""
         units: list[list[int]] = []
         last = -1
         for position, bundle in enumerate(self.bundles):
@@ -85,7 +85,7 @@ class Manifest:
 
     @functools.cached_property
     def groups(self) -> list[list[int]]:
-        """Positions of bundles in at most MAX_GROUPS runs of whole units: destinations of verdicts."""
+        """Positions of bundles, in at most MAX_GROUPS groups of whole units: the destinations of verdicts."""
         count = min(len(self.units), MAX_GROUPS)
         groups: list[list[int]] = [[] for _ in range(count)]
         for number, unit in enumerate(self.units):
@@ -134,7 +134,7 @@ class Manifest:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Digest of the live shards: what every cross-shard result depends on."""
+        """Digest of the live shards, on which every cross-shard result depends."""
         return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.relative_path) for s in self.live_shards])
 
 
@@ -147,7 +147,7 @@ class Cut:
 
 
 def bundle_bytes(cuts: Sequence[Cut]) -> int:
-    """Return how much text a bundle may hold; depends on what is frozen together, not on the workers."""
+    """Return the greatest size of a bundle in bytes of text; depends on the shards frozen together, not on workers."""
     total = sum(weight for cut in cuts for _, weight in _groups(cut))
     return min(max(total // BUNDLES, SMALLEST), LARGEST)
 
@@ -186,12 +186,12 @@ def bundle_shards(cuts: Sequence[Cut], first: int) -> list[Bundle]:
 
 
 def _groups(cut: Cut) -> Sequence[tuple[int, int]]:
-    """Return (rows, bytes of text) of the parts that a shard cannot be cut below."""
+    """Return (rows, bytes of text) of the smallest parts that a shard can be cut into."""
     return cut.row_groups or ((cut.shard.rows, cut.shard.bytes * 3),)
 
 
 def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
-    """Cut one shard at row groups into pieces of at most `limit` bytes and BUNDLE_ROWS, if it can be."""
+    """Cut a shard at row groups into pieces of at most `limit` bytes and BUNDLE_ROWS, as far as row groups allow."""
     start = stop = size = 0
     for rows, weight in _groups(cut):
         rows = min(rows, cut.shard.rows - stop)
@@ -204,7 +204,7 @@ def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
 
 
 def write_manifest(root: str, manifest: Manifest) -> None:
-    """Commit bundles first, the manifest last: a manifest that exists is complete."""
+    """Write bundles, then the manifest, atomically: a manifest that exists is complete."""
     number = {s.ordinal: i for i, s in enumerate(manifest.shards)}
     rows = [(b.number, b.dataset, number[p.shard.ordinal], p.start, p.stop) for b in manifest.bundles for p in b.pieces]
     storage.write_bytes(_bundles_path(root), json.dumps(rows).encode())
@@ -225,7 +225,7 @@ def _bundles_path(root: str) -> str:
 
 
 def read_manifest(root: str) -> Manifest | None:
-    """Return the manifest of a run folder, or None when there is none yet."""
+    """Return the manifest of a run folder; None if there is none yet."""
     if not storage.exists(manifest_path(root)):
         return None
     table = _table(manifest_path(root))
@@ -251,7 +251,7 @@ def _table(where: str) -> pa.Table:
 
 @functools.lru_cache(maxsize=4)
 def cached_manifest(root: str, digest: str) -> Manifest:
-    """Return the manifest in a worker: read once per process. Raises LedgerError if it changed."""
+    """Return the manifest, read once per worker process. Raises LedgerError if its digest is another."""
     manifest = read_manifest(root)
     if manifest is None or manifest.digest != digest:
         raise LedgerError(f"the manifest in {root} changed while the run was going on; run again.")
@@ -259,7 +259,7 @@ def cached_manifest(root: str, digest: str) -> Manifest:
 
 
 def check_limits(shards: Sequence[Shard]) -> None:
-    """Refuse what doc_id cannot address."""
+    """Raise LedgerError for a shard whose rows or ordinal do not fit a doc_id."""
     for shard in shards:
         if shard.rows >= MAX_ROWS or shard.ordinal >= MAX_ORDINAL:
             raise LedgerError(f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed.")

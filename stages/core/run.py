@@ -1,4 +1,4 @@
-"""What a task knows of its run: datasets, stages and where things lie. Small, frozen, picklable."""
+"""`Run` and `StageRun`: a run as its tasks see it: datasets, stages, paths of artefacts. Small, frozen, picklable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STAGED = 2  # version of staged copies
 class Run:
     """One execution of a recipe in a run folder. `stages` starts with `read`.
 
-    guesses: what a deferred stage has not judged passes it, and nobody is judged (an estimate, not a run).
+    guesses: unscored documents pass deferred stages and none is scored: an estimate for `winnow plan`, not a run.
     """
 
     guesses: ClassVar[bool] = False
@@ -64,7 +64,7 @@ class Run:
         return cached_schema(self.root, name, self.manifest.address(name), names)
 
     def reading(self, dataset: str) -> str:
-        """Digest of how a dataset's rows are read: part of every sidecar's address."""
+        """Digest of a dataset's column mapping and format, part of the name of every sidecar."""
         return self._readings[dataset]
 
     @functools.cached_property
@@ -80,7 +80,7 @@ class Run:
         return next(i for i, stage in enumerate(self.stages) if stage.name == name)
 
     def staged_path(self, shard: Shard) -> str | None:
-        """Return where the Parquet copy of a compressed input lies; None for other inputs."""
+        """Return the path of the Parquet copy of a compressed input; None for other inputs."""
         if not shard.path.endswith(COMPRESSED):
             return None
         name = (
@@ -122,15 +122,15 @@ class Run:
         return storage.join(self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop)
 
     def deferred(self, index: int) -> bool:
-        """Tell whether a stage judges only what the exchange stages before it leave: it is costly, and they drop."""
+        """Tell whether a stage is deferred: costly, after an exchange stage that drops; scores live documents only."""
         stage = self.stages[index]
         earlier = (s.drops for s in self.stages[:index] if s.exchanges)
         return isinstance(stage, ShardStage) and stage.costly and any(earlier)
 
     def decision_digest(self, index: int) -> str:
-        """Digest of all that an exchange stage's verdicts depend on.
+        """Digest of everything that an exchange stage's verdicts depend on.
 
-        Earlier stages decide who takes part; with `orphans: promote` later ones decide who may survive.
+        Earlier stages decide which documents are live; with `orphans: promote` later ones, which are eligible.
         """
         if index not in self._decision_digests:
             self._decision_digests[index] = self._digest_of_decisions(index)
@@ -147,7 +147,7 @@ class Run:
 
 @dataclass(frozen=True)
 class StageRun(Generic[S_co]):
-    """One stage of a run: what the stage's tasks are given. Small, frozen, picklable."""
+    """One stage in its run: the context of the stage's tasks. Small, frozen, picklable."""
 
     run: Run
     index: int  # place in `run.stages`
@@ -164,18 +164,18 @@ class StageRun(Generic[S_co]):
 
     @property
     def decisions(self) -> Sidecars:
-        """Where the stage's decisions lie."""
+        """The decisions sidecars of the stage."""
         return self.run.decisions(self.index)
 
     def folder(self, hop: str) -> str:
-        """Return where the files of one hop of the stage's exchange lie; of all hops for an empty name."""
+        """Return the folder of one hop of the stage's exchange; of all hops for an empty name."""
         return self.run.exchange_folder(self.index, hop)
 
     def facts(self, bundle: Bundle, columns: list[str] | None = None) -> pa.Table:
-        """Return the stage's facts of a bundle, as far as there are any: column `row` says of which rows."""
+        """Return the stage's facts of a bundle, sparse: column `row` names the rows that have facts."""
         return self.run.facts(self.stage).read(bundle, self.run.reading(bundle.dataset), columns)
 
 
 def stage_runs(run: Run, kind: type[S_co]) -> list[StageRun[S_co]]:
-    """Return the stages of a kind in recipe order."""
+    """Return the stages of a class in recipe order, each with its run."""
     return [StageRun(run, index) for index, stage in enumerate(run.stages) if isinstance(stage, kind)]

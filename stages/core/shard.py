@@ -25,7 +25,7 @@ MAX_ORDINAL = 1 << 31
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Where a dataset keeps what winnow needs; a dotted path descends into structs or JSON strings.
+    """Column mapping of a dataset; a dotted path descends into structs or JSON strings.
 
     null_ids: "content": a document without an id gets the digest of its text; "unless_column": the same, and an
     error where a column is called `content`.
@@ -44,7 +44,7 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A named source: how to find its shards and how to read them.
+    """A named source: paths of its shards, format, column mapping.
 
     types: the input columns of all its files, widened (inputs/schema.py); None where that is not known yet.
     optional: of id and url, what some files may lack.
@@ -70,7 +70,7 @@ class Shard:
     relative_path: str  # within the dataset: the tie-break that survives moving the folder
     rows: int  # physical rows (lines for JSONL), unreadable ones included
     bytes: int
-    fingerprint: str  # of the content; see reading.fingerprint
+    fingerprint: str  # of the content; see stages/inputs/discover.py
     retired: bool = False  # replaced or removed by --refresh; its ordinal is never reused
 
 
@@ -101,7 +101,7 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what lies in the bundle: content and row ranges, not names."""
+        """Digest of a bundle's content: fingerprints and row ranges of its pieces, not names."""
         parts = [f"{p.shard.fingerprint}:{p.start}:{p.stop}" for p in self.pieces]
         return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 
@@ -114,7 +114,7 @@ class Bundle:
 
 
 def check_ascending(rows: npt.NDArray[np.integer], what: str) -> None:
-    """Raise LedgerError unless `rows` ascend, each one once: a search among others finds some and misses some."""
+    """Raise LedgerError unless `rows` ascend strictly: a binary search in others would miss some."""
     wrong = np.flatnonzero(rows[1:] <= rows[:-1])
     if len(wrong):
         before, after = rows[wrong[0]], rows[wrong[0] + 1]

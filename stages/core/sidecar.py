@@ -29,7 +29,7 @@ _ROWS = b"winnow.rows"
 
 @dataclass(frozen=True)
 class Sidecars:
-    """All sidecars of one stage under one digest."""
+    """The sidecars of one stage under one digest, one per bundle."""
 
     folder: str  # RUN/facts/<stage>/<digest> or RUN/decisions/<name>/<digest>
 
@@ -38,7 +38,7 @@ class Sidecars:
         return storage.join(self.folder, f"{name}.{supplement}.arrow" if supplement else f"{name}.arrow")
 
     def parts(self, bundle: Bundle, reading: str) -> list[str]:
-        """Return the paths that exist: the sidecar and its supplements."""
+        """Return the paths of the parts that exist: the sidecar and its supplements."""
         found: list[str] = []
         while storage.exists(path := self.path(bundle, reading, len(found))):
             found.append(path)
@@ -46,7 +46,7 @@ class Sidecars:
 
     @contextlib.contextmanager
     def writer(self, bundle: Bundle, reading: str, schema: pa.Schema) -> Iterator[Writer]:
-        """Write the bundle's next part batch by batch; it appears when the block ends."""
+        """Yield a writer of the bundle's next part; the file is committed when the block ends."""
         path = self.path(bundle, reading, len(self.parts(bundle, reading)))
         schema = pa.schema([ROW, *schema]).with_metadata(_metadata(bundle))
         options = pa.ipc.IpcWriteOptions(compression=None)
@@ -56,12 +56,12 @@ class Sidecars:
             parts.flush()
 
     def write(self, bundle: Bundle, reading: str, table: pa.Table) -> None:
-        """Commit a whole sidecar (decisions); an existing one is replaced by the same content."""
+        """Write a sidecar of decisions atomically; an existing one is replaced by the same content."""
         path = self.path(bundle, reading)
         write_arrow(path, table.replace_schema_metadata(_metadata(bundle)))
 
     def read(self, bundle: Bundle, reading: str, columns: list[str] | None = None) -> pa.Table:
-        """Return all parts as one table sorted by `row`. Raises LedgerError when it does not fit."""
+        """Return all parts as one table sorted by `row`. Raises LedgerError if it does not fit the bundle."""
         paths = self.parts(bundle, reading)
         if not paths:
             raise LedgerError(f"sidecar {self.path(bundle, reading)} is missing; `winnow run` again makes it.")
@@ -87,7 +87,7 @@ class Sidecars:
 
 
 class Writer:
-    """Appends facts to one part; those of tiny shards are joined, so that a reader meets few record batches."""
+    """Writer of one part; facts of tiny shards are joined into few record batches."""
 
     def __init__(self, file: pa.ipc.RecordBatchFileWriter, schema: pa.Schema) -> None:
         self._file = file
@@ -106,7 +106,7 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the rows that are buffered."""
         if self._held:
             self._file.write_table(pa.concat_tables(self._held).combine_chunks())
         self._held, self._rows = [], 0
@@ -117,7 +117,7 @@ def _metadata(bundle: Bundle) -> dict[bytes, bytes]:
 
 
 def expand(rows: npt.NDArray[np.uint32], values: pa.Table, wanted: npt.NDArray[np.int64], what: str) -> pa.Table:
-    """Return `values` for the `wanted` bundle rows. Raises LedgerError if one is not covered, or they do not ascend."""
+    """Return `values` of the `wanted` bundle rows. Raises LedgerError if one is missing or they do not ascend."""
     check_ascending(wanted, f"rows wanted of {what}")
     position = np.searchsorted(rows, wanted)
     if len(wanted) and (position[-1] >= len(rows) or not np.array_equal(rows[position], wanted)):

@@ -35,7 +35,7 @@ def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """One verdict per row given to `decide`, arrays of shape (rows,).
+    """Verdicts, one per row of facts, arrays of shape (rows,).
 
     reason: index into `reasons`, -1 where the row stays. value: the number that decided.
     threshold: what it was compared with. NaN where there is none.
@@ -48,7 +48,7 @@ class Decisions:
 
     @classmethod
     def keep_all(cls, rows: int) -> Decisions:
-        """Return decisions that drop none of so many rows."""
+        """Return decisions that keep all of `rows` rows."""
         nan = np.full(rows, np.nan)
         return cls(np.full(rows, -1, np.int16), (), nan, nan)
 
@@ -65,7 +65,7 @@ class Decisions:
 
     @property
     def dropped(self) -> BoolArray:
-        """Whether each row is dropped, (rows,)."""
+        """Whether each row is dropped, (rows,) bool."""
         return self.reason >= 0
 
 
@@ -104,7 +104,7 @@ class Stage:
             raise self.error(f.name, value, f"in [{low}, {high}]")
 
     def error(self, key: str, value: object, right: str, remedy: str = "") -> RecipeError:
-        """Build the error sentence for a bad parameter."""
+        """Return the RecipeError for a bad parameter: key, value, what is right, remedy."""
         text = f"{key} must be {right}, got {value!r} (stage {self.name or self.use})"
         return RecipeError(f"{text}. {remedy}" if remedy else f"{text}.")
 
@@ -122,7 +122,7 @@ class Stage:
 
     @classmethod
     def rewrites(cls) -> bool:
-        """Tell whether stages of this kind rewrite texts."""
+        """Tell whether stages of this class rewrite texts."""
         return False
 
     @property
@@ -140,21 +140,21 @@ class Stage:
 
     @classmethod
     def key(cls) -> str:
-        """Return the name by which recipes ask for this stage: `use`, or its import path where it is not winnow's."""
+        """Return the name of the stage in recipes: `use`, or the import path of a stage that is not winnow's."""
         own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
         return cls.use if own else f"{cls.__module__}:{cls.__qualname__}"
 
     def model_digest(self) -> str:
-        """Digest of a model file the facts depend on; empty when there is none."""
+        """Return the digest of the model file that facts depend on; empty if there is none."""
         return ""
 
     def fact_digest(self) -> str:
-        """Digest that addresses the facts: stage, version, fact parameters, model."""
+        """Return the digest that names the facts: of stage, version, parameters marked `fact`, model."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("fact")}
         return digest(self.key(), self.version, values, self.model_digest())
 
     def digest(self) -> str:
-        """Digest of every parameter that can change a verdict (guard rails cannot): addresses decisions."""
+        """Return the digest that names decisions: of every parameter that can change a verdict (guards cannot)."""
         fields = [f for f in dataclasses.fields(self) if not f.metadata.get("guard")]
         values = {f.name: getattr(self, f.name) for f in fields}
         return digest(self.key(), self.version, values, self.model_digest())
@@ -162,7 +162,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardStage(Stage):
-    """A stage that judges each document alone."""
+    """Base class of stages that decide each document by its own facts alone."""
 
     schema: ClassVar[pa.Schema] = pa.schema([])  # of the facts, one row per document
     expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
@@ -170,21 +170,21 @@ class ShardStage(Stage):
 
     @property
     def costly(self) -> bool:
-        """Whether judging a text costs far more than reading it: such a stage waits for those before it that drop."""
+        """Whether scoring a text costs far more than reading it: after a deduplication such a stage is deferred."""
         return False
 
     @property
     def drops(self) -> bool:
-        """Whether the stage can drop a document: it has a `decide` of its own."""
+        """Whether the stage can drop a document: its class overrides `decide`."""
         return type(self).decide is not ShardStage.decide  # minhash, for one, cannot
 
     @classmethod
     def rewrites(cls) -> bool:
-        """Tell whether stages of this kind rewrite texts: they have `edits` of their own."""
+        """Tell whether stages of this class rewrite texts: it overrides `edits`."""
         return cls.edits is not ShardStage.edits
 
     def columns(self) -> tuple[str, ...]:
-        """Name what annotate reads: "text", "id", "url", or "column:NAME" for an input column."""
+        """Return the columns that `annotate` reads: "text", "id", "url", or "column:NAME" for an input column."""
         return ("text",)
 
     @property
@@ -208,5 +208,5 @@ class ShardStage(Stage):
         return {}
 
     def edits(self, facts: pa.Table) -> Edits:
-        """Return what is rewritten in the texts of these facts when the mix is written; row: place in `facts`."""
+        """Return the edits of the texts of these facts, by place in `facts`; applied when the mix is written."""
         raise TypeError(f"{type(self).__name__} rewrites nothing")

@@ -1,7 +1,7 @@
-"""One bundle seen through the sidecars: which rows live before a stage, what later filters say, what is rewritten.
+"""`View`: one bundle through its sidecars: live rows before a stage, eligibility by later filters, edits.
 
 Guarantees: verdicts of shard stages follow from facts, those of exchange stages from what they stored. Memory: the
-facts of one bundle, each read when it is first asked for.
+facts of one bundle, each read on first use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stages.kernels.survivors.pair_answers import NO, UNKNOWN, YES
 
 
 class _SeesBundle(Protocol):
-    """What a view asks of a stage that is no shard stage; every ExchangeStage answers."""
+    """Protocol of a stage that is no shard stage: its verdicts and edits of a bundle; every ExchangeStage has it."""
 
     def verdicts(self, view: View, index: int) -> tuple[npt.NDArray[np.int64], Decisions]: ...
 
@@ -35,7 +35,7 @@ class _SeesBundle(Protocol):
 
 
 class View:
-    """One bundle's rows through the sidecars. Holds facts of one bundle, read when first asked for."""
+    """One bundle through its sidecars. Holds the facts of the bundle, each read on first use."""
 
     def __init__(self, run: Run, bundle: Bundle) -> None:
         self.run = run
@@ -69,7 +69,7 @@ class View:
         return self.bundle.doc_ids()
 
     def facts(self, index: int, rows: npt.NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:
-        """Return a stage's facts for these bundle rows. Raises LedgerError if one is not covered."""
+        """Return a stage's facts of these bundle rows. Raises LedgerError if a row has none."""
         stage = self.run.stages[index]
         table = self.read if index == 0 else StageRun(self.run, index).facts(self.bundle, columns)
         if self.run.guesses and self.run.deferred(index):
@@ -77,7 +77,7 @@ class View:
         return expand(table.column("row").to_numpy(), table, rows, f"{stage.name}, bundle {self.bundle.number}")
 
     def live(self, index: int) -> BoolArray:
-        """Return which rows are alive before stage `index`, (rows,) bool."""
+        """Mark the live rows before stage `index`: those that no earlier stage dropped, (rows,) bool."""
         if index not in self._live:
             if index == 0:
                 self._live[0] = np.ones(self.bundle.rows, np.bool_)
@@ -89,7 +89,7 @@ class View:
         return self._live[index]
 
     def decided(self, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
-        """Return the rows a ShardStage judged and its verdicts; for an exchange, those it dropped."""
+        """Return (rows, decisions): the rows that a ShardStage decided, or an exchange stage dropped, and verdicts."""
         if index not in self._decided:
             self._decided[index] = self._decide(index, self.live(index))
         return self._decided[index]
@@ -109,12 +109,12 @@ class View:
         return cast("_SeesBundle", stage).verdicts(self, index)
 
     def stored_decisions(self, index: int) -> pa.Table:
-        """Return the decisions sidecar of an exchange stage: one row per dropped document."""
+        """Return the decisions sidecar of an exchange stage, one row per dropped document."""
         return self.run.decisions(index).read(self.bundle, self.reading)
 
     @functools.cached_property
     def edits(self) -> Edits:
-        """What is rewritten in the texts that live before `rewrite`, all stages merged; row: bundle row."""
+        """Merged edits of all stages to the texts live before `rewrite`, by bundle row."""
         if not self.run.stages[-1].applies_edits:
             return edits.none()
         rows = np.flatnonzero(self.live(len(self.run.stages) - 1))
@@ -147,9 +147,9 @@ class View:
         return edits.apply(texts, self._edits_of(range(place, place + 1), rows))
 
     def eligible(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return whether rows live before stage `index` and pass every later per-document filter, (rows,) uint8.
+        """Return the eligibility of rows: live before stage `index` and passing every later shard stage, (rows,) uint8.
 
-        UNKNOWN: no filter that judged the row drops it, and a deferred one has not judged it yet.
+        UNKNOWN: the row is unscored by a deferred filter, and no other filter drops it.
         """
         passing = self.live(index).copy()
         unknown = np.zeros(len(passing), np.bool_)
@@ -167,7 +167,7 @@ class View:
         return np.where(passing, np.where(unknown, UNKNOWN, YES), NO).astype(np.uint8)
 
     def covered(self, index: int) -> BoolArray:
-        """Return the rows that have facts of a stage, (rows,) bool."""
+        """Mark the rows that have facts of a stage, (rows,) bool."""
         found = np.zeros(self.bundle.rows, np.bool_)
         sidecars = self.run.facts(self.run.stages[index])
         if sidecars.parts(self.bundle, self.reading):
@@ -175,7 +175,7 @@ class View:
         return found
 
     def criteria(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float64]]:
-        """Return one array per entry of `prefer`, smaller is better, (rows,) float64."""
+        """Return the tie-break criteria, one array per entry of `prefer`, smaller is better, (rows,) float64."""
         found: list[npt.NDArray[np.float64]] = []
         for rule in self.run.prefer:
             sign = {"longest": -1.0, "shortest": 1.0}[rule]

@@ -1,4 +1,4 @@
-"""What all deduplication stages share: parameters, the total order of candidates, the way back of verdicts.
+"""What all deduplication stages share: parameters, the total order of candidates, routing of verdicts to bundles.
 
 Guarantees: verdicts are the same for every partitioning and order of arrival; each bundle that a stage
 applies to has one decisions sidecar, empty where nothing was dropped.
@@ -49,7 +49,7 @@ DECISIONS = pa.schema([("row", pa.uint32()), *list(VERDICTS)[1:]])
 
 @dataclass(frozen=True, kw_only=True)
 class DedupStage(ExchangeStage):
-    """A stage that brings equal keys together across shards and keeps one document of each group."""
+    """Base class of deduplication stages: of each group of duplicates one document, the survivor, is kept."""
 
     within_dataset: str = param(
         "keep_one",
@@ -73,7 +73,7 @@ class DedupStage(ExchangeStage):
 
 
 def ranks(run: Run, stage: DedupStage) -> dict[str, int]:
-    """Return each dataset's place in the survivor order: reference, protected, then by priority."""
+    """Return the rank of each dataset in the total order, 0 first: reference data, protected data, then priority."""
     roles = {d.name: d.role for d in run.datasets}
 
     def key(name: str) -> tuple[bool, bool, int]:
@@ -83,19 +83,19 @@ def ranks(run: Run, stage: DedupStage) -> dict[str, int]:
 
 
 def is_protected(run: Run, stage: DedupStage, dataset: str) -> bool:
-    """Tell whether deduplication never drops a dataset's documents: protected or reference data."""
+    """Tell whether a dataset is protected from deduplication: named in `protect`, or reference data."""
     return dataset in stage.protect or run.dataset(dataset).role == "reference"
 
 
 def candidate_schema(run: Run) -> pa.Schema:
-    """Columns that `candidates` returns: identity, what the order looks at, who may represent."""
+    """Return the schema of candidates: doc_id, rank, protection, eligibility, and the keys of the total order."""
     criteria = [(f"criterion_{i}", pa.float64()) for i in range(len(run.prefer))]
     return pa.schema(
         [
             ("doc", pa.int64()),
             ("rank", pa.uint16()),
             ("protected", pa.bool_()),
-            ("eligible", pa.uint8()),  # NO, YES or UNKNOWN (pair_answers.py); UNKNOWN counts as YES until asked
+            ("eligible", pa.uint8()),  # NO, YES or UNKNOWN (pair_answers.py); UNKNOWN (unscored) counts as YES
             ("h1", pa.uint64()),
             ("h2", pa.uint64()),
             *criteria,
@@ -106,7 +106,7 @@ def candidate_schema(run: Run) -> pa.Schema:
 
 
 def candidates(stage_run: StageRun[DedupStage], view: View, rows: I64) -> pa.Table:
-    """Return what decides among documents for these rows of a bundle, (rows,) in `candidate_schema`."""
+    """Return rows of a bundle as candidates, a table of (rows,) in `candidate_schema`."""
     run, stage, dataset = stage_run.run, stage_run.stage, view.bundle.dataset
     eligible = view.eligible(stage_run.index)[rows] if stage.orphans == "promote" else np.full(len(rows), YES, np.uint8)
     facts = view.read.select(["h1", "h2", "id", "url"])
@@ -127,12 +127,12 @@ def candidates(stage_run: StageRun[DedupStage], view: View, rows: I64) -> pa.Tab
 
 
 def chosen_among(run: Run, table: pa.Table) -> Candidates:
-    """Return candidates, a table in `candidate_schema`, as the survivor kernels take them, (rows,)."""
+    """Return a table in `candidate_schema` as `Candidates`, the arrays of the survivor kernels, (rows,)."""
     return Candidates(**_candidate_arrays(run, table))
 
 
 def chosen_in_buckets(run: Run, table: pa.Table, start: I64, member: I64) -> Buckets:
-    """Return candidates in buckets, as the survivor kernels take them; `member` names rows of the table."""
+    """Return a table in `candidate_schema` as `Buckets` of the survivor kernels; `member` holds rows of the table."""
     return Buckets(start=start, member=member, **_candidate_arrays(run, table))
 
 
@@ -146,7 +146,7 @@ def _candidate_arrays(run: Run, table: pa.Table) -> dict[str, Any]:
 
 
 def survivor_order(run: Run, table: pa.Table) -> I64:
-    """Return each candidate's position in the total order, (rows,) int64, 0 survives first."""
+    """Return the position of each candidate in the total order, (rows,) int64; of two duplicates the lower is kept."""
     h1, h2 = array(table, "h1").astype(np.uint64), array(table, "h2").astype(np.uint64)
     doc, place = array(table, "doc").astype(np.int64), array(table, "rank")
     row = doc & ((1 << ROW_BITS) - 1)
@@ -166,7 +166,7 @@ def survivor_order(run: Run, table: pa.Table) -> I64:
 
 
 def _relative_paths(run: Run, doc: I64) -> pa.Array:
-    """Return the path within its dataset for every document."""
+    """Return the path of each document's shard within its dataset, (docs,) large_string."""
     ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
     names = pa.array([run.manifest.shard(int(o)).relative_path for o in ordinals], pa.large_string())
     return pa.DictionaryArray.from_arrays(pa.array(inverse.astype(np.int32)), names).dictionary_decode()
@@ -184,7 +184,7 @@ def verdicts(doc: I64, representative: I64, similarity: npt.ArrayLike, kind: npt
 
 
 def write_decisions(engine: Engine, stage_run: StageRun[Stage], sources: Sequence[str | None]) -> None:
-    """Bring verdicts home: route the rows of these files to their bundles and write the sidecars."""
+    """Route the verdicts of these files to their bundles by an exchange, and write the decisions sidecars."""
     run = stage_run.run
     hop = Exchange(
         folder=stage_run.folder("decisions"),
@@ -225,7 +225,7 @@ def _write_group(stage_run: StageRun[Stage], group: int, table: pa.Table) -> Non
 
 
 def check_removed(engine: Engine, stage_run: StageRun[DedupStage]) -> None:
-    """Raise RecipeError when a dataset lost more than `max_removed` here."""
+    """Raise RecipeError when this stage dropped a larger share of a dataset than `max_removed`."""
     stage = stage_run.stage
     if stage.max_removed is None:
         return

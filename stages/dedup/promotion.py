@@ -1,10 +1,10 @@
-"""Survivors that pass every later filter (`orphans: promote`) where a costly filter has not judged everybody.
+"""Lazy scoring for `orphans: promote`: representatives must pass every later filter, and costly ones run in rounds.
 
-A document that nobody has judged yet counts as passing; who represents others on that account is judged, with the
-next 1, 3, 7 … of those that lost to it; who fails may no longer represent, and all is decided again, until every
-representative is known to pass. Survivors are chosen greedily in a total order and depend on earlier kept,
-eligible documents alone, so the outcome is that of judging everybody first. Guarantees: answers are kept as facts;
-every turn is resumable. Memory: the candidates of one destination, and one bundle's facts.
+Unscored documents are assumed to pass. Each round scores the current representatives, and the next 1, 3, 7, …
+documents that lost to each; a representative that fails is dropped, and survivors are chosen again until every
+representative has passed. Survivors are chosen greedily in a total order, each by earlier kept, eligible documents
+alone, so the outcome equals that of scoring every document first. Guarantees: scores are stored as facts; a round
+that was interrupted resumes. Memory: the candidates of one destination, and the facts of one bundle.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from stages.kernels.survivors.pair_answers import UNKNOWN
 from stages.passes import judge_later
 
 I64 = npt.NDArray[np.int64]
-WANTED = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("home", pa.int32())])
-ANSWERS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("eligible", pa.uint8())])
-LAST = 20  # turn from which everybody who lost to an unknown one is asked about
+REQUESTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("home", pa.int32())])  # home: who requests
+ELIGIBILITY = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("eligible", pa.uint8())])
+UNLIMITED_FROM = 20  # round from which every unscored document that lost to an unscored one is scored with it
 
 
 @dataclass(frozen=True, eq=False)
 class Decided:
-    """What one attempt at a table of candidates came to.
+    """Survivors among one table of candidates, given the scores so far.
 
-    winner: (rows,) row that each one loses to, -1 where it stays. unit: (rows,) a label; units do not influence each
-    other. verdicts: of the rows that lost, in the schema `VERDICTS`, in row order.
+    winner: (rows,) the representative that drops each row, by row; -1 where the row is kept. unit: (rows,) a label;
+    rows of different units do not influence each other. verdicts: dropped rows in the schema `VERDICTS`, in row order.
     """
 
     winner: I64
@@ -51,25 +51,25 @@ class Decided:
     verdicts: pa.Table
 
 
-Decide = Callable[[pa.Table], Decided]  # of candidates in `candidate_schema` and more columns
+Decide = Callable[[pa.Table], Decided]  # candidates in `candidate_schema`, with more columns
 
 
 def is_needed(stage_run: StageRun[Stage]) -> bool:
-    """Tell whether survivors of a dedup stage depend on verdicts that are not known when it begins."""
-    return bool(judge_later.asked(stage_run))
+    """Tell whether the survivors of a dedup stage depend on deferred filters, which are unscored when it begins."""
+    return bool(judge_later.filters_to_pass(stage_run))
 
 
 def representatives(winner: I64) -> BoolArray:
-    """Return which documents somebody lost to, (docs,) bool."""
+    """Mark the representatives, documents that another one lost to, (docs,) bool."""
     found = np.zeros(len(winner), np.bool_)
     found[winner[winner >= 0]] = True
     return found
 
 
 def blocks_later_members(buckets: Buckets, winner: I64, representatives_per_bucket: int) -> BoolArray:
-    """Return which documents keep later members of a bucket from representing others, (docs,) bool.
+    """Mark documents whose failure would let a later member of their bucket become a representative, (docs,) bool.
 
-    They do where the bucket has more kept, eligible members than may represent.
+    So it is in buckets with more kept, eligible members than `representatives_per_bucket`.
     """
     able = ((winner < 0) & buckets.eligible)[buckets.member]
     count = np.bincount(buckets.of_member[able], minlength=len(buckets.start) - 1)
@@ -78,32 +78,32 @@ def blocks_later_members(buckets: Buckets, winner: I64, representatives_per_buck
     return found
 
 
-def questions(run: Run, table: pa.Table, winner: I64, needed: BoolArray, ahead: int) -> I64:
-    """Return the rows to be judged: the needed ones nobody has judged, and the next `ahead` that lost to each.
+def rows_to_score(run: Run, table: pa.Table, winner: I64, needed: BoolArray, next_candidates: int) -> I64:
+    """Return the unscored rows of `needed`, and the next candidates in the total order that lost to each, (found,).
 
-    needed : (rows,) whose verdict must be known for the outcome to be final.
+    needed : (rows,) rows that must pass for the outcome to be final.
     """
-    unknown = array(table, "eligible") == UNKNOWN
-    first = needed & unknown & (winner < 0)
-    lost = np.flatnonzero(unknown & (winner >= 0))
+    unscored = array(table, "eligible") == UNKNOWN
+    first = needed & unscored & (winner < 0)
+    lost = np.flatnonzero(unscored & (winner >= 0))
     lost = lost[first[winner[lost]]]
-    if ahead and len(lost):
+    if next_candidates and len(lost):
         order = survivor_order(run, table.take(pa.array(lost)))
         lost = lost[np.lexsort([order, winner[lost]])]
         begins = np.flatnonzero(np.diff(winner[lost], prepend=-1))
         place = np.arange(len(lost)) - np.repeat(begins, np.diff(np.r_[begins, len(lost)]))
-        return np.concatenate([np.flatnonzero(first), lost[place < ahead]])
+        return np.concatenate([np.flatnonzero(first), lost[place < next_candidates]])
     return np.flatnonzero(first)
 
 
-def ahead(turn: int) -> int:
-    """Return how many of those that lost to an asked one are judged with it in the given turn of questions."""
-    return (1 << turn) - 1 if turn < LAST else 1 << 62
+def next_candidates(round_: int) -> int:
+    """Return how many documents that lost to a representative are scored with it: 0, 1, 3, 7, … by round."""
+    return (1 << round_) - 1 if round_ < UNLIMITED_FROM else 1 << 62
 
 
-def answered(table: pa.Table, answers: Iterable[str | None]) -> pa.Table:
-    """Return the candidates with `eligible` as these files of answers have it."""
-    paths = [path for path in answers if path]
+def with_eligibility(table: pa.Table, files: Iterable[str | None]) -> pa.Table:
+    """Return the candidates with column `eligible` updated from these files in the schema `ELIGIBILITY`."""
+    paths = [path for path in files if path]
     if not paths:
         return table
     eligible = array(table, "eligible").astype(np.uint8)
@@ -115,92 +115,92 @@ def answered(table: pa.Table, answers: Iterable[str | None]) -> pa.Table:
     return table.set_column(table.schema.get_field_index("eligible"), "eligible", pa.array(eligible))
 
 
-# --- asking ----------------------------------------------------------------------------------------------
+# --- scoring what destinations request ------------------------------------------------------------------
 
 
-def _path(stage_run: StageRun[Stage], kind: str, turn: int, destination: int) -> str:
-    return storage.join(stage_run.folder(f"{kind}-{turn}"), f"{destination}.arrow")
+def _path(stage_run: StageRun[Stage], kind: str, round_: int, destination: int) -> str:
+    return storage.join(stage_run.folder(f"{kind}-{round_}"), f"{destination}.arrow")
 
 
-def write_questions(stage_run: StageRun[Stage], turn: int, destination: int, doc: I64) -> None:
-    """Write down the documents that a destination has to know the verdict of."""
-    write_arrow(_path(stage_run, "questions", turn, destination), pa.table({"doc": doc}))
+def write_requests(stage_run: StageRun[Stage], round_: int, destination: int, doc: I64) -> None:
+    """Write the doc_ids that a destination needs scored in a round."""
+    write_arrow(_path(stage_run, "questions", round_, destination), pa.table({"doc": doc}))
 
 
-def asked_before(stage_run: StageRun[Stage], turn: int, destination: int) -> int:
-    """Return in how many turns before this one a destination asked."""
-    return sum(storage.exists(_path(stage_run, "questions", t, destination)) for t in range(turn))
+def rounds_with_requests(stage_run: StageRun[Stage], round_: int, destination: int) -> int:
+    """Return in how many rounds before `round_` a destination requested scores."""
+    return sum(storage.exists(_path(stage_run, "questions", r, destination)) for r in range(round_))
 
 
-def count_questions(stage_run: StageRun[Stage], turn: int, destination: int) -> int:
-    """Return how many documents a destination asks for in a turn."""
-    path = _path(stage_run, "questions", turn, destination)
+def count_requests(stage_run: StageRun[Stage], round_: int, destination: int) -> int:
+    """Return how many documents a destination needs scored in a round."""
+    path = _path(stage_run, "questions", round_, destination)
     return int(read_arrow(path).num_rows) if storage.exists(path) else 0
 
 
-def ask(engine: Engine, stage_run: StageRun[Stage], turn: int, destinations: int) -> list[str | None]:
-    """Have the documents judged that the destinations ask for; return the file of answers of each."""
-    paths = [_path(stage_run, "questions", turn, d) for d in range(destinations)]
-    opened = [(d, path) for d, path in enumerate(paths) if storage.exists(path)]
+def score_requests(engine: Engine, stage_run: StageRun[Stage], round_: int, destinations: int) -> list[str | None]:
+    """Score the documents that destinations requested in a round; return the file of eligibility of each."""
+    paths = [_path(stage_run, "questions", round_, d) for d in range(destinations)]
+    requests = [(d, path) for d, path in enumerate(paths) if storage.exists(path)]
     run = stage_run.run
     hop = Exchange(
-        folder=stage_run.folder(f"asked-{turn}"),
+        folder=stage_run.folder(f"asked-{round_}"),
         destinations=len(run.manifest.groups),
-        schema=WANTED,
+        schema=REQUESTS,
         route="destination",
     )
-    emit = partial(_emit_questions, run)
-    lists = hop.run(engine, opened, emit, receive_wanted, emit_cost=ASK, receive_cost=SORT)
-    sources = [(group, path) for group, path in enumerate(lists) if path]
-    folder = stage_run.folder(f"answers-{turn}")
-    answers = Exchange(folder=folder, destinations=destinations, schema=ANSWERS, route="destination")
+    emit = partial(_emit_requests, run)
+    by_group = hop.run(engine, requests, emit, sort_requests, emit_cost=ASK, receive_cost=SORT)
+    sources = [(group, path) for group, path in enumerate(by_group) if path]
+    folder = stage_run.folder(f"answers-{round_}")
+    answers = Exchange(folder=folder, destinations=destinations, schema=ELIGIBILITY, route="destination")
     if not {f"done-{d}" for d in range(destinations)} <= storage.names(folder):
         tasks = [task for found in engine.map(partial(_bundles, run), sources, cost=LIST) for task in found]
         engine.map(partial(_judge, stage_run), tasks, cost=JUDGE)
-    answer = partial(_emit_answers, stage_run)
-    return answers.run(engine, sources, answer, _receive_answers, emit_cost=ANSWER, receive_cost=HEAR)
+    answer = partial(_emit_eligibility, stage_run)
+    return answers.run(engine, sources, answer, _receive_eligibility, emit_cost=ANSWER, receive_cost=RECEIVE)
 
 
-ASK = per_destination("ask for verdicts")
-SORT = per_group("sort what is asked for")
-LIST = per_group("list bundles that are asked about")
-JUDGE = per_bundle("judge what is asked for", Growth(quantity=Quantity.JUDGED), rare=True)
-ANSWER = per_group("answer with verdicts")
-HEAR = per_destination("receive verdicts")
+ASK = per_destination("request scores")
+SORT = per_group("sort requests")
+LIST = per_group("list requested bundles")
+JUDGE = per_bundle("score requested documents", Growth(quantity=Quantity.JUDGED), rare=True)
+ANSWER = per_group("send eligibility")
+RECEIVE = per_destination("receive eligibility")
 
 
-def _emit_questions(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
+def _emit_requests(run: Run, source: tuple[int, str]) -> Iterable[pa.Table]:
     home, path = source
-    yield wanted(run, array(read_arrow(path), "doc").astype(np.int64), home)
+    yield requests_of(run, array(read_arrow(path), "doc").astype(np.int64), home)
 
 
-def wanted(run: Run, doc: I64, home: int) -> pa.Table:
-    """Return documents that a destination wants something of, routed to the groups of bundles they lie in."""
+def requests_of(run: Run, doc: I64, home: int) -> pa.Table:
+    """Return the requests of destination `home` for documents, routed to their groups of bundles, in `REQUESTS`."""
     columns = [run.manifest.group_of(doc).astype(np.int32), doc, np.full(len(doc), home, np.int32)]
-    return pa.table([pa.array(c) for c in columns], schema=WANTED)
+    return pa.table([pa.array(c) for c in columns], schema=REQUESTS)
 
 
-def receive_wanted(_: int, table: pa.Table) -> pa.Table | None:
-    """Return what is wanted of one group of bundles, in doc_id order, which need not be that of a bundle's rows."""
+def sort_requests(_: int, table: pa.Table) -> pa.Table | None:
+    """Return the requests to one group of bundles by doc_id, which need not be the row order of a bundle."""
     return table.combine_chunks().sort_by("doc") if table.num_rows else None
 
 
 def _bundles(run: Run, source: tuple[int, str]) -> list[tuple[int, str]]:
-    """Return the bundles of a group that somebody asks about, each with the group's list."""
+    """Return (position, file of requests) of every bundle of a group with a requested document."""
     _, path = source
     position, _ = run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
     return [(here, path) for here in np.unique(position).tolist()]
 
 
 def _judge(stage_run: StageRun[Stage], task: tuple[int, str]) -> dict[str, Any]:
-    """Return the judges' parts alone: who is asked about is not what the step of the deduplication counts."""
+    """Score the requested rows of a bundle; return time and documents per filter, no counts of the dedup step."""
     here, path = task
     position, row = stage_run.run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
     view = View.at(stage_run.run, here)
-    return {"parts": judge_later.judge_asked(stage_run, view, row[position == here])["parts"]}
+    return {"parts": judge_later.judge_requested(stage_run, view, row[position == here])["parts"]}
 
 
-def _emit_answers(stage_run: StageRun[Stage], source: tuple[int, str]) -> Iterable[pa.Table]:
+def _emit_eligibility(stage_run: StageRun[Stage], source: tuple[int, str]) -> Iterable[pa.Table]:
     group, path = source
     table, run = read_arrow(path), stage_run.run
     doc, home = array(table, "doc").astype(np.int64), array(table, "home").astype(np.int32)
@@ -210,64 +210,65 @@ def _emit_answers(stage_run: StageRun[Stage], source: tuple[int, str]) -> Iterab
         if mine.any():
             eligible = View.at(run, here).eligible(stage_run.index)[row[mine]]
             assert not (eligible == UNKNOWN).any()
-            yield pa.table([pa.array(home[mine]), pa.array(doc[mine]), pa.array(eligible)], schema=ANSWERS)
+            yield pa.table([pa.array(home[mine]), pa.array(doc[mine]), pa.array(eligible)], schema=ELIGIBILITY)
 
 
-def _receive_answers(_: int, table: pa.Table) -> pa.Table | None:
+def _receive_eligibility(_: int, table: pa.Table) -> pa.Table | None:
     return table.select(["doc", "eligible"]).combine_chunks() if table.num_rows else None
 
 
-# --- rounds of a stage whose candidates are decided at one go -----------------------------------------------
+# --- rounds of a stage that needs no texts to compare its candidates ----------------------------------------
 
 
-def decide_with_questions(
+def decide_in_rounds(
     engine: Engine, stage_run: StageRun[Stage], tables: Sequence[str | None], decide: Decide, *, cost: TaskCost
 ) -> list[str | None]:
-    """Decide each file of candidates, asking for verdicts until none is missing; return the files of verdicts.
+    """Choose survivors in each file of candidates, round by round until all pass; return the files of verdicts.
 
     cost : of `decide` for one file.
     """
-    answers: list[list[str | None]] = []
-    for turn in range(1 << 16):
-        attempt = partial(_attempt, stage_run, tables, answers, decide, turn)
-        open_ = engine.map(attempt, range(len(tables)), cost=cost)
-        if not sum(open_):
+    eligibility: list[list[str | None]] = []
+    for round_ in range(1 << 16):
+        attempt = partial(_attempt, stage_run, tables, eligibility, decide, round_)
+        requested = engine.map(attempt, range(len(tables)), cost=cost)
+        if not sum(requested):
             break
-        answers.append(ask(engine, stage_run, turn, len(tables)))
+        eligibility.append(score_requests(engine, stage_run, round_, len(tables)))
     return [
         path
-        for t in range(turn + 1)
+        for r in range(round_ + 1)
         for d in range(len(tables))
-        if storage.exists(path := _path(stage_run, "settled", t, d))
+        if storage.exists(path := _path(stage_run, "settled", r, d))
     ]
 
 
 def _attempt(
     stage_run: StageRun[Stage],
     tables: Sequence[str | None],
-    answers: list[list[str | None]],
+    eligibility: list[list[str | None]],
     decide: Decide,
-    turn: int,
+    round_: int,
     d: int,
 ) -> int:
-    """Decide destination `d` as far as it goes; return how many verdicts it asks for."""
+    """Decide the units of destination `d` whose representatives pass; return how many documents must be scored."""
     path = tables[d]
-    if path is None or (turn and not storage.exists(_path(stage_run, "questions", turn - 1, d))):
+    if path is None or (round_ and not storage.exists(_path(stage_run, "questions", round_ - 1, d))):
         return 0
-    if storage.exists(_path(stage_run, "settled", turn, d)):
-        return count_questions(stage_run, turn, d)
+    if storage.exists(_path(stage_run, "settled", round_, d)):
+        return count_requests(stage_run, round_, d)
     table = read_arrow(path)
-    if turn:
-        left = read_arrow(_path(stage_run, "left", turn - 1, d))
-        table = table.filter(pc.is_in(whole(table.column("doc")), whole(left.column("doc"))))
-    table = answered(table, [files[d] for files in answers])
+    if round_:
+        undecided = read_arrow(_path(stage_run, "left", round_ - 1, d))
+        table = table.filter(pc.is_in(whole(table.column("doc")), whole(undecided.column("doc"))))
+    table = with_eligibility(table, [files[d] for files in eligibility])
     found = decide(table)
-    asks = questions(stage_run.run, table, found.winner, representatives(found.winner), ahead(turn))
+    needed = representatives(found.winner)
+    to_score = rows_to_score(stage_run.run, table, found.winner, needed, next_candidates(round_))
     doc = array(table, "doc").astype(np.int64)
-    open_ = np.isin(found.unit, found.unit[asks])
-    if len(asks):
-        write_arrow(_path(stage_run, "left", turn, d), pa.table({"doc": doc[open_]}))
-        write_questions(stage_run, turn, d, doc[asks])
-    settled = ~open_[found.winner >= 0]
-    write_arrow(_path(stage_run, "settled", turn, d), found.verdicts.filter(pa.array(settled)))
-    return len(asks)
+    open_ = np.isin(found.unit, found.unit[to_score])
+    if len(to_score):
+        write_arrow(_path(stage_run, "left", round_, d), pa.table({"doc": doc[open_]}))
+        write_requests(stage_run, round_, d, doc[to_score])
+    final = ~open_[found.winner >= 0]
+    write_arrow(_path(stage_run, "settled", round_, d), found.verdicts.filter(pa.array(final)))
+    return len(to_score)

@@ -1,4 +1,4 @@
-"""The first stage of every run: what each row is, and what can be said of it without a model.
+"""First stage of every run: read status, content hash and sizes of every row.
 
 Reads text, id, url. Writes the status, the content hash (two XXH64), sizes, id and url of every row.
 Drops null, empty, white-space-only and unreadable texts, each under its own reason.
@@ -101,7 +101,7 @@ def estimated_tokens(num_bytes: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]
 
 
 def read_stage(run: Run) -> Read:
-    """Return the run's first stage."""
+    """Return stage `read` of a run, its first."""
     stage = run.stages[0]
     assert isinstance(stage, Read)
     return stage

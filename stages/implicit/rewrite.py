@@ -1,4 +1,4 @@
-"""The last stage of a run whose stages rewrite texts: drop what their edits leave nothing of.
+"""Last stage of a run with edits: drops documents of which the edits leave nothing.
 
 Guarantees: what is dropped is exactly what would be written as nothing but white space; reads no text.
 """
@@ -32,7 +32,7 @@ class Rewrite(ExchangeStage):
     applies_edits: ClassVar[bool] = True
 
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
-        """Nothing is brought together: the verdicts follow from what other stages keep."""
+        """Write no decisions: the verdicts follow from the edits of other stages."""
 
     def verdicts(self, view: View, index: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Decisions]:
         edits = view.edits

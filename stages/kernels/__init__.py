@@ -1,7 +1,7 @@
-"""Array kernels: pure functions of arrays, compiled, some of them with a second version for GPUs.
+"""Array kernels: pure compiled functions of arrays, some with a second version for GPUs.
 
-dispatch: which version computes. hashes, text: of bytes and of characters. similarity: signatures, bands, Jaccard,
-cosines. survivors: who stays, given who resembles whom. gpu: the second versions.
+dispatch: chooses the version. hashes, text: of bytes and of characters. similarity: signatures, bands, Jaccard,
+cosines. survivors: choice of representatives among candidates. gpu: the second versions.
 """
 
 from stages.kernels.dispatch.dispatch import find_gpu_kernels_in

@@ -1,4 +1,4 @@
-"""The ledger: one row per input document, what became of it and why.
+"""The ledger: one row per input document with its verdict, reason and representative.
 
 Guarantees: one Parquet file per shard, rows in row order; the first stage that drops a document is the
 one that is named; the counts of the rows equal the manifest's or the run stops. Memory: one bundle.
@@ -64,7 +64,7 @@ SCHEMA = pa.schema(
 
 @dataclass(eq=False)
 class Outcome:
-    """What became of the rows of one bundle, arrays of shape (rows,)."""
+    """Verdicts on the rows of one bundle, arrays of shape (rows,)."""
 
     view: View
     stage: npt.NDArray[np.int16]  # place of the stage that dropped the row, -1: it lives
@@ -81,7 +81,7 @@ class Outcome:
 
 
 def outcome(run: Run, position: int) -> Outcome:
-    """Return what became of every row of the bundle at `position`."""
+    """Return the verdict on every row of the bundle at `position`: dropped by which stage, why, with which value."""
     view = View(run, run.manifest.bundles[position])
     rows = view.bundle.rows
     result = Outcome(
@@ -113,7 +113,7 @@ def outcome(run: Run, position: int) -> Outcome:
 def num_tokens(view: View) -> I64:
     """Return the tokens of every row of a bundle, (rows,): counted, or estimated where there is no tokenizer.
 
-    Of a text that is rewritten they are those of what is written; counted ones shrink with its bytes.
+    A rewritten text has the tokens of the text as written; counted tokens shrink with its bytes.
     """
     before, edits = _tokens_read(view), view.edits
     if not len(edits):
@@ -140,7 +140,7 @@ def _tokens_read(view: View) -> I64:
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts of one bundle, small enough to send home."""
+    """Counts of one bundle, small enough to return from a task."""
 
     dataset: str
     rows: int
@@ -190,7 +190,7 @@ def check_funnel(run: Run, tallies: list[Tally]) -> None:
 
 
 def document_copies(run: Run, mix: Mix, epochs: Mapping[str, float], found: Outcome) -> npt.NDArray[np.int32]:
-    """Return how often each row of a bundle is in the mix, (rows,) int32; 0 for dropped and held-out ones."""
+    """Return the copies of each row of a bundle in the mix, (rows,) int32; 0 if dropped or held out."""
     dataset = found.view.bundle.dataset
     h1 = array(found.view.read, "h1").astype(np.uint64)
     if run.dataset(dataset).role == "reference":
@@ -276,7 +276,7 @@ def rows_of(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> p
 
 
 def _lookup(keys: I64, values: I64, wanted: I64) -> I64:
-    """Return the values of these doc_ids, -1 where there is none. Raises LedgerError unless the keys ascend."""
+    """Return the value of each doc_id, -1 if there is none, (docs,). Raises LedgerError unless the keys ascend."""
     check_ascending(keys, "doc_ids of survivors and groups")
     found = np.full(len(wanted), -1, np.int64)
     if len(keys):
@@ -287,7 +287,7 @@ def _lookup(keys: I64, values: I64, wanted: I64) -> I64:
 
 
 def group_columns(run: Run, position: int, found: Outcome) -> tuple[pa.Array, pa.Array]:
-    """Return group_size and group_datasets of a bundle's rows, null where dropped; 1 where nothing was lost to it."""
+    """Return columns group_size and group_datasets of a bundle's rows: null if dropped, 1 without duplicates."""
     groups = lineage.groups_of(run, run.manifest.group_at(position))
     doc = found.view.doc_ids
     at = _lookup(array(groups, "doc").astype(np.int64), np.arange(groups.num_rows, dtype=np.int64), doc)
@@ -312,7 +312,7 @@ def _choose(names: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:
 
 
 def _names(run: Run, found: Outcome) -> tuple[pa.Array, pa.Array]:
-    """Return the name of the stage that dropped each row and its reason, null where the row lives."""
+    """Return (stage, reason) columns of the ledger: the stage that dropped each row and why, null where kept."""
     labels: list[str] = []
     codes = np.full(len(found.stage), -1, np.int32)
     for index, reasons in found.reasons.items():
@@ -324,7 +324,7 @@ def _names(run: Run, found: Outcome) -> tuple[pa.Array, pa.Array]:
 
 
 def _evidence(run: Run, found: Outcome) -> pa.Array:
-    """Return what the stage that dropped a row found there, or one that cut from a row; mostly null."""
+    """Return column evidence: findings of the stage that dropped a row, or of one that cut from it; mostly null."""
     here = found.view.bundle.dataset
     told = [
         (index, *stage.evidence(found.view, index))

@@ -1,7 +1,7 @@
-"""Follow every document lost to deduplication to the one that lives in the end, and count its group.
+"""Lineage: the survivor of every duplicate, found by following representatives, and the size of its group.
 
-A document drops at one dedup stage in favour of a representative that may itself drop later: in favour of
-another (the chase goes on) or through a filter (no survivor). Representatives only ever drop later in the
+A document is dropped by one dedup stage for a representative, which a later stage may drop: a dedup stage, for
+another representative (the chain goes on), or a filter (no survivor). A representative is only dropped later in the
 recipe, so there are at most as many rounds as dedup stages. Memory: the dropped documents of one group of
 bundles; messages of 24 bytes.
 """
@@ -37,13 +37,13 @@ GROUPS = pa.schema([("doc", pa.int64()), ("group_size", pa.int32()), ("group_dat
 
 
 def lineage_digest(run: Run) -> str:
-    """Digest of everything that decides which documents live."""
+    """Return the digest of everything that decides which documents are kept."""
     last = len(run.stages) - 1
     return digest("lineage", run.decision_digest(last), [run.decision_digest(i) for i in dedup_stages(run)])
 
 
 def dedup_stages(run: Run) -> list[int]:
-    """Return the places of the dedup stages."""
+    """Return the places of the dedup stages in the run."""
     return [i for i, stage in enumerate(run.stages) if isinstance(stage, DedupStage)]
 
 
@@ -52,17 +52,17 @@ def _folder(run: Run, hop: str) -> str:
 
 
 def trace(engine: Engine, run: Run) -> None:
-    """Write survivor and group files for every group of bundles; finished work is not done again."""
+    """Write survivor and group files of every group of bundles; finished rounds are not repeated."""
     rounds = len(dedup_stages(run))
     if not rounds or _complete(run):
         return
     groups = len(run.manifest.groups)
     sources: list[tuple[int, str | None]] = [(g, None) for g in range(groups)]
-    for turn in range(rounds):
+    for round_ in range(rounds):
         emit, follow = partial(_emit, run), partial(_follow, run)
-        out = _chase(run, turn).run(engine, sources, emit, follow, emit_cost=SEND, receive_cost=FOLLOW)
+        out = _chase(run, round_).run(engine, sources, emit, follow, emit_cost=SEND, receive_cost=FOLLOW)
         sources = [(g, path) for g, path in enumerate(out) if path]
-    chases = [_chase(run, turn) for turn in range(rounds)]
+    chases = [_chase(run, round_) for round_ in range(rounds)]
     route = partial(_emit_home, run, chases)
     _home(run).run(engine, range(groups), route, _receive_home, emit_cost=ROUTE, receive_cost=SORT)
     engine.map(partial(_count_groups, run, chases), range(groups), cost=COUNT)
@@ -71,14 +71,14 @@ def trace(engine: Engine, run: Run) -> None:
         storage.remove(chase.folder)
 
 
-def _chase(run: Run, turn: int) -> Exchange:
-    """Return the hop that follows every lost document one step further."""
-    folder, groups = _folder(run, f"chase-{turn}"), len(run.manifest.groups)
+def _chase(run: Run, round_: int) -> Exchange:
+    """Return the exchange of one round: every duplicate is followed to the next representative."""
+    folder, groups = _folder(run, f"chase-{round_}"), len(run.manifest.groups)
     return Exchange(folder=folder, destinations=groups, schema=MESSAGES, route="destination")
 
 
 def _home(run: Run) -> Exchange:
-    """Return the hop that brings survivors back to the documents they stand for."""
+    """Return the exchange that routes survivors to their duplicates."""
     return Exchange(
         folder=_folder(run, "home"), destinations=len(run.manifest.groups), schema=HOME, route="destination"
     )
@@ -92,7 +92,7 @@ COUNT = per_group("count group members")
 
 
 def _complete(run: Run) -> bool:
-    """Tell whether every file is there; what is left of deleted ones is removed."""
+    """Tell whether every file exists; removes the rest of a lineage of which some were deleted."""
     if not storage.exists(storage.join(_folder(run, ""), "complete")):
         return False
     counted = storage.names(_folder(run, "groups"))
@@ -104,7 +104,7 @@ def _complete(run: Run) -> bool:
 
 
 def _final(run: Run, position: int) -> tuple[View, I64]:
-    """Return per row of a bundle: NONE where it lives, a doc_id where it lost to one, NONE - 1 where filtered."""
+    """Return (view, fate) of a bundle, fate (rows,): NONE if kept, else the representative, or NONE - 1 if filtered."""
     view = View(run, run.manifest.bundles[position])
     fate = np.full(view.bundle.rows, NONE, np.int64)
     for index, stage in enumerate(run.stages):
@@ -134,7 +134,7 @@ def _emit(run: Run, source: tuple[int, str | None]) -> Iterable[pa.Table]:
 
 
 def _follow(run: Run, group: int, table: pa.Table) -> pa.Table | None:
-    """Look up where each message stands: settled at a living document, lost, or open (goes on)."""
+    """Follow each duplicate one step: its representative is kept (final), filtered (none), or a duplicate (open)."""
     if not table.num_rows:
         return None
     doc, at = array(table, "doc").astype(np.int64), array(table, "at").astype(np.int64)
@@ -152,7 +152,7 @@ def _follow(run: Run, group: int, table: pa.Table) -> pa.Table | None:
 
 
 def _settled(chases: list[Exchange], group: int) -> tuple[I64, I64]:
-    """Return (documents, survivors) settled at this group over all rounds; NONE where none lives."""
+    """Return (duplicates, survivors) that ended at this group in any round; NONE where no survivor exists."""
     docs, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for chase in chases:
         path = chase.output_path(group)
@@ -175,7 +175,7 @@ def _receive_home(_: int, table: pa.Table) -> pa.Table:
 
 
 def _count_groups(run: Run, chases: list[Exchange], group: int) -> None:
-    """Write group size and members per dataset for the living documents of one group that won something."""
+    """Write group_size and group_datasets of the survivors with duplicates in one group of bundles."""
     path = storage.join(_folder(run, "groups"), f"{group}.arrow")
     if storage.exists(path):
         return
@@ -204,7 +204,7 @@ def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
 
 
 def survivors_of(run: Run, group: int) -> tuple[I64, I64]:
-    """Return (documents, survivors) of one group of bundles, sorted by document; NONE where none lives."""
+    """Return (duplicates, survivors) of one group of bundles, sorted by duplicate; NONE where no survivor exists."""
     path = _home(run).output_path(group)
     if not dedup_stages(run) or not storage.exists(path):
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -213,7 +213,7 @@ def survivors_of(run: Run, group: int) -> tuple[I64, I64]:
 
 
 def groups_of(run: Run, group: int) -> pa.Table:
-    """Return the living documents of one group of bundles that won something, sorted by document."""
+    """Return the survivors with duplicates of one group of bundles, a table in `GROUPS` sorted by document."""
     path = storage.join(_folder(run, "groups"), f"{group}.arrow")
     if not dedup_stages(run) or not storage.exists(path):
         return GROUPS.empty_table()

@@ -1,4 +1,4 @@
-"""How often each surviving document enters the mix.
+"""Mixing: copies of each kept document by dataset weights, target tokens and epochs.
 
 Guarantees: copies depend on a document's content, the seed and its dataset's number of epochs alone, so
 adding a dataset reshuffles no other. Shortfalls are reported, never hidden.
@@ -22,7 +22,7 @@ SHUFFLE_SALT = 0x73687566
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """The wish: how much of which dataset. weights are shares of the resulting mix; empty: as they come."""
+    """The mix that a recipe asks for. weights are shares of the resulting mix; empty: as they come."""
 
     mode: str = "all_with_weights"  # or sample
     target_tokens: int | None = None
@@ -32,13 +32,13 @@ class Mix:
     seed: int = 0
 
     def epochs_allowed(self, dataset: str) -> float:
-        """Return how often a document of the dataset may be repeated."""
+        """Return the greatest number of epochs of a dataset."""
         return self.max_epochs.get(dataset, 1.0) if isinstance(self.max_epochs, Mapping) else self.max_epochs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Portion:
-    """What one dataset contributes. tokens and documents are those that survived, holdout excluded."""
+    """Contribution of one dataset. tokens and documents are those kept, holdout excluded."""
 
     documents: int
     tokens: int
@@ -52,7 +52,7 @@ class Portion:
 
     @property
     def shortfall_tokens(self) -> int:
-        """Tokens that the target asks for and the epochs allowed do not give."""
+        """Tokens missing from the target when epochs are at their maximum."""
         return 0 if self.target_tokens is None else max(0, self.target_tokens - self.expected_tokens)
 
 
@@ -61,7 +61,7 @@ def portions(mix: Mix, survivors: Mapping[str, tuple[int, int]]) -> dict[str, Po
 
     Parameters
     ----------
-    mix : the wish.
+    mix : the `mix` section of the recipe.
     survivors : (documents, tokens) per dataset, held-out documents excluded.
 
     Notes
@@ -107,14 +107,14 @@ def _total(mix: Mix, survivors: Mapping[str, tuple[int, int]], weights: Mapping[
 
 
 def is_held_out(h1: npt.NDArray[np.uint64], mix: Mix) -> npt.NDArray[np.bool_]:
-    """Return which documents are held out, by content hash, (docs,) bool."""
+    """Mark held-out documents, chosen by content hash, (docs,) bool."""
     if mix.holdout <= 0:
         return np.zeros(len(h1), np.bool_)
     return unit_interval(h1, mix.seed ^ HOLDOUT_SALT) < mix.holdout
 
 
 def copies(h1: npt.NDArray[np.uint64], epochs: float, seed: int) -> npt.NDArray[np.int32]:
-    """Return how often each document is in the mix: whole epochs, the fraction sampled, (docs,) int32."""
+    """Return the copies of each document in the mix: whole epochs, plus one for the sampled fraction, (docs,) int32."""
     whole = math.floor(epochs)
     share = unit_interval(h1, seed ^ COPIES_SALT)
     return (whole + (share < epochs - whole)).astype(np.int32)

@@ -1,7 +1,7 @@
-"""One read of a bundle, every fact that is still missing.
+"""The fused pass: one read of a bundle computes every missing fact of all its shard stages.
 
-All ShardStages of a recipe but the deferred ones (judge_later.py) are fused into this read: each one annotates the
-rows that those before it leave alive, and only those its sidecar does not cover yet. Memory: one batch of text,
+All ShardStages of a recipe but the deferred ones (judge_later.py) share this read. Each annotates the rows that the
+stages before it keep, unless its sidecar covers them. Memory: one batch of text,
 the facts that `decide` needs of one bundle. Running it twice reads no text the second time.
 """
 
@@ -40,7 +40,7 @@ from stages.kernels.hashes.hashing import buffers, content_hash
 
 @dataclass
 class Track:
-    """One stage during the pass: what is covered, what facts are known, where new ones go."""
+    """State of one stage in the pass: rows with facts, the facts needed to decide, the writer of new ones."""
 
     index: int
     stage: ShardStage
@@ -80,7 +80,7 @@ def annotate(run: Run, number: int) -> dict[str, Any]:
 
 
 def _parts(tracks: list[Track], seconds: float) -> dict[str, dict[str, float]]:
-    """Return documents and seconds per stage; what no other stage took of all seconds is reading."""
+    """Return documents and seconds per stage; seconds that no other stage took are those of `read`."""
     parts = {t.stage.name: {"documents": t.documents, "seconds": t.seconds} for t in tracks}
     others = sum(t.seconds for t in tracks[1:])
     parts[tracks[0].stage.name]["seconds"] = max(0.0, seconds - others)
@@ -88,7 +88,7 @@ def _parts(tracks: list[Track], seconds: float) -> dict[str, dict[str, float]]:
 
 
 def tracks_of(run: Run, bundle: Bundle, indexes: Iterable[int]) -> list[Track]:
-    """Return what is known of those of these stages that judge documents of the bundle, each alone."""
+    """Return a track for each of these stages that is a ShardStage and applies to the bundle's dataset."""
     stages = ((i, run.stages[i]) for i in indexes)
     return [_track(run, bundle, i, s) for i, s in stages if isinstance(s, ShardStage) and s.applies_to(bundle.dataset)]
 
@@ -106,7 +106,7 @@ def _track(run: Run, bundle: Bundle, index: int, stage: ShardStage) -> Track:
 
 
 def missing(tracks: list[Track], among: BoolArray) -> npt.NDArray[np.int64]:
-    """Return the rows that a stage may have to judge and has no facts of, ascending; reads no text."""
+    """Return the bundle rows that a stage must annotate and has no facts of, ascending; reads no text."""
     live, found = among.copy(), np.zeros(len(among), np.bool_)
     for track in tracks:
         known = live & track.covered
@@ -119,7 +119,7 @@ def missing(tracks: list[Track], among: BoolArray) -> npt.NDArray[np.int64]:
 
 
 def columns_of(tracks: list[Track]) -> list[str]:
-    """Return what these stages read besides text, id and url."""
+    """Return the input columns that these stages read besides text, id and url."""
     names = dict.fromkeys(c for track in tracks for c in track.stage.columns())
     return [name for name in names if name not in ("text", "id", "url")]
 
@@ -174,7 +174,7 @@ def lost_name(piece: Piece) -> str:
 
 
 def try_piece(run: Run, number: int, position: int) -> None:
-    """Do what `annotate` does with one piece of a bundle, and keep nothing."""
+    """Annotate one piece of a bundle and discard the facts: a probe for input that kills its worker."""
     bundle = run.manifest.bundles[number]
     bundle = dataclasses.replace(bundle, pieces=bundle.pieces[position : position + 1])
     tracks = tracks_of(run, bundle, (i for i in range(len(run.stages)) if not run.deferred(i)))
@@ -202,7 +202,7 @@ def read_rows(
 
 
 def check_texts(view: View, rows: npt.NDArray[np.int64], table: pa.Table) -> None:
-    """Raise LedgerError where the text of a bundle row is not the one that was judged."""
+    """Raise LedgerError where the text of a bundle row does not have the content hash in its facts."""
     h1, h2 = content_hash(*buffers(whole(table.column("text"))))
     read = view.read
     wrong = (h1 != array(read, "h1")[rows]) | (h2 != array(read, "h2")[rows])
@@ -248,7 +248,7 @@ def _check_status(batch: Batch, path: str) -> None:
 
 
 def quarantine(root: str, name: str, problems: list[Problem]) -> None:
-    """Write down what could not be read: path, row or byte offset, error."""
+    """Write a quarantine file: path, row or byte offset, and error of every unreadable input."""
     lines = [
         json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error}) for p in problems
     ]
@@ -256,7 +256,7 @@ def quarantine(root: str, name: str, problems: list[Problem]) -> None:
 
 
 def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], batch: Batch) -> int:
-    """Annotate one batch with every stage in turn; return how many documents were annotated.
+    """Annotate one batch by every stage in recipe order; return the number of documents annotated.
 
     place : bundle row of each row of the batch.
     """
@@ -281,7 +281,7 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
 
 
 def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Return new facts and the batch rows they are for."""
+    """Return (new facts, batch rows they belong to)."""
     where = np.flatnonzero(need)
     if track.index == 0:
         facts = read_stage(run).facts_of(batch, null_ids=_null_ids(run, batch))
@@ -328,7 +328,7 @@ def _joined(
     at: npt.NDArray[np.int64],
     place: npt.NDArray[np.int64],
 ) -> pa.Table:
-    """Return the facts of batch rows `at`, out of the old ones and the fresh ones."""
+    """Return the facts of batch rows `at`, joined from stored and fresh ones."""
     if len(where) == len(at):
         return fresh
     old = at[~np.isin(at, where)]

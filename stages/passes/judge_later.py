@@ -1,7 +1,7 @@
-"""Costly stages behind a stage that drops documents: they judge what is left, not everything.
+"""Deferred stages: costly stages after a deduplication, which score the documents that it keeps and no others.
 
-A second read of just those rows; what is judged already is not judged again. Deferred stages with no exchange between
-them share the read, and each judges what those before it keep. Memory: as annotate.py.
+They read the live rows a second time and skip rows that have facts. Deferred stages with no exchange stage between
+them share one read; each scores the rows that the stages before it keep. Memory: as annotate.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stages.passes.annotate import annotate_batch, check_texts, columns_of, miss
 
 
 def judged_together(run: Run, first: int) -> list[int]:
-    """Return the deferred stages from `first` up to the next exchange: those that are judged in one read."""
+    """Return the places of the deferred stages from `first` to the next exchange stage: they share one read."""
     found = []
     for index in range(first, len(run.stages)):
         if isinstance(run.stages[index], ExchangeStage):
@@ -37,7 +37,7 @@ def judged_together(run: Run, first: int) -> list[int]:
 
 
 def judge_living(engine: Engine, run: Run, indexes: list[int]) -> None:
-    """Judge what lives before each of these deferred stages, in one read."""
+    """Score the live documents of every bundle by these deferred stages, in one read."""
     engine.map(partial(_judge_living_of, run, indexes), range(len(run.manifest.bundles)), cost=JUDGE)
     for index in indexes:
         storage.write_bytes(_marker(StageRun(run, index)), b"")
@@ -47,12 +47,12 @@ JUDGE = per_bundle("judge what lives", Growth(quantity=Quantity.JUDGED), rare=Tr
 
 
 def is_resolved(stage_run: StageRun[Stage]) -> bool:
-    """Tell whether a deferred stage judged all that lives before it."""
+    """Tell whether a deferred stage has scored every live document."""
     return storage.exists(_marker(stage_run))
 
 
 def was_resolved(stage_run: StageRun[Stage]) -> bool:
-    """Tell whether the stage did so at any time, of whatever lived then."""
+    """Tell whether a deferred stage has ever scored every document live at that time, in this run folder."""
     folder = storage.join(stage_run.run.root, "decisions", stage_run.stage.name)
     return any(storage.exists(storage.join(folder, name, "complete")) for name in storage.names(folder))
 
@@ -67,10 +67,10 @@ def _judge_living_of(run: Run, indexes: list[int], position: int) -> dict[str, A
 
 
 def judge_rows(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str, Any]:
-    """Write the missing facts of the deferred ones of these stages for some rows; return counts as `annotate`.
+    """Write the missing facts of deferred stages for some rows of a bundle; return counts as `annotate` does.
 
-    indexes : ascending; verdicts of stages that are not deferred are taken from their facts.
-    among : (rows,) rows that live before the first of them.
+    indexes : places of stages, ascending; verdicts of those that are not deferred follow from their facts.
+    among : (rows,) bool, rows live before the first of these stages.
     """
     run, bundle = view.run, view.bundle
     wanted = set(indexes)
@@ -94,8 +94,8 @@ def judge_rows(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str
     return {**counts, "parts": parts}
 
 
-def asked(stage_run: StageRun[Stage]) -> list[int]:
-    """Return the deferred stages that a dedup stage's survivors have to pass (orphans: promote)."""
+def filters_to_pass(stage_run: StageRun[Stage]) -> list[int]:
+    """Return the deferred filters, by place, that representatives of a dedup stage must pass (`orphans: promote`)."""
     run = stage_run.run
     if run.guesses or getattr(stage_run.stage, "orphans", "allow") != "promote":
         return []
@@ -103,8 +103,8 @@ def asked(stage_run: StageRun[Stage]) -> list[int]:
     return [i for i in later if run.deferred(i) and run.stages[i].drops]
 
 
-def judge_asked(stage_run: StageRun[Stage], view: View, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Have these rows judged by every deferred stage that the survivors of a dedup stage have to pass."""
+def judge_requested(stage_run: StageRun[Stage], view: View, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Score these bundle rows by every deferred filter that representatives of a dedup stage must pass."""
     among = np.zeros(view.bundle.rows, np.bool_)
     among[rows] = True
-    return judge_rows(view, asked(stage_run), among)
+    return judge_rows(view, filters_to_pass(stage_run), among)

@@ -1,7 +1,7 @@
-"""Shards that take their workers with them, or hang: put in quarantine, where the recipe says so.
+"""Quarantine of shards that kill their worker or hang, with `on_error: quarantine`.
 
-The bundle that was lost is read again one shard at a time, alone on the cluster, since a task that merely shared
-a worker with a deadly one is blamed as well. Guarantees: only what was lost twice over is given up; its rows are
+The shards of a lost bundle are read again one at a time, alone on the cluster, since a task that merely shared
+a worker with a killer is blamed as well. Guarantees: only a shard that was lost twice is quarantined; its rows are
 unreadable in the ledger, counted and listed under RUN/quarantine, and later runs of the folder do not try them again.
 """
 
@@ -18,7 +18,7 @@ from stages.passes.annotate import ANNOTATE, annotate, lost_name, quarantine, tr
 
 
 def annotate_all(engine: Engine, run: Run) -> None:
-    """Annotate every bundle; what cannot be survived stops the run or goes to quarantine, as the recipe says.
+    """Annotate every bundle; a shard that kills workers stops the run or is quarantined, by `on_error`.
 
     Raises LostTaskError if on_error is "stop", or if no shard of the lost bundle does it alone.
     """
@@ -32,7 +32,7 @@ def annotate_all(engine: Engine, run: Run) -> None:
 
 
 def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> bool:
-    """Put the deadly shards of a bundle in quarantine; tell whether there are any."""
+    """Quarantine the shards of a lost bundle that kill their worker alone too; return whether there are any."""
     bundle = run.manifest.bundles[error.index]
     if run.facts(run.stages[0]).parts(bundle, run.reading(bundle.dataset)):
         return False  # it was read before: a stage is at fault

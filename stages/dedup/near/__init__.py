@@ -1,5 +1,5 @@
 """Near duplicates: buckets, components, verified pairs, survivors.
 
 A `job.NearJob` goes through `buckets.group_candidates`, `verify.choose_survivors` and `known_pairs.keep_pairs`, in this
-order; `judge` answers pairs.
+order; `judge` decides pairs.
 """

@@ -1,7 +1,7 @@
 """From signatures to groups of candidates: band keys, buckets, components, one destination per component.
 
 Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; what
-joining components takes is said in components.py.
+joining components takes is stated in components.py.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MEMBERS = pa.schema([("key", pa.uint64()), ("bucket", pa.uint64()), ("doc", pa.i
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Where the candidates of each destination lie: bucket members and documents."""
+    """Files of the candidates of each destination: bucket members and documents."""
 
     labels: Labels
     members: list[str | None]
@@ -51,7 +51,7 @@ class Groups:
 
 
 def group_candidates(engine: Engine, near: NearJob) -> Groups | None:
-    """Return the groups of candidates; None when no two documents share a bucket."""
+    """Find buckets and their connected components; return the files of candidates, None if no two share a bucket."""
     buckets = _buckets(engine, near)
     labels = join_buckets(engine, near.stage_run, buckets)
     _check_largest(near, labels.largest)
@@ -73,9 +73,10 @@ def group_candidates(engine: Engine, near: NearJob) -> Groups | None:
 
 
 def _members(engine: Engine, near: NearJob, labels: Labels, buckets: list[str], count: int) -> list[str | None]:
-    """Bring the members of every bucket to their component's destination.
+    """Route the members of every bucket to the destination of their component; return its files.
 
-    Where labels lie with the bundles, so do the sources: keys are made again and lone ones left out on arrival.
+    With labels per group of bundles the sources are bundles: band keys are computed again, and buckets of one member
+    are dropped on arrival.
     """
     hop = Exchange(folder=near.folder("members"), destinations=count, schema=MEMBERS)
     if labels.by_group:
@@ -94,7 +95,7 @@ def _check_largest(near: NearJob, largest: int) -> None:
 
 
 def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
-    """Return the files of buckets with two or more members, a few bands at a time."""
+    """Return the files of buckets with two or more members; a batch of bands goes through the exchange at a time."""
     rows = near.run.manifest.rows()
     batch = max(1, min(near.bands, BAND_BYTES // max(1, rows * 16)))
     found: list[str | None] = []
@@ -112,12 +113,12 @@ def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
 
 
 def record_destinations(records: int) -> int:
-    """Return how many destinations so many band records have; depends on the data alone."""
+    """Return the number of destinations for a number of band records; depends on the data alone."""
     return 1 if records < 100_000 else max(4, -(-records // RECORDS_PER_DESTINATION))
 
 
 def candidate_destinations(documents: int) -> int:
-    """Return how many destinations so many documents that share a bucket have."""
+    """Return the number of destinations for a number of candidates (documents that share a bucket)."""
     count = min(MAX_DESTINATIONS, max(1, -(-documents // DOCUMENTS_PER_DESTINATION)))
     return max(count, 4) if documents > DOCUMENTS_PER_DESTINATION // 10 else count
 
@@ -138,7 +139,7 @@ RECORD_TASKS = Growth(quantity=Quantity.BAND_RECORDS, law=_record_tasks)
 
 
 def per_candidates(name: str, work: Growth = CANDIDATES) -> TaskCost:
-    """Return the cost of tasks that each work on one destination's candidates, of which a sample has few."""
+    """Return the cost of tasks, one per destination of candidates; a sample of the input has few candidates."""
     return TaskCost(name=name, tasks=CANDIDATE_TASKS, work=work, rare=True)
 
 
@@ -152,7 +153,7 @@ SORT_MEMBERS = per_candidates("sort members")
 
 
 def _emit_keys(near: NearJob, first: int, count: int, position: int) -> Iterable[pa.Table]:
-    """Give the records of bands first … first + count - 1 of a bundle's live documents."""
+    """Yield the band records (key, doc_id) of a bundle's live documents, for bands first … first + count - 1."""
     view = View.at(near.run, position)
     if not near.applies_to(view.bundle.dataset):
         return
@@ -165,7 +166,7 @@ def _emit_keys(near: NearJob, first: int, count: int, position: int) -> Iterable
 
 
 def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
-    """Keep the records whose key occurs twice or more, sorted by key."""
+    """Return the band records whose key occurs twice or more, sorted by key."""
     keys, doc = shared_records(array(table, "key").astype(np.uint64, copy=False), array(table, "doc"))
     return pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS) if len(keys) else None
 
@@ -182,7 +183,7 @@ def _emit_all_keys(near: NearJob, labels: Labels, position: int) -> Iterable[pa.
 
 
 def _receive_shared(destination: int, table: pa.Table) -> pa.Table | None:
-    """Leave out buckets of one member, then do as for members of known buckets."""
+    """Drop buckets of one member, then sort as `_receive_members` does."""
     bucket = array(table, "bucket").astype(np.uint64, copy=False)
     _, place = shared_records(bucket, np.arange(len(bucket), dtype=np.int64))
     return _receive_members(destination, table.take(pa.array(place)))
@@ -198,7 +199,7 @@ def _emit_members(labels: Labels, source: str) -> Iterable[pa.Table]:
 
 
 def _receive_members(_: int, table: pa.Table) -> pa.Table | None:
-    """Put the members of a bucket side by side; they came that way, but from several bands' files."""
+    """Sort the members by bucket; they arrive sorted within each band's file."""
     bucket = array(table, "bucket")
     if not len(bucket):
         return None
@@ -207,7 +208,7 @@ def _receive_members(_: int, table: pa.Table) -> pa.Table | None:
 
 
 def _document_schema(near: NearJob) -> pa.Schema:
-    """Columns of the documents at a component's destination."""
+    """Return the schema of candidates at a destination: `candidate_schema`, size of the text, 8-bit signature slots."""
     return pa.schema(
         [
             ("key", pa.uint64()),

@@ -1,8 +1,8 @@
 """Connected components of the documents that share buckets, and the label (least member) of each document.
 
-Up to AT_ONCE documents one task joins them all; beyond that, large-star/small-star rounds go through the
-exchange, cut by document, and no task holds more than its share. Guarantees: the same labels either way; a
-round that is done is not done again. Memory: at once, 45 bytes for every document that shares a bucket in the
+Up to AT_ONCE documents, union-find in one task; beyond that, rounds of large-star and small-star through the
+exchange, partitioned by document, so that no task holds more than its share. Guarantees: the same labels either way; a
+finished round is not repeated. Memory: at once, 45 bytes for every document that shares a bucket in the
 one task, and a file of 16 that later tasks map; in rounds, one file of buckets or one destination's edges.
 """
 
@@ -43,7 +43,7 @@ HOME = pa.schema([("destination", pa.int32()), *LABELS])
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """Where (doc, label) rows lie, sorted by doc: one file of all, or one per group of bundles. Picklable."""
+    """Files of (doc, label) rows, sorted by doc: one of all documents, or one per group of bundles. Picklable."""
 
     paths: tuple[str | None, ...]
     by_group: bool
@@ -51,17 +51,17 @@ class Labels:
     largest: int  # documents of the largest component
 
     def at(self, run: Run, position: int) -> pa.Table:
-        """Return a table with the labels of the bundle at `position`, and of others besides."""
+        """Return a table that holds the labels of the bundle at `position`, among others."""
         return self.of_group(run.manifest.group_at(position))
 
     def of_group(self, group: int) -> pa.Table:
-        """Return a table with the labels of the documents of a group of bundles, and of others besides."""
+        """Return a table that holds the labels of a group of bundles, among others."""
         path = self.paths[group if self.by_group else 0]
         return read_arrow(path) if path else LABELS.empty_table()
 
 
 def component_keys(labels: pa.Table, doc: I64) -> tuple[U64, npt.NDArray[np.bool_]]:
-    """Return the routing key of each document's component and whether it has one, (docs,)."""
+    """Return the routing key of each document's component, (docs,) uint64, and whether it has one, (docs,) bool."""
     known = array(labels, "doc").astype(np.int64, copy=False)
     at = np.minimum(np.searchsorted(known, doc), max(0, len(known) - 1))
     found = known[at] == doc if len(known) else np.zeros(len(doc), np.bool_)
@@ -70,7 +70,7 @@ def component_keys(labels: pa.Table, doc: I64) -> tuple[U64, npt.NDArray[np.bool
 
 
 def join_buckets(engine: Engine, stage_run: StageRun[Stage], buckets: Sequence[str | None]) -> Labels:
-    """Label the documents of these files of buckets; how, depends on how many there can be at most."""
+    """Label the documents of files of buckets by component: in one task, or in rounds if there can be too many."""
     run, folder = stage_run.run, stage_run.folder("components")
     if run.manifest.rows() > AT_ONCE:
         records = sum(engine.map(_rows, [path for path in buckets if path], cost=COUNT))
@@ -85,7 +85,7 @@ JOIN = TaskCost(name="join components", tasks=ONCE, work=CANDIDATES)
 
 
 def _by_edges(name: str) -> TaskCost:
-    """Return the cost of tasks that each work on one destination's edges; no sample is large enough for them."""
+    """Return the cost of tasks, one per destination of edges; no sample of the input is large enough to time them."""
     return TaskCost(name=name, tasks=Growth(quantity=Quantity.CANDIDATES, law=_edge_tasks), work=CANDIDATES, rare=True)
 
 
@@ -127,7 +127,7 @@ def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
 
 
 def _distinct(paths: Sequence[str]) -> I64:
-    """Return the documents of all files, sorted; files pend until they are worth sorting with the rest."""
+    """Return the distinct doc_ids of all files, ascending; files are gathered until one more sort pays."""
     docs, pending = np.empty(0, np.int64), [np.empty(0, np.int64)]
     for path in paths:
         pending.append(_members(path)[1])
@@ -137,7 +137,7 @@ def _distinct(paths: Sequence[str]) -> I64:
 
 
 def _sorted(parts: Sequence[I64]) -> I64:
-    """Return the distinct values of all parts, sorted; several times faster than `np.unique` (2026-11)."""
+    """Return the distinct values of all parts, ascending; several times faster than `np.unique` (2026-11)."""
     values = np.sort(np.concatenate(parts))
     new = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=new[1:])
@@ -145,7 +145,7 @@ def _sorted(parts: Sequence[I64]) -> I64:
 
 
 def _places(docs: I64, found: I64) -> I64:
-    """Return where each of `found` stands in the sorted `docs`; searched in order, for the caches' sake."""
+    """Return the place of each of `found` in the ascending `docs`; searches in order, which the caches favour."""
     order = np.argsort(found)
     place = np.empty(len(found), np.int64)
     place[order] = np.searchsorted(docs, found[order])
@@ -171,7 +171,7 @@ def _centres(key: U64, code: I64) -> I64:
 
 
 def _in_rounds(engine: Engine, run: Run, folder: str, buckets: Sequence[str], records: int) -> Labels:
-    """Tie every document to the least of its component, then bring the labels to the bundles."""
+    """Label every document with the least of its component in rounds, then route the labels to groups of bundles."""
     stars = _stars(engine, folder, buckets, max(4, -(-2 * records // EDGES_PER_DESTINATION)))
     sizes = engine.map(_sizes, stars, cost=SIZE)
     home = Exchange(
@@ -190,7 +190,7 @@ def _in_rounds(engine: Engine, run: Run, folder: str, buckets: Sequence[str], re
 
 
 def _stars(engine: Engine, folder: str, buckets: Sequence[str], destinations: int) -> list[str]:
-    """Return files of edges (document, least of its component), all of a component in one file."""
+    """Alternate large-star and small-star until only stars remain; return files of (document, least of component)."""
 
     def hop(name: str) -> Exchange:
         return Exchange(folder=storage.join(folder, name), destinations=destinations, schema=EDGES)
@@ -232,7 +232,7 @@ def _ends(path: str) -> tuple[I64, I64]:
 
 
 def _emit_contracted(path: str) -> Iterable[pa.Table]:
-    """Join what one file of buckets joins by itself: an edge per document instead of one per bucket member."""
+    """Yield the edges of one file of buckets after union-find within it: one per document, not per bucket member."""
     key, found, code = _members(path)
     docs = np.sort(found)
     label = np.arange(len(docs), dtype=np.int64)

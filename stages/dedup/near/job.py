@@ -1,4 +1,4 @@
-"""What the tasks of one near_dedup are given: where its signatures lie, how they are cut, what counts as similar."""
+"""`NearJob`: the context of one near_dedup for its tasks: place of the signatures, banding, threshold, mode."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from stages.dedup.near.signatures import signature_matrix
 
 @dataclass(frozen=True, kw_only=True)
 class Shingling:
-    """What the true Jaccard similarity of two texts is computed of."""
+    """The shingles that the true Jaccard similarity of two texts compares."""
 
-    width: int  # units of a shingle
+    width: int  # of a shingle, in units
     unit: str  # characters or words
-    normalise: str  # what is evened out before
+    normalise: str  # normalisation before shingling, one of NORMALISATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class NearJob:
         return self.stage_run.stage.keeps_all_within
 
     def applies_to(self, dataset: str) -> bool:
-        """Tell whether documents of the dataset take part."""
+        """Tell whether the stage works on documents of a dataset."""
         return self.stage_run.stage.applies_to(dataset)
 
     def folder(self, hop: str) -> str:
@@ -66,12 +66,12 @@ class NearJob:
         return self.stage_run.folder(hop)
 
     def signatures(self, view: View, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.unsignedinteger]:
-        """Return the signatures of these rows of a bundle, (rows, num_permutations)."""
+        """Return the MinHash signatures of rows of a bundle, (rows, num_permutations)."""
         return signature_matrix(view.facts(self.signatures_at, rows))
 
     @property
     def pairs_folder(self) -> str:
-        """Where verified pairs lie: addressed by what a true similarity depends on, besides the texts."""
+        """Folder of verified pairs, named by the digest of what a true similarity depends on besides the texts."""
         how = self.shingling
         repaired = self.run.text_from(self.signatures_at)
         parts = () if repaired is None else (self.run.stages[repaired].fact_digest(),)

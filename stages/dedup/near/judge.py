@@ -1,6 +1,7 @@
-"""Whether two candidates are near duplicates, as far as it is known: by 8-bit signature slots and verified pairs.
+"""Pair decisions: near duplicates or not, from 8-bit signature slots and the verified pairs known so far.
 
-Guarantees: the answer for a pair does not depend on what else is known. Memory: slots of one destination's candidates.
+Guarantees: the decision on a pair does not depend on which other pairs are verified. Memory: slots of
+one destination's candidates.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PAIRS = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 
 
 class Judge:
-    """Answers whether two documents of a destination are similar: no, yes, or unknown without text."""
+    """Callable that decides pairs of one destination: NO, YES, or UNKNOWN where the texts must be compared."""
 
     def __init__(self, near: NearJob, table: pa.Table, known: list[str | None]) -> None:
         self.table = table
@@ -49,7 +50,7 @@ class Judge:
         for path in paths:
             pairs = read_arrow(path)
             left, right = (pc.index_in(whole(pairs.column(side)), candidates) for side in PAIRS.names)
-            here = pc.and_(left.is_valid(), right.is_valid())  # others belong to groups that are settled
+            here = pc.and_(left.is_valid(), right.is_valid())  # others belong to decided groups
             keys.append(self._key(*(side.filter(here).to_numpy().astype(np.int64) for side in (left, right))))
             values.append(whole(pairs.column("similarity")).filter(here).to_numpy())
         joined, position = np.unique(np.concatenate(keys), return_index=True)
@@ -59,10 +60,10 @@ class Judge:
         return np.minimum(left, right) * np.int64(len(self.doc)) + np.maximum(left, right)
 
     def similarity(self, left: I64, right: I64) -> tuple[F64, npt.NDArray[np.uint8]]:
-        """Return the similarity that decides about each pair and its kind, (pairs,).
+        """Return the similarity that decides each pair, (pairs,) float64, and its kind, EXACT or ESTIMATED, (pairs,).
 
-        A verified one counts only where the estimate is near the threshold: what other runs verified
-        besides must not change a verdict.
+        A verified similarity counts only where the estimate is near the threshold: pairs that other runs
+        verified must not change a verdict.
         """
         left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
         value = estimate_pairs(self._slots, left, right).astype(np.float64)
@@ -76,7 +77,7 @@ class Judge:
         return value, kind
 
     def is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
-        """Tell which estimates do not settle their pair, (pairs,) bool."""
+        """Mark estimates too close to the threshold to decide their pair, (pairs,) bool."""
         below, above = self._doubt
         close: BoolArray = (self.near.threshold - value < below) & (value - self.near.threshold < above)
         return close & ~(self._long[left] | self._long[right])

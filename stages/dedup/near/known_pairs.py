@@ -1,4 +1,4 @@
-"""Verified pairs as facts: kept when a run is done with them, recalled by the next one that needs them.
+"""Verified pairs as facts: stored by one run, read by the next.
 
 Guarantees: another threshold reads no text for a pair that was compared before. Memory: the pairs of one file.
 """
@@ -34,23 +34,23 @@ SORT = per_group("sort known pairs", CANDIDATES, rare=True)
 SEND, RECEIVE = per_candidates("send known pairs"), per_candidates("receive known pairs")
 
 
-def texts_hop(near: NearJob, destinations: int, turn: int) -> Exchange:
-    """Return the hop that brings texts to the pairs of one turn; its destinations write their similarities."""
-    folder = near.folder(f"texts-{turn}")
+def texts_hop(near: NearJob, destinations: int, round_: int) -> Exchange:
+    """Return the exchange that brings texts to the undecided pairs of one round; destinations write similarities."""
+    folder = near.folder(f"texts-{round_}")
     return Exchange(folder=folder, destinations=destinations, schema=TEXTS, route="destination")
 
 
 def keep_pairs(engine: Engine, near: NearJob, groups: Groups) -> None:
-    """Keep the verified pairs of this run as facts."""
-    turns = 0
-    while storage.exists(texts_hop(near, groups.destinations, turns).folder):
-        turns += 1
-    keep = partial(_keep_pairs, near, groups.destinations, turns)
+    """Store the verified pairs of this run as facts, one file per destination."""
+    rounds = 0
+    while storage.exists(texts_hop(near, groups.destinations, rounds).folder):
+        rounds += 1
+    keep = partial(_keep_pairs, near, groups.destinations, rounds)
     engine.map(keep, range(groups.destinations), cost=KEEP)
 
 
-def _keep_pairs(near: NearJob, destinations: int, turns: int, d: int) -> None:
-    paths = [texts_hop(near, destinations, turn).output_path(d) for turn in range(turns)]
+def _keep_pairs(near: NearJob, destinations: int, rounds: int, d: int) -> None:
+    paths = [texts_hop(near, destinations, round_).output_path(d) for round_ in range(rounds)]
     found = [read_arrow(path) for path in paths if storage.exists(path)]
     if found:
         name = f"{near.run.decision_digest(near.index)}-{d}.arrow"
@@ -58,7 +58,7 @@ def _keep_pairs(near: NearJob, destinations: int, turns: int, d: int) -> None:
 
 
 def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> list[str | None]:
-    """Route the pairs that earlier runs verified to the destinations of their components."""
+    """Route the verified pairs of earlier runs to the destinations of their components; return its files."""
     folder = near.pairs_folder
     mine = near.run.decision_digest(near.index)
     names = sorted(n for n in storage.names(folder) if n.endswith(".arrow") and not n.startswith(mine))
@@ -88,7 +88,7 @@ def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:
 
 
 def _emit_known(labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
-    """Send pairs where their first document goes; the judge passes over those whose second one is not there."""
+    """Yield pairs, routed by their first document; the judge skips pairs whose second document is elsewhere."""
     group, path = source
     table = read_arrow(path)
     key, here = component_keys(labels.of_group(group), array(table, "left").astype(np.int64))

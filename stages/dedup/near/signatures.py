@@ -1,4 +1,4 @@
-"""The stage whose facts are the signatures that near duplicates are found by, and those facts as a matrix."""
+"""Signatures for near_dedup: which stage of the recipe computes them, and its facts as a matrix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stages.core.stage import Stage
 
 @runtime_checkable
 class SignatureStage(Protocol):
-    """What near_dedup has to know of the stage that makes signatures: minhash, or one with its parameters."""
+    """Protocol of a stage that computes MinHash signatures: `minhash`, or a stage with its parameters."""
 
     @property
     def name(self) -> str: ...
@@ -38,9 +38,9 @@ class SignatureStage(Protocol):
 
 
 def signatures_before(stages: Sequence[Stage], name: str, wanted_by: str) -> tuple[int, SignatureStage]:
-    """Return place and stage of the last signatures among these stages, of those called `name` unless that is empty.
+    """Return (place, stage) of the last signature stage among these stages, called `name` unless that is empty.
 
-    Raises RecipeError, which names the stage `wanted_by`, where there is none.
+    Raises RecipeError, which names the stage `wanted_by`, if there is none.
     """
     for place in range(len(stages) - 1, -1, -1):
         found: object = stages[place]
@@ -51,7 +51,7 @@ def signatures_before(stages: Sequence[Stage], name: str, wanted_by: str) -> tup
 
 
 def signature_matrix(facts: pa.Table) -> npt.NDArray[np.unsignedinteger]:
-    """Return column `signature` as a matrix, (docs, num_permutations), without copying where it can."""
+    """Return column `signature` as a matrix, (docs, num_permutations), a view where the column is one chunk."""
     column = whole(facts.column("signature"))
     width = column.type.list_size
     values: npt.NDArray[np.unsignedinteger] = column.flatten().to_numpy(zero_copy_only=False)

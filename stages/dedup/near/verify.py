@@ -1,11 +1,11 @@
-"""Survivors of each group of candidates, with true similarities where the estimate does not settle it.
+"""Survivors among near-duplicate candidates, in rounds: estimated Jaccard first, true Jaccard near the threshold.
 
-A destination decides as far as it can from 8-bit signature slots and names the pairs whose true Jaccard
-it needs; one pass over the bundles brings just those texts, and it decides again. Guarantees: a pair is
-computed once and kept as a fact, so another threshold reads no text for it. Memory: one destination's
-candidates and TEXT_BYTES of the texts of its open pairs, which lie in mapped files; texts over `LONGEST`
-bytes are never fetched, their estimate decides and the ledger says so. Verdicts of filters that have not judged
-everybody are asked for in the same turns (promotion.py).
+In each round a destination decides what the estimates from 8-bit signature slots suffice for, and lists the
+undecided pairs; one pass over the bundles fetches the texts of those pairs, their true Jaccard is computed, and the
+next round decides again. Unscored representatives are scored in the same rounds (promotion.py). Guarantees: a pair is
+computed once and stored as a fact, so another threshold reads no text for it. Memory: one destination's
+candidates and TEXT_BYTES of the texts of its undecided pairs, which lie in mapped files. Texts over `LONGEST`
+bytes are never fetched: their estimate decides, and the ledger says so.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ COMPARE = per_candidates("compute similarities", Growth(quantity=Quantity.CANDID
 
 
 def choose_survivors(engine: Engine, near: NearJob, groups: Groups) -> list[str | None]:
-    """Return the files of verdicts, one per destination."""
-    known, answers = [recall_pairs(engine, near, groups)], list[list[str | None]]()
-    for turn in range(1 << 16):
-        task = partial(_attempt, near, groups, known, answers, turn)
+    """Choose survivors in rounds until every pair is decided; return the files of verdicts, one per destination."""
+    known, eligibility = [recall_pairs(engine, near, groups)], list[list[str | None]]()
+    for round_ in range(1 << 16):
+        task = partial(_attempt, near, groups, known, eligibility, round_)
         if not sum(engine.map(task, range(groups.destinations), cost=TRY)):
             break
-        known.append(_compare(engine, near, groups.destinations, turn))
+        known.append(_compare(engine, near, groups.destinations, round_))
         if promotion.is_needed(near.stage_run):
-            answers.append(promotion.ask(engine, near.stage_run, turn, groups.destinations))
+            eligibility.append(promotion.score_requests(engine, near.stage_run, round_, groups.destinations))
     return [_verdicts_path(near, d) for d in range(groups.destinations)]
 
 
@@ -70,69 +70,71 @@ def _verdicts_path(near: NearJob, destination: int) -> str:
     return storage.join(near.folder("verdicts"), f"{destination}.arrow")
 
 
-def _open_path(near: NearJob, turn: int, destination: int) -> str:
-    return storage.join(near.folder(f"open-{turn}"), f"{destination}.arrow")
+def _open_path(near: NearJob, round_: int, destination: int) -> str:
+    return storage.join(near.folder(f"open-{round_}"), f"{destination}.arrow")
 
 
-def _settled_path(near: NearJob, turn: int, destination: int) -> str:
-    return storage.join(near.folder(f"settled-{turn}"), f"{destination}.arrow")
+def _decided_path(near: NearJob, round_: int, destination: int) -> str:
+    return storage.join(near.folder(f"settled-{round_}"), f"{destination}.arrow")
 
 
-def _undecided_path(near: NearJob, turn: int, destination: int) -> str:
-    return storage.join(near.folder(f"left-{turn}"), f"{destination}.arrow")
+def _undecided_path(near: NearJob, round_: int, destination: int) -> str:
+    return storage.join(near.folder(f"left-{round_}"), f"{destination}.arrow")
 
 
 def _attempt(
     near: NearJob,
     groups: Groups,
     known: list[list[str | None]],
-    answers: list[list[str | None]],
-    turn: int,
+    eligibility: list[list[str | None]],
+    round_: int,
     d: int,
 ) -> int:
-    """Decide destination `d` or write down the pairs and verdicts it has to know; return how many those are."""
+    """Decide the candidates of destination `d`; return how many pairs and documents it must wait for, and list them."""
     members, documents = groups.members[d], groups.documents[d]
     if storage.exists(_verdicts_path(near, d)):
         return 0
-    if storage.exists(_open_path(near, turn, d)):
-        asked = promotion.count_questions(near.stage_run, turn, d)
-        return asked + int(read_arrow(_open_path(near, turn, d)).num_rows)
-    settled = [read_arrow(_settled_path(near, t, d)) for t in range(turn)]
+    if storage.exists(_open_path(near, round_, d)):
+        requested = promotion.count_requests(near.stage_run, round_, d)
+        return requested + int(read_arrow(_open_path(near, round_, d)).num_rows)
+    decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
     if members is None or documents is None:
         write_arrow(_verdicts_path(near, d), VERDICTS.empty_table())
         return 0
     table, buckets = read_arrow(documents), read_arrow(members)
-    if turn:
-        table, buckets = _still_open(table, buckets, read_arrow(_undecided_path(near, turn - 1, d)))
-    table = promotion.answered(table, [paths[d] for paths in answers])
+    if round_:
+        table, buckets = _still_open(table, buckets, read_arrow(_undecided_path(near, round_ - 1, d)))
+    table = promotion.with_eligibility(table, [paths[d] for paths in eligibility])
     judge = Judge(near, table, [paths[d] for paths in known])
     grouped = bucketed(near, judge, buckets)
     result = decide_groups(near, judge, grouped)
-    asks, open_ = _questions(near, judge, grouped, result, promotion.asked_before(near.stage_run, turn, d))
+    to_score, open_ = _rows_to_score(
+        near, judge, grouped, result, promotion.rounds_with_requests(near.stage_run, round_, d)
+    )
     result = dataclasses.replace(result, open_group=open_)
-    now = settled_verdicts(judge, result)
-    if not len(result.unknown_left) and not len(asks):
-        write_arrow(_verdicts_path(near, d), pa.concat_tables([*settled, now]))
+    now = final_verdicts(judge, result)
+    if not len(result.unknown_left) and not len(to_score):
+        write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, now]))
         return 0
     if len(result.unknown_left):
-        asks = asks[:0]  # first all pairs, then verdicts: the groups of a destination look ahead in step
-    _write_turn(near, turn, d, judge, result, now)
-    if len(asks):
-        promotion.write_questions(near.stage_run, turn, d, judge.doc[asks])
+        to_score = to_score[:0]  # all pairs first, then scores: so the groups of a destination advance together
+    _write_round(near, round_, d, judge, result, now)
+    if len(to_score):
+        promotion.write_requests(near.stage_run, round_, d, judge.doc[to_score])
     pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
-    write_arrow(_open_path(near, turn, d), pa.table(pairs, schema=PAIRS))
-    return len(result.unknown_left) + len(asks)
+    write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=PAIRS))
+    return len(result.unknown_left) + len(to_score)
 
 
-def _write_turn(near: NearJob, turn: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
-    """Write down what this turn settled, and who is left for the next."""
-    write_arrow(_settled_path(near, turn, d), now)
+def _write_round(near: NearJob, round_: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
+    """Write the verdicts that are final after this round, and the undecided documents for the next."""
+    write_arrow(_decided_path(near, round_, d), now)
     left = pa.table([pa.array(judge.doc[result.open_group])], names=["doc"])
-    write_arrow(_undecided_path(near, turn, d), left)
+    write_arrow(_undecided_path(near, round_, d), left)
 
 
-def _questions(near: NearJob, judge: Judge, buckets: Buckets, result: Result, turn: int) -> tuple[I64, BoolArray]:
-    """Return the rows whose verdict groups without open pairs depend on, and who is in a group that is open."""
+def _rows_to_score(near: NearJob, judge: Judge, buckets: Buckets, result: Result, round_: int) -> tuple[I64, BoolArray]:
+    """Return (rows to score, (docs,) mask of undecided groups); groups with undecided pairs are scored later."""
     open_ = result.open_group
     if not promotion.is_needed(near.stage_run):
         return np.empty(0, np.int64), open_
@@ -140,18 +142,19 @@ def _questions(near: NearJob, judge: Judge, buckets: Buckets, result: Result, tu
     needed = promotion.representatives(winner)
     if near.mode == "representative":
         needed |= promotion.blocks_later_members(buckets, result.lost_to, 1 + near.further_tries)
-    asks = promotion.questions(near.run, judge.table, winner, needed & ~open_, promotion.ahead(turn))
-    return asks, open_ | np.isin(buckets.groups, buckets.groups[asks])
+    next_candidates = promotion.next_candidates(round_)
+    to_score = promotion.rows_to_score(near.run, judge.table, winner, needed & ~open_, next_candidates)
+    return to_score, open_ | np.isin(buckets.groups, buckets.groups[to_score])
 
 
 def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Return the candidates and bucket members of the groups that are not settled."""
+    """Return the candidates and bucket members of the undecided groups; `left` lists their documents."""
     wanted = whole(left.column("doc"))
     return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))
 
 
 def bucketed(near: NearJob, judge: Judge, members: pa.Table) -> Buckets:
-    """Return the candidates of one destination in their buckets, whose members lie side by side in a table."""
+    """Return one destination's candidates as `Buckets`; in `members` those of a bucket lie side by side."""
     bucket = array(members, "bucket")
     starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
     member = pc.index_in(whole(members.column("doc")), pa.array(judge.doc)).to_numpy().astype(np.int64)
@@ -159,52 +162,52 @@ def bucketed(near: NearJob, judge: Judge, members: pa.Table) -> Buckets:
 
 
 def decide_groups(near: NearJob, judge: Judge, buckets: Buckets) -> Result:
-    """Decide the candidates of one destination as far as the judge's answers go."""
+    """Choose survivors among one destination's candidates, as far as the judge's pair answers suffice."""
     decide = representative_survivors if near.mode == "representative" else component_survivors
     return decide(buckets, judge, keep_all=near.keeps_all_within, further_tries=near.further_tries)
 
 
-def settled_verdicts(judge: Judge, result: Result) -> pa.Table:
-    """Return the documents that settled groups lose."""
+def final_verdicts(judge: Judge, result: Result) -> pa.Table:
+    """Return the dropped documents of decided groups, in the schema `VERDICTS`."""
     lost = np.flatnonzero((result.lost_to >= 0) & ~result.open_group)
     winner = result.lost_to[lost]
     similarity, kind = judge.similarity(winner, lost)
     return verdicts(judge.doc[lost], judge.doc[winner], similarity, kind)
 
 
-def _compare(engine: Engine, near: NearJob, destinations: int, turn: int) -> list[str | None]:
-    """Fetch the texts of all open pairs and return the files of their true similarities."""
+def _compare(engine: Engine, near: NearJob, destinations: int, round_: int) -> list[str | None]:
+    """Fetch the texts of undecided pairs; return the files of their true Jaccard similarities, in `SIMILARITIES`."""
     wanted = Exchange(
-        folder=near.folder(f"wanted-{turn}"),
+        folder=near.folder(f"wanted-{round_}"),
         destinations=len(near.run.manifest.groups),
-        schema=promotion.WANTED,
+        schema=promotion.REQUESTS,
         route="destination",
     )
-    opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(near, turn, d))]
-    name = partial(_emit_wanted, near, turn)
-    lists = wanted.run(engine, opened, name, promotion.receive_wanted, emit_cost=NAME, receive_cost=SORT)
-    texts = texts_hop(near, destinations, turn)
+    opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(near, round_, d))]
+    name = partial(_emit_wanted, near, round_)
+    lists = wanted.run(engine, opened, name, promotion.sort_requests, emit_cost=NAME, receive_cost=SORT)
+    texts = texts_hop(near, destinations, round_)
     sources = [(group, path) for group, path in enumerate(lists) if path]
-    receive = partial(_receive_texts, near, destinations, turn)
+    receive = partial(_receive_texts, near, destinations, round_)
     return texts.run(engine, sources, partial(_emit_texts, near), receive, emit_cost=READ, receive_cost=COMPARE)
 
 
-def _emit_wanted(near: NearJob, turn: int, source: tuple[int, str]) -> Iterable[pa.Table]:
-    """Name the documents of open pairs whose text no earlier turn brought."""
+def _emit_wanted(near: NearJob, round_: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Yield requests for the texts of undecided pairs that no earlier round fetched."""
     home, path = source
-    before = [p for t in range(turn) if storage.exists(p := _open_path(near, t, home))]
+    before = [p for r in range(round_) if storage.exists(p := _open_path(near, r, home))]
     doc = np.setdiff1d(_named(path), np.concatenate([np.empty(0, np.int64), *map(_named, before)]))
-    yield promotion.wanted(near.run, doc, home)
+    yield promotion.requests_of(near.run, doc, home)
 
 
 def _named(path: str) -> I64:
-    """Return the documents that a file of pairs names, sorted."""
+    """Return the distinct doc_ids of a file of pairs, ascending, (docs,)."""
     table = read_arrow(path)
     return np.unique(np.concatenate([array(table, side) for side in PAIRS.names])).astype(np.int64)
 
 
 def _emit_texts(near: NearJob, source: tuple[int, str]) -> Iterable[pa.Table]:
-    """Read the wanted rows of one group of bundles, those of each bundle in row order."""
+    """Read the requested texts of one group of bundles, by bundle and row; yield them in the schema `TEXTS`."""
     group, path = source
     wanted = read_arrow(path)
     doc, home = array(wanted, "doc").astype(np.int64), array(wanted, "home").astype(np.int32)
@@ -212,7 +215,7 @@ def _emit_texts(near: NearJob, source: tuple[int, str]) -> Iterable[pa.Table]:
     position, row = run.manifest.locate(doc)
     for here in run.manifest.groups[group]:
         mine = np.flatnonzero(position == here)
-        mine = mine[np.argsort(row[mine])]  # they come by doc_id, and a bundle's ordinals need not ascend
+        mine = mine[np.argsort(row[mine])]  # requests come by doc_id, and a bundle's ordinals need not ascend
         if len(mine):
             view = View.at(run, here)
             for batch, at in read_rows(run, view.bundle, row[mine], ["text"]):
@@ -222,16 +225,16 @@ def _emit_texts(near: NearJob, source: tuple[int, str]) -> Iterable[pa.Table]:
                 yield pa.table(columns, schema=TEXTS)
 
 
-def _receive_texts(near: NearJob, destinations: int, turn: int, d: int, table: pa.Table) -> pa.Table | None:
-    """Compute the true Jaccard of every open pair of destination `d`."""
-    path = _open_path(near, turn, d)
+def _receive_texts(near: NearJob, destinations: int, round_: int, d: int, table: pa.Table) -> pa.Table | None:
+    """Return the true Jaccard similarity of every undecided pair of destination `d`, in `SIMILARITIES`."""
+    path = _open_path(near, round_, d)
     if not storage.exists(path):
         return None
     pairs = read_arrow(path)
     if not pairs.num_rows:
         return None
     named = pa.array(_named(path))
-    for before in range(turn):
+    for before in range(round_):
         known = texts_hop(near, destinations, before).gathered(d)
         table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
     left, right = (_rows_of(table, pairs.column(side), path) for side in PAIRS.names)
@@ -241,7 +244,7 @@ def _receive_texts(near: NearJob, destinations: int, turn: int, d: int, table: p
 
 
 def _rows_of(texts: pa.Table, doc: pa.ChunkedArray, path: str) -> I64:
-    """Return the row in `texts` of every document. Raises LedgerError where one came without its text."""
+    """Return the row in `texts` of every document, (docs,). Raises LedgerError where a text is missing."""
     found = pc.index_in(whole(doc), whole(texts.column("doc")))
     if found.null_count:
         first = doc.filter(found.is_null())[0].as_py()
@@ -253,7 +256,7 @@ def _rows_of(texts: pa.Table, doc: pa.ChunkedArray, path: str) -> I64:
 
 
 def _similarities(how: Shingling, text: pa.ChunkedArray, left: I64, right: I64) -> F64:
-    """Return the true Jaccard of pairs of rows, a few TEXT_BYTES of text at a time; the texts are mapped files."""
+    """Return the true Jaccard of pairs of rows, (pairs,), in blocks of TEXT_BYTES; texts lie in mapped files."""
     size = np.asarray(pc.binary_length(text), np.int64)
     order = np.lexsort((right, left))
     block = np.cumsum(size[left[order]] * (np.diff(left[order], prepend=-1) != 0) + size[right[order]]) // TEXT_BYTES
@@ -267,7 +270,7 @@ def _similarities(how: Shingling, text: pa.ChunkedArray, left: I64, right: I64) 
 
 
 def take_ascending(text: pa.ChunkedArray, rows: I64) -> pa.Array:
-    """Return these rows, ascending, and copy no others: `take` on chunks would join all of them first."""
+    """Return ascending rows of a chunked array as one array; `take` on chunks would first copy all of them."""
     starts = np.cumsum([0, *map(len, text.chunks)])
     bounds = np.searchsorted(rows, starts)
     parts = [

@@ -1,1 +1,1 @@
-"""Which version of a kernel computes, and where its arrays lie."""
+"""Dispatch of kernels: host or GPU version, and the memory its arrays are in."""

@@ -1,4 +1,4 @@
-"""Which version of a kernel computes: the one that is called, or its namesake in the GPU's module.
+"""Dispatch of kernels by backend: the function itself, or its namesake in the module of GPU kernels.
 
 Guarantees: nothing about a GPU is imported where the resolved backend is cpu.
 """
@@ -20,13 +20,13 @@ _gpu_module = ""
 
 
 def find_gpu_kernels_in(module: str) -> None:
-    """Name the module that holds the GPU versions; it is imported when the first of them is called."""
+    """Set the module of GPU versions, by name; it is imported when the first of them is called."""
     global _gpu_module
     _gpu_module = module
 
 
 def by_backend(host: Callable[P, R]) -> Callable[P, R]:
-    """Mark a kernel that has a namesake with the same parameters in the GPU's module."""
+    """Decorate a kernel that has a namesake with the same parameters in the module of GPU kernels."""
     HOST_KERNELS[host.__name__] = host
 
     @functools.wraps(host)

@@ -1,4 +1,4 @@
-"""Texts that lie on the device, in the place of an Arrow array: read there by cuDF, used there by several kernels.
+"""Texts in device memory in place of an Arrow array: read there by cuDF, used there by several kernels.
 
 Guarantees: what a kernel returns for them has the bits of the same texts on the host. Frame functions here use only
 what pandas and cuDF both offer, so they run on pandas as well. Memory: on the device, the texts of one chunk.
@@ -47,7 +47,7 @@ class Resident:
         return Resident(self.column.take(rows), places, self.characters[rows])
 
     def host(self, start: int = 0, stop: int | None = None) -> pa.Array:
-        """Return documents [start, stop) as an Arrow array: the only way back, for what no device computes."""
+        """Return documents [start, stop) as an Arrow array: the only copy to the host, for host kernels."""
         part = self.column.iloc[start : len(self) if stop is None else stop]
         return part.to_arrow().cast(pa.large_string())
 
@@ -74,7 +74,7 @@ class Documents:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What the frame functions found: texts with "" for what is no text, and a mark per row."""
+    """Result of the frame functions: texts, "" where invalid, and a status per row."""
 
     column: Any
     null: BoolArray
@@ -84,7 +84,7 @@ class Judged:
 
 
 def judge_column(column: Any) -> Judged:
-    """Judge a string column of pandas or cuDF whose values are valid UTF-8, as `mark_text_status` does."""
+    """Mark the status of a string column of pandas or cuDF with valid UTF-8 values, as `mark_text_status` does."""
     null = column.isna()
     filled = column.fillna("")
     empty = filled == ""

@@ -1,4 +1,4 @@
-"""Where array code computes: a namespace of the array API standard with the ways in and out.
+"""`Space`: a namespace of the array API standard, with copies to and from host arrays.
 
 Guarantees: kernels that take a `Space` use nothing but the standard's functions, and move data only through
 `put` and `get`, so the same lines run on numpy, on cupy and on the strict stand-in of the tests.
@@ -18,7 +18,7 @@ from stages.kernels.dispatch.dispatch import by_backend
 
 @dataclass(frozen=True)
 class Space:
-    """An array namespace, how a numpy array comes into it, and how a result comes back."""
+    """An array namespace with `put` (from a numpy array) and `get` (to a numpy array)."""
 
     xp: Any
     put: Callable[[npt.NDArray[Any]], Any]
@@ -30,5 +30,5 @@ HOST = Space(np, np.asarray, np.asarray)
 
 @by_backend
 def space() -> Space:
-    """Return the space of this process: numpy, or the GPU's where the resolved backend is gpu."""
+    """Return the array space of this process: numpy, or CuPy where the resolved backend is gpu."""
     return HOST

@@ -25,7 +25,7 @@ class Mixer:
         self._shifts = tuple(self.word(s) for s in (30, 27, 31))
 
     def word(self, value: int) -> Any:
-        """Return a constant as an array of one uint64."""
+        """Return a constant as a uint64 array of one element."""
         return self._space.put(np.array([value & MASK64], np.uint64))
 
     def __call__(self, x: Any) -> Any:
@@ -61,7 +61,7 @@ WINDOW = 32 << 20  # bytes looked at together; about ten masks of that size exis
 
 
 def well_formed(space: Space, data: Any, starts: Any) -> bool:
-    """Tell whether texts that lie side by side are each well-formed UTF-8 (Unicode 15, table 3-7).
+    """Tell whether adjacent texts are each well-formed UTF-8 (Unicode 15, table 3-7), bool.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _malformed(space: Space, window: Any) -> Any:
 def band_records(
     space: Space, signatures: np.ndarray[Any, Any], doc: I64, rows: int, first: int, count: int
 ) -> tuple[U64, I64]:
-    """Return (key, document) of every document and band, sorted by key: the exchange only has to cut them."""
+    """Return (keys, documents) of every document and band, sorted by key, so that the exchange only slices them."""
     xp = space.xp
     keys = xp.reshape(_band_keys(space, signatures, rows, first, count), (-1,))
     docs = xp.tile(space.put(doc), (count,))

@@ -1,6 +1,6 @@
 """The lines that only a GPU runs: namesakes of the kernels marked with `by_backend`, on cuDF, pylibcugraph and cuML.
 
-Guarantees asked of them: the bits of the host's kernels (k-means: not, its centroids are its own). Arrow and
+Required of them: the bits of the host's kernels (k-means: not, its centroids are its own). Arrow and
 numpy go in, numpy comes out. A part that does not fit the device's memory is halved until it does, and logged.
 Not yet run on a GPU; tests/test_gpu.py compares every one of them with the host.
 """
@@ -100,7 +100,7 @@ def texts_of(data: U8, offsets: I64, start: int, stop: int) -> pa.Array:
 
 
 class _Upload:
-    """The texts that crossed the bus last: kernels that ask for the same ones in turn share one transfer.
+    """Cache of the last transfer to the device: consecutive kernels on the same texts share it.
 
     Arrow's buffers never change, and the one in use is held, so its address names its content.
     """
@@ -233,7 +233,7 @@ def band_records(
 
 
 def _or_host(work: Callable[[], Any], name: str, *given: Any) -> Any:
-    """Return work(); where device memory runs out, say so and return what the host's kernel does with `given`."""
+    """Return work(); if device memory runs out, log it and return the result of the host kernel for `given`."""
     try:
         return work()
     except (MemoryError, RuntimeError) as error:

@@ -99,7 +99,7 @@ def read_only(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def check_offsets(data: U8, offsets: I64) -> None:
-    """Refuse offsets that point outside of the data or run backwards, which kernels would follow blindly."""
+    """Raise for offsets outside the data or descending, which kernels do not check."""
     inside = len(offsets) > 0 and offsets[0] >= 0 and offsets[-1] <= len(data)
     if not inside or bool((offsets[1:] < offsets[:-1]).any()):
         raise ValueError(
@@ -211,7 +211,7 @@ def _round(lane, word):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _stripes(data, i, stop, seed):  # type: ignore[no-untyped-def]
-    """Consume 32 bytes at a time while 32 are left; return the merged lanes and where it stopped."""
+    """Consume blocks of 32 bytes; return the merged lanes and the position after the last block."""
     a, b, c, d = seed + _P1 + _P2, seed + _P2, seed, seed - _P1
     while i + 32 <= stop:
         a = _round(a, load64(data, i))

@@ -132,7 +132,7 @@ def _finish_block(words, length, count, out):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def is_ascii(data, start, stop):  # type: ignore[no-untyped-def]
-    """Tell whether no byte of data[start:stop] is above 127."""
+    """Tell whether data[start:stop] is ASCII."""
     span = data[start:stop]
     union = np.uint8(0)
     for i in range(len(span)):
@@ -142,7 +142,7 @@ def is_ascii(data, start, stop):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def code_points(data, at, stop, reach, starts):  # type: ignore[no-untyped-def]
-    """List where code points start, relative to `at`, in data[at:min(stop, at + reach)].
+    """Write the starts of code points, relative to `at`, in data[at:min(stop, at + reach)].
 
     If the span ends where the document does, its length follows as a sentinel.
 
@@ -236,7 +236,7 @@ def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[n
 
 @numba.njit(cache=True, nogil=True)
 def _mark(data, at, end, marks):  # type: ignore[no-untyped-def]
-    """Note the code points of data[at:end] that are longer than a byte.
+    """Write marks of the code points of data[at:end] that are longer than a byte.
 
     Fills marks[0] with their places among the code points and marks[1, k] with the bytes that continue a code point up
     to the first k of them; bytes at the very beginning that continue a code point of the block before count for all k.
@@ -315,7 +315,7 @@ def _hash_run(words, shared, first, start, length, count, out):  # type: ignore[
 
 @numba.njit(cache=True, nogil=True)
 def _pick(count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
-    """Take each window's hash from the vectors, or hash it now where its length is rare."""
+    """Write the hash of each window: from the vectors, or computed here if its byte length is rare."""
     words, starts, vectors, counts, _ = scratch
     ends = starts[width:]
     extra = np.uint32(counts.argmax())

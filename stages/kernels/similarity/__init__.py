@@ -1,1 +1,1 @@
-"""How similar two documents are: MinHash signatures and their bands, Jaccard of shingles, cosines of vectors."""
+"""Similarity of documents: MinHash signatures and their bands, Jaccard of shingles, cosines of vectors."""

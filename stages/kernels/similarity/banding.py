@@ -1,4 +1,4 @@
-"""How many bands and rows: the S-curve of MinHash-LSH, its solver, and warnings about a poor choice.
+"""Banding of MinHash-LSH: the S-curve, the solver for bands and rows, warnings about a poor choice.
 
 Two documents of similarity j share at least one of b bands of r rows with probability 1 - (1 - j^r)^b
 (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, 3.4.2).
@@ -125,7 +125,7 @@ def _areas(threshold: float, num_permutations: int) -> tuple[F64, F64]:
 
 
 def warnings(bands: int, rows: int, threshold: float) -> list[str]:
-    """Return what a user should know before running with this banding; nothing where it is sound.
+    """Return warnings about a banding, list of sentences; empty if it is sound.
 
     Examples
     --------

@@ -27,7 +27,7 @@ ACROSS = 8_192  # kept documents they are compared with at a time
 
 
 def unit(vectors: npt.NDArray[np.floating[Any]]) -> tuple[F16, BoolArray]:
-    """Scale vectors to length 1 in half precision; tell which have a length.
+    """Scale vectors to unit length in half precision; also return which have a direction.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def nearest(vectors: F16, centroids: F16, space: Space = HOST) -> npt.NDArray[np
 
 
 def pair_cosines(vectors: F16, left: I64, right: I64) -> F64:
-    """Return the similarity of pairs of rows, (pairs,), at most 1."""
+    """Return the cosine similarity of pairs of rows, (pairs,) float64, at most 1."""
     size = lengths(vectors)
     found = np.empty(len(left))
     for start in range(0, len(left), ACROSS):
@@ -90,7 +90,7 @@ class Side(NamedTuple):
 
 
 def similar(left: Side, right: Side, threshold: float, *, keep_all: bool) -> Any:
-    """Return which pairs reach the threshold, (left, right) bool; with keep_all only across datasets."""
+    """Mark the pairs that reach the threshold, (left, right) bool; with keep_all only across datasets."""
     products = left.vectors @ right.vectors.T
     cosine = products / (left.length[:, None] * right.length[None, :])
     reached = cosine >= (threshold if threshold < NEARLY_ONE else threshold - ROUNDED)
@@ -100,7 +100,7 @@ def similar(left: Side, right: Side, threshold: float, *, keep_all: bool) -> Any
 
 
 def first_similar(space: Space, left: Side, right: Side, threshold: float, *, keep_all: bool) -> I64:
-    """Return the first row of `right` that each row of `left` is similar to, its length if none, (left,)."""
+    """Return the first row of `right` similar to each row of `left`, (left,); the length of `right` if none is."""
     reached = similar(left, right, threshold, keep_all=keep_all)
     count = right.length.shape[0]
     places = space.put(np.arange(count, dtype=np.int64))
@@ -109,7 +109,7 @@ def first_similar(space: Space, left: Side, right: Side, threshold: float, *, ke
 
 
 def survivors(vectors: F16, candidates: Candidates, *, keep_all: bool, threshold: float, space: Space = HOST) -> I64:
-    """Return whom each document loses to, -1 where it stays, (docs,) int64.
+    """Return the representative of each dropped document, -1 where kept, (docs,) int64.
 
     A document is dropped iff an eligible, kept one before it in the order is at least as similar to it as the
     threshold (and of another dataset, with keep_all); it names the first such.
@@ -135,7 +135,7 @@ def survivors(vectors: F16, candidates: Candidates, *, keep_all: bool, threshold
             lost_to[open_[hit]] = rivals[place[hit]]
         side = sides.take(rows)
         among = np.ascontiguousarray(space.get(similar(side, side, threshold, keep_all=keep_all)))
-        _settle(among, free[rows], able[rows], start, lost_to[start : start + len(rows)])
+        _decide_block(among, free[rows], able[rows], start, lost_to[start : start + len(rows)])
         seats = np.concatenate([seats, rows[able[rows] & (lost_to[rows] < 0)]])
     found = np.full(len(order), -1, np.int64)
     lost = np.flatnonzero(lost_to >= 0)
@@ -144,7 +144,7 @@ def survivors(vectors: F16, candidates: Candidates, *, keep_all: bool, threshold
 
 
 class _Sides:
-    """The documents of one comparison, brought into the space a few at a time."""
+    """The documents of one comparison; blocks of them are copied to the space."""
 
     def __init__(self, space: Space, vectors: F16, dataset: npt.NDArray[np.int32]) -> None:
         self._space, self._vectors, self._dataset = space, vectors, dataset
@@ -156,8 +156,8 @@ class _Sides:
 
 
 @numba.njit(cache=True, nogil=True)
-def _settle(among, free, able, start, lost_to):  # type: ignore[no-untyped-def]
-    """Judge the documents of one block among themselves, in order; those that lost already take no seat."""
+def _decide_block(among, free, able, start, lost_to):  # type: ignore[no-untyped-def]
+    """Compare the documents of one block with each other, in order; dropped ones are no representatives."""
     for i in range(len(free)):
         if lost_to[i] >= 0 or not free[i]:
             continue

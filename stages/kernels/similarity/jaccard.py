@@ -67,7 +67,7 @@ def standard_error(j: npt.ArrayLike, k: int) -> F64:
 
 
 def doubt(threshold: float, k: int) -> tuple[float, float]:
-    """Return how far (below, above) a threshold an estimate from k slots does not settle a pair's side of it.
+    """Return the margins (below, above) of a threshold within which an estimate from k slots decides no pair.
 
     `SURE` standard errors; near 1, where a pair at the threshold differs in less than `FEW` slots on average, as far
     below as such a pair falls with probability `TAIL` (binomial), and any distance above: k equal slots do not show
@@ -177,7 +177,7 @@ def _pairs(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> tuple[I64, I64]
 
 
 def _by_degree(u: I64, v: I64, n: int) -> tuple[I64, I64]:
-    """Put the document with more pairs first in each pair."""
+    """Swap pairs so that the document with more pairs comes first; return (left, right)."""
     degree = np.bincount(u, minlength=n) + np.bincount(v, minlength=n)
     swap = degree[v] > degree[u]
     return np.where(swap, v, u), np.where(swap, u, v)

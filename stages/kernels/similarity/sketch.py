@@ -104,7 +104,7 @@ def stride_of(data, start, stop, width, cap):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _thin(hashes, judges, count, stride):  # type: ignore[no-untyped-def]
-    """Keep the hashes whose judge is a multiple of `stride`, a power of two; return how many."""
+    """Keep the hashes whose `judge`, a second hash, is a multiple of `stride`, a power of two; return how many."""
     mask, kept = judges.dtype.type(stride - 1), 0
     for i in range(count):
         hashes[kept] = hashes[i]

@@ -1,1 +1,1 @@
-"""Who survives: total order, connected components, choice among similar documents."""
+"""Choice of survivors: total order, connected components, greedy choice among similar documents."""

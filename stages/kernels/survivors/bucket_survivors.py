@@ -1,12 +1,12 @@
-"""Which documents survive, decided from buckets of candidates and answers about pairs.
+"""Survivors in representative mode: a greedy choice in the total order, from buckets and pair similarities.
 
-Representative mode: a document is dropped iff a kept, eligible document before it in the total order, among
-the first `1 + further_tries` such ("seats") of a bucket they share, is similar to it; it names the first
-one in the order. Component mode is in component_survivors.py.
+A document is dropped iff a kept, eligible document before it in the total order, among
+the first `1 + further_tries` such of a bucket they share (the bucket's "seats"), is similar to it; its
+representative is the first such in the order. Component mode is in component_survivors.py.
 
-Guarantees: the outcome does not depend on the numbering of documents or the order of buckets; a pair is asked for once.
-Time: rounds of one pass over all bucket members. A pass settles whom it can; who depends on an answer
-not known yet asks for the first such pair of each bucket, and all answers are fetched together.
+Guarantees: the outcome does not depend on the numbering of documents or the order of buckets; a pair is looked up once.
+Time: rounds of one pass over all bucket members. A pass decides every document that the known pairs suffice for;
+for any other it requests the first undecided pair of each bucket, and all requests are looked up together.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ SPARE = 4  # undecided seat holders remembered per bucket besides the seats
 
 
 def representative_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bool, further_tries: int) -> Result:
-    """Decide in representative mode.
+    """Choose survivors in representative mode; return a `Result`.
 
     Parameters
     ----------
-    verdict : answers pairs of documents; 2 means that it cannot tell yet.
+    verdict : decides pairs of documents; 2 where the pair is undecided.
     keep_all : documents of one dataset never drop each other.
     further_tries : kept members of a bucket that are tried after the first.
     """
@@ -52,7 +52,7 @@ def representative_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bo
         left, right = _pass(board, order, bool(keep_all), 1 + further_tries, *answers.table())
         if not len(left):
             break
-        answers.ask(left, right, verdict)
+        answers.look_up(left, right, verdict)
         asking = np.zeros(len(buckets), np.bool_)
         asking[group[right]] = True
         order = order[asking[group[order]]]  # only new answers can change a group
@@ -61,7 +61,7 @@ def representative_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bo
 
 
 class Board(NamedTuple):
-    """What a pass reads and writes; a bucket's seats begin at seat_start and are in survivor order."""
+    """Arrays that a pass reads and writes; the seats of a bucket begin at seat_start, in the total order."""
 
     place: I64  # (docs,) position in the total order
     of_start: I64  # (docs + 1,) where a document's buckets begin in of_bucket
@@ -103,10 +103,11 @@ def _board(given: Buckets, further_tries: int) -> Board:
 def exact_survivors(
     h1: npt.NDArray[np.uint64], h2: npt.NDArray[np.uint64], candidates: Candidates, *, keep_all: bool
 ) -> I64:
-    """Return whom each document loses to among those of equal (h1, h2), -1 where it stays, (docs,) int64.
+    """Return the representative of each document, of equal (h1, h2), -1 where kept, (docs,) int64.
 
     A document is dropped iff an eligible, kept one of its group (of another dataset with keep_all) comes
-    before it; it names the first. Ineligible ones before the first eligible one stay: a later filter drops them.
+    before it; the first is its representative. Ineligible ones before the first eligible one are kept here: a later
+    filter drops them.
     """
     order = np.lexsort([candidates.rank, h2, h1])
     first = np.r_[True, (h1[order][1:] != h1[order][:-1]) | (h2[order][1:] != h2[order][:-1])] if len(order) else order
@@ -130,7 +131,7 @@ def _first_eligible(order, first, dataset, protected, eligible, keep_all, lost_t
 
 
 def _buckets_of(buckets: Buckets) -> tuple[I64, I64]:
-    """Turn buckets -> documents around: return (docs + 1,) starts and the buckets of each document."""
+    """Invert buckets -> documents: return (docs + 1,) starts and the buckets of each document."""
     of_start = np.zeros(len(buckets) + 1, np.int64)
     np.cumsum(np.bincount(buckets.member, minlength=len(buckets)), out=of_start[1:])
     return of_start, buckets.of_member[np.argsort(buckets.member, kind="stable")]
@@ -138,7 +139,7 @@ def _buckets_of(buckets: Buckets) -> tuple[I64, I64]:
 
 @numba.njit(cache=True, nogil=True)
 def _certain_winner(board, doc, keep_all, tries, keys, values):  # type: ignore[no-untyped-def]
-    """Return the first document of the order that certainly drops `doc`, or -1."""
+    """Return the first kept document in the order that is known to be similar to `doc`, or -1."""
     n = len(board.place)
     best = -1
     for i in range(board.of_start[doc], board.of_start[doc + 1]):
@@ -158,7 +159,7 @@ def _certain_winner(board, doc, keep_all, tries, keys, values):  # type: ignore[
 
 @numba.njit(cache=True, nogil=True)
 def _look(board, doc, bucket, best, keep_all, tries, keys, values):  # type: ignore[no-untyped-def]
-    """Return (whether a holder before `best` is open for `doc`, the holder to ask about or -1)."""
+    """Return (whether a seat before `best` is undecided for `doc`, the document whose pair to request or -1)."""
     n = len(board.place)
     base = board.seat_start[bucket]
     kept = 0
@@ -178,7 +179,7 @@ def _look(board, doc, bucket, best, keep_all, tries, keys, values):  # type: ign
         answer = known(keys, values, other * n + doc)
         if answer == NO:
             continue
-        # After a pair that needs text, ask about the next likely holders too: their texts come in the same pass.
+        # After a pair that needs text, request the next likely seats too: their texts come in the same pass.
         if answer == MISSING and (not open_ or s < tries):
             return True, other
         open_ = True
@@ -204,7 +205,7 @@ def _take_seats(board, doc, tries):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _pass(board, order, keep_all, tries, keys, values):  # type: ignore[no-untyped-def]
-    """Judge the documents of `order`, which holds whole groups in survivor order; return the pairs to ask."""
+    """Decide the documents of `order`, whole groups in the total order; return the pairs to look up."""
     size = 0
     for doc in order:
         size += board.of_start[doc + 1] - board.of_start[doc]

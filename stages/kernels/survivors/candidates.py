@@ -1,4 +1,4 @@
-"""What the choice of survivors is given: candidates, and the buckets that say which of them are compared."""
+"""Input of the survivor kernels: candidates, and the buckets in which they are compared."""
 
 from __future__ import annotations
 

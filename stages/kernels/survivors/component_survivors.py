@@ -1,4 +1,4 @@
-"""Survivors where a connected component is one group (Zyda-2's way), candidates verified or not.
+"""Survivors in component mode: each connected component is one group, as in Zyda-2, candidates verified or not.
 
 Inside a bucket each member joins the first leader it is similar to, or becomes one of at most
 `1 + further_tries` leaders; components are those of these edges. Guarantees: as for bucket_survivors.py.
@@ -25,9 +25,9 @@ from stages.kernels.survivors.pair_answers import (
 
 
 def component_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bool, further_tries: int) -> Result:
-    """Decide in component mode; parameters as for `representative_survivors`.
+    """Choose survivors in component mode; return a `Result`; parameters as for `representative_survivors`.
 
-    The first eligible member of a component stays, with keep_all its whole dataset does; protected ones stay.
+    The first eligible member of a component is kept, with keep_all its whole dataset; protected ones are kept.
     A component without an eligible member loses nothing.
     """
     ordered = buckets.member[np.lexsort([buckets.rank[buckets.member], buckets.of_member])]
@@ -36,13 +36,13 @@ def component_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bool, f
         open_docs, ends, left, right = _lead(buckets.start, ordered, 1 + further_tries, count, *answers.table())
         if not len(left):
             break
-        answers.ask(left, right, verdict)
+        answers.look_up(left, right, verdict)
     lost_to = _lose_in_components(components(ends[0], ends[1], count), buckets, keep_all=keep_all)
     return result_of(lost_to, answers, open_docs, buckets.groups)
 
 
 def _lose_in_components(group: I64, candidates: Candidates, *, keep_all: bool) -> I64:
-    """Return whom each document loses to when a component is one group."""
+    """Return the representative of each document in its component, -1 where kept, (docs,) int64."""
     order = np.argsort(candidates.rank)
     able = order[candidates.eligible[order]]
     best = np.full(len(group), -1, np.int64)
@@ -57,7 +57,7 @@ def _lose_in_components(group: I64, candidates: Candidates, *, keep_all: bool) -
 
 @numba.njit(cache=True, nogil=True)
 def _lead(start, ordered, leaders, n, keys, values):  # type: ignore[no-untyped-def]
-    """Run through every bucket; return (open documents, edges, pairs asked)."""
+    """Join the members of every bucket to leaders; return (undecided documents, edges, pairs to look up)."""
     open_docs = np.zeros(n, np.bool_)
     total = len(ordered)
     edges = np.empty((2, total), np.int64)

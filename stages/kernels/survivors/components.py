@@ -1,4 +1,4 @@
-"""Connected components of an undirected graph on one machine: union by least index, paths halved.
+"""Connected components of an undirected graph by union-find in one process: union by least index, path halving.
 
 Work is near linear in the edges, memory 8 bytes per document; nothing recurses, so a chain of millions
 is fine.
@@ -47,7 +47,7 @@ def components(left: npt.ArrayLike, right: npt.ArrayLike, n: int) -> I64:
 
 @by_backend
 def join(label: I64, left: I64, right: I64) -> None:
-    """Join more edges into the labels of `components`, in place: edges may come in several portions."""
+    """Union more edges into the labels of `components`, in place; edges may come in several portions."""
     _unite(left, right, label)
 
 

@@ -1,7 +1,7 @@
-"""What is known of pairs of documents while survivors are chosen, and what is not known yet.
+"""Known pair similarities while survivors are chosen, as a hash table, and the pairs still undecided.
 
-Guarantees: a pair is asked for once; looking an answer up costs one probe of a hash table. Memory: about
-40 bytes per pair asked for.
+Guarantees: a pair is looked up once; a known answer costs one probe of the table. Memory: about
+40 bytes per pair.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _EMPTY = np.int64(-1)
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """lost_to: (docs,) the document each one lost to, -1 where it stays; final when nothing is unknown.
+    """Survivors of a set of candidates. lost_to: (docs,) representative, -1 where kept; final if nothing is unknown.
 
-    unknown_left, unknown_right: pairs (earlier, later) whose similarity must be known first.
+    unknown_left, unknown_right: pairs (earlier, later) whose similarity must be computed first.
     open_group: (docs,) whether an unknown pair can still change a document's lost_to.
     """
 
@@ -37,7 +37,7 @@ class Result:
 
 
 class Answers:
-    """Pairs that were asked for, and what was answered: an open-addressing hash table."""
+    """Answers for pairs so far (NO, YES, UNKNOWN), an open-addressing hash table."""
 
     def __init__(self, documents: int) -> None:
         self._documents = np.int64(documents)
@@ -49,8 +49,8 @@ class Answers:
     def table(self) -> tuple[I64, U8]:
         return self._keys, self._values
 
-    def ask(self, left: I64, right: I64, verdict: Verdict) -> None:
-        """Fetch the answers for new pairs."""
+    def look_up(self, left: I64, right: I64, verdict: Verdict) -> None:
+        """Call `verdict` for new pairs and store its answers."""
         key = np.unique(left * self._documents + right)
         left, right = key // self._documents, key % self._documents
         answer = np.asarray(verdict(left, right), np.uint8)
@@ -72,7 +72,7 @@ class Answers:
 
 
 def result_of(lost_to: I64, answers: Answers, undecided: BoolArray, group: I64) -> Result:
-    """Name the pairs that stand between an undecided document and its verdict."""
+    """Return the result of a choice: undecided documents and the unknown pairs that they wait for."""
     unknown = (answers.answer == UNKNOWN) & undecided[answers.right]
     still = np.zeros(len(group), np.bool_)
     still[group[undecided]] = True

@@ -1,4 +1,4 @@
-"""One step of connected components in rounds: every node of a part of the graph looks at its neighbours alone.
+"""Large-star and small-star: one round of distributed connected components, each node seeing its neighbours alone.
 
 Kiveris, Lattanzi, Mirrokni, Rastogi, Vassilvitskii: Connected Components in MapReduce and Beyond (SoCC 2014),
 alternating large-star and small-star. Both keep the components as they are, neither makes more edges than it is
@@ -15,7 +15,7 @@ I64 = npt.NDArray[np.int64]
 
 
 def large_star(node: I64, other: I64) -> tuple[I64, I64, int]:
-    """Tie the greater neighbours of every node to the least of its neighbours and itself.
+    """Large-star: connect the greater neighbours of every node to the least of its neighbours and itself.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def large_star(node: I64, other: I64) -> tuple[I64, I64, int]:
 
 
 def small_star(node: I64, other: I64) -> tuple[I64, I64]:
-    """Tie every node and its lesser neighbours to the least of these.
+    """Small-star: connect every node and its lesser neighbours to the least of these.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The total order of documents that decides who survives, as a few uint64 words per document.
+"""The total order of documents, the tie-break of every choice of survivors, as a few uint64 words per document.
 
 Comparing words from left to right is the order: priority, then the recipe's criteria, then content
 hash, native id, url, path within the dataset, row. The words depend on nothing else: not on the
@@ -30,7 +30,7 @@ _WORST = np.uint64((1 << 64) - 1)
 
 
 def order_words(priority: int, criteria: Sequence[F64], h1: U64, h2: U64, tie: U32) -> Words:
-    """Return the words that sort documents of one priority among all others.
+    """Return sort keys of documents of one priority, comparable with those of all others.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _strings(values: Strings) -> pa.Array:
 
 
 def _rank_in_groups(table: pa.Table) -> U32:
-    """Count the distinct keys before each row of a sorted table inside its group (column "g")."""
+    """Return the rank of each row in its group (column "g") of a sorted table, (rows,)."""
     group = table.column("g").to_numpy()
     starts = np.r_[True, group[1:] != group[:-1]]
     fresh = starts.copy()

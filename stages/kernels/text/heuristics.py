@@ -75,7 +75,7 @@ def hash_of(points, start, stop):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def judge_words(points, kinds, tokens, starts, stops, hashes, out):  # type: ignore[no-untyped-def]
-    """Fill in what Gopher says of words, tokens with a letter or digit; write hash and, into stops, length."""
+    """Fill in the Gopher facts of words (tokens with a letter or digit); write hashes and, into stops, lengths."""
     words = chars = alphabetic = 0
     seen = np.zeros(len(_STOPS), np.bool_)
     for t in range(tokens):
@@ -100,7 +100,7 @@ def judge_words(points, kinds, tokens, starts, stops, hashes, out):  # type: ign
 
 @numba.njit(cache=True, nogil=True)
 def insert(table, h, mask):  # type: ignore[no-untyped-def]
-    """Enter h into a set where 0 is free; return whether it was new."""
+    """Insert h into a hash set whose free slots are 0; return whether it was new."""
     h |= np.uint64(1)
     slot = np.int64(h >> np.uint64(20)) & mask
     while table[slot] != 0:
@@ -113,7 +113,7 @@ def insert(table, h, mask):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def cleared(table, entries):  # type: ignore[no-untyped-def]
-    """Empty the part of the table that so many entries need; return its mask."""
+    """Clear the part of the table that this number of entries needs; return its mask."""
     size = 16
     while size < 2 * entries:
         size *= 2
@@ -131,7 +131,7 @@ def among(point, points):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def judge_lines(points, kinds, n, table, tokens, out):  # type: ignore[no-untyped-def]
-    """Fill in what is said of lines."""
+    """Fill in the facts of lines."""
     lines = bullets = ellipses = punctuated = short = copies = copied = breaks = 0
     for i in range(n):
         breaks += points[i] == 10
@@ -166,7 +166,7 @@ def judge_lines(points, kinds, n, table, tokens, out):  # type: ignore[no-untype
 
 @numba.njit(cache=True, nogil=True)
 def judge_paragraphs(points, kinds, n, table, out):  # type: ignore[no-untyped-def]
-    """Fill in the repetition of paragraphs: stretches between two or more line breaks, ends stripped."""
+    """Fill in the facts of repeated paragraphs: stretches between two or more line breaks, ends stripped."""
     paragraphs = copies = copied = 0
     mask = cleared(table, n // 2 + 1)
     start, end = 0, 0
@@ -203,7 +203,7 @@ def gram_hash(hashes, i, width):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def top_gram(hashes, lengths, tokens, width, table, counts):  # type: ignore[no-untyped-def]
-    """Return the characters under the most frequent n-gram, joined by spaces; of equals the first counts."""
+    """Return the characters covered by the most frequent n-gram, joined by spaces; of ties the first."""
     if tokens < width:
         return 0
     mask = cleared(table, tokens)
@@ -226,7 +226,7 @@ def top_gram(hashes, lengths, tokens, width, table, counts):  # type: ignore[no-
 
 @numba.njit(cache=True, nogil=True)
 def repeated_chars(hashes, lengths, tokens, width, table):  # type: ignore[no-untyped-def]
-    """Return the characters of n-grams that came before, counted without overlap."""
+    """Return the characters of repeated n-grams, counted without overlap."""
     mask = cleared(table, tokens)
     chars = i = 0
     while i <= tokens - width:
@@ -240,7 +240,7 @@ def repeated_chars(hashes, lengths, tokens, width, table):  # type: ignore[no-un
 
 @numba.njit(cache=True, nogil=True)
 def judge_characters(points, kinds, n, tokens, out):  # type: ignore[no-untyped-def]
-    """Fill in what single characters say: hashes, ellipses, brackets, lorem ipsum, ends of sentences."""
+    """Fill in the facts of single characters: hashes, ellipses, brackets, lorem ipsum, ends of sentences."""
     marks = ellipses = brackets = lorem = sentences = 0
     i = skip = 0
     for i in range(n):

@@ -31,7 +31,7 @@ def invalid_utf8(texts: pa.Array) -> BoolArray:
     Parameters
     ----------
     texts
-        string or large_string array, whose bytes nobody has checked. Null counts as valid.
+        string or large_string array of unchecked bytes. Null counts as valid.
 
     Returns
     -------

@@ -94,21 +94,21 @@ print(loaded, code, early, os.environ["MIMALLOC_PURGE_DELAY"])
     assert done.stdout.splitlines()[-1] == "[] 0 [False] -1", done.stderr
 
 
-def test_a_text_is_read_once_for_all_turns_of_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_read_once_for_all_rounds_of_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random_ = random.Random(3)
     base = text(random_, 80)
     rows = [{"text": edited(random_, base, random_.randint(2, 8)), "id": str(i)} for i in range(150)]
     wanted: list[list[int]] = []
-    receive = promotion.receive_wanted
+    receive = promotion.sort_requests
 
     def noted(group: int, table: pa.Table) -> pa.Table | None:
         wanted.append(table.column("doc").to_pylist())
         return receive(group, table)
 
-    monkeypatch.setattr(promotion, "receive_wanted", noted)
+    monkeypatch.setattr(promotion, "sort_requests", noted)
     dedup([write_input(tmp_path / "in", rows, "parquet")], str(tmp_path / "out"), shingle_width=8, workers=1)
     asked = [doc for docs in wanted for doc in docs]
-    assert len(wanted) > 1  # turns; there is one group of bundles
+    assert len(wanted) > 1  # rounds; there is one group of bundles
     assert len(asked) == len(set(asked)) > 0
     shingles = {row["id"]: oracles.shingle_set(row["text"], 8) for row in rows}
     kept = {row["id"] for row in read_parts(tmp_path / "out")}

@@ -179,17 +179,17 @@ def test_what_deduplication_drops_is_not_judged(tmp_path: Path) -> None:
     assert judged()["first"] == reached(ledger, "first")  # without a limit nobody has to pass
 
 
-def test_candidates_are_judged_in_few_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = []
-    ask = promotion.ask
-    monkeypatch.setattr(promotion, "ask", lambda *given: turns.append(given[2]) or ask(*given))
+def test_candidates_are_judged_in_few_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = []
+    score = promotion.score_requests
+    monkeypatch.setattr(promotion, "score_requests", lambda *given: rounds.append(given[2]) or score(*given))
     paths = corpora.write(tmp_path / "in", families(6, 250, 1), 1)
     stages = [MINHASH, {**NEAR, "mode": "component", "verify": "none"}, {**FIRST, "min_score": 0.97}]
     want = eagerly(tmp_path / "eager", paths, stages)
     every = judged()["first"]
     assert decide(tmp_path / "lazy", paths, stages).equals(want)
     assert judged()["first"] <= every
-    assert 2 <= len(turns) <= 8
+    assert 2 <= len(rounds) <= 8
 
 
 def test_a_later_filter_judges_what_an_earlier_one_keeps(tmp_path: Path) -> None:
