@@ -6,10 +6,9 @@ that a folder from which something was cut still opens.
 
 from __future__ import annotations
 
-from typing_extensions import (  # pydantic makes schemas of these, which before Python 3.12 needs this one
-    NotRequired,
-    TypedDict,
-)
+from typing import NotRequired
+
+from typing_extensions import TypedDict  # pydantic makes schemas of these, which before Python 3.12 needs this one
 
 
 class LedgerRow(TypedDict):
