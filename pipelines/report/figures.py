@@ -5,11 +5,13 @@ Guarantees: summed from the facts, so anybody can recompute it. Memory: the fact
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import numpy as np
 
 from cluster.engines import Engine
+from cluster.errors import WinnowError
 from pipelines.runfolder import RunFolder
 from stages.core.run import Run
 from stages.core.stage import ShardStage
@@ -19,7 +21,13 @@ Figures = dict[str, dict[str, dict[str, int]]]  # stage -> dataset -> name -> nu
 
 
 def read(folder: RunFolder, engine: Engine) -> Figures:
-    """Return the figures of every stage that has some."""
+    """Return the figures of every stage that has some; nothing where facts are gone."""
+    with contextlib.suppress(WinnowError, OSError):
+        return _figures(folder, engine)
+    return {}
+
+
+def _figures(folder: RunFolder, engine: Engine) -> Figures:
     if not any(_counts(stage) for stage in folder.run.stages):
         return {}
     found: Figures = {}

@@ -16,12 +16,14 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import ShardError
 from stages.core.arrays import array
+from stages.core.costs import per_bundle
 from stages.core.run import Run
 from stages.core.view import View
 from stages.inputs.batches import ReadStatus
 from stages.passes.freeze import listed_name
 
 FEW = 10  # rows that a small dataset may lose whatever their share is, though never more than half of it
+COUNT = per_bundle("count unreadable rows")
 UNKNOWN = "files that cannot be opened (rows estimated from their bytes)"
 
 
@@ -40,9 +42,9 @@ def check_quarantined(engine: Engine, run: Run, limit: float) -> None:
     if run.on_error != "quarantine" or limit >= 1:
         return
     lost: dict[str, Counter[str]] = {d.name: _lost_files(run, d.name) for d in run.datasets}
-    for bundle, counts in zip(
-        run.manifest.bundles, engine.map(partial(_bad_rows, run), range(len(run.manifest.bundles))), strict=True
-    ):
+    bundles = run.manifest.bundles
+    found = engine.map(partial(_bad_rows, run), range(len(bundles)), cost=COUNT)
+    for bundle, counts in zip(bundles, found, strict=True):
         lost[bundle.dataset].update(counts)
     for name, reasons in lost.items():
         rows = run.manifest.rows(name) + reasons[UNKNOWN]

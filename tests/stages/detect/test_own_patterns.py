@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from pipelines.recipe.recipe import load
+from pipelines.recipe.recipe import load_recipe
 from stages.detect.own_patterns import spans
 from stages.pii import Pii
 
@@ -44,14 +44,14 @@ def test_a_recipe_gives_patterns_as_a_mapping_and_errors_name_the_line(tmp_path:
     recipe = tmp_path / "r.yaml"
     text = "datasets: {d: {paths: x}}\nstages:\n  - use: pii\n    pattern: hash\n    patterns: {badge: 'B-[0-9]{4}'}\n"
     recipe.write_text(text)
-    parsed = load(str(recipe))
+    parsed = load_recipe(str(recipe))
     [stage] = parsed.stages
     assert isinstance(stage, Pii)
     assert (stage.own, stage.pattern) == ({"badge": "B-[0-9]{4}"}, "hash")
     recipe.write_text(parsed.to_yaml())
-    assert load(str(recipe)).stages == parsed.stages
+    assert load_recipe(str(recipe)).stages == parsed.stages
     recipe.write_text(text.replace("{4}'", "{4'"))
-    load(str(recipe))  # a brace that repeats nothing is a brace
+    load_recipe(str(recipe))  # a brace that repeats nothing is a brace
     recipe.write_text(text.replace("'B-", "'(B-"))
     with pytest.raises(RecipeError, match=r"r\.yaml.*patterns.*badge: at position 0: missing \)"):
-        load(str(recipe))
+        load_recipe(str(recipe))
