@@ -85,6 +85,8 @@ class RayCluster:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         self._log.close()
 
 
