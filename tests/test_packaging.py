@@ -48,6 +48,7 @@ DISTRIBUTIONS = {
     "pylibcugraph": "pylibcugraph-cu13",
     "rmm": "cudf-cu13",
     "sklearn": "scikit-learn",
+    "stdnum": "python-stdnum",
     "yaml": "pyyaml",
 }
 # Where this code was written is nobody's business; the words are split so that this file does not hold them.
