@@ -142,7 +142,10 @@ def test_a_threshold_of_one_drops_equal_directions_and_no_others(dimensions: int
     other[np.arange(200), at] = np.nextafter(other[np.arange(200), at], np.float16(2))  # one step in one component
     every = np.concatenate([base, base, other])
     plain = np.ones(len(every), np.bool_)
-    found = cosine.survivors(every, np.arange(len(every)), np.zeros(len(every), np.int32), ~plain, plain, False, 1.0)
+    who = Candidates(
+        rank=np.arange(len(every)), dataset=np.zeros(len(every), np.int32), protected=~plain, eligible=plain
+    )
+    found = cosine.survivors(every, who, keep_all=False, threshold=1.0, space=HOST)
     rows = {bytes(row): n for n, row in reversed(list(enumerate(every)))}
     first = np.array([rows[bytes(row)] for row in every])
     assert (found == np.where(first < np.arange(len(every)), first, -1)).all()
