@@ -3,6 +3,8 @@
 Each message says what is wrong, the value, what would be right, where, and what to do.
 """
 
+from __future__ import annotations
+
 
 class WinnowError(Exception):
     """Base class; the command line prints the message without a traceback."""
@@ -26,6 +28,17 @@ class LostTaskError(ShardError):
 
 class LedgerError(WinnowError):
     """Integrity check failed, such as a sidecar with missing rows or counts that do not add up: the run stops."""
+
+
+class DamagedError(LedgerError):
+    """A file of a run folder is not what was written. path: the file; a run removes it and makes it again."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[DamagedError], tuple[str, str]]:
+        return type(self), (str(self), self.path)
 
 
 class BackendError(WinnowError):

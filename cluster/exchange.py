@@ -12,7 +12,6 @@ in a merge; all rows of one destination in a destination task.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
+from cluster.sealed import commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
 from cluster.slices import ENTRY, SliceWriter, merge_slices, read_slice
 
 S = TypeVar("S")
@@ -47,12 +47,14 @@ class Exchange:
     route: column of the emitted tables. "key" (uint64, uniformly distributed) is cut into equal
     ranges; "destination" (any integer) is taken as it is.
     schema: of the emitted tables.
+    scratch: whether the folder is dropped after a power cut, so that its files need not be synced.
     """
 
     folder: str
     destinations: int
     schema: pa.Schema
     route: str = "key"
+    scratch: bool = True
 
     def run(
         self,
@@ -156,12 +158,12 @@ class Exchange:
         written = Written(sources, max(1, min(int(SLICE_BYTES // mean), most, MOST_MERGED, sources)))
         if written.group == 1 and sources <= SPREAD_FROM:
             return written
-        storage.write_bytes(storage.join(self.folder, PLAN), json.dumps(asdict(written)).encode())
+        write_json(storage.join(self.folder, PLAN), asdict(written), scratch=self.scratch)
         return written
 
     def _planned(self) -> Written | None:
         try:
-            return Written(**json.loads(storage.read_bytes(storage.join(self.folder, PLAN))))
+            return Written(**read_json(storage.join(self.folder, PLAN)))
         except FileNotFoundError:
             return None
 
@@ -231,7 +233,8 @@ def _write(hop: Exchange, emit: Emit[S], sources: int, item: tuple[int, S]) -> N
         if table.num_rows:
             for destination, part in _cut(table.select(hop.schema.names), hop):
                 writer.add(destination, part)
-    with storage.commit(hop._map_path(index, sources)) as file:
+    path = hop._map_path(index, sources)
+    with storage.commit_scratch(path) if hop.scratch else storage.commit(path) as file:
         writer.write(file)
 
 
@@ -240,11 +243,11 @@ def _merge(hop: Exchange, written: Written, number: int) -> None:
     paths = [hop._map_path(source, written.sources) for source in written.members(number)]
     target = hop._slices_path(written, number)
     try:
-        merge_slices(paths, target, hop.destinations, hop.schema)
+        merge_slices(paths, target, hop.destinations, hop.schema, scratch=hop.scratch)
     except FileNotFoundError:  # another attempt at this task was not dead, and has removed them
         if not storage.exists(target):
             raise
-    storage.remove_files(paths)
+    storage.remove_files(paths, scratch=hop.scratch)
 
 
 def _cut(table: pa.Table, hop: Exchange) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -273,30 +276,45 @@ def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDA
 def _read(hop: Exchange, receive: Receive, written: Written, destination: int) -> None:
     result = receive(destination, hop.gather(written, destination))
     if result is None:
-        storage.write_bytes(hop._path(_none_name(destination), destination, hop.destinations), b"")
+        none = hop._path(_none_name(destination), destination, hop.destinations)
+        storage.write_bytes(none, b"", scratch=hop.scratch)
     else:
-        write_arrow(hop.output_path(destination), result)
+        write_arrow(hop.output_path(destination), result, scratch=hop.scratch)
 
 
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
     """Open an Arrow file for random access to its record batches.
 
-    Local files are memory-mapped; of remote files only the batches that are read are fetched.
+    Local files are checked and memory-mapped; of remote files only the batches that are read are fetched, unchecked.
     """
     if storage.is_local(path):
-        return pa.ipc.open_file(pa.memory_map(storage.local_path(path)))
+        return _reader(path, read_sealed(path))
     return pa.ipc.open_file(pa.PythonFile(storage.open_read(path, ranges=True), mode="r"))
 
 
 def read_arrow(path: str) -> pa.Table:
-    """Return a whole Arrow file."""
-    if storage.is_local(path):
-        return open_arrow(path).read_all()
-    return pa.ipc.open_file(pa.BufferReader(storage.read_bytes(path))).read_all()
+    """Return a whole Arrow file, checked. Raises DamagedError."""
+    data = read_sealed(path)
+    reader = _reader(path, data)
+    if is_sealed(data):
+        return reader.read_all()
+    try:
+        table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(path, " ".join(str(error).split())) from None
+    return table
 
 
-def write_arrow(path: str, table: pa.Table, compression: str | None = None) -> None:
-    """Commit a table as one Arrow file."""
+def _reader(path: str, data: pa.Buffer) -> pa.ipc.RecordBatchFileReader:
+    try:
+        return pa.ipc.open_file(pa.BufferReader(data))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(path, " ".join(str(error).split())) from None
+
+
+def write_arrow(path: str, table: pa.Table, compression: str | None = None, *, scratch: bool = False) -> None:
+    """Commit a table as one sealed Arrow file."""
     options = pa.ipc.IpcWriteOptions(compression=compression)
-    with storage.commit(path) as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
         writer.write_table(table)

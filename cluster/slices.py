@@ -21,8 +21,9 @@ import pyarrow as pa
 import xxhash
 
 from cluster import storage
-from cluster.errors import LedgerError
+from cluster.errors import DamagedError
 
+EMPTY = xxhash.xxh3_64_intdigest(b"")  # checksum of a slice without rows
 ENTRY = 16  # bytes of the index for each destination: offset and checksum, both little-endian uint64
 IN_MEMORY = 32 << 20  # bytes of a source's slices that are kept in memory; beyond that they wait in a temporary file
 MAPPED = 4 << 20  # bytes from which on a local slice is mapped into memory instead of read
@@ -123,8 +124,12 @@ class _Out:
 def read_index(path: str, first: int, last: int) -> Index:
     """Return the entries of destinations `first` to `last`, and the one behind them."""
     data = storage.read_range(path, ENTRY * first, ENTRY * (last + 2))
-    index = np.frombuffer(data, "<u8").reshape(-1, 2)
-    if len(index) != last + 2 - first or bool((index[1:, 0] < index[:-1, 0]).any()):
+    index = np.frombuffer(data[: len(data) // ENTRY * ENTRY], "<u8").reshape(-1, 2)
+    start = ENTRY * (last + 2)  # no slice begins before the end of what was read of the index
+    if len(data) != start - ENTRY * first or int(index[0, 0]) < start or bool((index[1:, 0] < index[:-1, 0]).any()):
+        raise _damaged(path)
+    empty = index[1:, 0] == index[:-1, 0]
+    if bool((index[:-1, 1][empty] != EMPTY).any()):  # else a changed offset could make a slice look empty
         raise _damaged(path)
     return index
 
@@ -143,7 +148,9 @@ def read_slice(path: str, destination: int, schema: pa.Schema) -> list[pa.Record
     return _batches(data, schema)
 
 
-def merge_slices(paths: Sequence[str], target: str, destinations: int, schema: pa.Schema) -> None:
+def merge_slices(
+    paths: Sequence[str], target: str, destinations: int, schema: pa.Schema, *, scratch: bool = False
+) -> None:
     """Commit one file that holds, for every destination, the slices of all `paths` in their order.
 
     Each source is read by one range for its index and one for each window. Memory: the indexes
@@ -154,7 +161,7 @@ def merge_slices(paths: Sequence[str], target: str, destinations: int, schema: p
     for index in indexes:
         offset = index[:, 0].astype(np.int64)
         size += offset[1:] - offset[:-1]
-    with storage.commit(target) as file:
+    with storage.commit_scratch(target) if scratch else storage.commit(target) as file:
         out = _Out(file, destinations)
         for first, last in _windows(size):
             if size[first] > WINDOW:
@@ -229,9 +236,25 @@ def _mapped(path: str, start: int, stop: int) -> pa.Buffer:
 
 
 def _check(path: str, data: pa.Buffer | bytes, mark: np.uint64) -> None:
-    if len(memoryview(data)) and xxhash.xxh3_64_intdigest(memoryview(data)) != int(mark):
+    if xxhash.xxh3_64_intdigest(memoryview(data)) != int(mark):
         raise _damaged(path)
 
 
-def _damaged(path: str) -> LedgerError:
-    return LedgerError(f"{path} is damaged: a checksum does not fit. Remove the file and run again; it is made anew.")
+def _damaged(path: str) -> DamagedError:
+    return DamagedError(f"{path} is damaged: a checksum does not fit. Run again: it is made anew.", path)
+
+
+def check_slices(path: str) -> None:
+    """Raise DamagedError unless every slice of a file fits its checksum. Memory: the index and one slice."""
+    first = storage.read_range(path, 0, 8)
+    entries, rest = divmod(int.from_bytes(first, "little"), ENTRY)  # the first slice lies behind the index
+    if len(first) < 8 or rest or entries < 2:
+        raise _damaged(path)
+    index = read_index(path, 0, entries - 2)
+    for start, stop, mark in zip(index[:-1, 0].tolist(), index[1:, 0].tolist(), index[:-1, 1], strict=True):
+        data = storage.read_range(path, start, stop)
+        if len(data) != stop - start:
+            raise _damaged(path)
+        _check(path, data, mark)
+    if storage.read_range(path, int(index[-1, 0]), int(index[-1, 0]) + 1):
+        raise _damaged(path)

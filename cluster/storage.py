@@ -1,20 +1,24 @@
 """Atomic writes, reads and listings for local paths and fsspec URLs.
 
 Guarantees: `commit` makes a file appear whole or not at all (temporary name and rename on a file system, a single PUT
-on an object store), so every file that exists is complete.
+on an object store), so every file that exists is complete, also after a power cut: on a file system the file is
+synced before it is renamed, its folder after that (docs/reliability.md). `WINNOW_FSYNC=0` switches syncing off. What is
+removed is gone, or there is an error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 TEMPORARY = ".tmp-"  # a name with this part is unfinished work and is never read
+NFS_OPEN = ".nfs"  # begins the name that NFS gives to a removed file while a process has it open
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of file systems that cannot sync a file or a folder
 
 
 def is_local(path: str) -> bool:
@@ -43,13 +47,23 @@ def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/"), *parts])
 
 
-@contextlib.contextmanager
-def commit(path: str) -> Iterator[BinaryIO]:
+def commit(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """Yield a binary file that becomes `path` when the block ends without an error.
 
-    Local: written beside the target and renamed. Elsewhere: written to the machine's temporary folder,
-    then uploaded as one object. A failure leaves the old content (or nothing) and removes the temporary file.
+    Local: written beside the target, synced, renamed, and the folder synced. Elsewhere: written to the machine's
+    temporary folder, then uploaded as one object. A failure leaves the old content (or nothing) and removes the
+    temporary file.
     """
+    return _commit(path, _syncs())
+
+
+def commit_scratch(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    """Do what `commit` does, but sync nothing: for files that are dropped after a power cut and carry a checksum."""
+    return _commit(path, False)
+
+
+@contextlib.contextmanager
+def _commit(path: str, synced: bool) -> Iterator[BinaryIO]:
     if not is_local(path):
         with tempfile.NamedTemporaryFile() as file:
             yield cast(BinaryIO, file)
@@ -58,27 +72,67 @@ def commit(path: str) -> Iterator[BinaryIO]:
             fs.put_file(file.name, inner)
         return
     target = local_path(path)
-    folder = os.path.dirname(target)
-    os.makedirs(folder or ".", exist_ok=True)
+    folder = os.path.dirname(target) or "."
+    _make_folder(folder, synced)
     name = f"{TEMPORARY}{os.path.basename(target)}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = os.path.join(folder, name)
     try:
         with open(temporary, "wb") as file:
             yield file
+            if synced:
+                file.flush()
+                _sync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+    if synced:
+        _sync_folder(folder)
 
 
-def write_bytes(path: str, data: bytes) -> None:
+def _syncs() -> bool:
+    return os.environ.get("WINNOW_FSYNC", "1") != "0"
+
+
+def _sync(descriptor: int) -> None:
+    """Bring a file or folder to the disk, where its file system can do so."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(folder: str, synced: bool) -> None:
+    """Make a folder and those above it that are missing; synced: the name of each is brought to the disk."""
+    missing = []
+    place = folder
+    while not os.path.isdir(place):
+        missing.append(place)
+        place = os.path.dirname(place) or "."
+    for place in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(place)
+        if synced:
+            _sync_folder(os.path.dirname(place) or ".")
+
+
+def write_bytes(path: str, data: bytes, *, scratch: bool = False) -> None:
     """Commit `data` as `path`."""
     if not is_local(path):
         fs, inner = filesystem(path)
         fs.pipe_file(inner, data)
         return
-    with commit(path) as file:
+    with commit_scratch(path) if scratch else commit(path) as file:
         file.write(data)
 
 
@@ -95,8 +149,9 @@ def read_range(path: str, start: int, stop: int) -> bytes:
     """Return the bytes from `start` up to `stop`, fewer at the end of the file: one request, no look at the size."""
     if is_local(path):
         with open(local_path(path), "rb", buffering=0) as file:
-            file.seek(start)
-            found = file.read(stop - start)
+            stop = min(stop, os.fstat(file.fileno()).st_size)  # a damaged index may name any offset
+            file.seek(min(start, stop))
+            found = file.read(max(0, stop - start))
             while len(found) < stop - start and (more := file.read(stop - start - len(found))):
                 found += more  # one read of the system ends at 2 GB
             return found
@@ -121,19 +176,24 @@ def exists(path: str) -> bool:
     return bool(fs.exists(inner))
 
 
+def is_link(path: str) -> bool:
+    """Return whether a local path is a link; nothing is one in an object store."""
+    return is_local(path) and os.path.islink(local_path(path).rstrip("/"))
+
+
 def names(folder: str) -> set[str]:
     """Return the names of finished files in `folder`; empty when the folder is missing."""
     if is_local(folder):
         try:
             found = os.listdir(local_path(folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return set()
     else:
         fs, inner = filesystem(folder)
         if not fs.exists(inner):
             return set()
         found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(inner, detail=False)]
-    return {name for name in found if not name.startswith(TEMPORARY)}
+    return {name for name in found if not name.startswith((TEMPORARY, NFS_OPEN))}
 
 
 def sizes(folder: str) -> dict[str, int]:
@@ -142,7 +202,7 @@ def sizes(folder: str) -> dict[str, int]:
         try:
             with os.scandir(local_path(folder)) as entries:
                 found = {entry.name: entry.stat().st_size for entry in entries}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
     else:
         fs, inner = filesystem(folder)
@@ -151,42 +211,71 @@ def sizes(folder: str) -> dict[str, int]:
         except FileNotFoundError:
             return {}
         found = {entry["name"].rstrip("/").rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in listed}
-    return {name: size for name, size in found.items() if not name.startswith(TEMPORARY)}
+    return {name: size for name, size in found.items() if not name.startswith((TEMPORARY, NFS_OPEN))}
 
 
 def remove(path: str) -> None:
-    """Remove a file or a whole folder; nothing happens when it is missing."""
-    if is_local(path):
-        target = local_path(path)
-        if os.path.isdir(target):
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(target)
+    """Remove a file or a whole folder; nothing happens when it is missing.
+
+    Raises OSError where something stays, such as a folder behind a link, which is never emptied.
+    """
+    if not is_local(path):
+        fs, inner = filesystem(path)
+        if fs.exists(inner):
+            fs.rm(inner, recursive=True)
         return
-    fs, inner = filesystem(path)
-    if fs.exists(inner):
-        fs.rm(inner, recursive=True)
+    target = local_path(path).rstrip("/")
+    if os.path.islink(target) and os.path.isdir(target):
+        raise OSError(errno.ELOOP, "is a link to a folder, which winnow does not remove; remove it by hand", target)
+    try:
+        _remove_folder(target) if os.path.isdir(target) else os.unlink(target)
+    except FileNotFoundError:
+        return
+    if _syncs():
+        _sync_folder(os.path.dirname(target) or ".")
 
 
-def remove_files(paths: list[str]) -> None:
-    """Remove files that lie in one store; those that are missing are passed over."""
+def _remove_folder(folder: str) -> None:
+    """Remove a folder with all it holds; links go, what they lead to stays."""
+    with os.scandir(folder) as entries:
+        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for path, is_folder in found:
+        with contextlib.suppress(FileNotFoundError):
+            _remove_folder(path) if is_folder else os.unlink(path)
+    try:
+        os.rmdir(folder)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY or not all(name.startswith(NFS_OPEN) for name in os.listdir(folder)):
+            raise
+
+
+def remove_files(paths: list[str], *, scratch: bool = False) -> None:
+    """Remove files that lie in one store; those that are missing are passed over. Raises OSError where one stays."""
     if not paths:
         return
-    if is_local(paths[0]):
-        for path in paths:
-            remove(path)
+    if not is_local(paths[0]):
+        fs, _ = filesystem(paths[0])
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm([filesystem(path)[1] for path in paths])
         return
-    fs, _ = filesystem(paths[0])
-    with contextlib.suppress(FileNotFoundError):
-        fs.rm([filesystem(path)[1] for path in paths])
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(local_path(path))
+    if _syncs() and not scratch:
+        for folder in sorted({os.path.dirname(local_path(path)) or "." for path in paths}):
+            if os.path.isdir(folder):
+                _sync_folder(folder)
 
 
 def move(source: str, target: str) -> None:
     """Move a finished file; both lie on the same file system or store."""
     if is_local(source) and is_local(target):
-        os.makedirs(os.path.dirname(local_path(target)) or ".", exist_ok=True)
+        folders = [os.path.dirname(local_path(path)) or "." for path in (target, source)]
+        _make_folder(folders[0], _syncs())
         os.replace(local_path(source), local_path(target))
+        if _syncs():
+            for folder in folders:
+                _sync_folder(folder)
         return
     fs, inner = filesystem(source)
     fs.mv(inner, filesystem(target)[1])

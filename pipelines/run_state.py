@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import cast
 
 from cluster import storage
 from cluster.errors import RecipeError
+from cluster.sealed import damaged, read_json, write_json
+from pipelines.recipe.lock import check_lock, sealed_lock
 from pipelines.recipe.recipe import load_recipe
 from pipelines.recipe.to_run import Prepared, prepare
 from stages.core import manifest
@@ -24,12 +25,15 @@ LOCK = "recipe.lock.yaml"
 def write_lock(prepared: Prepared) -> None:
     """Write the recipe with every default, and the sample, into the run folder."""
     root = prepared.run.root
-    storage.write_bytes(storage.join(root, LOCK), prepared.lock.encode())
-    storage.write_bytes(storage.join(root, "facts", "options.json"), json.dumps({"sample": prepared.sample}).encode())
+    storage.write_bytes(storage.join(root, LOCK), sealed_lock(prepared.lock).encode())
+    write_json(_options_path(root), {"sample": prepared.sample})
 
 
 def reopen(run_dir: str) -> Prepared:
-    """Return the recipe and the run of a run folder as they were last used. Raises RecipeError if it is none."""
+    """Return the recipe and the run of a run folder as they were last used.
+
+    Raises RecipeError if it is none, DamagedError where one of its files is not what was written.
+    """
     root = run_dir.rstrip("/")
     lock = storage.join(root, LOCK)
     frozen = manifest.read_manifest(root)
@@ -37,23 +41,30 @@ def reopen(run_dir: str) -> Prepared:
         raise RecipeError(
             f"{root} is not a run folder (no recipe.lock.yaml or manifest.parquet). Run `winnow run` first."
         )
-    options = json.loads(storage.read_bytes(storage.join(root, "facts", "options.json")))
-    prepared = prepare(load_recipe(lock), root, sample=options["sample"])
+    check_lock(lock)
+    prepared = prepare(load_recipe(lock), root, sample=sample_of(root))
     return dataclasses.replace(prepared, run=dataclasses.replace(prepared.run, manifest_digest=frozen.digest))
 
 
+def _options_path(root: str) -> str:
+    return storage.join(root, "facts", "options.json")
+
+
 def sample_of(run_dir: str) -> float | None:
-    """Return the `--sample` a run folder was made with."""
-    path = storage.join(run_dir, "facts", "options.json")
+    """Return the `--sample` a run folder was made with. Raises DamagedError."""
+    path = _options_path(run_dir)
     if not storage.exists(path):
         return None
-    return cast("float | None", json.loads(storage.read_bytes(path))["sample"])
+    try:
+        return cast("float | None", read_json(path)["sample"])
+    except (KeyError, TypeError) as error:
+        raise damaged(path, f"it lacks the sample ({error})") from None
 
 
 def limit_of(run_dir: str) -> int | None:
-    """Return the `--limit` a run folder was made with."""
-    path = storage.join(run_dir, "facts", "inputs.json")
-    return cast("int | None", json.loads(storage.read_bytes(path))["limit"]) if storage.exists(path) else None
+    """Return the `--limit` a run folder was made with. Raises DamagedError."""
+    frozen = manifest.read_manifest(run_dir.rstrip("/"))
+    return frozen.limit if frozen else None
 
 
 def stage_counts(run_dir: str, name: str) -> dict[str, int]:

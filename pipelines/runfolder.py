@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError, RecipeError, WinnowError
+from cluster.sealed import batches, open_parquet, read_public_json
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 
 if TYPE_CHECKING:
@@ -82,8 +82,10 @@ class RunFolder:
     @functools.cached_property
     def manifest(self) -> pa.Table:
         """The manifest: one row per shard that is part of the run (ordinal, dataset, path, rows, bytes …)."""
-        with storage.open_read(self.path("manifest.parquet")) as file:
-            table = pq.read_table(file)
+        from stages.core import manifest
+
+        table = manifest.read_manifest_table(self.root)
+        table = table.select([name for name in table.schema.names if name != manifest.PIECES.name])
         if "retired" in table.schema.names:
             table = table.filter(pc.invert(table.column("retired")))
         return table
@@ -167,8 +169,14 @@ class RunFolder:
 
     def json(self, *parts: str) -> dict[str, Any] | None:
         """Return a JSON file of the run folder, or None when it is not there."""
+        from stages.core.formats import check_format
+
         path = self.path(*parts)
-        return json.loads(storage.read_bytes(path)) if storage.exists(path) else None
+        if not storage.exists(path):
+            return None
+        found = read_public_json(path)
+        check_format(found.get("format"), path)
+        return found
 
     def ledger(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the ledger in order, in tables of at most 131,072 rows; tables of small shards are joined.
@@ -197,16 +205,14 @@ class RunFolder:
         path = self.path("ledger", f"{shard['ordinal']}.parquet")
         if not storage.exists(path):
             raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.")
-        with storage.open_read(path) as file:
-            reader = pq.ParquetFile(file)
+        with open_parquet(path) as reader:
+            _check_format(reader, path)
             if reader.metadata.num_rows != shard["rows"]:
                 raise LedgerError(
                     f"{path} has {reader.metadata.num_rows:,} rows, the manifest says {shard['rows']:,} for "
                     f"{shard['path']}. Delete it and run again."
                 )
-            names = None if columns is None else list(columns)
-            for batch in reader.iter_batches(BATCH_ROWS, columns=names):
-                yield pa.Table.from_batches([batch])
+        yield from batches(path, BATCH_ROWS, None if columns is None else list(columns))
 
     def _check_dataset(self, dataset: str | None) -> None:
         if dataset is not None and dataset not in self.datasets:
@@ -236,8 +242,7 @@ class RunFolder:
         path = self.path("ledger", f"{ordinal}.parquet")
         if not storage.exists(path):
             raise LedgerError(f"{path} is missing. `winnow run` again makes it.")
-        with storage.open_read(path) as file:
-            reader = pq.ParquetFile(file)
+        with open_parquet(path) as reader:
             start = 0
             for group in range(reader.metadata.num_row_groups):
                 end = start + reader.metadata.row_group(group).num_rows
@@ -263,8 +268,7 @@ class RunFolder:
         self._check_dataset(dataset)
         for name in self.datasets if dataset is None else [dataset]:
             for path in self.mix_files(name):
-                with storage.open_read(path) as file:
-                    yield from _mix_tables(file, path, columns)
+                yield from _mix_tables(path, columns)
 
     def texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
         """Return text, id and url of these documents, from the input where it can be read, else from the mix.
@@ -296,11 +300,16 @@ def open_run(path: str) -> RunFolder:
     ------
     RecipeError
         It holds no recipe.lock.yaml or no manifest.parquet.
+    DamagedError
+        One of them is not what was written.
     """
+    from pipelines.recipe import lock
+
     run = RunFolder(str(path).rstrip("/"))
     for name in ("recipe.lock.yaml", "manifest.parquet"):
         if not storage.exists(run.path(name)):
             raise RecipeError(f"{run.root} is not a run folder: it has no {name}. Run `winnow run` first.")
+    lock.check_lock(run.path("recipe.lock.yaml"))
     return run
 
 
@@ -335,11 +344,18 @@ def _add(counts: Counts, table: pa.Table) -> Counts:
     )
 
 
-def _mix_tables(file: Any, path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+def _check_format(file: pq.ParquetFile, path: str) -> None:
+    from stages.core.formats import check_format
+
+    check_format((file.schema_arrow.metadata or {}).get(b"winnow.format"), path)
+
+
+def _mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
     names = None if columns is None else list(columns)
     if path.endswith(".parquet"):
-        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=names):
-            yield pa.Table.from_batches([batch])
+        with open_parquet(path) as file:
+            _check_format(file, path)
+        yield from batches(path, BATCH_ROWS, names)
         return
     import zstandard
     from pyarrow import json as pajson

@@ -7,7 +7,6 @@ one bundle, the distinct values of the population's open part.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
+from cluster.sealed import read_json, write_json
 from stages.core.arrays import array
 from stages.core.costs import per_bundle
 from stages.core.exchange_stage import ExchangeStage, is_complete, mark_complete
@@ -72,7 +72,7 @@ class ScoreCut(ExchangeStage):
         if self.min_quantile is not None:
             found = _order_statistics(engine, stage_run, self.min_quantile)
         data = {group: from_ordered(np.array([bits], np.uint64))[0].item() for group, bits in found.items()}
-        storage.write_bytes(_path(stage_run), json.dumps(data, sort_keys=True).encode())
+        write_json(_path(stage_run), data)
         mark_complete(stage_run)
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
@@ -86,7 +86,7 @@ class ScoreCut(ExchangeStage):
             reason[~(score > threshold)] = 2
         else:
             value = score
-            limits = json.loads(storage.read_bytes(_path(here)))
+            limits = read_json(_path(here))
             names, place = groups(here, view, rows)
             threshold = np.array([limits.get(name, math.nan) for name in names], np.float64)[place]
             reason[score < threshold] = 1

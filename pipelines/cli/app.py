@@ -71,10 +71,13 @@ def locked_recipe(run_dir: str, overrides: list[str] | None = None) -> Recipe:
     """Load the recipe that a run folder was made with."""
     from cluster import storage
 
-    lock = storage.join(run_dir, "recipe.lock.yaml")
-    if not storage.exists(lock):
+    path = storage.join(run_dir, "recipe.lock.yaml")
+    if not storage.exists(path):
         raise BadUsage(f"{run_dir} is not a run folder: it has no recipe.lock.yaml. Make one with `winnow run`.")
-    return given_recipe(lock, overrides)
+    from pipelines.recipe import lock
+
+    lock.check_lock(path)
+    return given_recipe(path, overrides)
 
 
 def cluster_overrides(kind: str | None, file: str | None, address: str | None) -> list[str]:

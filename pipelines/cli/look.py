@@ -23,6 +23,26 @@ def status(run_dir: RunArgument, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def verify(
+    run_dir: RunArgument,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="remove what is damaged; `winnow run` then makes it again")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read every file of a run folder and name those that are not what was written; exit code 1 if there are any."""
+    from pipelines.commands import verify as page
+
+    found = page.verify(run_dir, remove)
+    if as_json:
+        say_json(found)
+    else:
+        say(page.render(found))
+    if found["faults"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def facts(
     run_dir: RunArgument,
     stage: Annotated[str, typer.Argument(metavar="STAGE", help="name of the stage")],

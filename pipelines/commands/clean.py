@@ -8,6 +8,8 @@ from __future__ import annotations
 from cluster import storage
 from pipelines.mix.job import mix_job
 from pipelines.recipe.to_run import Prepared
+from pipelines.run.ledger_folder import records_of
+from pipelines.run.scratch import BOOTS
 from pipelines.run_state import only_one, reopen
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
@@ -30,8 +32,17 @@ def clean_run(run_dir: str, *, dry_run: bool = False) -> list[str]:
     with only_one(prepared.run.root):
         stale = _unused(prepared)
         for path in stale:
-            storage.remove(path)
+            _remove(path)
     return stale
+
+
+def _remove(path: str) -> None:
+    """Remove a file or folder; of a folder behind a link, as the exchange may be on a larger disk, what winnow made."""
+    if storage.is_link(path):
+        for name in sorted(storage.names(path)):
+            storage.remove(storage.join(path, name))
+    else:
+        storage.remove(path)
 
 
 def _unused(prepared: Prepared) -> list[str]:
@@ -40,14 +51,14 @@ def _unused(prepared: Prepared) -> list[str]:
     live = _live(run) | {mix_job(prepared, {}).records}
     stale = [*_stale(run, live), *_stale_staged(run), *_temporary(run.root)]
     exchange = storage.join(run.root, "exchange")
-    if storage.exists(exchange):
+    if storage.names(exchange) - {BOOTS} or (storage.exists(exchange) and not storage.is_link(exchange)):
         stale.append(exchange)
     return stale
 
 
 def _live(run: Run) -> set[str]:
     """Return the sidecar folders that the run uses."""
-    live = {storage.join(run.root, "decisions", "lineage", lineage_digest(run))}
+    live = {storage.join(run.root, "decisions", "lineage", lineage_digest(run)), records_of(run.root) or ""}
     for index, stage in enumerate(run.stages):
         if isinstance(stage, ShardStage):
             live.add(run.facts(stage).folder)

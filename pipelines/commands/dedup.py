@@ -6,18 +6,20 @@ similarity is verified. A run that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from typing_extensions import TypedDict
 
 from cluster import storage
-from cluster.errors import RecipeError
+from cluster.errors import DamagedError, LedgerError, RecipeError
 from cluster.options import available_cores
+from cluster.sealed import read_public_json, write_public_json
 from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe, load_data
 from pipelines.run import runner
+from pipelines.run.ledger_folder import listed_files
 from pipelines.run.progress import Progress
 from stages.core.digests import digest
 from stages.core.shard import Columns, Dataset
@@ -84,14 +86,16 @@ def dedup(
     tally = result.tallies.get(NAME)
     rows, kept = (tally["rows"], tally["kept"]) if tally else (0, 0)
     counts: DedupCounts = {"rows": rows, "kept": kept, "dropped": rows - kept}
+    files = _files(work)
     _move(out, work)
     data = {
         "made_by": address,
         "jaccard_threshold": jaccard_threshold,
         "shingle_width": shingle_width,
         **counts,
+        "files": files,
     }
-    storage.write_bytes(storage.join(out, DONE), (json.dumps(data, indent=2) + "\n").encode())
+    write_public_json(storage.join(out, DONE), data)
     storage.remove(work)
     return counts
 
@@ -147,8 +151,9 @@ def _finished(out: str, address: str) -> DedupCounts | None:
     """Return the counts of an earlier, equal run; raise RecipeError when `out` holds something else."""
     path = storage.join(out, DONE)
     if storage.exists(path):
-        data = json.loads(storage.read_bytes(path))
+        data = _read_result(out)
         if data["made_by"] == address:
+            _check_files(out, data.get("files", []))
             return {"rows": data["rows"], "kept": data["kept"], "dropped": data["dropped"]}
         raise RecipeError(f"{out} holds the result of another `winnow dedup`. Remove it or give another -o.")
     strangers = sorted(n for n in storage.names(out) if n.startswith("part-"))
@@ -157,6 +162,39 @@ def _finished(out: str, address: str) -> DedupCounts | None:
             f"{out} already holds {strangers[0]}, which would be mixed up with the result. Give another -o."
         )
     return None
+
+
+def _read_result(out: str) -> dict[str, Any]:
+    """Return what an earlier run wrote down of its result. Raises LedgerError where that is damaged."""
+    try:
+        data = read_public_json(storage.join(out, DONE))
+        if data.keys() >= {"made_by", "rows", "kept", "dropped"}:
+            return data
+        why = "it lacks what was written"
+    except DamagedError as error:
+        why = str(error).partition(": ")[2].partition(". ")[0]
+    raise LedgerError(f"{storage.join(out, DONE)} is damaged: {why}. Remove {out} and run again, or give another -o.")
+
+
+def _files(work: str) -> list[dict[str, Any]]:
+    """Return path below `out`, bytes and SHA-256 of every file of the result, from the lists of the run."""
+    mix = read_public_json(storage.join(work, "mix", "manifest.json"))["datasets"][NAME]["files"]
+    found = [{**file, "path": file["path"].rpartition("/")[2]} for file in mix]
+    found += [{**file, "path": f"ledger/{file['path']}"} for file in listed_files(work)]
+    return [{key: file[key] for key in ("path", "rows", "bytes", "sha256")} for file in found]
+
+
+def _check_files(out: str, files: list[dict[str, Any]]) -> None:
+    """Raise LedgerError where a file of the result is gone or has another size than it was written with."""
+    have = storage.sizes(out)
+    have |= {f"ledger/{name}": size for name, size in storage.sizes(storage.join(out, "ledger")).items()}
+    for file in files:
+        size = have.get(file["path"])
+        if size != file["bytes"]:
+            what = "is missing" if size is None else f"has {size:,} bytes, {file['bytes']:,} were written"
+            raise LedgerError(
+                f"{storage.join(out, file['path'])} {what}. Remove {out} and run again, or give another -o."
+            )
 
 
 def _move(out: str, work: str) -> None:

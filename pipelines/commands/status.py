@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import cast
 
 from rich.console import Group
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from cluster import storage
+from cluster.sealed import read_public_json
 from pipelines.artefacts import MixManifest
 from pipelines.run_state import reopen
 from pipelines.shown_text import visible
@@ -86,7 +87,7 @@ def _mix(run: Run) -> MixWritten | None:
     path = storage.join(run.root, "mix", "manifest.json")
     if not storage.exists(path):
         return None
-    manifest: MixManifest = json.loads(storage.read_bytes(path))
+    manifest = cast(MixManifest, read_public_json(path))
     datasets = manifest["datasets"].values()
     return {
         "documents": sum(d["documents"] for d in datasets),

@@ -7,16 +7,16 @@ same rows give the same bytes. Memory: the row group being written.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
+from cluster.digesting import Digesting
 from pipelines.artefacts import MixFileEntry
 from pipelines.mix.json_rows import Losses, json_lines
 from stages.core.digests import DATA_FORMAT
@@ -64,41 +64,6 @@ def lost_values(files: Mapping[str, Iterable[MixFile]]) -> list[str]:
     return sentences
 
 
-class _Hashing:
-    """A binary file that counts and digests what is written through it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.size = 0
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self.digest.update(view)
-        self.size += view.nbytes
-        self._file.write(view)
-        return view.nbytes
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def tell(self) -> int:
-        return self.size
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        self.closed = True
-
-
 @dataclass(kw_only=True)
 class PartWriter:
     """Writes tables of one dataset to STEM.parquet, STEM-1.parquet … of about `target_bytes` each.
@@ -116,7 +81,7 @@ class PartWriter:
     files: list[MixFile] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _sink: Any = None
-    _out: _Hashing | None = None
+    _out: Digesting | None = None
     _rows: int = 0
     _documents: int = 0
     _tokens: int = 0
@@ -152,7 +117,7 @@ class PartWriter:
     def _open(self) -> None:
         self._stack = contextlib.ExitStack()
         file = self._stack.enter_context(storage.commit(storage.join(self.root, self._path())))
-        self._out = _Hashing(file)
+        self._out = Digesting(file)
         sink = _Parquet if self.format == "parquet" else _JsonLines
         self._sink = self._stack.enter_context(contextlib.closing(sink(self._out, self.schema, self.target_bytes)))
 
@@ -178,7 +143,7 @@ class PartWriter:
 
 
 class _Parquet:
-    def __init__(self, out: _Hashing, schema: pa.Schema, target_bytes: int) -> None:
+    def __init__(self, out: Digesting, schema: pa.Schema, target_bytes: int) -> None:
         self._group_bytes = min(ROW_GROUP_BYTES, target_bytes)  # only a written row group shows in the file's size
         metadata = {**(schema.metadata or {}), b"winnow.format": str(DATA_FORMAT).encode()}
         sink = pa.PythonFile(out, mode="w")
@@ -189,6 +154,7 @@ class _Parquet:
             compression_level=LEVEL,
             use_dictionary=["source", "language"],
             write_statistics=["doc_id"],
+            write_page_checksum=True,
         )
         self.losses: Losses = Counter()  # Parquet has a type for every value
         self._pending: list[pa.Table] = []
@@ -212,7 +178,7 @@ class _Parquet:
 
 
 class _JsonLines:
-    def __init__(self, out: _Hashing, schema: pa.Schema, target_bytes: int) -> None:
+    def __init__(self, out: Digesting, schema: pa.Schema, target_bytes: int) -> None:
         import zstandard
 
         self.losses: Losses = Counter()

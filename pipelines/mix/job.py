@@ -32,7 +32,7 @@ class MixJob:
     output: Output
     epochs: Mapping[str, float]
     root: str  # of the mix
-    records: str  # folder of finished tasks' file lists
+    records: str  # folder of finished tasks' file lists; beside it lie only those of other mixes
     exchange: str  # folder of a global shuffle's files, removed afterwards
 
 

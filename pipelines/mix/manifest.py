@@ -5,10 +5,10 @@ Guarantees: no times, so that the manifests of two runs can be compared byte for
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from cluster import storage
+from cluster.sealed import write_public_json
 from pipelines.artefacts import MixDataset, MixManifest
 from pipelines.mix.files import MixFile
 from pipelines.recipe.to_run import Prepared
@@ -37,7 +37,7 @@ def write_mix_manifest(
         "datasets": {name: _mix_dataset(portion, files[name]) for name, portion in shares.items()},
     }
     path = storage.join(prepared.run.root, "mix", "manifest.json")
-    storage.write_bytes(path, (json.dumps(data, indent=2) + "\n").encode())
+    write_public_json(path, data)
 
 
 def _mix_dataset(portion: Portion, files: Sequence[MixFile]) -> MixDataset:

@@ -8,7 +8,6 @@ the exchange and sorts 32 MB at a time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,7 +18,9 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
+from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
+from cluster.sealed import damaged, read_json, write_json
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import MixJob, Part, input_schema, mix_digest, parts
 from pipelines.recipe.output import MIX_COLUMNS
@@ -51,6 +52,7 @@ def materialize(engine: Engine, job: MixJob, text_bytes: Sequence[int]) -> dict[
     """Write the mix; return the files of each dataset."""
     _start_over_if_other(job)
     todo = parts(job.run, job.output, text_bytes)
+    _forget_what_is_not_whole(job, todo)
     if job.output.shuffle == "global":
         for dataset in {part.dataset: None for part in todo}:
             _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], text_bytes)
@@ -60,21 +62,50 @@ def materialize(engine: Engine, job: MixJob, text_bytes: Sequence[int]) -> dict[
 
 
 def _start_over_if_other(job: MixJob) -> None:
-    """Remove a mix that another recipe made."""
+    """Remove a mix that another recipe made: first the word that it is whole, then its files."""
     marker = storage.join(job.root, ".made-by")
     mine = mix_digest(job.run, job.mix, job.output).encode()
     if storage.exists(marker) and storage.read_bytes(marker) == mine:
         return
-    storage.remove(job.root)
-    storage.remove(job.records)
+    storage.remove(storage.join(job.root, "manifest.json"))
+    storage.remove(marker)
+    storage.remove(job.records.rpartition("/")[0])
+    for dataset in sorted(storage.names(job.root) - {"README.md"}):
+        folder = storage.join(job.root, dataset)
+        names = [n for n in sorted(storage.names(folder)) if n.startswith(("part-", "holdout-"))]
+        storage.remove_files([storage.join(folder, name) for name in names])
     storage.write_bytes(marker, mine)
+
+
+def _forget_what_is_not_whole(job: MixJob, todo: Iterable[Part]) -> None:
+    """Remove the records of parts of which a file is missing, or has another size than it was written with."""
+    have: dict[str, dict[str, int]] = {}
+    written = storage.names(job.records)
+    for part in todo:
+        path = _record(job, part.dataset, part.number)
+        if path.rpartition("/")[2] not in written:
+            continue
+        sizes = have.setdefault(part.dataset, storage.sizes(storage.join(job.root, part.dataset)))
+        try:
+            files = _read_record(path)
+        except DamagedError:
+            files = None
+        if files is None or any(sizes.get(file.path.rpartition("/")[2]) != file.bytes for file in files):
+            storage.remove(path)
+
+
+def _read_record(path: str) -> list[MixFile]:
+    """Return the files of a part. Raises DamagedError."""
+    try:
+        return [MixFile(**file) for file in read_json(path)["files"]]
+    except (KeyError, TypeError) as error:
+        raise damaged(path, f"it lacks what a record holds ({error})") from None
 
 
 def _collect(job: MixJob, done: Iterable[Part]) -> dict[str, list[MixFile]]:
     found: dict[str, list[MixFile]] = {d.name: [] for d in job.run.datasets if d.role != "reference"}
     for part in done:
-        record = json.loads(storage.read_bytes(_record(job, part.dataset, part.number)))
-        found[record["dataset"]].extend(MixFile(**file) for file in record["files"])
+        found[part.dataset].extend(_read_record(_record(job, part.dataset, part.number)))
     return {name: sorted(files, key=lambda f: f.path) for name, files in found.items()}
 
 
@@ -84,7 +115,7 @@ def _record(job: MixJob, dataset: str, number: int) -> str:
 
 def _finish(job: MixJob, dataset: str, number: int, files: list[MixFile]) -> dict[str, int]:
     data = {"dataset": dataset, "files": [f.entry() for f in files]}
-    storage.write_bytes(_record(job, dataset, number), json.dumps(data).encode())
+    write_json(_record(job, dataset, number), data)
     return {"documents": sum(f.documents for f in files), "bytes": sum(f.bytes for f in files)}
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from cluster import storage
 from cluster.errors import ShardError
 from stages.core import manifest
 from stages.core.manifest import Cut
@@ -244,7 +245,7 @@ def sizes(found: Input, drawn: Drawn, text_bytes: int) -> Size:
         text_bytes=text_bytes if drawn.whole else round(weight * text_bytes / max(1, sampled)),
         largest=ordered[-1],
         median=ordered[len(ordered) // 2],
-        hashed=sum(min(size, WHOLE_BYTES) for size in ordered),
+        hashed=sum(f.bytes if storage.is_local(f.path) else min(f.bytes, WHOLE_BYTES) for f in found.files),
     )
 
 

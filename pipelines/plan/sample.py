@@ -242,11 +242,13 @@ def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> 
     found = {d.name: (1, 1) for d in job.datasets if d.role != "reference"}
     epochs = {name: portion.epochs for name, portion in portions(mix, found).items()}
     clock.step, folder = "ledger", storage.join(job.root, "ledger")
-    clock.map(partial(ledger.write_ledger, job, mix, epochs, folder), range(len(job.manifest.units)), cost=ledger.WRITE)
+    records = storage.join(job.root, "decisions", "ledger", "pilot")
+    write = partial(ledger.write_ledger, job, mix, epochs, folder, records)
+    clock.map(write, range(len(job.manifest.units)), cost=ledger.WRITE)
     written["ledger"] = folder_bytes(folder)
     clock.step = "materialize"
     root, scratch = storage.join(job.root, "mix"), storage.join(job.root, "exchange", "mix")
-    records = storage.join(job.root, "decisions", "mix")
+    records = storage.join(job.root, "decisions", "mix", "pilot")
     output = output_of_recipe(recipe)
     work = MixJob(run=job, mix=mix, output=output, epochs=epochs, root=root, records=records, exchange=scratch)
     materialize(clock, work, [t.text_bytes for t in tallies])

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from cluster import storage
 from cluster.errors import RecipeError
+from pipelines.recipe import lock
 from pipelines.recipe.cross_checks import check_together
 from pipelines.recipe.marked_yaml import Marked, dump_yaml, parse_yaml
 from pipelines.recipe.overrides import apply_override
@@ -157,6 +158,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with every problem found.
     """
     text, name = _read(source)
+    lock.check_format_of(text, source)
     return _load(parse_yaml(text, name), overrides)
 
 

@@ -8,6 +8,7 @@ same run folder gives the same report. Memory: one ledger batch, the samples' te
 from __future__ import annotations
 
 import json
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -163,12 +164,23 @@ def _dataset(folder: RunFolder, name: str) -> tree.Dataset:
     }
 
 
+def _problem(path: str, line: bytes) -> QuarantinedProblem:
+    """Return a line of a quarantine file; one that is damaged still counts, as a problem of that file."""
+    known: QuarantinedProblem = {"path": path, "row": None, "byte_offset": None, "error": "the line is damaged"}
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return known
+    same = isinstance(found, dict) and found.keys() == known.keys()
+    return cast(QuarantinedProblem, found) if same else known
+
+
 def _quarantine(folder: RunFolder) -> tree.Quarantine:
     """Return how many problems were set aside, and the first of them."""
     problems, first = 0, list[QuarantinedProblem]()
     for name in sorted(storage.names(folder.path("quarantine"))):
-        for line in storage.read_bytes(folder.path("quarantine", name)).decode().splitlines():
+        for line in storage.read_bytes(folder.path("quarantine", name)).splitlines():
             problems += 1
             if len(first) < QUARANTINED_SHOWN:
-                first.append(json.loads(line))
+                first.append(_problem(folder.path("quarantine", name), line))
     return {"problems": problems, "first": first}

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from functools import partial
 
 from typing_extensions import TypedDict
 
 from cluster import storage
-from cluster.engines import Engine
 from cluster.errors import RecipeError
+from cluster.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
 from pipelines.mix.files import lost_values
@@ -27,10 +26,13 @@ from pipelines.mix.materialize import materialize
 from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import Prepared, prepare
+from pipelines.run.healing import until_whole
+from pipelines.run.ledger_folder import write_ledger_folder
 from pipelines.run.progress import Progress, Silent
+from pipelines.run.scratch import drop_scratch_of_before
 from pipelines.run.watched import Watched
 from pipelines.run_state import only_one, write_lock
-from stages.core.digests import DATA_FORMAT, digest
+from stages.core.digests import DATA_FORMAT
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun, stage_runs
 from stages.core.stage import ShardStage, Stage
@@ -38,7 +40,7 @@ from stages.dedup.dedup_stage import DedupStage, check_removed
 from stages.outcome import ledger, lineage
 from stages.outcome.ledger import Tally
 from stages.outcome.mix_warnings import check_strict, mix_warnings, unwritten
-from stages.outcome.mixing import Mix, Portion, portions
+from stages.outcome.mixing import Portion, portions
 from stages.passes import judge_later
 from stages.passes.freeze import freeze
 from stages.passes.lost_shards import annotate_all
@@ -99,16 +101,21 @@ def run(
     if until is not None:
         _check_stage(prepared.run, until)
     with only_one(prepared.run.root):
+        drop_scratch_of_before(prepared.run.root)
         write_lock(prepared)
         watched = Watched(start(prepared.cluster, prepared.run.root), progress or Silent())
         with contextlib.closing(watched) as engine:
-            prepared = _freeze(engine, prepared, limit=limit, refresh=refresh)
-            if until is not None:
-                _decide(engine, prepared, until)
-                return RunResult(root=prepared.run.root)
-            check_columns(prepared.run, prepared.output)
-            _decide(engine, prepared)
-            return _finish(engine, prepared, with_report=with_report)
+
+            def attempt() -> RunResult:
+                frozen = _freeze(engine, prepared, limit=limit, refresh=refresh)
+                if until is not None:
+                    _decide(engine, frozen, until)
+                    return RunResult(root=frozen.run.root)
+                check_columns(frozen.run, frozen.output)
+                _decide(engine, frozen)
+                return _finish(engine, frozen, with_report=with_report)
+
+            return until_whole(prepared.run.root, attempt)
 
 
 def _check_stage(run: Run, name: str) -> None:
@@ -177,7 +184,7 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
         check_strict(warnings)
     epochs = {name: portion.epochs for name, portion in shares.items()}
     with engine.step("ledger", documents=run.manifest.rows()):
-        _write_ledger(engine, run, mix, epochs)
+        write_ledger_folder(engine, run, mix, epochs)
     job = mix_job(prepared, epochs)
     with engine.step("materialize", documents=sum(t.kept for t in tallies)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])
@@ -206,18 +213,6 @@ def _mixable(run: Run, tallies: list[Tally]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _write_ledger(engine: Engine, run: Run, mix: Mix, epochs: dict[str, float]) -> None:
-    """Write the ledger folder; one that other decisions made is replaced."""
-    folder = storage.join(run.root, "ledger")
-    marker = storage.join(run.root, "decisions", "ledger-made-by")
-    mine = digest(lineage.lineage_digest(run), mix, epochs).encode()
-    if not storage.exists(marker) or storage.read_bytes(marker) != mine:
-        storage.remove(folder)
-        storage.write_bytes(marker, mine)
-    write = partial(ledger.write_ledger, run, mix, epochs, folder)
-    engine.map(write, range(len(run.manifest.units)), cost=ledger.WRITE)
-
-
 def _write_report(engine: Watched, root: str) -> str:
     """Write dataset card, timings and report; return the path of the page."""
     from pipelines.mix.card import write_card
@@ -230,7 +225,7 @@ def _write_report(engine: Watched, root: str) -> str:
         "peak_memory_bytes": max((t["peak_memory_bytes"] or 0 for t in engine.timings), default=0) or None,
         "stages": engine.timings,
     }
-    storage.write_bytes(storage.join(root, "timings.json"), json.dumps(timings, indent=2).encode())
+    write_public_json(storage.join(root, "timings.json"), timings)
     with engine.step("report"):
         return write_report(root, engine)
 

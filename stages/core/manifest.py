@@ -1,5 +1,6 @@
 """The manifest: the shards of a run, and the bundles that tasks work on.
 
+One file holds all of it, and the limit it was made with: what was frozen together is replaced together, by one rename.
 Append-only: ordinals and bundle numbers are never reused; a changed or removed shard is retired and,
 when changed, enters again under a new ordinal. Bundles depend on the shards alone, never on the
 number of workers. Memory: a few hundred bytes per shard.
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError
+from cluster.sealed import commit_sealed, damaged, read_sealed
 from stages.core.digests import DATA_FORMAT, digest
+from stages.core.formats import check_format
 from stages.core.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
 from stages.core.types import shards_address
 
@@ -39,18 +42,26 @@ MANIFEST_SCHEMA = pa.schema(
         ("fingerprint", pa.string()),
         ("within", pa.string()),
         ("retired", pa.bool_()),
+        ("file_rows", pa.int64()),
     ],
     metadata={"winnow.format": str(DATA_FORMAT)},
 )
+PIECE = pa.struct([("bundle", pa.int32()), ("place", pa.int32()), ("start", pa.int64()), ("stop", pa.int64())])
+PIECES = pa.field("pieces", pa.list_(PIECE))  # of each shard: where it lies in which bundle
+LIMIT = "winnow.limit"  # rows of each dataset that were taken at most, "null" for all
 FIELDS = {"within": "relative_path"}  # of a shard, where the file's column has another name
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All shards (retired ones too) in ordinal order, and the bundles of the live ones."""
+    """All shards (retired ones too) in ordinal order, and the bundles of the live ones.
+
+    limit: rows of each dataset that it was made with at most; None: all.
+    """
 
     shards: tuple[Shard, ...]
     bundles: tuple[Bundle, ...]
+    limit: int | None = field(default=None, compare=False)
 
     @functools.cached_property
     def _starts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -204,49 +215,84 @@ def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
 
 
 def write_manifest(root: str, manifest: Manifest) -> None:
-    """Write bundles, then the manifest, atomically: a manifest that exists is complete."""
-    number = {s.ordinal: i for i, s in enumerate(manifest.shards)}
-    rows = [(b.number, b.dataset, number[p.shard.ordinal], p.start, p.stop) for b in manifest.bundles for p in b.pieces]
-    storage.write_bytes(_bundles_path(root), json.dumps(rows).encode())
-    table = pa.Table.from_pylist(
-        [{name: getattr(s, FIELDS.get(name, name)) for name in MANIFEST_SCHEMA.names} for s in manifest.shards],
-        schema=MANIFEST_SCHEMA,
-    )
-    with storage.commit(manifest_path(root)) as file:
-        pq.write_table(table, file, compression="zstd")
+    """Write shards, bundles and limit atomically, in one file."""
+    number = {shard.ordinal: i for i, shard in enumerate(manifest.shards)}
+    pieces: list[list[dict[str, int]]] = [[] for _ in manifest.shards]
+    for bundle in manifest.bundles:
+        for place, piece in enumerate(bundle.pieces):
+            entry = {"bundle": bundle.number, "place": place, "start": piece.start, "stop": piece.stop}
+            pieces[number[piece.shard.ordinal]].append(entry)
+    rows = [{name: getattr(s, FIELDS.get(name, name)) for name in MANIFEST_SCHEMA.names} for s in manifest.shards]
+    metadata = {**MANIFEST_SCHEMA.metadata, LIMIT: json.dumps(manifest.limit)}
+    table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA).append_column(PIECES, pa.array(pieces, PIECES.type))
+    with commit_sealed(manifest_path(root)) as file:
+        pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd", write_page_checksum=True)
 
 
 def manifest_path(root: str) -> str:
     return storage.join(root, "manifest.parquet")
 
 
-def _bundles_path(root: str) -> str:
-    return storage.join(root, "facts", "bundles.json")
-
-
 def read_manifest(root: str) -> Manifest | None:
-    """Return the manifest of a run folder; None if there is none yet."""
+    """Return the manifest of a run folder; None if there is none yet.
+
+    Raises DamagedError, and LedgerError where its data format is not known.
+    """
     if not storage.exists(manifest_path(root)):
         return None
-    table = _table(manifest_path(root))
-    shards = tuple(Shard(**{FIELDS.get(k, k): value for k, value in row.items()}) for row in table.to_pylist())
-    if not storage.exists(_bundles_path(root)):
-        raise LedgerError(f"{_bundles_path(root)} is missing although the manifest exists; start a new run folder.")
+    table = read_manifest_table(root)
+    fields = [*MANIFEST_SCHEMA.names] if PIECES.name in table.schema.names else MANIFEST_SCHEMA.names[:-1]
+    try:
+        rows = table.select(fields).to_pylist()
+        shards = tuple(Shard(**{FIELDS.get(k, k): value for k, value in row.items()}) for row in rows)
+        if PIECES.name not in table.schema.names:
+            return _before_generations(root, shards)
+        limit = json.loads(table.schema.metadata[LIMIT.encode()])
+        return Manifest(shards, _bundles(shards, table.column(PIECES.name).to_pylist()), limit)
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged(manifest_path(root), f"it lacks what a manifest holds ({error})") from None
+
+
+def read_manifest_table(root: str) -> pa.Table:
+    """Return the manifest as a table, retired shards too. Raises as `read_manifest`."""
+    where = manifest_path(root)
+    data = read_sealed(where)
+    try:
+        table = pq.read_table(pa.BufferReader(data), use_threads=False, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(where, " ".join(str(error).split())) from None
+    check_format((table.schema.metadata or {}).get(b"winnow.format"), where)
+    return table
+
+
+def _bundles(shards: Sequence[Shard], pieces: Sequence[Sequence[dict[str, int]]]) -> tuple[Bundle, ...]:
+    """Return the bundles in order of their numbers, the pieces of each in their places."""
+    found: dict[int, dict[int, Piece]] = {}
+    for shard, mine in zip(shards, pieces, strict=True):
+        for p in mine:
+            found.setdefault(p["bundle"], {})[p["place"]] = Piece(shard=shard, start=p["start"], stop=p["stop"])
+    ordered = [(number, [places[i] for i in sorted(places)]) for number, places in sorted(found.items())]
+    return tuple(Bundle(number=n, dataset=mine[0].shard.dataset, pieces=tuple(mine)) for n, mine in ordered)
+
+
+def _before_generations(root: str, shards: Sequence[Shard]) -> Manifest:
+    """Return a manifest whose bundles and limit lie in files of their own, as they did once."""
+    where = storage.join(root, "facts", "bundles.json")
+    inputs = storage.join(root, "facts", "inputs.json")
     pieces: dict[tuple[int, str], list[Piece]] = {}
-    for number, dataset, position, start, stop in json.loads(storage.read_bytes(_bundles_path(root))):
-        piece = Piece(shard=shards[position], start=start, stop=stop)
-        pieces.setdefault((number, dataset), []).append(piece)
+    try:
+        for number, dataset, position, start, stop in json.loads(storage.read_bytes(where)):
+            piece = Piece(shard=shards[position], start=start, stop=stop)
+            pieces.setdefault((number, dataset), []).append(piece)
+        saved = json.loads(storage.read_bytes(inputs)) if storage.exists(inputs) else {"limit": None, "tokens": {}}
+        limit, tokens = saved["limit"], saved["tokens"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise damaged(
+            manifest_path(root), f"{where} or {inputs}, which belong to it, are missing or cut ({error})"
+        ) from None
     bundles = tuple(Bundle(number=n, dataset=d, pieces=tuple(p)) for (n, d), p in pieces.items())
-    return Manifest(shards, bundles)
-
-
-def _table(where: str) -> pa.Table:
-    """Read a Parquet file; a local one without a Python file, which a thread may release while Python exits."""
-    if storage.is_local(where):
-        with pq.ParquetFile(storage.local_path(where)) as native:
-            return native.read(use_threads=False)
-    with storage.open_read(where) as file:
-        return pq.read_table(file)
+    known = {path: (entry[2:] or [None])[0] for path, entry in tokens.items()}
+    return Manifest(tuple(replace(s, file_rows=known.get(s.path)) for s in shards), bundles, limit)
 
 
 @functools.lru_cache(maxsize=4)

@@ -72,6 +72,7 @@ class Shard:
     bytes: int
     fingerprint: str  # of the content; see stages/inputs/discover.py
     retired: bool = False  # replaced or removed by --refresh; its ordinal is never reused
+    file_rows: int | None = None  # of the whole file, of which a limit may have taken fewer
 
 
 @dataclass(frozen=True, kw_only=True)

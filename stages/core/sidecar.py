@@ -2,7 +2,8 @@
 
 Addressed by the digest of what made them and by the bundle's content, so a sidecar that is found
 fits. A missing one is work for the planner and an error for a reader; a short or foreign one is
-always an error. Facts are sparse (column `row` says which rows they cover) and grow by supplements.
+always an error, and one that is damaged is found to be before a byte of it is used (`cluster.sealed`).
+Facts are sparse (column `row` says which rows they cover) and grow by supplements.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import LedgerError
-from cluster.exchange import open_arrow, write_arrow
+from cluster.exchange import read_arrow, write_arrow
+from cluster.sealed import commit_sealed, damaged
 from stages.core.digests import DATA_FORMAT
+from stages.core.formats import check_format
 from stages.core.shard import Bundle, check_ascending
 
 ROW = pa.field("row", pa.uint32())
@@ -50,7 +53,7 @@ class Sidecars:
         path = self.path(bundle, reading, len(self.parts(bundle, reading)))
         schema = pa.schema([ROW, *schema]).with_metadata(_metadata(bundle))
         options = pa.ipc.IpcWriteOptions(compression=None)
-        with storage.commit(path) as file, pa.ipc.new_file(file, schema, options=options) as writer:
+        with commit_sealed(path) as file, pa.ipc.new_file(file, schema, options=options) as writer:
             parts = Writer(writer, schema)
             yield parts
             parts.flush()
@@ -72,16 +75,11 @@ class Sidecars:
         return table.take(pa.array(np.argsort(table.column("row").to_numpy(), kind="stable")))
 
     def _open(self, path: str, bundle: Bundle, columns: list[str] | None) -> pa.Table:
-        try:
-            reader = open_arrow(path)
-            metadata = reader.schema.metadata or {}
-            table = reader.read_all()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise LedgerError(f"sidecar {path} cannot be read ({error}); delete it and run again.") from error
-        if metadata.get(_FORMAT) != str(DATA_FORMAT).encode():
-            raise LedgerError(f"sidecar {path} has format {metadata.get(_FORMAT)!r}, this winnow reads {DATA_FORMAT}.")
+        table = read_arrow(path)
+        metadata = table.schema.metadata or {}
+        check_format(metadata.get(_FORMAT), f"sidecar {path}")
         if int(metadata.get(_ROWS, b"-1")) != bundle.rows:
-            raise LedgerError(f"sidecar {path} is for {metadata.get(_ROWS)!r} rows, the manifest says {bundle.rows}.")
+            raise damaged(path, f"it is for {metadata.get(_ROWS)!r} rows, the manifest says {bundle.rows}")
         check_ascending(table.column("row").to_numpy(), f"rows of sidecar {path}")
         return table if columns is None else table.select(["row", *columns])
 

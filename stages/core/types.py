@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster import storage
+from cluster.sealed import damaged, read_json, write_json
 from stages.core.digests import digest
 from stages.core.shard import Shard
 
@@ -47,17 +47,20 @@ def write_types(root: str, dataset: str, types: Types) -> None:
         "columns": types.columns,
         "schema": base64.b64encode(types.schema.serialize().to_pybytes()).decode(),
     }
-    storage.write_bytes(types_path(root, dataset), json.dumps(data, indent=1).encode())
+    write_json(types_path(root, dataset), data)
 
 
 def read_types(root: str, dataset: str) -> Types | None:
-    """Return what is stored of a dataset; None where nothing is."""
+    """Return what is stored of a dataset; None where nothing is. Raises DamagedError."""
     where = types_path(root, dataset)
     if not storage.exists(where):
         return None
-    data = json.loads(storage.read_bytes(where))
-    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["schema"])))
-    return Types(data["shards"], tuple(data["names"]), data["columns"], schema)
+    data = read_json(where)
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["schema"])))
+        return Types(data["shards"], tuple(data["names"]), data["columns"], schema)
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise damaged(where, f"it lacks what is stored of types ({error})") from None
 
 
 @functools.lru_cache(maxsize=256)

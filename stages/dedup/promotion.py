@@ -124,7 +124,7 @@ def _path(stage_run: StageRun[Stage], kind: str, round_: int, destination: int) 
 
 def write_requests(stage_run: StageRun[Stage], round_: int, destination: int, doc: I64) -> None:
     """Write the doc_ids that a destination needs scored in a round."""
-    write_arrow(_path(stage_run, "questions", round_, destination), pa.table({"doc": doc}))
+    write_arrow(_path(stage_run, "questions", round_, destination), pa.table({"doc": doc}), scratch=True)
 
 
 def rounds_with_requests(stage_run: StageRun[Stage], round_: int, destination: int) -> int:
@@ -267,8 +267,8 @@ def _attempt(
     doc = array(table, "doc").astype(np.int64)
     open_ = np.isin(found.unit, found.unit[to_score])
     if len(to_score):
-        write_arrow(_path(stage_run, "left", round_, d), pa.table({"doc": doc[open_]}))
+        write_arrow(_path(stage_run, "left", round_, d), pa.table({"doc": doc[open_]}), scratch=True)
         write_requests(stage_run, round_, d, doc[to_score])
     final = ~open_[found.winner >= 0]
-    write_arrow(_path(stage_run, "settled", round_, d), found.verdicts.filter(pa.array(final)))
+    write_arrow(_path(stage_run, "settled", round_, d), found.verdicts.filter(pa.array(final)), scratch=True)
     return len(to_score)

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from cluster import storage
 from cluster.errors import ShardError
+from cluster.sealed import commit_sealed
 from stages.core import shard
 from stages.core.shard import Dataset, Piece, Shard
 from stages.inputs import jsonl, parquet
@@ -175,7 +175,7 @@ def stage_compressed(
     fields = [(name, TEXT) for name in request.columns] + OWN
     schema = pa.schema(fields, metadata={STAGED: b"2"})
     with (
-        storage.commit(destination) as file,
+        commit_sealed(destination) as file,
         pq.ParquetWriter(
             file,
             schema,
@@ -183,6 +183,7 @@ def stage_compressed(
             compression_level=1,
             use_dictionary=False,
             write_statistics=False,
+            write_page_checksum=True,
         ) as writer,
     ):
         groups = _write_groups(writer, schema, _batches(request, stream))

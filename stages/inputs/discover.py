@@ -245,19 +245,21 @@ def _nothing(dataset: Dataset, path: str, found: list[_Match], visible: list[_Ma
 def fingerprint(path: str, size: int) -> str:
     """Return 32 hexadecimal digits that stand for the content of a file.
 
-    Up to WHOLE_BYTES every byte counts; of a larger file its size, both ends and SAMPLES blocks between do.
+    Every byte of a local file counts, and of one in a store up to WHOLE_BYTES. A larger one there would be transferred
+    once more: its size, both ends, SAMPLES blocks between, and the store's marks of its version (`stat_token`) count.
     """
     state = xxhash.xxh3_128()
+    whole = storage.is_local(path) or size <= WHOLE_BYTES
     with storage.open_read(path) as file:
-        if size <= WHOLE_BYTES:
+        if whole:
             while data := file.read(SAMPLE_BYTES):
                 state.update(data)
         else:
             for number in range(SAMPLES):
                 file.seek((size - SAMPLE_BYTES) * number // (SAMPLES - 1))
                 state.update(file.read(SAMPLE_BYTES))
-    if size > WHOLE_BYTES:
-        state.update(str(size).encode())
+    if not whole:
+        state.update(f"{size} {stat_token(path)}".encode())
     return str(state.hexdigest())
 
 
@@ -273,8 +275,13 @@ def stat_token(path: str) -> str:
     """Return a string that changes when a file is written again; reads no content."""
     if storage.is_local(path):
         stat = os.stat(storage.local_path(path))
-        return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+        return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_ctime_ns}"
     fs, inner = storage.filesystem(path)
     info = fs.info(inner)
     marks = [info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")]
     return "-".join([str(info.get("size")), *(str(mark) for mark in marks if mark is not None)])
+
+
+def same_token(known: str, now: str) -> bool:
+    """Tell whether a token is the one that is known; earlier ones of local files lack the time of the last change."""
+    return known == now or (known.count("-") == 2 and now.count("-") == 3 and now.startswith(f"{known}-"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
+from cluster.digesting import Digesting
 from cluster.errors import LedgerError
+from cluster.sealed import Sealing, damaged, read_json, write_json
 from stages.core.arrays import BoolArray, FloatArray, array
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT
@@ -199,34 +201,77 @@ def document_copies(run: Run, mix: Mix, epochs: Mapping[str, float], found: Outc
     return np.where(found.kept & ~is_held_out(h1, mix), number, 0).astype(np.int32)
 
 
-def write_ledger(run: Run, mix: Mix, epochs: Mapping[str, float], folder: str, unit: int) -> dict[str, int]:
-    """Write the ledger files of one unit of bundles into `folder`; return counts."""
+@dataclass(frozen=True)
+class LedgerFile:
+    """One finished file of the ledger. path is relative to the ledger folder."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def unit_path(records: str, unit: int) -> str:
+    """Return the path of the list of a unit's files; it is there once they all are."""
+    return storage.join(records, f"{unit}.json")
+
+
+def files_of_unit(records: str, unit: int) -> list[LedgerFile]:
+    """Return the files of a unit of bundles. Raises FileNotFoundError, DamagedError."""
+    path = unit_path(records, unit)
+    try:
+        return [LedgerFile(**file) for file in read_json(path)]
+    except TypeError as error:
+        raise damaged(path, str(error)) from None
+
+
+def write_ledger(
+    run: Run, mix: Mix, epochs: Mapping[str, float], folder: str, records: str, unit: int
+) -> dict[str, int]:
+    """Write the ledger files of one unit of bundles into `folder`, then their list into `records`; return counts."""
     counts = {"documents": 0, "bytes": 0}
-    have = storage.names(folder)
-    positions = run.manifest.units[unit]
-    wanted = {p.shard.ordinal for i in positions for p in run.manifest.bundles[i].pieces}
-    if all(f"{ordinal}.parquet" in have for ordinal in wanted):
-        return counts
+    files: list[LedgerFile] = []
     with contextlib.ExitStack() as stack:
-        writers: dict[int, Any] = {}
-        for position in positions:
+        writer: _File | None = None
+        for position in run.manifest.units[unit]:
             for ordinal, table in _pieces(run, mix, epochs, position):
-                if ordinal not in writers:
+                if writer is None or writer.ordinal != ordinal:
                     stack.close()
-                    writers.clear()
-                    writers[ordinal] = stack.enter_context(_open(folder, ordinal))
-                writers[ordinal].write_table(table)
+                    writer = stack.enter_context(_open(folder, ordinal, files))
+                writer.write(table)
                 counts["documents"] += table.num_rows
+    write_json(unit_path(records, unit), [asdict(file) for file in files])
+    counts["bytes"] = sum(file.bytes for file in files)
     return counts
 
 
+@dataclass
+class _File:
+    """A ledger file that is being written."""
+
+    ordinal: int
+    writer: pq.ParquetWriter
+    rows: int = 0
+
+    def write(self, table: pa.Table) -> None:
+        self.writer.write_table(table)
+        self.rows += table.num_rows
+
+
 @contextlib.contextmanager
-def _open(folder: str, ordinal: int) -> Iterator[pq.ParquetWriter]:
-    with (
-        storage.commit(storage.join(folder, f"{ordinal}.parquet")) as file,
-        pq.ParquetWriter(file, SCHEMA, compression="zstd", compression_level=1) as writer,
-    ):
-        yield writer
+def _open(folder: str, ordinal: int, files: list[LedgerFile]) -> Iterator[_File]:
+    """Open a shard's ledger file; it is added to `files` once it is whole."""
+    name = f"{ordinal}.parquet"
+    with storage.commit(storage.join(folder, name)) as raw:
+        out = Digesting(raw)
+        sealing = Sealing(out)
+        with pq.ParquetWriter(
+            sealing, SCHEMA, compression="zstd", compression_level=1, write_page_checksum=True
+        ) as writer:
+            file = _File(ordinal, writer)
+            yield file
+        sealing.finish()
+    files.append(LedgerFile(path=name, rows=file.rows, bytes=out.size, sha256=out.digest.hexdigest()))
 
 
 def _pieces(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> Iterator[tuple[int, pa.Table]]:

@@ -74,14 +74,13 @@ def trace(engine: Engine, run: Run) -> None:
 def _chase(run: Run, round_: int) -> Exchange:
     """Return the exchange of one round: every duplicate is followed to the next representative."""
     folder, groups = _folder(run, f"chase-{round_}"), len(run.manifest.groups)
-    return Exchange(folder=folder, destinations=groups, schema=MESSAGES, route="destination")
+    return Exchange(folder=folder, destinations=groups, schema=MESSAGES, route="destination", scratch=False)
 
 
 def _home(run: Run) -> Exchange:
     """Return the exchange that routes survivors to their duplicates."""
-    return Exchange(
-        folder=_folder(run, "home"), destinations=len(run.manifest.groups), schema=HOME, route="destination"
-    )
+    folder, groups = _folder(run, "home"), len(run.manifest.groups)
+    return Exchange(folder=folder, destinations=groups, schema=HOME, route="destination", scratch=False)
 
 
 SEND = per_group("send lost documents")

@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Growth
-from cluster.errors import LedgerError, RecipeError, ShardError
+from cluster.errors import DamagedError, LedgerError, RecipeError, ShardError
+from cluster.sealed import check_file
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import Quantity, per_bundle
 from stages.core.edits import apply, merge
@@ -216,11 +217,22 @@ def check_texts(view: View, rows: npt.NDArray[np.int64], table: pa.Table) -> Non
 
 
 def staged(run: Run, shard: Shard) -> str | None:
-    """Return the Parquet copy of a compressed input, made again if it was deleted; None for other inputs."""
+    """Return the Parquet copy of a compressed input, made again if it is gone or damaged; None for other inputs."""
     path = run.staged_path(shard)
-    if path and not storage.exists(path):
+    if path and not _is_whole(path):
         stage_compressed(run.dataset(shard.dataset), shard.path, path, run.wanted(shard.dataset))
     return path
+
+
+def _is_whole(path: str) -> bool:
+    """Tell whether a staged copy is there; a local one is checked from end to end, once per process."""
+    if not storage.is_local(path):
+        return storage.exists(path)
+    try:
+        check_file(path)
+    except (FileNotFoundError, DamagedError):
+        return False
+    return True
 
 
 def _check_size(shard: Shard) -> None:

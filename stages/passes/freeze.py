@@ -2,12 +2,14 @@
 
 New shards get the next ordinals and bundles; what is frozen stays. A changed or vanished shard stops
 the run unless `refresh` is given, which retires it. Compressed JSON lines are staged here, once.
+
+Guarantees: manifest, bundles and limit change together (`write_manifest`). A file whose size, times and inode (or marks
+of its store) are those of the freeze is unchanged; any other is hashed from end to end and compared.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,20 +17,23 @@ from typing import Any
 
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
-from cluster.errors import RecipeError, ShardError
+from cluster.errors import DamagedError, RecipeError, ShardError
+from cluster.sealed import read_json, write_json
 from stages.core import manifest
 from stages.core.costs import Quantity
 from stages.core.manifest import Cut, Manifest
 from stages.core.run import COMPRESSED, Run
 from stages.core.shard import Dataset, Shard
-from stages.inputs.discover import Found, find_shards, fingerprint, stat_token
+from stages.inputs.discover import Found, find_shards, fingerprint, same_token, stat_token
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
 from stages.inputs.schema import Columns
 from stages.passes.annotate import quarantine
 from stages.passes.widen import write_types
 
 FILES_PER_TASK = 64
-Tokens = dict[str, list[Any]]  # path -> stat token, fingerprint and rows of the file
+FILES = Growth(quantity=Quantity.FILES)
+HASH = TaskCost(name="hash touched files", tasks=FILES, work=FILES, rare=True)
+Tokens = dict[str, list[Any]]  # path -> stat token, and fingerprint of the content that had it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,25 +57,53 @@ def freeze(
 ) -> Manifest:
     """Return the manifest of the run folder, made or extended from what the datasets' paths hold."""
     old = manifest.read_manifest(run.root)
-    before, tokens = _read_tokens(run.root) if old is not None else (limit, {})
+    before, tokens = (old.limit, _read_tokens(run.root)) if old is not None else (limit, {})
     if before != limit and limit is not None:
         raise _other_limit(run.root, before, limit)
     files = {d.name: find_shards(d) for d in run.datasets}
+    _hash_touched(engine, old, files, tokens)
     kept, retired, new = _compare(old, files, tokens, refresh, limit)
     if before is not None and limit is None:
-        kept, cut_off = _lift(kept, tokens)
+        kept, cut_off = _lift(kept)
         retired, new = retired + cut_off, new + _again(files, cut_off)
     if old is not None and not retired and not new:
-        _write_tokens(run.root, limit, tokens)  # a touched file with the same content is not news
-        write_types(engine, run, old, {}, ())
-        return old
+        result = dataclasses.replace(old, limit=limit)
+        write_types(engine, run, result, {}, ())
+        if before != limit:
+            manifest.write_manifest(run.root, result)
+        _write_tokens(run.root, tokens)  # a touched file with the same content is not news
+        return result
     inspected, columns = _inspect_all(engine, run, new, limit, done)
     result = _extend(old, kept, retired, inspected, limit)
     manifest.check_limits(result.shards)
     write_types(engine, run, result, columns, result.shards[len(result.shards) - len(inspected) :])
     manifest.write_manifest(run.root, result)
-    _write_tokens(run.root, limit, tokens | {i.found.path: [i.token, i.fingerprint, i.layout.rows] for i in inspected})
+    _write_tokens(run.root, tokens | {i.found.path: [i.token, i.fingerprint] for i in inspected})
     return result
+
+
+def _hash_touched(engine: Engine, old: Manifest | None, files: dict[str, list[Found]], tokens: Tokens) -> None:
+    """Update `tokens` with what files hold that are as long as their shards and have another token: many at once."""
+    known = {(s.dataset, s.path): s for s in (old.live_shards if old else [])}
+    touched = []
+    for name, found in files.items():
+        for file in found:
+            shard = known.get((name, file.path))
+            if shard is not None and file.bytes == shard.bytes and not _is_known(shard, tokens):
+                touched.append(file)
+    for file, entry in zip(touched, engine.map(_hash, touched, cost=HASH), strict=True):
+        tokens[file.path] = entry
+
+
+def _hash(file: Found) -> list[str]:
+    """Return the token and fingerprint of a file; the token is taken first, so that a later change shows."""
+    return [stat_token(file.path), fingerprint(file.path, file.bytes)]
+
+
+def _is_known(shard: Shard, tokens: Tokens) -> bool:
+    """Tell whether the content of a shard's file is known as it is now, changed or not."""
+    token, _ = (tokens.get(shard.path) or ["", ""])[:2]
+    return same_token(token, stat_token(shard.path))
 
 
 def _compare(
@@ -101,10 +134,10 @@ def _compare(
     return kept, retired, new
 
 
-def _lift(kept: list[Shard], tokens: Tokens) -> tuple[list[Shard], list[Shard]]:
+def _lift(kept: list[Shard]) -> tuple[list[Shard], list[Shard]]:
     """Sort shards of a run with a limit into whole ones, which stay, and those that the limit may have cut."""
-    whole = [s for s in kept if tokens.get(s.path, [])[2:] == [s.rows]]
-    return whole, [s for s in kept if s not in whole]
+    whole = [s for s in kept if s.file_rows == s.rows]
+    return whole, [s for s in kept if s.file_rows != s.rows]
 
 
 def _again(files: dict[str, list[Found]], shards: list[Shard]) -> list[tuple[str, Found]]:
@@ -133,15 +166,9 @@ def _changed(shard: Shard, gone: bool, wanted: bool) -> ShardError:
 
 
 def _unchanged(shard: Shard, file: Found, tokens: Tokens) -> bool:
-    token = stat_token(file.path)
-    known = tokens.get(file.path, ["", ""])
-    if known[:2] == [token, shard.fingerprint]:
-        return True
-    same = file.bytes == shard.bytes and fingerprint(file.path, file.bytes) == shard.fingerprint
-    if same:
-        rows = known[2:] if known[1] == shard.fingerprint else []
-        tokens[file.path] = [token, shard.fingerprint, *rows]
-    return same
+    """Tell whether a file holds what was frozen of it. The token says which content is known, see `_hash_touched`."""
+    _, content = (tokens.get(file.path) or ["", ""])[:2]
+    return file.bytes == shard.bytes and content == shard.fingerprint
 
 
 def _inspect_all(
@@ -189,6 +216,7 @@ def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> tuple[list[Inspect
 
 
 def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
+    token = stat_token(file.path)
     mark = fingerprint(file.path, file.bytes)
     if file.path.endswith(COMPRESSED):
         probe = Shard(
@@ -205,9 +233,11 @@ def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
         layout = stage_compressed(dataset, file.path, staged, run.wanted(dataset.name))
     else:
         layout = count_and_layout(dataset, file.path, run.wanted(dataset.name))
+    if stat_token(file.path) != token:
+        raise ShardError(f"{file.path} (dataset {dataset.name}) changed while it was read. Run again once it is whole.")
     if layout.problem:
         _report(run, dataset, file, layout)
-    return Inspected(dataset=dataset.name, found=file, fingerprint=mark, token=stat_token(file.path), layout=layout)
+    return Inspected(dataset=dataset.name, found=file, fingerprint=mark, token=token, layout=layout)
 
 
 def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
@@ -242,7 +272,7 @@ def _extend(
     homeless = [Cut(shard=s) for s in kept if s.ordinal not in housed]
     first = 1 + max((b.number for b in (old.bundles if old else ())), default=-1)
     bundles = [*stays, *manifest.bundle_shards([*homeless, *cuts], first)]
-    return Manifest((*shards, *(cut.shard for cut in cuts)), tuple(bundles))
+    return Manifest((*shards, *(cut.shard for cut in cuts)), tuple(bundles), limit)
 
 
 def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterator[Cut]:
@@ -260,6 +290,7 @@ def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterat
             rows=rows,
             bytes=item.found.bytes,
             fingerprint=item.fingerprint,
+            file_rows=item.layout.rows,
         )
         yield Cut(shard=shard, row_groups=tuple(item.layout.row_groups or ()))
 
@@ -268,14 +299,13 @@ def _tokens_path(root: str) -> str:
     return storage.join(root, "facts", "inputs.json")
 
 
-def _read_tokens(root: str) -> tuple[int | None, Tokens]:
-    """Return the limit that the manifest was made with, and what is known of each file by path."""
-    if not storage.exists(_tokens_path(root)):
-        return None, {}
-    saved = json.loads(storage.read_bytes(_tokens_path(root)))
-    return saved["limit"], dict(saved["tokens"])
+def _read_tokens(root: str) -> Tokens:
+    """Return what is known of each file by path; what cannot be read of it is found out anew by hashing the files."""
+    try:
+        return dict(read_json(_tokens_path(root))["tokens"])
+    except (FileNotFoundError, DamagedError, KeyError, TypeError, ValueError):
+        return {}
 
 
-def _write_tokens(root: str, limit: int | None, tokens: Tokens) -> None:
-    data = json.dumps({"limit": limit, "tokens": tokens}, sort_keys=True).encode()
-    storage.write_bytes(_tokens_path(root), data)
+def _write_tokens(root: str, tokens: Tokens) -> None:
+    write_json(_tokens_path(root), {"tokens": tokens})

@@ -119,7 +119,7 @@ def _components(buckets: Sequence[str | None], labels: str) -> tuple[int, int]:
             key, found, code = _members(path)
             code = _places(docs, found)[code]
             join(label, _centres(key, code), code)
-        write_arrow(labels, pa.table([pa.array(docs), pa.array(docs[label])], schema=LABELS))
+        write_arrow(labels, pa.table([pa.array(docs), pa.array(docs[label])], schema=LABELS), scratch=True)
     found = array(read_arrow(labels), "label")
     if not len(found):
         return 0, 0
@@ -211,7 +211,7 @@ def _stars(engine: Engine, folder: str, buckets: Sequence[str], destinations: in
         small = hop(f"small-{turn + 1}")
         out = small.run(engine, stars, _emit_greater, _receive_small, emit_cost=SEND_STARS, receive_cost=TIE_SMALL)
         found = _files(out)
-        storage.write_bytes(storage.join(folder, f"round-{turn + 1}"), b"")
+        storage.write_bytes(storage.join(folder, f"round-{turn + 1}"), b"", scratch=True)
         for name in (f"large-{turn}", f"small-{turn}"):
             storage.remove(storage.join(folder, name))
     raise AssertionError(f"components are not joined after {ROUNDS} rounds")

@@ -99,7 +99,7 @@ def _attempt(
         return requested + int(read_arrow(_open_path(near, round_, d)).num_rows)
     decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
     if members is None or documents is None:
-        write_arrow(_verdicts_path(near, d), VERDICTS.empty_table())
+        write_arrow(_verdicts_path(near, d), VERDICTS.empty_table(), scratch=True)
         return 0
     table, buckets = read_arrow(documents), read_arrow(members)
     if round_:
@@ -114,7 +114,7 @@ def _attempt(
     result = dataclasses.replace(result, open_group=open_)
     now = final_verdicts(judge, result)
     if not len(result.unknown_left) and not len(to_score):
-        write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, now]))
+        write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, now]), scratch=True)
         return 0
     if len(result.unknown_left):
         to_score = to_score[:0]  # all pairs first, then scores: so the groups of a destination advance together
@@ -122,15 +122,15 @@ def _attempt(
     if len(to_score):
         promotion.write_requests(near.stage_run, round_, d, judge.doc[to_score])
     pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
-    write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=PAIRS))
+    write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=PAIRS), scratch=True)
     return len(result.unknown_left) + len(to_score)
 
 
 def _write_round(near: NearJob, round_: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
     """Write the verdicts that are final after this round, and the undecided documents for the next."""
-    write_arrow(_decided_path(near, round_, d), now)
+    write_arrow(_decided_path(near, round_, d), now, scratch=True)
     left = pa.table([pa.array(judge.doc[result.open_group])], names=["doc"])
-    write_arrow(_undecided_path(near, round_, d), left)
+    write_arrow(_undecided_path(near, round_, d), left, scratch=True)
 
 
 def _rows_to_score(near: NearJob, judge: Judge, buckets: Buckets, result: Result, round_: int) -> tuple[I64, BoolArray]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.errors import LedgerError, RecipeError, ShardError
+from cluster.errors import RecipeError, ShardError
 from pipelines.run import runner
 from tests.support import corpora
 from tests.support.small_runs import NEAR, STAGES, expected, mix, recipe_of, run
@@ -152,14 +152,16 @@ def test_sampled_mixes_hit_their_targets_and_say_what_is_missing(tmp_path: Path)
     assert abs(tokens["b"] - 4500) < 900
 
 
-def test_a_sidecar_that_vanished_or_was_cut_stops_the_run(tmp_path: Path) -> None:
+def test_a_sidecar_that_was_cut_is_told_and_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     documents = corpora.corpus(10, 60, ("a",))
     paths = corpora.write(tmp_path / "in", documents, 1)
-    run(tmp_path / "run", paths)
+    before = run(tmp_path / "run", paths)
     [sidecar] = (tmp_path / "run" / "facts" / "read").rglob("*.arrow")
-    sidecar.write_bytes(sidecar.read_bytes()[:100])
-    with pytest.raises(LedgerError, match="cannot be read"):
-        run(tmp_path / "run", paths)
+    whole = sidecar.read_bytes()
+    sidecar.write_bytes(whole[:100])
+    assert run(tmp_path / "run", paths).equals(before)
+    assert sidecar.read_bytes() == whole
+    assert f"{sidecar} is damaged: its end is cut off or overwritten" in caplog.text
 
 
 def test_too_much_removed_stops_with_who_lost_to_whom(tmp_path: Path) -> None:

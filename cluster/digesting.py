@@ -1,0 +1,63 @@
+"""A binary file that counts and digests what is written through it, so that its SHA-256 costs no second read."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Protocol
+
+from cluster import storage
+
+BLOCK = 1 << 20
+
+
+class Writable(Protocol):
+    """Anything that bytes can be written to."""
+
+    def write(self, data: Any, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+class Digesting:
+    """A binary file for a writer; `size` and `digest` are those of all that went through it."""
+
+    def __init__(self, file: Writable) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self.digest.update(view)
+        self.size += view.nbytes
+        self._file.write(view)
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def tell(self) -> int:
+        return self.size
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def sha256_of(path: str) -> tuple[int, str]:
+    """Return size and SHA-256 of a file. Memory: a block. Raises FileNotFoundError."""
+    digest, size = hashlib.sha256(), 0
+    with storage.open_read(path) as file:
+        while data := file.read(BLOCK):
+            digest.update(data)
+            size += len(data)
+    return size, digest.hexdigest()

@@ -1,0 +1,194 @@
+"""`winnow verify`: read every file of a run folder that has a checksum, and name those that are not what was written.
+
+Guarantees: nothing is changed without `remove`; with it, damaged files that a run can make again go, with what rests on
+them, and the next `winnow run` makes them. Memory: a block of a file in each thread, the lists of ledger and mix.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from cluster import integrity, storage
+from cluster.digesting import sha256_of
+from cluster.errors import DamagedError, RecipeError
+from cluster.options import available_cores
+from cluster.sealed import read_public_json
+from pipelines.recipe import lock
+from pipelines.run.healing import rests_on
+from pipelines.run.ledger_folder import listed_files, records_of
+from pipelines.run_state import only_one
+from stages.inputs.discover import size_of
+
+PUBLIC = ("timings.json", "mix/manifest.json", "dedup.json")  # JSON objects with their checksum as a key
+SEALED = ("facts", "decisions", "staged")
+IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
+OF_DEDUP = "Remove the folder and run `winnow dedup` again"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that is not what was written."""
+
+    path: str  # below the run folder
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A file and what it must be: size and SHA-256 where a list names them, else what its own checksum says."""
+
+    path: str  # below the run folder
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+def verify(run_dir: str, remove: bool = False) -> dict[str, Any]:
+    """Return the number of files and bytes that were read, and the faults; RecipeError where it is no run folder."""
+    root = run_dir.rstrip("/")
+    if not {"manifest.parquet", "recipe.lock.yaml", "dedup.json"} & storage.names(root):
+        raise RecipeError(f"{root} is not a run folder: it has no manifest.parquet. Run `winnow run` first.")
+    lists, checks = _lists(root)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        answers = list(pool.map(partial(_fault, root), checks))
+    faults = [*lists, *(fault for _, fault in answers if fault)]
+    if remove:
+        with only_one(root):
+            _remove(root, faults)
+    return {
+        "run": root,
+        "files": len(checks),
+        "bytes": sum(size for size, _ in answers),
+        "faults": [asdict(fault) for fault in faults],
+        "removed": remove,
+    }
+
+
+def _lists(root: str) -> tuple[list[Fault], list[Check]]:
+    """Return what is wrong with the lists of files, and what is to be checked one by one."""
+    faults: list[Fault] = []
+    found: dict[str, Check] = {path: Check(path) for path in _with_checksums(root)}
+    for read in (_listed_mix, _listed_ledger, _listed_dedup):
+        try:
+            listed = list(read(root))
+        except DamagedError as error:
+            place = error.path.removeprefix(f"{root}/")
+            if place not in found:
+                faults.append(_fault_at(root, place, str(error).partition(": ")[2].partition(". ")[0]))
+            continue
+        found |= {check.path: check for check in listed}
+    faults += _strangers(root, found)
+    return faults, list(found.values())
+
+
+def _with_checksums(root: str) -> Iterator[str]:
+    """Yield the files that carry a checksum of their own."""
+    for name in ("manifest.parquet", "recipe.lock.yaml", *PUBLIC):
+        if storage.exists(storage.join(root, name)):
+            yield name
+    for folder in SEALED:
+        yield from (path for path in _below(root, folder) if path.endswith((".arrow", ".parquet", ".slices", ".json")))
+
+
+def _below(root: str, folder: str) -> Iterator[str]:
+    """Yield the finished files below a folder, as paths below the root."""
+    top = storage.join(root, folder)
+    if storage.is_local(root):
+        base = storage.local_path(root)
+        for place, _, names in os.walk(storage.local_path(top), followlinks=True):
+            yield from (os.path.relpath(os.path.join(place, n), base) for n in names if storage.TEMPORARY not in n)
+        return
+    fs, inner = storage.filesystem(top)
+    base = storage.filesystem(root)[1].strip("/")
+    for path in fs.find(inner) if fs.exists(inner) else ():
+        yield path.strip("/").removeprefix(f"{base}/")
+
+
+def _listed_mix(root: str) -> Iterator[Check]:
+    path = storage.join(root, "mix", "manifest.json")
+    if storage.exists(path):
+        for dataset in read_public_json(path)["datasets"].values():
+            for file in dataset["files"]:
+                yield Check(f"mix/{file['path']}", file["bytes"], file["sha256"])
+
+
+def _listed_ledger(root: str) -> Iterator[Check]:
+    for file in listed_files(root):
+        yield Check(f"ledger/{file['path']}", file["bytes"], file["sha256"])
+
+
+def _listed_dedup(root: str) -> Iterator[Check]:
+    path = storage.join(root, "dedup.json")
+    if storage.exists(path):
+        for file in read_public_json(path).get("files", []):
+            yield Check(file["path"], file["bytes"], file["sha256"])
+
+
+def _strangers(root: str, listed: dict[str, Check]) -> Iterator[Fault]:
+    """Yield the files of mix and ledger that no list names, where there are lists."""
+    if "mix/manifest.json" in listed:
+        files = (p for p in _below(root, "mix") if p.rpartition("/")[2].startswith(("part-", "holdout-")))
+        yield from (_fault_at(root, p, "mix/manifest.json does not name it") for p in files if p not in listed)
+    if records_of(root):
+        files = (p for p in _below(root, "ledger") if p.endswith(".parquet"))
+        yield from (_fault_at(root, p, "no list of the ledger names it") for p in files if p not in listed)
+
+
+def _fault(root: str, check: Check) -> tuple[int, Fault | None]:
+    """Return the bytes of a file and what is wrong with it."""
+    path = storage.join(root, check.path)
+    try:
+        size, what = size_of(path), None
+        if check.sha256 is None:
+            what = _own(path, check.path)
+        elif size != check.bytes:
+            what = f"it has {size:,} bytes, {check.bytes:,} were written"
+        elif sha256_of(path)[1] != check.sha256:
+            what = "its SHA-256 is not the one it was written with"
+    except FileNotFoundError:
+        return 0, _fault_at(root, check.path, "it is missing")
+    return size, None if what is None else _fault_at(root, check.path, what)
+
+
+def _own(path: str, place: str) -> str | None:
+    """Return what the checksum inside a file says against it."""
+    try:
+        if place in PUBLIC:
+            read_public_json(path)
+        elif place == "recipe.lock.yaml":
+            lock.check_lock(path)
+        else:
+            return integrity.fault_of(path)
+    except DamagedError as error:
+        return str(error).removeprefix(f"{path} is damaged: ").partition(". ")[0]
+    return None
+
+
+def _fault_at(root: str, place: str, what: str) -> Fault:
+    of_dedup = storage.exists(storage.join(root, "dedup.json"))
+    return Fault(place, what, OF_DEDUP if of_dedup else IN_A_RUN)
+
+
+def _remove(root: str, faults: list[Fault]) -> None:
+    """Remove what is damaged and what rests on it, as far as a run makes it again."""
+    if storage.exists(storage.join(root, "dedup.json")):
+        return
+    for fault in faults:
+        for path in rests_on(root, storage.join(root, fault.path)):
+            storage.remove(path)
+
+
+def render(found: dict[str, Any]) -> str:
+    """Return what was found for the terminal, a line for each fault."""
+    lines = [f"{fault['path']}: {fault['what']}" for fault in found["faults"]]
+    size = f"{found['files']:,} files, {found['bytes']:,} bytes read"
+    if not lines:
+        return f"{found['run']}: {size}, all are what was written."
+    remedies = list(dict.fromkeys(fault["remedy"] for fault in found["faults"]))
+    last = "Removed, as far as `winnow run` makes it again: run it now." if found["removed"] else f"{remedies[0]}."
+    return "\n".join([*lines, f"{found['run']}: {size}, {len(lines):,} damaged. {last}"])

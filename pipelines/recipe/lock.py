@@ -1,0 +1,47 @@
+"""recipe.lock.yaml: the recipe of a run folder, with a checksum in its second line.
+
+Guarantees: a lock that is empty, cut or changed is a DamagedError where a run folder is opened; one without the line,
+of an earlier winnow, is taken as it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+import xxhash
+
+from cluster import storage
+from cluster.sealed import damaged
+from stages.core.formats import check_format
+
+LINE = "# checksum "
+FORMAT = re.compile(r"# winnow recipe, data format (\d+)")
+
+
+def sealed_lock(text: str) -> str:
+    """Return the text of a lock, which begins with one line of comment, with its checksum as the second line."""
+    head, _, rest = text.partition("\n")
+    return f"{head}\n{LINE}{_mark(head, rest)}\n{rest}"
+
+
+def check_lock(path: str) -> None:
+    """Raise DamagedError unless a lock is what was written."""
+    text = storage.read_bytes(path).decode("utf-8", "replace")
+    head, _, body = text.partition("\n")
+    line, _, rest = body.partition("\n")
+    if not rest:
+        raise damaged(path, "it is empty or cut")
+    if (line.startswith("#") or LINE.strip("# ") in line) and line != f"{LINE}{_mark(head, rest)}":
+        raise damaged(path, "its checksum does not fit (a recipe is changed in its own file, not here)")
+    check_format_of(text, path)
+
+
+def check_format_of(text: str, where: str) -> None:
+    """Raise LedgerError where a recipe says that it is a lock of a data format that this winnow does not know."""
+    found = FORMAT.match(text)
+    if found:
+        check_format(found[1], where)
+
+
+def _mark(head: str, rest: str) -> str:
+    return str(xxhash.xxh3_64_hexdigest(f"{head}\n{rest}".encode()))

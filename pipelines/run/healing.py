@@ -1,0 +1,62 @@
+"""A run that meets a damaged file of its folder: the file is removed with what rests on it, and the run goes on.
+
+Guarantees: only what a run makes from the inputs is removed; each file once, so that a disk that damages all it is
+given stops the run; every removal is said.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from cluster import storage
+from cluster.errors import DamagedError
+
+R = TypeVar("R")
+BEFORE_GENERATIONS = ("facts/bundles.json", "facts/inputs.json")
+
+
+def until_whole(root: str, attempt: Callable[[], R]) -> R:
+    """Return what `attempt` returns; after a DamagedError, make what it names be made again and try once more."""
+    seen: set[str] = set()
+    while True:
+        try:
+            return attempt()
+        except DamagedError as error:
+            gone = rests_on(root, error.path)
+            if not gone or error.path in seen:
+                raise
+            seen.add(error.path)
+            for path in gone:
+                storage.remove(path)
+            logging.getLogger("winnow.run").warning("%s Removed: %s.", error, ", ".join(gone))
+
+
+def rests_on(root: str, path: str) -> list[str]:
+    """Return what has to go with a damaged file so that a run makes both again; empty where it cannot.
+
+    Exchange files and decisions go with their whole step, facts with the other parts of their bundle.
+    """
+    place = path.removeprefix(f"{root}/")
+    parts = place.split("/")
+    if place == path or ".." in parts:
+        return []
+    match parts:
+        case ["manifest.parquet"]:
+            return [path, *(storage.join(root, name) for name in BEFORE_GENERATIONS)]
+        case ["exchange", step, *_]:
+            return [storage.join(root, "exchange", step)]
+        case ["decisions", ("mix" | "ledger"), _, _]:
+            return [path]
+        case ["decisions", stage, address, _, *_]:
+            return [storage.join(root, "decisions", stage, address)]
+        case ["facts", "near_dedup", _, _] | ["facts", "types", _]:
+            return [path]
+        case ["facts", stage, address, name]:
+            folder = storage.join(root, "facts", stage, address)
+            stem = name.partition(".")[0]
+            return [storage.join(folder, n) for n in sorted(storage.names(folder)) if n.partition(".")[0] == stem]
+        case ["recipe.lock.yaml" | "timings.json"] | ["facts", _] | ["ledger" | "staged" | "mix", *_]:
+            return [path]
+    return []

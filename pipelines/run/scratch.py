@@ -1,0 +1,50 @@
+"""The exchange folder after a power cut: its files are not synced, so those of a machine that went down are not used.
+
+Guarantees: what a run on this machine finds in `exchange/`, it wrote there since this machine started. Where only
+another machine went down, checksums tell what of its files is not whole (`cluster.slices`, `cluster.sealed`).
+"""
+
+from __future__ import annotations
+
+import platform
+
+from cluster import storage
+from cluster.errors import DamagedError
+from cluster.sealed import read_json, write_json
+
+BOOTS = "boots"  # file that names, for each machine that ran there, the start in which it did
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def drop_scratch_of_before(root: str) -> None:
+    """Remove the files of exchanges where this machine wrote some before it last started."""
+    if not storage.is_local(root):
+        return  # an object store has what it confirmed
+    folder, here, now = storage.join(root, "exchange"), platform.node(), boot_of_this_machine()
+    mark = storage.join(folder, BOOTS)
+    known = _read(mark)
+    if known is not None and known.get(here, now) != now:
+        known = None
+    if known is None:
+        for name in sorted(storage.names(folder)):
+            storage.remove(storage.join(folder, name))
+    if known is None or here not in known:
+        write_json(mark, {**(known or {}), here: now})
+
+
+def _read(mark: str) -> dict[str, str] | None:
+    """Return the starts that are written down; None where they cannot be told."""
+    try:
+        return dict(read_json(mark))
+    except (FileNotFoundError, DamagedError, TypeError, ValueError):
+        return None
+
+
+def boot_of_this_machine() -> str:
+    """Return what is different after each start of this machine; where it does not tell, after each call."""
+    import secrets
+
+    try:
+        return storage.read_bytes(BOOT_ID).decode().strip()
+    except OSError:
+        return secrets.token_hex(8)
