@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from pipelines.cli.main import main
-from tests.pipelines.test_run import mix, read_ledger
+from tests.pipelines.run.test_run import mix, read_ledger
 from tests.support import corpora
 
 NAMES = tuple((dataset, name) for dataset in ("a", "b") for name in ("0.jsonl", "1.parquet", "2.jsonl.zst"))
