@@ -20,7 +20,7 @@ def test_letters_of_the_classes_for_scripts_without_spaces_stand_alone() -> None
         rf"\p{{{s}}}" for s in ("Bopomofo", "Han", "Hiragana", "Katakana", "Khitan", "Nushu", "Tangut", "Yi")
     )
     syllable = regex.compile(rf"(?=[{scripts.replace('Khitan', 'Khitan_Small_Script')}])\p{{LB=ID}}")
-    folds = table(False)
+    folds = table(digits=False)
     for code in range(sys.maxunicode + 1):
         c = chr(code)
         if not c.isalpha() or 0xD800 <= code < 0xE000:
@@ -35,6 +35,6 @@ def test_letters_of_the_classes_for_scripts_without_spaces_stand_alone() -> None
 
 def test_other_scripts_have_no_flags() -> None:
     outside = np.array([not is_in(code, SPELLED) and not is_in(code, SYLLABLES) for code in range(0x3000)])
-    assert not (table(False)[:0x3000][outside] & np.uint32(ALONE | LETTER | JOINED)).any()
+    assert not (table(digits=False)[:0x3000][outside] & np.uint32(ALONE | LETTER | JOINED)).any()
     assert unicodedata.category("\u0e31") == "Mn"
-    assert table(False)[0xE31] & JOINED
+    assert table(digits=False)[0xE31] & JOINED
