@@ -100,9 +100,7 @@ def test_a_page_names_nothing_that_is_gone(page: Path) -> None:
     files = {path.name for path in sources()} | OF_READERS
     lost += [name for name in FILE.findall(text) if name not in files]
     for dotted in DOTTED.findall(text):
-        if not (
-            is_code(dotted) or is_key(dotted) or is_quoted(dotted) or dotted.endswith(DATA)
-        ):
+        if not (is_code(dotted) or is_key(dotted) or is_quoted(dotted) or dotted.endswith(DATA)):
             lost.append(dotted)
     lost += [f"{owner}.{name}" for owner, name in MEMBER.findall(text) if not _is_member(owner, name)]
     assert not lost, f"{page.name} names what does not exist: {', '.join(sorted(set(lost)))}"
@@ -161,3 +159,24 @@ def test_the_check_finds_what_is_gone() -> None:
     assert _is_member("Manifest", "locate")
     assert not _is_member("Manifest", "no_such_method")
     assert {"recipe", "commands"} <= anchors(ROOT / "README.md")
+
+
+def tree() -> list[str]:
+    """The paths of README's tree: two spaces per level, names before two spaces or more."""
+    block = re.search(r"^## The tree\n+```\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert block
+    above: list[str] = []
+    found = []
+    for line in block[1].splitlines():
+        name = line.strip().split("  ")[0]
+        level = (len(line) - len(line.lstrip())) // 2
+        above[level:] = [name.rstrip("/")]
+        found += ["/".join([*above[:-1], part.rstrip("/")]) for part in re.sub(" ….*", "", name).split(", ")]
+    return found
+
+
+def test_the_tree_in_readme_is_the_present_one() -> None:
+    assert not [path for path in tree() if not (ROOT / path).exists()]
+    modules = [path.parent for path in sources() if path.name == "__init__.py"]
+    rooms = {str(path.relative_to(ROOT)) for path in modules if path.parts[len(ROOT.parts)] in PACKAGES[:5]}
+    assert not rooms - set(tree()), "rooms that README's tree leaves out"
