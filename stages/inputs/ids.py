@@ -107,7 +107,7 @@ def sound(texts: pa.Array) -> pa.Array:
 def spellings(wanted: str) -> list[str]:
     """Return how an id may be written in a ledger: as it is given, and a UUID or hexadecimal in its usual form.
 
-    >>> spellings("{0000000C-9F2C-9CD0-4674-EDEA40003039}")[1]
+    >>> spellings("{0000000C-9F2C-9CD0-4674-EDEA40003039}")[2]
     '0000000c-9f2c-9cd0-4674-edea40003039'
     """
     found = {wanted: None, wanted.lower(): None}

@@ -63,6 +63,7 @@ PARAMETERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "quality": lambda folder: {"model": "column:score", "min_score": 2.0},
     "pii": lambda folder: {"max_found": 3},
     "url_rules": url_rules,
+    "repair": lambda folder: {},
     "decontaminate": decontaminate,
     "line_dedup": lambda folder: {"min_words": 2},
     "exact_dedup": lambda folder: {"normalise": "digits"},

@@ -186,7 +186,7 @@ def test_metadata_that_cannot_be_read_are_named_where_a_name_is_missing(
 
 
 def test_an_unknown_name_is_told_with_what_is_installed(site: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"must be one of .*repair, least_size.* Did you mean .*least_size"):
+    with pytest.raises(RecipeError, match=r"must be one of .*url_rules.*, least_size.* Did you mean .*least_size"):
         recipe(tmp_path, [{"use": "least_sise"}])
 
 

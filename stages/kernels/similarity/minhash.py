@@ -122,6 +122,8 @@ def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_
 
     Examples
     --------
+    >>> import pyarrow as pa
+    >>> from stages.kernels.hashes.hashing import buffers
     >>> data, offsets = buffers(pa.array(["this is my", "favorite book"]))
     >>> signatures(data, offsets, explicit(0, [1, 2], [4, 5]), 5).tolist()
     [[1305480171, 462824409], [32665388, 65330773]]
