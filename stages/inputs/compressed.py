@@ -111,7 +111,7 @@ def _batches(request: Request, stream: Stream) -> Iterator[Batch]:
 
 
 def read_stream(request: Request) -> Iterator[Batch]:
-    """Yield the piece's batches from the compressed file itself; see `reading.read_piece`."""
+    """Yield the piece's batches from the compressed file itself; see `reader.read_piece`."""
     kind = shard_format(request.path, request.dataset.format)
     return _batches(request, Stream(request.path, str(kind)))
 
@@ -258,7 +258,7 @@ def _restored(request: Request, name: str, texts: pa.ChunkedArray) -> pa.Array:
 
 
 def read_staged(request: Request) -> Iterator[Batch]:
-    """Yield the piece's batches from its staged copy; see `reading.read_piece`."""
+    """Yield the piece's batches from its staged copy; see `reader.read_piece`."""
     stored = {
         name: f"{COLUMN}{RAW}{name.removeprefix(COLUMN).removeprefix(RAW)}"
         for name in request.columns

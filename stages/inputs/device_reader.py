@@ -1,6 +1,6 @@
 """Read the texts of a Parquet file straight to the device, by row group and in chunks; the other columns on the host.
 
-Guarantees: the rows, statuses and problems of `reading.read_piece`, and facts with the same bits. What the device
+Guarantees: the rows, statuses and problems of `reader.read_piece`, and facts with the same bits. What the device
 cannot vouch for (a text that is not UTF-8, a file that libcudf cannot read, a chunk that does not fit) is read on the
 host, which says what is wrong. Memory, on the device: one chunk of text, about three times as much again while it is
 judged, and what libcudf holds for the chunks to come (gpu.READ_AHEAD).

@@ -247,7 +247,7 @@ def _problems(
 
 
 def read(request: Request) -> Iterator[Batch]:
-    """Yield the piece's batches; see `reading.read_piece`."""
+    """Yield the piece's batches; see `reader.read_piece`."""
     with open_file(request.path) as file:
         for first, last in _runs(request):
             row = first

@@ -170,7 +170,7 @@ class _Span:
 
 
 def read(request: Request) -> Iterator[Batch]:
-    """Yield the piece's batches; see `reading.read_piece`."""
+    """Yield the piece's batches; see `reader.read_piece`."""
     try:
         with opened(request.path) as file:
             view = View(request, file.schema_arrow)
