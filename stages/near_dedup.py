@@ -45,8 +45,9 @@ class NearDedup(DedupStage):
     recall_at: float | None = param(None, "similarity that min_recall is for (default: the threshold)", ge=0, le=1)
     verify: str = param(
         "exact",
-        "exact: true Jaccard near the threshold; signature: its estimate; none: every bucket is a group",
-        choices=("exact", "signature", "none"),
+        "exact: true Jaccard near the threshold; every: of every pair that may reach it, which forged signatures cannot "
+        "get around; signature: its estimate; none: every bucket is a group",
+        choices=("exact", "every", "signature", "none"),
     )
     mode: str = param(
         "representative",
@@ -58,7 +59,7 @@ class NearDedup(DedupStage):
     signatures: str = param("", "name of the minhash stage to use (default: the nearest one before)")
 
     use: ClassVar[str] = "near_dedup"
-    version: ClassVar[int] = 2  # 1 compared wrong texts where a folder was refreshed twice
+    version: ClassVar[int] = 3  # 1 compared wrong texts where a folder was refreshed twice, 2 trusted content hashes
     summary: ClassVar[str] = "drop near duplicates found by MinHash-LSH"
     drop_reason: ClassVar[str] = "near_duplicate"
 
@@ -149,7 +150,7 @@ class NearDedup(DedupStage):
         groups = buckets.group_candidates(engine, near)
         found = verify.choose_survivors(engine, near, groups) if groups else []
         write_decisions(engine, stage_run, found)
-        if groups and self.verify == "exact":
+        if groups and near.compares_texts:
             known_pairs.keep_pairs(engine, near, groups)
         mark_complete(stage_run)
 
