@@ -1,8 +1,8 @@
 """The digest by which two texts are equal: the first 128 bits of SHA-256 of their bytes.
 
-XXH64 with public seeds can be made to collide by whoever writes a page, in less than a second, and another's page would
-be dropped as a copy of it. So the content hashes (hashing.py) order and sample documents, and this digest alone says which
-are equal. SHA-256 since processors have instructions for it (1.5 GB/s on one core; BLAKE2b 0.9, both through hashlib
+XXH64 with public seeds can be made to collide by whoever writes a page, in less than a second, and another's page
+would be dropped as a copy of it. So the content hashes (hashing.py) order and sample documents, and this digest alone
+says which are equal. SHA-256 since processors have instructions for it (1.5 GB/s on one core; BLAKE2b 0.9, both through hashlib
 on 3 kB texts, 2026-11) and cuDF computes it.
 """
 
