@@ -47,7 +47,7 @@ class _Count:
 
     def add_all(self, text: str) -> None:
         for event in yaml.parse(text, Loader=_Events):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 0
             if isinstance(event, yaml.CollectionStartEvent):
                 self.open.append((event.anchor, self.values))
                 self._add(1, line)
@@ -61,7 +61,7 @@ class _Count:
                 if anchor:
                     self.anchors[anchor] = self.values - before
             elif isinstance(event, yaml.AliasEvent):
-                self._add(self.anchors.get(event.anchor, 1), line)
+                self._add(self.anchors.get(event.anchor or "", 1), line)
             elif isinstance(event, yaml.ScalarEvent):
                 self._add(1, line)
                 if event.anchor:

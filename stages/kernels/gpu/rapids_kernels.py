@@ -162,7 +162,7 @@ def text_digest(data: U8, offsets: I64) -> tuple[U64, U64]:
     """Return the two words of each document's digest, as `text_digest.text_digest` does."""
 
     def work(start: int, stop: int) -> list[Any]:
-        return _column(data, offsets, start, stop).hash_values(method="sha256").to_arrow().to_pylist()
+        return list(_column(data, offsets, start, stop).hash_values(method="sha256").to_arrow().to_pylist())
 
     return words(b"".join(bytes.fromhex(digest[: 2 * DIGEST_BYTES]) for digest in in_parts(work, len(offsets) - 1)))
 

@@ -2,8 +2,8 @@
 
 XXH64 with public seeds can be made to collide by whoever writes a page, in less than a second, and another's page
 would be dropped as a copy of it. So the content hashes (hashing.py) order and sample documents, and this digest alone
-says which are equal. SHA-256 since processors have instructions for it (1.5 GB/s on one core; BLAKE2b 0.9, both through hashlib
-on 3 kB texts, 2026-11) and cuDF computes it.
+says which are equal. SHA-256 since processors have instructions for it (1.5 GB/s on one core; BLAKE2b 0.9, both
+through hashlib on 3 kB texts, 2026-11) and cuDF computes it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def text_digest(data: U8, offsets: I64) -> tuple[U64, U64]:
     ('e3b0c44298fc1c14', '9afbf4c8996fb924')
     """
     check_offsets(data, offsets)
-    view, sha256 = memoryview(np.ascontiguousarray(data)), hashlib.sha256
+    view, sha256 = memoryview(np.ascontiguousarray(data).data), hashlib.sha256
     found = bytearray()
     for start, stop in pairwise(offsets.tolist()):
         found += sha256(view[start:stop], usedforsecurity=False).digest()[:DIGEST_BYTES]
