@@ -13,6 +13,7 @@ from typing import cast
 from cluster import storage
 from cluster.errors import RecipeError
 from cluster.sealed import damaged, read_json, write_json
+from pipelines.recipe.code_named import check_code
 from pipelines.recipe.lock import check_lock, sealed_lock
 from pipelines.recipe.recipe import load_recipe
 from pipelines.recipe.to_run import Prepared, prepare
@@ -32,7 +33,8 @@ def write_lock(prepared: Prepared) -> None:
 def reopen(run_dir: str) -> Prepared:
     """Return the recipe and the run of a run folder as they were last used.
 
-    Raises RecipeError if it is none, DamagedError where one of its files is not what was written.
+    Raises RecipeError if it is none or names code that is not trusted (code_named.py), DamagedError where one of its
+    files is not what was written.
     """
     root = run_dir.rstrip("/")
     lock = storage.join(root, LOCK)
@@ -42,6 +44,7 @@ def reopen(run_dir: str) -> Prepared:
             f"{root} is not a run folder (no recipe.lock.yaml or manifest.parquet). Run `winnow run` first."
         )
     check_lock(lock)
+    check_code(lock)
     prepared = prepare(load_recipe(lock), root, sample=sample_of(root))
     return dataclasses.replace(prepared, run=dataclasses.replace(prepared.run, manifest_digest=frozen.digest))
 

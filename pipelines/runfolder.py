@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.errors import LedgerError, RecipeError, WinnowError
 from cluster.sealed import batches, open_parquet, read_public_json
@@ -78,6 +79,7 @@ class RunFolder:
     """One run folder. Use `open_run`, which checks that it is one."""
 
     root: str
+    trust: bool = False  # import the code that it names, wherever that lies
 
     @functools.cached_property
     def manifest(self) -> pa.Table:
@@ -111,7 +113,15 @@ class RunFolder:
         """The run as its tasks know it, for facts and texts. Raises WinnowError when it cannot be rebuilt."""
         from pipelines.run_state import reopen
 
-        return reopen(self.root).run
+        with trusting(self.trust):
+            return reopen(self.root).run
+
+    def check_code(self) -> None:
+        """Raise RecipeError where the recipe names code that opening this folder must not import."""
+        from pipelines.recipe.code_named import check_code
+
+        with trusting(self.trust):
+            check_code(self.path("recipe.lock.yaml"))
 
     @property
     def datasets(self) -> list[str]:
@@ -293,8 +303,10 @@ class RunFolder:
         return found
 
 
-def open_run(path: str) -> RunFolder:
+def open_run(path: str, *, trust: bool = False) -> RunFolder:
     """Open a run folder for reading.
+
+    trust : import code that its recipe names (`python:MODULE:NAME`, stages of others) from the working folder too.
 
     Raises
     ------
@@ -305,7 +317,7 @@ def open_run(path: str) -> RunFolder:
     """
     from pipelines.recipe import lock
 
-    run = RunFolder(str(path).rstrip("/"))
+    run = RunFolder(str(path).rstrip("/"), trust)
     for name in ("recipe.lock.yaml", "manifest.parquet"):
         if not storage.exists(run.path(name)):
             raise RecipeError(f"{run.root} is not a run folder: it has no {name}. Run `winnow run` first.")

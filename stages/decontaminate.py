@@ -127,8 +127,8 @@ class Decontaminate(ExchangeStage):
     benchmarks: tuple[str, ...] = param(
         (), "files of items, [NAME=]PATH[#FIELD,FIELD]; JSONL, Parquet or CSV", fact=True, metavar="SPEC"
     )
-    ngram: int = param(13, "words of an n-gram", fact=True, ge=1)
-    short_ngram: int = param(8, "fields of fewer words are not looked for", fact=True, ge=1)
+    ngram: int = param(13, "words of an n-gram", fact=True, ge=1, le=10_000)
+    short_ngram: int = param(8, "fields of fewer words are not looked for", fact=True, ge=1, le=10_000)
     max_items: int = param(50, "ignore n-grams that stand in more benchmark items than this", fact=True, ge=1)
     common_share: float = param(
         0.001,

@@ -1,7 +1,7 @@
 """Exact deduplication: drop documents whose text equals another's, as bytes or after a normalisation.
 
-Guarantees: of each group the first in the total order is kept; two texts are equal when two seeded
-XXH64 of their bytes are. Memory: the candidates of one exchange destination.
+Guarantees: of each group the first in the total order is kept; two texts are equal when 128 bits of SHA-256 of
+their bytes are (text_digest.py), which nobody can forge. Memory: the candidates of one exchange destination.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from stages.dedup.dedup_stage import (
     verdicts,
     write_decisions,
 )
-from stages.kernels.hashes.hashing import buffers, content_hash, mix64
+from stages.kernels.hashes.hashing import buffers, mix64
+from stages.kernels.hashes.text_digest import text_digest
 from stages.kernels.survivors.bucket_survivors import exact_survivors
 from stages.kernels.text.normalise import NORMALISATIONS, normalise
 
@@ -42,27 +43,29 @@ KEY_SEED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class NormalisedHash(ShardStage):
-    """Reads text / Writes the content hash of the normalised text / Drops nothing."""
+    """Reads text / Writes the digest of the normalised text / Drops nothing."""
 
     normalise: str = param("none", "normalisation before hashing", fact=True, choices=NORMALISATIONS)
 
     use: ClassVar[str] = "normalised_hash"
+    version: ClassVar[int] = 2  # 1 wrote two XXH64
     hidden: ClassVar[bool] = True
     schema: ClassVar[pa.Schema] = HASHES
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         text = normalise(whole(documents.column("text")), self.normalise)
-        n1, n2 = content_hash(*buffers(text))
+        n1, n2 = text_digest(*buffers(text))
         return pa.table([pa.array(n1), pa.array(n2)], schema=HASHES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExactDedup(DedupStage):
-    """Reads content hashes / Writes representatives / Drops copies of a document before it in the total order."""
+    """Reads digests of texts / Writes representatives / Drops copies of a document before it in the total order."""
 
     normalise: str = param("none", "what to even out before texts are compared", fact=True, choices=NORMALISATIONS)
 
     use: ClassVar[str] = "exact_dedup"
+    version: ClassVar[int] = 2  # 1 took texts of equal content hashes for equal
     summary: ClassVar[str] = "drop documents whose text is a copy of another's"
     drop_reason: ClassVar[str] = "exact_duplicate"
 
@@ -110,7 +113,7 @@ def _emit(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:
     table = candidates(stage_run, view, rows)
     hashes = next((place for place, s in enumerate(run.stages) if s.name == f"{stage.name}.hash"), None)
     if hashes is None:
-        g1, g2 = array(table, "h1"), array(table, "h2")
+        g1, g2 = array(view.read, "d1")[rows], array(view.read, "d2")[rows]
     else:
         facts = view.facts(hashes, rows)
         g1, g2 = array(facts, "n1"), array(facts, "n2")

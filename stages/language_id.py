@@ -47,9 +47,11 @@ class LanguageId(ShardStage):
     min_score: float = param(0.0, "drop documents whose language is less certain", ge=0.0, le=1.0)
     thresholds: tuple[str, ...] = param((), "min_score of single languages, for instance en:0.65")
     model: str = param("fasttext:lid.176.ftz", "fasttext:NAME or fasttext:PATH", fact=True, metavar="SPEC")
-    max_chars: int = param(MAX_CHARS, "judge a longer text by its first characters", fact=True, ge=1)
+    max_chars: int = param(MAX_CHARS, "judge a longer text by its first characters", fact=True, ge=1, le=(1 << 31) - 1)
 
-    segment_chars: int = param(0, "also judge parts of so many characters (0: do not)", fact=True, ge=0)
+    segment_chars: int = param(
+        0, "also judge parts of so many characters (0: do not)", fact=True, ge=0, le=(1 << 31) - 1
+    )
     min_share: float = param(0.0, "share of the text that must be in the wanted languages", ge=0.0, le=1.0)
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity import minhash as kernel
 from stages.kernels.text.normalise import NORMALISATIONS, normalise
 
+MAX_PERMUTATIONS = 4096  # 16 kB for every document, for estimates within 0.8 %
 MAX_SHINGLES = 20_000_000  # beyond this a signature of 32-bit hashes saturates: see kernels/similarity/minhash.py
 
 
@@ -26,14 +27,14 @@ MAX_SHINGLES = 20_000_000  # beyond this a signature of 32-bit hashes saturates:
 class MinHash(ShardStage):
     """Reads text / Writes one signature per document / Drops nothing."""
 
-    shingle_width: int = param(24, "characters (or words) in a shingle", fact=True, ge=1)
-    num_permutations: int = param(128, "slots of a signature", fact=True, ge=1)
-    seed: int = param(42, "seed of the permutations", fact=True, ge=0)
+    shingle_width: int = param(24, "characters (or words) in a shingle", fact=True, ge=1, le=10_000)
+    num_permutations: int = param(128, "slots of a signature", fact=True, ge=1, le=MAX_PERMUTATIONS)
+    seed: int = param(42, "seed of the permutations", fact=True, ge=0, le=(1 << 32) - 1)
     parameters: str = param(
         "nemo", "how permutations are generated", fact=True, choices=("nemo", "zyda2_seeds", "explicit")
     )
     hash_bits: int = param(32, "bits of a hash", fact=True, choices=(32, 64))
-    hash_seed: int | None = param(None, "Murmur seed (parameters: explicit)", fact=True, ge=0)
+    hash_seed: int | None = param(None, "Murmur seed (parameters: explicit)", fact=True, ge=0, le=(1 << 32) - 1)
     a: tuple[int, ...] = param((), "multipliers (parameters: explicit)", fact=True)
     b: tuple[int, ...] = param((), "addends (parameters: explicit)", fact=True)
     shingles: str = param("characters", "what a shingle is made of", fact=True, choices=("characters", "words"))

@@ -22,6 +22,7 @@ from stages.dedup.near.job import NearJob, Shingling
 from stages.dedup.near.signatures import signatures_before
 from stages.kernels.similarity.banding import probability, solve, warnings
 
+MAX_SOLVED = 1024  # permutations for which bands are solved by areas: a second; four times as many take 20 s
 RECALL_AT_THRESHOLD = 0.94  # solved bandings find at least this share of pairs at the threshold
 
 
@@ -32,8 +33,8 @@ class NearDedup(DedupStage):
     jaccard_threshold: float | None = param(
         None, "similarity from which two documents are duplicates (not needed with verify: none)", ge=0, le=1
     )
-    bands: int | None = param(None, "LSH bands; solved from the threshold if not given", ge=1)
-    rows_per_band: int | None = param(None, "signature slots in a band", ge=1)
+    bands: int | None = param(None, "LSH bands; solved from the threshold if not given", ge=1, le=4096)
+    rows_per_band: int | None = param(None, "signature slots in a band", ge=1, le=4096)
     solve: str = param(
         "recall",
         "how bands are solved. recall: for min_recall; area: the least false-positive and false-negative area",
@@ -45,20 +46,21 @@ class NearDedup(DedupStage):
     recall_at: float | None = param(None, "similarity that min_recall is for (default: the threshold)", ge=0, le=1)
     verify: str = param(
         "exact",
-        "exact: true Jaccard near the threshold; signature: its estimate; none: every bucket is a group",
-        choices=("exact", "signature", "none"),
+        "exact: true Jaccard near the threshold; every: of every pair that may reach it, whatever signatures "
+        "were forged; signature: its estimate; none: every bucket is a group",
+        choices=("exact", "every", "signature", "none"),
     )
     mode: str = param(
         "representative",
         "representative: no transitive chains; component: a connected component is one group",
         choices=("representative", "component"),
     )
-    further_tries: int = param(3, "kept bucket members tried after the first one", ge=0)
+    further_tries: int = param(3, "kept bucket members tried after the first one", ge=0, le=1_000_000)
     max_component: int | None = param(None, "stop if more documents than this are connected", ge=2, guard=True)
     signatures: str = param("", "name of the minhash stage to use (default: the nearest one before)")
 
     use: ClassVar[str] = "near_dedup"
-    version: ClassVar[int] = 2  # 1 compared wrong texts where a folder was refreshed twice
+    version: ClassVar[int] = 3  # 1 compared wrong texts where a folder was refreshed twice, 2 trusted content hashes
     summary: ClassVar[str] = "drop near duplicates found by MinHash-LSH"
     drop_reason: ClassVar[str] = "near_duplicate"
 
@@ -98,6 +100,9 @@ class NearDedup(DedupStage):
                 )
             return self.bands, self.rows_per_band
         if self.solve == "area" or self.min_recall is not None:
+            if num_permutations > MAX_SOLVED:
+                right = f"given with more than {MAX_SOLVED} permutations, for which solving takes too long"
+                raise self.error("bands and rows_per_band", None, right)
             return solve(self.threshold, num_permutations, min_recall=self.min_recall, at=self.recall_at)
         for rows in range(num_permutations, 1, -1):
             if probability(self.threshold, num_permutations // rows, rows) >= RECALL_AT_THRESHOLD:
@@ -149,7 +154,7 @@ class NearDedup(DedupStage):
         groups = buckets.group_candidates(engine, near)
         found = verify.choose_survivors(engine, near, groups) if groups else []
         write_decisions(engine, stage_run, found)
-        if groups and self.verify == "exact":
+        if groups and near.compares_texts:
             known_pairs.keep_pairs(engine, near, groups)
         mark_complete(stage_run)
 

@@ -49,7 +49,9 @@ class Quality(ShardStage):
     positive_label: str = param(
         "", "label whose probability is the score (default: the one named hq, high …)", fact=True
     )
-    max_chars: int | None = param(None, "judge a longer text by its first characters", fact=True, ge=1)
+    max_chars: int | None = param(
+        None, "judge a longer text by its first characters", fact=True, ge=1, le=(1 << 31) - 1
+    )
 
     def validate(self) -> None:
         if not self._column:

@@ -65,7 +65,7 @@ class Embedding(ShardStage):
     """Reads text, or an input column / Writes unit vectors in half precision / Drops nothing."""
 
     model: str = param("", "embedding model, or a column that holds vectors", fact=True)
-    max_tokens: int = param(256, "tokens of a text that the model sees", fact=True, ge=2)
+    max_tokens: int = param(256, "tokens of a text that the model sees", fact=True, ge=2, le=1_000_000)
 
     use: ClassVar[str] = "embedding"
     hidden: ClassVar[bool] = True
@@ -102,9 +102,12 @@ class SemanticDedup(DedupStage):
 
     model: str = param("", KINDS, fact=True, metavar="SPEC")
     cosine_threshold: float = param(0.9, "cosine similarity from which two documents mean the same", ge=-1, le=1)
-    max_tokens: int = param(256, "tokens of a text that the model sees", fact=True, ge=2)
+    max_tokens: int = param(256, "tokens of a text that the model sees", fact=True, ge=2, le=1_000_000)
     centroids: int | None = param(
-        None, "k-means centroids; only documents of the same one are compared (default: one per 10,000)", ge=1
+        None,
+        "k-means centroids; only documents of the same one are compared (default: one per 10,000)",
+        ge=1,
+        le=1_000_000,
     )
     seed: int = param(42, "seed of k-means", ge=0, le=2**32 - 1)
 

@@ -27,6 +27,7 @@ from stages.inputs.reader import read_piece
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.hashes import hashing
 from stages.kernels.hashes.hashing import buffers
+from stages.kernels.hashes.text_digest import text_digest
 from stages.kernels.similarity import bands, kmeans, minhash
 from stages.kernels.survivors import components
 from tests.stages.inputs.test_device_reader import WEB, rows_of, shard
@@ -106,6 +107,14 @@ def test_content_hashes_are_those_of_the_host(texts: list[str]) -> None:
         assert np.array_equal(found, expected)
 
 
+@RANDOM
+@given(TEXTS)
+def test_text_digests_are_those_of_the_host(texts: list[str]) -> None:
+    given_ = buffers(pa.array(texts, pa.large_string()))
+    for found, expected in zip(text_digest(*given_), HOST_KERNELS["text_digest"](*given_), strict=True):
+        assert np.array_equal(found, expected)
+
+
 @pytest.mark.parametrize("kind", [np.uint32, np.uint64])
 def test_band_keys_are_those_of_the_host(kind: Any) -> None:
     signatures = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (5000, 128), kind, endpoint=True)
@@ -138,7 +147,7 @@ def test_texts_read_to_the_device_are_those_of_the_host(
     read = Read()
     ours, theirs = (pa.concat_tables([read.facts_of(batch) for batch in each] or [read.schema.empty_table()])
                     for each in (found, expected))  # fmt: skip
-    names = ["status", "h1", "h2", "num_chars", "num_bytes"]
+    names = ["status", "h1", "h2", "d1", "d2", "num_chars", "num_bytes"]
     assert ours.select(names).to_pylist() == theirs.select(names).to_pylist()
     if texts and not any(isinstance(text, bytes) for text in texts):
         assert all(batch.resident is not None for batch in found)

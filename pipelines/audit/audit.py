@@ -63,7 +63,9 @@ class Stratum:
 Key = tuple[str, str, str, float]  # stage, dataset of the removed, of the kept one, lower end of the band
 
 
-def audit(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0) -> tree.Audit:
+def audit(
+    run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0, trust: bool = False
+) -> tree.Audit:
     """Return precision and recall of every dedup stage of a run.
 
     Parameters
@@ -71,13 +73,14 @@ def audit(run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, s
     pairs : removed pairs per stage, and near-threshold kept pairs, whose true similarity is computed.
     threshold : also tell what the last near_dedup would keep with this jaccard_threshold.
     seed : of the sample.
+    trust : see `open_run`.
 
     Raises
     ------
     RecipeError
         No run folder, or one without the stage that is asked for.
     """
-    folder = open_run(run_dir)
+    folder = open_run(run_dir, trust=trust)
     found: tree.Audit = {"format": DATA_FORMAT, "run": folder.root, "pairs": pairs, "seed": seed, "stages": {}}
     names = [s.name for s in folder.run.stages if isinstance(s, NearDedup) or s.use == "exact_dedup"]
     if not names:

@@ -50,6 +50,12 @@ SchedulerAddress = Annotated[
     typer.Option(metavar="ADDRESS", help="address of a running Dask scheduler (implies --cluster scheduler)"),
 ]
 JsonLog = Annotated[bool, typer.Option("--json-log", help="progress as JSON lines on standard error")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="import code that the run folder names from the working folder and the run folder too"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -78,6 +84,14 @@ def locked_recipe(run_dir: str, overrides: list[str] | None = None) -> Recipe:
 
     lock.check_lock(path)
     return given_recipe(path, overrides)
+
+
+def trust_code(trust: bool) -> None:
+    """Take a `--trust`: from now on, run folders are opened with the code that they name."""
+    if trust:
+        from classifiers.foreign_code import trust_from_now_on
+
+        trust_from_now_on()
 
 
 def cluster_overrides(kind: str | None, file: str | None, address: str | None) -> list[str]:

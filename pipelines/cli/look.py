@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.app import AsJson, BadUsage, RunArgument, app, say, say_json
+from pipelines.cli.app import AsJson, BadUsage, RunArgument, Trust, app, say, say_json, trust_code
 
 
 @app.command()
-def status(run_dir: RunArgument, as_json: AsJson = False) -> None:
+def status(run_dir: RunArgument, as_json: AsJson = False, trust: Trust = False) -> None:
     """Show what of a run is done."""
+    trust_code(trust)
     from pipelines.commands.status import render_status, status_of_run
 
     found = status_of_run(run_dir)
@@ -47,16 +48,19 @@ def facts(
     run_dir: RunArgument,
     stage: Annotated[str, typer.Argument(metavar="STAGE", help="name of the stage")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE.parquet", help="Parquet file to write")],
+    trust: Trust = False,
 ) -> None:
     """Export a stage's facts: doc_id, row and the stage's columns."""
+    trust_code(trust)
     from pipelines.commands.facts import export_facts
 
     say(f"{export_facts(run_dir, stage, out):,} rows written to {out}")
 
 
 @app.command()
-def report(run_dir: RunArgument) -> None:
+def report(run_dir: RunArgument, trust: Trust = False) -> None:
     """Write report.html and report.json anew from the ledger."""
+    trust_code(trust)
     from pipelines.report.report import write_report
 
     say(write_report(run_dir))
@@ -69,9 +73,11 @@ def explain_documents(
     native_id: Annotated[str | None, typer.Option("--id", help="the dataset's own id")] = None,
     url: Annotated[str | None, typer.Option(help="the document's URL")] = None,
     text: Annotated[str | None, typer.Option(help="the document's text; - reads standard input")] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what became of a document and why: facts, decisions, what it lost to, the difference."""
+    trust_code(trust)
     if sum(x is not None for x in (doc_id, native_id, url, text)) != 1:
         raise BadUsage("give one of --doc-id, --id, --url and --text.")
     text = sys.stdin.read() if text == "-" else text

@@ -12,11 +12,13 @@ from pipelines.cli.app import (
     Overrides,
     RecipeArgument,
     RunArgument,
+    Trust,
     Workers,
     app,
     given_recipe,
     say,
     say_json,
+    trust_code,
 )
 
 
@@ -36,9 +38,15 @@ def plan(
     sample_documents: Annotated[
         int, typer.Option(min=1, help="documents that are drawn and run to measure rates")
     ] = 4000,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what a run would do, take and give: documents, reuse, time, memory, bytes, misses, warnings."""
+    trust_code(trust)
+    from pipelines.recipe.code_named import check_code, is_lock
+
+    if is_lock(recipe):
+        check_code(recipe)
     parsed = given_recipe(recipe, overrides)
 
     from pipelines.plan import plan as planner
@@ -76,9 +84,11 @@ def audit_run(
         float | None, typer.Option(min=0.0, max=1.0, help="also tell what this jaccard_threshold would keep")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the sample")] = 0,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare removed and kept pairs by true similarity: precision and recall of the deduplication."""
+    trust_code(trust)
     if threshold == 0:
         raise BadUsage("--threshold must be above 0 and at most 1, got 0.")
 

@@ -19,6 +19,7 @@ from pipelines.cli.app import (
     RunArgument,
     SchedulerAddress,
     SchedulerFile,
+    Trust,
     Workers,
     app,
     cluster_overrides,
@@ -27,6 +28,7 @@ from pipelines.cli.app import (
     locked_recipe,
     say,
     say_json,
+    trust_code,
 )
 
 if TYPE_CHECKING:
@@ -148,8 +150,10 @@ def _say_result(result: RunResult, *, json_log: bool) -> None:
 def clean(
     run_dir: RunArgument,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False,
+    trust: Trust = False,
 ) -> None:
     """Remove sidecars and files that the run folder's recipe no longer uses."""
+    trust_code(trust)
     from pipelines.commands.clean import clean_run
 
     gone = clean_run(run_dir, dry_run=dry_run)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.errors import RecipeError
-from pipelines.cli.app import BadUsage, display, given_recipe, locked_recipe, say, say_json
+from pipelines.cli.app import BadUsage, display, given_recipe, locked_recipe, say, say_json, trust_code
 from stages.registry import is_stage, listed, stage_class, stage_names
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def _run(use: str, given: dict[str, Any]) -> None:
         limit=limit_of(run_dir),
         progress=display(quiet=given["quiet"], json_log=given["json_log"]),
     )
+    trust_code(True)  # the stage has just run
     counts = stage_counts(run_dir, name)
     if given["json_log"]:
         say_json({"event": "finished", "run": run_dir, "stage": name, **counts}, indent=False)

@@ -39,6 +39,7 @@ def explain(
     id: str | None = None,
     url: str | None = None,
     text: str | None = None,
+    trust: bool = False,
 ) -> Explanation:
     """Explain every document that matches; exactly one of the keys is given. More than 20 are listed by doc_id only.
 
@@ -48,13 +49,15 @@ def explain(
     id : the user's own id.
     url : as the input states it; else those that differ in scheme, case, fragment or final slash only.
     text : the whole text; white space at its ends may be missing or added. Else its near duplicates.
+    trust : see `open_run`.
 
     Raises
     ------
     RecipeError
-        Not exactly one key, nothing matches, or it is no run folder.
+        Not exactly one key, nothing matches, it is no run folder, or one that names code that is not trusted.
     """
-    folder = open_run(run_dir)
+    folder = open_run(run_dir, trust=trust)
+    folder.check_code()
     given = {"doc_id": doc_id, "id": id, "url": url, "text": text}
     keys = [name for name, value in given.items() if value is not None]
     if len(keys) != 1:

@@ -68,7 +68,7 @@ def prices(measured: Measured, index: int, read_byte: float) -> dict[Quantity, f
     read_byte : seconds of reading one byte of text.
     """
     found = {Quantity.CANDIDATES: CANDIDATE_SECONDS}
-    if near_job(measured.run, index).verify == "exact":
+    if near_job(measured.run, index).compares_texts:
         found[Quantity.CANDIDATE_PAIRS] = pair_seconds(measured, index)
         found[Quantity.CANDIDATE_TEXTS] = read_byte
     return found
@@ -77,5 +77,5 @@ def prices(measured: Measured, index: int, read_byte: float) -> dict[Quantity, f
 def extra_bytes(measured: Measured, index: int, candidates: float, text_bytes: float) -> float:
     """Return the bytes that candidates write: signature slots, order, and texts of `text_bytes` each."""
     near = near_job(measured.run, index)
-    text = text_bytes if near.verify == "exact" else 0.0
+    text = text_bytes if near.compares_texts else 0.0
     return candidates * (text + near.num_permutations + ROW_BYTES)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from cluster.errors import RecipeError
+from pipelines.recipe.limits import check_text, whole_number
 
 Path = tuple[str | int, ...]  # of a value in the document: ("stages", 2, "min_score")
 
@@ -39,7 +40,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node).replace("_", ""), 10)
+    try:
+        return whole_number(loader.construct_scalar(node).replace("_", ""))
+    except ValueError as error:
+        raise yaml.constructor.ConstructorError(None, None, f"the number {error}", node.start_mark) from None
 
 
 def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> float:
@@ -86,6 +90,7 @@ def dump_yaml(data: dict[str, Any]) -> str:
 def parse_yaml(text: str, source: str) -> Marked:
     """Parse one YAML document. Raises RecipeError that names the line."""
     lines: dict[Path, int] = {}
+    check_text(text, source)
     try:
         loader = _Loader(text)
         try:
@@ -98,6 +103,10 @@ def parse_yaml(text: str, source: str) -> Marked:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         raise RecipeError(_sentence(error, source)) from None
+    except RecursionError:
+        raise RecipeError(
+            f"{source} holds too many lists and mappings inside each other. Check its brackets."
+        ) from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{source} is not YAML text: {error}. Save it as UTF-8 text.") from None
     return Marked(value, source, lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.errors import RecipeError
+from pipelines.recipe.limits import MAX_KEY_PARTS
 from pipelines.recipe.marked_yaml import Path, parse_scalar
 from pipelines.recipe.problems import Problems, did_you_mean, dotted
 
@@ -25,6 +26,8 @@ def apply_override(data: dict[str, Any], override: str, problems: Problems) -> N
     """
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
+    if len(parts) > MAX_KEY_PARTS:
+        raise RecipeError(f"--set {key[:60]}…: a key has at most {MAX_KEY_PARTS} parts, got {len(parts):,}.")
     if not equals or not all(parts):
         raise RecipeError(f"--set must be KEY=VALUE, such as mix.target_tokens=1B, got {override!r}.")
     value = parse_scalar(text, f"--set {key}")

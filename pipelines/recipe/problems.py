@@ -131,6 +131,7 @@ def explain_problem(item: Mapping[str, Any]) -> str:
         "less_than": f"below {context.get('lt'):g}" if "lt" in context else "",
         "less_than_equal": f"at most {context.get('le'):g}" if "le" in context else "",
         "too_short": "a list with at least one entry",
+        "too_long": f"at most {context.get('max_length')} entries" if "max_length" in context else "",
     }
     right = PLAIN.get(kind) or bounds.get(kind) or item["msg"].removeprefix("Input should be ")
     return f"must be {right}, got {got}."

@@ -21,6 +21,7 @@ from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.recipe import lock
 from pipelines.recipe.cross_checks import check_together
+from pipelines.recipe.limits import LARGEST, MAX_BYTES, MAX_DATASETS, check_data
 from pipelines.recipe.marked_yaml import Marked, dump_yaml, parse_yaml
 from pipelines.recipe.overrides import apply_override
 from pipelines.recipe.problems import Problems, did_you_mean
@@ -46,8 +47,10 @@ class Sections(Section):
     """Every key a recipe may have at its top."""
 
     name: str = Field("mix", description="name of the mix", pattern=f"^{NAME.pattern}$")
-    seed: int = Field(0, ge=0, description="seed of sampling, holdout and shuffle")
-    datasets: dict[str, DatasetSection] = Field(min_length=1, description="the sources, by name")
+    seed: int = Field(0, ge=0, le=LARGEST, description="seed of sampling, holdout and shuffle")
+    datasets: dict[str, DatasetSection] = Field(
+        min_length=1, max_length=MAX_DATASETS, description="the sources, by name"
+    )
     on_error: Literal["stop", "quarantine"] = Field(
         "stop", description="what to do with unreadable input: stop, or count it and go on"
     )
@@ -164,6 +167,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def load_data(data: Mapping[str, Any], source: str) -> Recipe:
     """Load a recipe from plain data; `source` is what errors name."""
+    check_data(data, source)
     return _load(Marked(dict(data), source), ())
 
 
@@ -184,7 +188,11 @@ def _read(source: str) -> tuple[str, str]:
             f"built-in recipe: {', '.join(names)}."
         )
     try:
-        return storage.read_bytes(source).decode(), os.path.basename(source)
+        with storage.open_read(source) as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise RecipeError(f"the recipe {source} has more than {MAX_BYTES:,} bytes. Name files by folders or globs.")
+        return data.decode(), os.path.basename(source)
     except OSError as error:
         raise RecipeError(f"the recipe {source} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
@@ -198,6 +206,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
     for override in overrides:
         apply_override(document.value, override, problems)
     problems.stop()
+    check_data(document.value, document.source)
     try:
         sections = Sections.model_validate_json(json.dumps(document.value, default=str), strict=True)
     except ValidationError as error:

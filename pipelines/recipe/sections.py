@@ -20,6 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from pipelines.recipe.limits import LARGEST, MAX_DIGITS
 from pipelines.recipe.output import INPUT_COLUMNS, MIX_COLUMNS
 from stages.inputs.presets import PRESETS
 
@@ -35,8 +36,12 @@ def _scaled(value: object, units: Mapping[str, int], example: str) -> int:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", str(value).strip().replace("_", ""))
     if isinstance(value, bool) or match is None or match[2].upper() not in units:
         raise ValueError(f"must be a whole number or one with a unit, such as {example}")
+    if len(match[1]) > MAX_DIGITS:
+        raise ValueError(f"must be below 2^63, but has {len(match[1]):,} digits")
     number = float(match[1]) if "." in match[1] else int(match[1])
     scaled = round(number * units[match[2].upper()])
+    if scaled > LARGEST:
+        raise ValueError("must be below 2^63")
     if scaled < 1:
         raise ValueError(f"must be at least 1, such as {example}")
     return scaled

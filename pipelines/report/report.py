@@ -32,21 +32,25 @@ from stages.core.digests import DATA_FORMAT, digest
 QUARANTINED_SHOWN = 10
 
 
-def write_report(run_dir: str, engine: Engine | None = None) -> str:
+def write_report(run_dir: str, engine: Engine | None = None, *, trust: bool = False) -> str:
     """Write report.json and report.html into the run folder; return the path of the page.
 
     Parameters
     ----------
     engine : reads the ledger; None: this process.
+    trust : see `open_run`.
 
     Raises
     ------
+    RecipeError
+        The run folder names code that is not trusted.
     LedgerError
         The numbers of a dataset do not close.
     """
     from pipelines.report.page import render_page
 
-    folder = open_run(run_dir)
+    folder = open_run(run_dir, trust=trust)
+    folder.check_code()
     report = build_report(folder, engine)
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     storage.write_bytes(folder.path("report.json"), (text + "\n").encode("utf-8", "replace"))

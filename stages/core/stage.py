@@ -20,6 +20,8 @@ from stages.core.arrays import BoolArray, FloatArray
 from stages.core.digests import digest
 from stages.core.edits import Edits
 
+LARGEST = (1 << 63) - 1  # of a whole number
+
 
 def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
     """Declare a stage parameter: `help` is shown by the CLI, `fact` marks what facts depend on.
@@ -92,6 +94,9 @@ class Stage:
 
     def _check_bounds(self, f: dataclasses.Field[Any]) -> None:
         value = getattr(self, f.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(n, int) and abs(n) > LARGEST for n in numbers):
+            raise self.error(f.name, "a larger one", "a number below 2^63")
         choices = f.metadata.get("choices")
         if choices and value not in choices:
             raise self.error(f.name, value, "one of " + ", ".join(map(str, choices)))

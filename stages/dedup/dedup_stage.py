@@ -150,7 +150,7 @@ def survivor_order(run: Run, table: pa.Table) -> I64:
     h1, h2 = array(table, "h1").astype(np.uint64), array(table, "h2").astype(np.uint64)
     doc, place = array(table, "doc").astype(np.int64), array(table, "rank")
     row = doc & ((1 << ROW_BITS) - 1)
-    tie = tie_ranks(h1, h2, table.column("id"), table.column("url"), _relative_paths(run, doc), row)
+    tie = tie_ranks(h1, h2 >> np.uint64(48), table.column("id"), table.column("url"), _relative_paths(run, doc), row)
     criteria = [array(table, f"criterion_{i}").astype(np.float64) for i in range(len(run.prefer))]
     words: npt.NDArray[np.uint64] | None = None
     for value in np.unique(place):

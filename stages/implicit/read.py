@@ -1,6 +1,7 @@
 """First stage of every run: read status, content hash and sizes of every row.
 
-Reads text, id, url. Writes the status, the content hash (two XXH64), sizes, id and url of every row.
+Reads text, id, url. Writes the status, the content hash (two XXH64, for order and sampling), the digest by
+which texts are equal, sizes, id and url of every row.
 Drops null, empty, white-space-only and unreadable texts, each under its own reason.
 """
 
@@ -19,6 +20,7 @@ from stages.core.stage import Decisions, ShardStage, param
 from stages.inputs.ids import content_ids
 from stages.inputs.reader import Batch, ReadStatus
 from stages.kernels.hashes.hashing import buffers, content_hash, mix64
+from stages.kernels.hashes.text_digest import text_digest
 from stages.kernels.text.validity import characters
 
 BYTES_PER_TOKEN = 4  # the labelled estimate where no tokenizer is given
@@ -28,6 +30,8 @@ SCHEMA = pa.schema(
         ("status", pa.uint8()),
         ("h1", pa.uint64()),
         ("h2", pa.uint64()),
+        ("d1", pa.uint64()),
+        ("d2", pa.uint64()),
         ("num_chars", pa.uint32()),
         ("num_bytes", pa.uint32()),
         ("id", pa.large_string()),
@@ -44,7 +48,7 @@ class Read(ShardStage):
     seed: int = param(0, "seed of the sample")
 
     use: ClassVar[str] = "read"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 1 knew no digest, so equal content hashes were equal texts
     summary: ClassVar[str] = "what each row is: status, content hash, sizes"
     schema: ClassVar[pa.Schema] = SCHEMA
     device_expansion: ClassVar[float] = 5.0  # as read, decompressed pages, without nulls, stripped, blanked
@@ -65,8 +69,7 @@ class Read(ShardStage):
             ids = pc.coalesce(ids, content_ids(h1, h2, batch.status == ReadStatus.OK))
         columns = [
             pa.array(batch.status),
-            pa.array(h1),
-            pa.array(h2),
+            *map(pa.array, (h1, h2, *text_digest(data, offsets))),
             pa.array(characters(batch.text)),
             pa.array(np.diff(offsets).astype(np.uint32)),
             ids,

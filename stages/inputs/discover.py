@@ -6,7 +6,6 @@ whatever the order of the recipe's paths; moving the dataset's folder changes no
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import xxhash
 from cluster import storage
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
+from stages.inputs import globs
 
 SUFFIXES = {
     ".parquet": "parquet",
@@ -145,7 +145,7 @@ def _local(path: str) -> Iterator[_Match]:
     if os.path.exists(plain):  # a name that holds a bracket is no pattern
         found, root = ([plain], os.path.dirname(plain)) if os.path.isfile(plain) else (list(_walk(plain)), plain)
     elif _is_wild(plain):
-        found = [hit for hit in glob.glob(plain, recursive=True) if not os.path.isdir(hit)]
+        found = [hit for hit in globs.matching(plain) if not os.path.isdir(hit)]
         root = _fixed(plain)
     else:
         return

@@ -33,6 +33,7 @@ RECORDS_PER_DESTINATION = 2_000_000
 DOCUMENTS_PER_DESTINATION = 100_000
 MAX_DESTINATIONS = 4096
 
+DIGEST = ("d1", "d2")  # facts of `read`: the digest by which texts are equal
 RECORDS = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])
 MEMBERS = pa.schema([("key", pa.uint64()), ("bucket", pa.uint64()), ("doc", pa.int64())])
 
@@ -213,6 +214,7 @@ def _document_schema(near: NearJob) -> pa.Schema:
         [
             ("key", pa.uint64()),
             *candidate_schema(near.run),
+            *((name, pa.uint64()) for name in DIGEST),
             ("num_bytes", pa.uint32()),
             ("slots", pa.binary(near.num_permutations)),
         ]
@@ -233,8 +235,8 @@ def _emit_documents(near: NearJob, labels: Labels, position: int) -> Iterable[pa
     packed = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(slots))]
     )
-    size = view.read.column("num_bytes").take(pa.array(rows))
-    columns = [pa.array(key[rows]), *table.columns, size, packed]
+    read = view.read.select([*DIGEST, "num_bytes"]).take(pa.array(rows))
+    columns = [pa.array(key[rows]), *table.columns, *read.columns, packed]
     yield pa.table(columns, schema=_document_schema(near))
 
 

@@ -37,7 +37,7 @@ class NearJob:
     bands: int
     rows_per_band: int
     threshold: float  # NaN where nothing is verified
-    verify: str  # exact, signature or none
+    verify: str  # exact, every, signature or none
     mode: str  # representative or component
     further_tries: int
     max_component: int | None = None
@@ -51,6 +51,11 @@ class NearJob:
     def name(self) -> str:
         """The stage's name in the recipe."""
         return self.stage_run.stage.name
+
+    @property
+    def compares_texts(self) -> bool:
+        """Whether verdicts rest on true similarities, of pairs near the threshold or of all that may reach it."""
+        return self.verify in ("exact", "every")
 
     @property
     def keeps_all_within(self) -> bool:

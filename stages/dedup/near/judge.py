@@ -6,6 +6,8 @@ one destination's candidates.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -32,15 +34,17 @@ class Judge:
         self.table = table
         self.near = near
         self.doc = array(table, "doc").astype(np.int64)
-        self._h1, self._h2 = array(table, "h1"), array(table, "h2")
+        self._d1, self._d2 = array(table, "d1"), array(table, "d2")
         self._long = array(table, "num_bytes").astype(np.int64) > LONGEST
         column = whole(table.column("slots"))
         width = column.type.byte_width
         data = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
         self._slots = data.reshape(-1, width)
         self._doubt = 0.0, 0.0
-        if self.near.verify == "exact":
+        if self.near.compares_texts:
             self._doubt = doubt(self.near.threshold, width)
+        if self.near.verify == "every":
+            self._doubt = self._doubt[0], math.inf
         self._pairs, self._values = self._load([path for path in known if path])
 
     def _load(self, paths: list[str]) -> tuple[I64, F64]:
@@ -71,7 +75,7 @@ class Judge:
         known, at = self._known(left, right)
         known &= self.is_close(value, left, right)
         value[known] = self._values[at[known]]
-        same = (self._h1[left] == self._h1[right]) & (self._h2[left] == self._h2[right])
+        same = (self._d1[left] == self._d1[right]) & (self._d2[left] == self._d2[right])
         value[same] = 1.0
         kind[known | same] = EXACT
         return value, kind

@@ -24,6 +24,7 @@ from stages.kernels.dispatch.resident import Judged, Resident, judge_column
 from stages.kernels.dispatch.space import Space
 from stages.kernels.gpu import array_kernels
 from stages.kernels.hashes.hashing import I64, U8, U64, buffers
+from stages.kernels.hashes.text_digest import DIGEST_BYTES, words
 from stages.kernels.similarity.kmeans import F32, ITERATIONS
 from stages.kernels.similarity.minhash import Parameters, Signatures
 
@@ -155,6 +156,15 @@ def content_hash(data: U8, offsets: I64) -> tuple[U64, U64]:
     parts = in_parts(work, len(offsets) - 1)
     first, second = zip(*parts, strict=True) if parts else ((), ())
     return np.concatenate([np.empty(0, np.uint64), *first]), np.concatenate([np.empty(0, np.uint64), *second])
+
+
+def text_digest(data: U8, offsets: I64) -> tuple[U64, U64]:
+    """Return the two words of each document's digest, as `text_digest.text_digest` does."""
+
+    def work(start: int, stop: int) -> list[Any]:
+        return list(_column(data, offsets, start, stop).hash_values(method="sha256").to_arrow().to_pylist())
+
+    return words(b"".join(bytes.fromhex(digest[: 2 * DIGEST_BYTES]) for digest in in_parts(work, len(offsets) - 1)))
 
 
 def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_shingles: int = 0) -> Signatures:

@@ -108,7 +108,7 @@ def tie_ranks(h1: U64, h2: U64, id: Strings, url: Strings, within: Strings, row:
 
     Parameters
     ----------
-    h1, h2 : (docs,) content hashes; documents that agree in both form a group.
+    h1, h2 : (docs,) content hashes, as far as the order looks at them; documents that agree in both form a group.
     id, url, within : (docs,) strings compared as UTF-8 bytes, null last.
     row : (docs,) physical row in the shard; (dataset, within, row) names a document.
 

@@ -29,7 +29,7 @@ CHOICES: dict[str, list[Any]] = {
     "orphans": ["promote", "allow"],
     "further_tries": [0, 1, 3],
     "reference": [None, "a", "d"],
-    "verify": ["exact", "signature", "none"],
+    "verify": ["exact", "every", "signature", "none"],
 }
 
 

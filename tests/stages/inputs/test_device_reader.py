@@ -114,7 +114,7 @@ class Frame(pd.Series):
     def to_arrow(self) -> pa.Array:
         return pa.array(self.tolist(), pa.large_string())
 
-    def hash_values(self, method: Any, seed: int) -> Column:
+    def hash_values(self, method: Any, seed: int | None = None) -> Column:
         return Column(self.to_arrow()).hash_values(method, seed)
 
     @classmethod

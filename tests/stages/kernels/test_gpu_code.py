@@ -5,6 +5,7 @@ The stand-ins answer as cuDF's documentation says; whether cuDF does is for test
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import types
 from typing import Any
@@ -19,7 +20,7 @@ from cluster.device import backend, halving
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
-from stages.kernels.hashes import hashing
+from stages.kernels.hashes import hashing, text_digest
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity import bands, kmeans, minhash
 from stages.kernels.survivors import components
@@ -106,8 +107,12 @@ class Column:
     def str(self) -> Column:
         return self
 
-    def hash_values(self, method: str, seed: int) -> Column:
+    def hash_values(self, method: str, seed: int | None = None) -> Column:
+        if method == "sha256":
+            assert seed is None
+            return Column(pa.array([hashlib.sha256(text.encode()).hexdigest() for text in self.values.to_pylist()]))
         assert method == "xxhash64"
+        assert seed is not None
         return Column(hashing.xxh64(*buffers(self.values), seed))
 
     def minhash(self, seed: int, a: Column, b: Column, width: int) -> Column:
@@ -221,6 +226,13 @@ class TestOnStandIns:
             hashing.content_hash(data, offsets), HOST_KERNELS["content_hash"](data, offsets), strict=True
         ):
             assert np.array_equal(found, expected)
+
+    @settings(deadline=None, max_examples=15)
+    @given(TEXTS)
+    def test_text_digest(self, texts: list[str]) -> None:
+        data, offsets = buffers(pa.array(texts, pa.large_string()))
+        expected = HOST_KERNELS["text_digest"](data, offsets)
+        assert np.array_equal(text_digest.text_digest(data, offsets), expected)
 
     def test_band_keys(self) -> None:
         signatures = np.random.default_rng(1).integers(0, 2**32, (50, 16), np.uint32)
