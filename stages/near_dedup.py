@@ -1,9 +1,9 @@
 """Near deduplication: MinHash-LSH candidates, verified by true Jaccard; one document of each group is kept.
 
 Guarantees: the same verdicts for every partitioning, order and worker count. In mode `representative`
-every dropped document names a kept one whose similarity reached the threshold. Every hop through the
-exchange is resumable. How it goes: buckets.py (bands -> buckets -> components), verify.py
-(survivors, asking for true similarities where the estimate is not enough).
+every dropped document has a kept representative whose similarity reached the threshold. Every hop through the
+exchange is resumable. Steps, in stages/dedup/near: buckets.py (bands -> buckets -> components), verify.py
+(survivors, by true similarities where the estimate decides no pair).
 """
 
 from __future__ import annotations

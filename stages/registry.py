@@ -52,7 +52,7 @@ def stage_names() -> list[str]:
 
 
 def check_owner(use: str) -> None:
-    """Raise RecipeError when a stage's name is not one package's alone, naming all who offer it."""
+    """Raise RecipeError if several packages offer a stage name; the message names them."""
     if clash := installed.offers(installed.STAGES).clash(use, (*STAGES, *RESERVED), "stage"):
         raise RecipeError(clash)
 

@@ -135,7 +135,7 @@ def _compare(
 
 
 def _lift(kept: list[Shard]) -> tuple[list[Shard], list[Shard]]:
-    """Sort shards of a run with a limit into whole ones, which stay, and those that the limit may have cut."""
+    """Return (whole shards, shards that the limit may have cut) of a run with a limit."""
     whole = [s for s in kept if s.file_rows == s.rows]
     return whole, [s for s in kept if s.file_rows != s.rows]
 

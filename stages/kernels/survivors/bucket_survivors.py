@@ -32,7 +32,7 @@ from stages.kernels.survivors.pair_answers import (
     result_of,
 )
 
-OPEN, KEPT, DROPPED, LOSING = 0, 1, 2, 3  # LOSING: certainly dropped, by whom is not certain yet
+OPEN, KEPT, DROPPED, LOSING = 0, 1, 2, 3  # LOSING: certainly dropped, its representative is undecided
 SPARE = 4  # undecided seat holders remembered per bucket besides the seats
 
 
