@@ -44,7 +44,8 @@ def quality(corpus: Path, work: Path, environments: Environments, rounds: int) -
 
 def quality_model(corpus: Path, work: Path, **parameters: int) -> Path:
     """Train a model that tells every other document from the rest: its size and words matter here, not its verdicts."""
-    from classifiers.train import MOST_BUCKETS, train
+    from classifiers.train import MOST_BUCKETS
+    from pipelines.commands.classifier import train
 
     work.mkdir(parents=True, exist_ok=True)
     texts = pads.dataset(corpus, format="parquet").to_table(columns=["text"])

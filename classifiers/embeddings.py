@@ -12,7 +12,7 @@ import functools
 import importlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,6 +95,14 @@ def _folder(name: str) -> str:
     return path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
 
 
+def _whole(path: Path, load: Callable[[str], Any]) -> Any:
+    """Return what `load` makes of a file. Raises RecipeError where it is cut short or corrupt."""
+    try:
+        return load(str(path))
+    except Exception as error:  # neither package raises anything more special
+        raise RecipeError(f"{path} cannot be loaded, it is truncated or corrupt ({error}). Get it again.") from error
+
+
 class OnnxEmbedder:
     """A transformer as ONNX: tokens in, states out, pooled here; or one vector per text, taken as it is.
 
@@ -110,7 +118,7 @@ class OnnxEmbedder:
             raise _missing("onnx", "onnxruntime and tokenizers", "semantic", error) from error
         root = Path(folder)
         model = _file(root, "model.onnx", "onnx/model.onnx")
-        self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(_file(root, "tokenizer.json")))
+        self._tokenizer: Any = _whole(_file(root, "tokenizer.json"), tokenizers.Tokenizer.from_file)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=max_tokens)
         self._max_chars = CHARS_PER_TOKEN * max_tokens
@@ -119,7 +127,9 @@ class OnnxEmbedder:
         options.log_severity_level = 3
         present = ort.get_available_providers()
         providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in present]
-        self._session: Any = ort.InferenceSession(str(model), sess_options=options, providers=providers)
+        self._session: Any = _whole(
+            model, lambda path: ort.InferenceSession(path, sess_options=options, providers=providers)
+        )
         self._inputs = tuple(i.name for i in self._session.get_inputs())
         self._first_token = _pools_first_token(root)
         self._tokens_per_batch = 1 if DYNAMIC in model.read_bytes() else TOKENS_PER_BATCH

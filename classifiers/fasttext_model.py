@@ -61,6 +61,8 @@ def _load(path: str, changed: int, size: int) -> FastTextModel:
 
     try:
         return NativeModel(format.read(path))
+    except format.Truncated as error:  # the package would crash on it, or load what is there
+        raise truncated(path, str(error)) from error
     except format.Unsupported as error:
         try:
             model = PackageModel(path)
@@ -82,6 +84,8 @@ def _labels(path: str, changed: int, size: int) -> tuple[str, ...]:
 
     try:
         return format.read_labels(path)
+    except format.Truncated as error:
+        raise truncated(path, str(error)) from error
     except format.Unsupported:
         return _load(path, changed, size).labels
 
@@ -170,6 +174,11 @@ def _labels_of(model: Any) -> list[str]:
 def clean(text: str, max_chars: int = MAX_CHARS) -> str:
     """Return the text as the model sees it: cut, newlines replaced by spaces."""
     return text[:max_chars].replace("\n", " ")
+
+
+def truncated(path: str, reason: str) -> RecipeError:
+    """Build the error for a model file that is not whole."""
+    return RecipeError(f"{path} is no whole fastText model: {reason}. Get or make the file again.")
 
 
 def not_a_model(path: str, reason: str) -> RecipeError:

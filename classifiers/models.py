@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import storage
+from cluster import compression, storage
 from cluster.errors import BackendError, RecipeError
 
 CHUNK = 1 << 22
@@ -85,11 +85,35 @@ def resolve(spec: str) -> str:
         return _copied(name)
     path = os.path.expanduser(storage.local_path(name))
     if os.path.exists(path):
-        return path
+        return _unpacked(path)
     kept = models_folder() / name
     if kept.exists():
-        return str(kept)
+        return _unpacked(str(kept))
     raise _missing(spec, name)
+
+
+def _unpacked(path: str) -> str:
+    """Return a model's path, of a compressed file (.bin.gz) that of its copy in the models folder, made once.
+
+    Raises RecipeError where it is cut short or corrupt.
+    """
+    if os.path.isdir(path):
+        return path
+    name, named = compression.by_name(os.path.basename(path))
+    with open(path, "rb") as file:
+        codec = compression.by_magic(file.read(compression.READ_BYTES), named) if named else ""
+        if not codec:
+            return path
+        mark = f"{os.path.abspath(path)} {stamp(path)}"
+        target = models_folder() / "copies" / hashlib.sha256(mark.encode()).hexdigest()[:16] / name
+        if not target.exists():
+            file.seek(0)
+            try:
+                with storage.commit(str(target)) as copy:
+                    copy.writelines(compression.pieces(file, codec))
+            except compression.Damaged as error:
+                raise RecipeError(f"model {path} cannot be read: {error}. Get the file again.") from error
+    return str(target)
 
 
 def _missing(spec: str, name: str) -> RecipeError:

@@ -13,18 +13,18 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 
 from classifiers import quality
 from classifiers.base import F64, Classifier
 from classifiers.evaluation import Evaluation, evaluate_scores, plot
 from classifiers.fasttext_model import MAX_CHARS, clean
-from classifiers.labelled import Paths, find_files, read_texts
 from classifiers.models import file_digest
 from cluster import storage
 from cluster.errors import RecipeError
@@ -83,17 +83,23 @@ class Trained:
     card: str  # path of the model card
 
 
-def train(positive: Paths, negative: Paths, out: str | Path, *, column: str = "text", **parameters: Any) -> Trained:
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The texts of one side. files: where they come from, for the card; batches: gives them anew at every call."""
+
+    files: tuple[str, ...]
+    batches: Callable[[], Iterator[pa.Array]]  # large_string without nulls
+
+
+def train(positive: Texts, negative: Texts, out: str | Path, **parameters: Any) -> Trained:
     """Train a classifier that tells positive from negative texts; write it and its card.
 
     Parameters
     ----------
     positive, negative
-        JSON lines or Parquet files, folders of them or globs.
+        texts to keep and texts to drop.
     out
         path of the model, such as `quality.bin`. Beside it lie `.card.json`, `.card.md` and `.svg`.
-    column
-        the column of the text.
     parameters
         fields of `Parameters`: seed, dimensions, word_ngrams, epoch, bucket, learning_rate, min_count,
         holdout, max_chars.
@@ -101,13 +107,13 @@ def train(positive: Paths, negative: Paths, out: str | Path, *, column: str = "t
     Raises
     ------
     RecipeError
-        when a file or parameter is wrong, or one of the two sides has no text.
+        when a parameter is wrong, or one of the two sides has no text.
     """
     chosen = _parameters(parameters)
     out = Path(out)
     with tempfile.TemporaryDirectory() as folder:
         counts = Counts()
-        _distribute(Path(folder), ((POSITIVE, positive), (NEGATIVE, negative)), column, chosen, counts)
+        _distribute(Path(folder), ((POSITIVE, positive), (NEGATIVE, negative)), chosen, counts)
         _collect(Path(folder), chosen, counts)
         _check(counts, positive, negative)
         chosen = _by_amount(chosen, counts.tokens)
@@ -133,15 +139,13 @@ def line_of(text: str, max_chars: int = MAX_CHARS) -> str:
     return _BLANKS.sub(" ", _SPECIAL.sub("", clean(text, max_chars))).strip()
 
 
-def _distribute(
-    folder: Path, sides: tuple[tuple[str, Paths], ...], column: str, chosen: Parameters, counts: Counts
-) -> None:
+def _distribute(folder: Path, sides: tuple[tuple[str, Texts], ...], chosen: Parameters, counts: Counts) -> None:
     """Write every text to one of 64 files by its content, so that copies meet in one file."""
     parts = [open(folder / f"part-{i}", "w", encoding="utf-8") for i in range(PARTS)]  # noqa: SIM115
     try:
-        for label, paths in sides:
-            for batch in read_texts(paths, column):
-                for text in batch.texts.to_pylist():
+        for label, side in sides:
+            for batch in side.batches():
+                for text in batch.to_pylist():
                     line = line_of(text, chosen.max_chars)
                     if line:
                         counts.texts[label] += 1
@@ -190,13 +194,13 @@ def _write(train: IO[str], test: IO[str], key: str, label: str, line: str, chose
     (test if held_out else train).write(f"__label__{label} {line}\n")
 
 
-def _check(counts: Counts, positive: Paths, negative: Paths) -> None:
-    for label, paths in ((POSITIVE, positive), (NEGATIVE, negative)):
+def _check(counts: Counts, positive: Texts, negative: Texts) -> None:
+    for label, given in ((POSITIVE, positive), (NEGATIVE, negative)):
         if not counts.trained[label]:
             side = "positive" if label == POSITIVE else "negative"
             raise RecipeError(
-                f"the {side} files ({paths}) hold {counts.texts[label]} texts and none is left to train on "
-                f"({counts.conflicting} lie on both sides). Give more text, or a smaller holdout."
+                f"the {side} files ({', '.join(given.files)}) hold {counts.texts[label]} texts and none is left to "
+                f"train on ({counts.conflicting} lie on both sides). Give more text, or a smaller holdout."
             )
 
 
@@ -260,21 +264,18 @@ def _labelled_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def score_texts(classifier: Classifier, texts: list[str]) -> F64:
     """Return the scores of Python strings, (texts,) float64."""
-    import pyarrow as pa
-
     return classifier.score(pa.array(texts, pa.large_string())).value
 
 
-def _digests(paths: Paths) -> dict[str, str]:
-    return {path: file_digest(path) if storage.is_local(path) else "" for path in find_files(paths)}
+def _digests(side: Texts) -> dict[str, str]:
+    return {path: file_digest(path) if storage.is_local(path) else "" for path in side.files}
 
 
 def evaluate(
     model: str | Path,
-    positive: Paths,
-    negative: Paths,
+    positive: Texts,
+    negative: Texts,
     *,
-    column: str = "text",
     threshold: float = 0.5,
     positive_label: str = "",
 ) -> Evaluation:
@@ -282,8 +283,8 @@ def evaluate(
     spec = quality.spec_of(str(model))
     classifier = quality.load(quality.Settings(spec=spec, positive_label=positive_label))
     found = []
-    for paths in (positive, negative):
-        scores = [classifier.score(batch.texts).value for batch in read_texts(paths, column)]
+    for side in (positive, negative):
+        scores = [classifier.score(batch).value for batch in side.batches()]
         found.append(np.concatenate([np.empty(0), *scores]))
     return evaluate_scores(found[0], found[1], threshold)
 

@@ -19,10 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster import storage
-from cluster.errors import RecipeError
 from stages.core.stage import Decisions, ShardStage, param
 from stages.detect import urls as url_parts
+from stages.inputs import side_files
 
 REASONS = ("no_url", "blocked_domain", "blocked_word")
 SCHEMA = pa.schema(
@@ -51,7 +50,7 @@ class UrlRules(ShardStage):
     version: ClassVar[int] = 2
     schema: ClassVar[pa.Schema] = SCHEMA
 
-    domains: tuple[str, ...] = param((), "files of domains, one a line; # starts a comment", fact=True)
+    domains: tuple[str, ...] = param((), "files of domains, one a line (# starts a comment), or PATH#COLUMN", fact=True)
     words: tuple[str, ...] = param((), "files of words, one a line; words with a hyphen are tokens in a row", fact=True)
     match: str = param("token", "words as whole tokens, or anywhere", fact=True, choices=("token", "substring"))
     max_words: int = param(0, "drop URLs with more listed words than this", ge=0)
@@ -119,14 +118,8 @@ def _blocking(host: str, blocked: Mapping[str, str]) -> str | None:
     return None
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        text = storage.read_bytes(path).decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise RecipeError(
-            f"the list {path} cannot be read ({error.strerror or error}). Name a file with one entry a line."
-        ) from None
-    lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
+def _lines(spec: str) -> list[str]:
+    lines = (line.split("#", 1)[0].strip() for line in side_files.entries(spec))
     return [line for line in lines if line]
 
 
@@ -144,7 +137,7 @@ def _domains(paths: tuple[str, ...]) -> dict[str, str]:
             entry = _ADDRESS.sub("", line).split()[0]
             below = entry.startswith((".", "*."))
             name = url_parts.host_of(entry.removeprefix("*").lstrip("."))
-            found.setdefault("." + name if below else name, posixpath.basename(path))
+            found.setdefault("." + name if below else name, posixpath.basename(path.partition("#")[0]))
     return found
 
 

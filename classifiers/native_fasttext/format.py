@@ -29,6 +29,10 @@ class Unsupported(ValueError):
     """The file is no fastText model, or one this reader does not know."""
 
 
+class Truncated(Unsupported):
+    """The file ends before the model does: no reader can use it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """A model: labels in fastText's order, tables for the input, the output layer."""
@@ -67,7 +71,11 @@ def read(path: str) -> Loaded:
             dictionary = _read_dictionary(file)
             rows, norms = _read_matrix(file, quantised := _flag(file), 0)
             weights, scale = _read_matrix(file, _flag(file) and quantised, 1)
-        except (struct.error, ValueError, IndexError, MemoryError) as error:
+        except Unsupported:
+            raise
+        except struct.error as error:
+            raise Truncated("the file ends early") from error
+        except (ValueError, IndexError, MemoryError) as error:
             raise Unsupported(str(error) or type(error).__name__) from error
     if norms is not None:
         rows *= norms[:, None]
@@ -83,7 +91,11 @@ def read_labels(path: str) -> tuple[str, ...]:
         try:
             _read_arguments(file)
             return _read_dictionary(file).labels
-        except (struct.error, ValueError, IndexError, MemoryError) as error:
+        except Unsupported:
+            raise
+        except struct.error as error:
+            raise Truncated("the file ends early") from error
+        except (ValueError, IndexError, MemoryError) as error:
             raise Unsupported(str(error) or type(error).__name__) from error
 
 
@@ -111,7 +123,7 @@ def _flag(file: BinaryIO) -> bool:
 def _array(file: BinaryIO, kind: str, count: int) -> np.ndarray:
     found = np.fromfile(file, kind, count)
     if len(found) != count:
-        raise Unsupported("the file ends early")
+        raise Truncated("the file ends early")
     return found
 
 
@@ -152,7 +164,7 @@ def _read_entries(file: BinaryIO, size: int) -> tuple[I64, I64, I64, U8, U8]:
         if end >= 0:
             break
         if len(data) < guess:
-            raise Unsupported("the file ends inside its dictionary")
+            raise Truncated("the file ends inside its dictionary")
         guess *= 2
     file.seek(begin + end)
     return start, stop, counts, types, data[:end].copy()

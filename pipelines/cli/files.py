@@ -50,6 +50,8 @@ def dedup_files(
             workers=workers,
             progress=display(quiet=quiet, json_log=json_log),
         )
+    for line in found.get("passed_over", []):
+        say(line)
     say(f"{found['rows']:,} documents in, {found['kept']:,} kept, {found['dropped']:,} dropped: {out}")
 
 
@@ -123,7 +125,7 @@ def classifier_train(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Train a fastText quality classifier (DCLM's way); writes the model and its card."""
-    from classifiers.train import train
+    from pipelines.commands.classifier import train
 
     trained = train(positive, negative, out, column=column, seed=seed)
     say(f"{trained.path}: {trained.counts.trained} trained, {trained.counts.held_out} held out")
@@ -148,8 +150,8 @@ def classifier_evaluate(
 ) -> None:
     """Measure a classifier on labelled files: precision, recall, F1, AUC, calibration, thresholds."""
     from classifiers import evaluation
-    from classifiers.train import evaluate
     from cluster import storage
+    from pipelines.commands.classifier import evaluate
 
     found = evaluate(model, positive, negative, column=column, threshold=threshold, positive_label=positive_label)
     if plot:

@@ -10,6 +10,7 @@ import errno
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -26,6 +27,16 @@ COMMANDS = (
     "pipelines.cli.doctor",
     "pipelines.cli.plan",
 )
+DAMAGE = {  # by name: none of these packages is imported for `--help`
+    ("builtins", "EOFError"),
+    ("zlib", "error"),
+    ("gzip", "BadGzipFile"),
+    ("_lzma", "LZMAError"),
+    ("struct", "error"),
+    ("zstd", "ZstdError"),
+    ("zstandard.backend_c", "ZstdError"),
+    ("pyarrow.lib", "ArrowInvalid"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     except WinnowError as error:
         _complain(f"{type(error).__name__}: {error}")
         return 1
+    except _Damage as error:
+        _complain(str(error))
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: flush to nowhere
         return 1
@@ -55,6 +69,35 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, *_named("Abort")):
         print("Stopped. What is finished stays; the same command goes on from there.", file=sys.stderr)
         return 130
+
+
+class _Damage(Exception):
+    """Carries what a library says of damaged bytes; click would take an EOFError for the user's Ctrl-D."""
+
+
+def _shielded(command: Any) -> Any:
+    """Let no error about damaged bytes leave a command as it is: none of them is an interruption."""
+    invoke = command.invoke
+
+    def shielded(context: Any) -> Any:
+        try:
+            return invoke(context)
+        except Exception as error:
+            if not any((kind.__module__, kind.__name__) in DAMAGE for kind in type(error).__mro__):
+                raise
+            raise _Damage(_damage(error)) from error
+
+    command.invoke = shielded
+    return command
+
+
+def _damage(error: Exception) -> str:
+    """Return the sentence on damaged bytes that no reader has named: what, and where in winnow it was met."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename.endswith(".py") and "site-packages" not in f.filename]
+    place = f" (at {own[-1].filename}:{own[-1].lineno})" if own else ""
+    kind = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
+    return f"{kind}: {error or 'a file ends early'}{place}. A file that was read is cut short or corrupt; replace it."
 
 
 def _complain(sentence: str) -> None:
@@ -81,7 +124,7 @@ def command_line() -> Any:
 
     command: Any = typer.main.get_command(app)
     command.add_command(StageGroup(name="stage", help="Run one stage on a run folder, with its parameters as flags."))
-    return command
+    return _shielded(command)
 
 
 def _named(name: str) -> tuple[Any, ...]:

@@ -135,14 +135,19 @@ def materialize(
 def _say_result(result: RunResult, *, json_log: bool) -> None:
     """Print what a run came to: the funnel, or one line of JSON."""
     if json_log:
+        left = {name: [item.to_json() for item in items] for name, items in result.passed_over.items() if items}
         last = {"event": "finished", "run": result.root, "report": result.report, "datasets": result.tallies}
-        say_json({**last, "warnings": list(result.warnings)}, indent=False)
+        more = {"passed_over": left} if left else {}
+        say_json({**last, **more, "warnings": list(result.warnings)}, indent=False)
         return
     from pipelines.run.funnel import funnel_table
 
     say(funnel_table(result))
     for text in result.warnings:
         say(f"warning: {text}")
+    for name, items in result.passed_over.items():
+        for item in items:
+            say(f"{name}: {item}")
     say(f"mix: {result.root}/mix   ledger: {result.root}/ledger   report: {result.report}")
 
 

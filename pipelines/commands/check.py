@@ -81,6 +81,8 @@ def render_check(report: DatasetCheck) -> Table:
             "ids",
             f"{report.ids_sampled:,} looked at, {report.ids_repeated:,} repeated, {report.ids_null:,} null",
         )
+    for passed in report.passed_over:
+        table.add_row("passed over", str(passed).replace(" passed over:", ":"))
     for problem in report.problems:
         table.add_row("problem", problem)
     for warning in report.warnings:

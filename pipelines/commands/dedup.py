@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -23,7 +23,8 @@ from pipelines.run.ledger_folder import listed_files
 from pipelines.run.progress import Progress
 from stages.core.digests import digest
 from stages.core.shard import Columns, Dataset
-from stages.inputs.discover import find_shards
+from stages.inputs.discover import find_shards, look
+from stages.inputs.formats import kind_of
 from stages.inputs.reader import first_columns, has_column
 from stages.inputs.schema import EVERY
 
@@ -35,11 +36,12 @@ THREADS = 8  # up to so many, threads of this process do the work: they start at
 
 
 class DedupCounts(TypedDict):
-    """Documents of the one dataset."""
+    """Documents of the one dataset. passed_over: sentences on files of folders and globs that are no data."""
 
     rows: int
     kept: int
     dropped: int
+    passed_over: NotRequired[list[str]]
 
 
 def dedup(
@@ -57,7 +59,7 @@ def dedup(
 
     Parameters
     ----------
-    paths : files, folders, globs or URLs of Parquet or JSON lines.
+    paths : files, folders, globs or URLs, in any format that is read.
     out : folder of the result, its ledger and dedup.json.
     jaccard_threshold : similarity of character shingles from which a document is a near duplicate.
     shingle_width : characters in a shingle.
@@ -97,7 +99,8 @@ def dedup(
     }
     write_public_json(storage.join(out, DONE), data)
     storage.remove(work)
-    return counts
+    left = [str(item) for item in result.passed_over.get(NAME, [])]
+    return {**counts, "passed_over": left} if left else counts
 
 
 def _recipe(
@@ -136,12 +139,13 @@ def _mapped(paths: Sequence[str], text_column: str, id_column: str) -> dict[str,
     dataset = Dataset(name=NAME, paths=tuple(paths), columns=Columns(text=text_column))
     wanted = {"text": text_column, "id": id_column, "url": "url"}
     seen: set[str] = set()
-    for found in find_shards(dataset):
+    for found in (look(dataset, file) for file in find_shards(dataset)):
         names = first_columns(dataset, found.path)
         if names and not seen and not has_column(names, text_column):
             listed = ", ".join(names) or "none"
             raise RecipeError(f"{found.path} has no column {text_column!r}, it has {listed}. Give --text-column.")
-        seen |= {role for role, path in wanted.items() if has_column(names, path) or found.format != "parquet"}
+        lines = kind_of(found.format) in ("jsonl", "json")  # keys may come later
+        seen |= {role for role, path in wanted.items() if lines or has_column(names, path)}
         if len(seen) == len(wanted):
             break
     return {role: path for role, path in wanted.items() if role in seen or role == "text"}

@@ -19,8 +19,9 @@ from cluster.errors import RecipeError
 from stages.core.arrays import whole
 from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Columns, Dataset, Piece, Shard
-from stages.inputs.discover import Found, find_shards
+from stages.inputs.discover import Found, find_shards, look
 from stages.inputs.exact import TWICE
+from stages.inputs.formats import kind_of
 from stages.inputs.reader import (
     Batch,
     ReadStatus,
@@ -95,12 +96,13 @@ def _write_one(
     stage: MinHash, dataset: Dataset, found: Found, out: str, number: int, id_column: str
 ) -> tuple[int, int]:
     name = f"part-{number:05d}.parquet"
+    found = look(dataset, found)
     dataset = _with_id(dataset, found, id_column)
     staging = storage.join(out, f".staged-{name}") if found.staged else None
     layout = (
-        stage_compressed(dataset, found.path, staging, (dataset.columns.text,))
+        stage_compressed(dataset, found.path, staging, (dataset.columns.text,), kind=found.format)
         if staging
-        else count_and_layout(dataset, found.path)
+        else count_and_layout(dataset, found.path, kind=found.format)
     )
     if layout.problem:
         raise RecipeError(f"{found.path}: {layout.problem}")
@@ -112,6 +114,7 @@ def _write_one(
         rows=layout.rows,
         bytes=found.bytes,
         fingerprint="",
+        format=found.format,
     )
     schema, without = _schema(stage), 0
     with (
@@ -138,7 +141,8 @@ def _check_keys(batch: Batch) -> None:
 
 def _with_id(dataset: Dataset, found: Found, id_column: str) -> Dataset:
     """Map the id column where there is one; JSON lines without it have null ids."""
-    if found.format == "parquet" and not passthrough_schema(dataset, [found.path], [id_column]).names:
+    lines = kind_of(found.format) in ("jsonl", "json")
+    if not lines and not passthrough_schema(dataset, [found.path], [id_column]).names:
         return dataset
     return replace(dataset, columns=replace(dataset.columns, id=id_column))
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers import quality
-from classifiers.labelled import read_texts
 from cluster import storage
+from stages.inputs.side_files import texts
 
 SCHEMA = pa.schema([("path", pa.string()), ("row", pa.int64()), ("score", pa.float64()), ("label", pa.string())])
 
@@ -20,7 +20,7 @@ def score_files(model: str, paths: Sequence[str], out: str, column: str = "text"
     classifier = quality.load(quality.Settings(spec=spec, positive_label=positive_label))
     total = 0
     with storage.commit(out) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-        for batch in read_texts(list(paths), column):
+        for batch in texts(list(paths), column):
             found = classifier.score(batch.texts)
             path = pa.repeat(pa.scalar(batch.path), len(batch.rows))
             score = pa.array(found.value, pa.float64(), from_pandas=True)  # NaN becomes null

@@ -129,7 +129,7 @@ def train_classifier(out: Path) -> None:
     The rate is five times the default: offline there are 400 pages, and at 0.1 they teach too little
     (recall .64 instead of .92 on held-out pages, November 2026).
     """
-    from classifiers.train import train
+    from pipelines.commands.classifier import train
 
     positive, negative = (out / "labelled" / f"{kind}.jsonl" for kind in ("positive", "negative"))
     train([positive], [negative], out / "quality.bin", seed=10, learning_rate=0.5, dimensions=32)

@@ -7,7 +7,6 @@ sampled lines. Memory: the sampled rows of one shard, a few numbers for every sh
 
 from __future__ import annotations
 
-import gzip
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -15,17 +14,18 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
-from cluster import storage
+from cluster import compression, storage
 from cluster.errors import ShardError
 from stages.core import manifest
 from stages.core.manifest import Cut
 from stages.core.shard import Bundle, Dataset, Shard
 from stages.inputs import compressed, jsonl, parquet
 from stages.inputs.check import choose
-from stages.inputs.discover import WHOLE_BYTES, Found, find_shards
+from stages.inputs.discover import WHOLE_BYTES, Found, find_shards, look
 from stages.inputs.exact import KeyWatch
+from stages.inputs.formats import codec_of, kind_of
+from stages.inputs.reader import records
 
 SHARDS = 32  # of a dataset that are sampled
 NO_ROWS = "it has no rows that can be read: nothing of it is in the mix."
@@ -102,7 +102,9 @@ def draw(found: Input, rows: int, seed: int, folder: str) -> Drawn:
     for number, file in enumerate(chosen):
         want = max(1, rows // len(chosen))
         target = os.path.join(folder, f"{number:03d}-{file.relative_path.rsplit('/', 1)[-1]}")
-        take = _draw_parquet if file.format == "parquet" else _draw_lines
+        file = look(found.dataset, file)
+        lines = kind_of(file.format) in ("jsonl", "json")
+        take = _draw_parquet if file.format == "parquet" else _draw_lines if lines else _draw_table
         count, weight, whole = take(found, file, want, rng, target)
         if count:
             paths.append(target)
@@ -178,17 +180,34 @@ def _draw_lines(found: Input, file: Found, rows: int, rng: random.Random, target
         whole &= len(lines) <= rows
         lines = lines[:rows]
     _check_keys(found, file, lines)
-    data = b"".join(line + b"\n" for line in lines)
-    if file.format == "jsonl.gz":
-        data = gzip.compress(data, 6)
-    elif file.format == "jsonl.zst":
-        data = zstandard.compress(data, 3)
+    data = compression.compress(b"".join(b" ".join(line.split(b"\n")) + b"\n" for line in lines), codec_of(file.format))
     if lines:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target, "wb") as out:
             out.write(data)
     size = file.bytes if whole else len(data)
     return len(lines), size, whole or len(data) >= file.bytes
+
+
+def _draw_table(found: Input, file: Found, rows: int, rng: random.Random, target: str) -> tuple[int, int, bool]:
+    """Copy the first rows of a CSV, TSV, Arrow or WARC file as Parquet; return (rows, bytes, whether that is all)."""
+    parts, count, whole = [], 0, True
+    try:
+        for record in records(found.dataset, file.path, file.format):
+            parts.append(record.slice(0, rows - count))
+            count += parts[-1].num_rows
+            if count >= rows:
+                whole = False
+                break
+    except parquet.Corrupt as error:
+        found.problems.append(f"{file.relative_path}: {error}")
+    if not count:
+        return 0, 0, True
+    table = pa.Table.from_batches(parts)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    pq.write_table(table, target, compression="zstd")
+    parquet.check_once_in(target, found.named)
+    return count, file.bytes if whole else min(file.bytes, os.path.getsize(target)), whole
 
 
 def _places(file: Found, rows: int, rng: random.Random) -> Iterator[bytes]:
@@ -280,6 +299,7 @@ def bundles_of(found: Sequence[tuple[Input, Drawn, Size]]) -> list[Bundle]:
                 rows=sum(n for n, _ in groups),
                 bytes=file.bytes,
                 fingerprint="",
+                format=file.format,
             )
             cuts.append(Cut(shard=shard, row_groups=tuple(groups)))
     return manifest.bundle_shards(cuts, 0)

@@ -115,7 +115,7 @@ class Recipe:
 
 def _resolve(name: str, section: DatasetSection) -> Dataset:
     known = PRESETS[section.preset] if section.preset else None
-    base = known.columns if known else Columns()
+    base = known.columns if known else Columns(id="id", url="url") if section.format == "warc" else Columns()
     given = {k: v for k, v in section.columns.model_dump(exclude={"id"}).items() if v is not None}
     return Dataset(
         name=name,
@@ -124,6 +124,7 @@ def _resolve(name: str, section: DatasetSection) -> Dataset:
         columns=Columns(**{"text": base.text, **_ids(section.columns.id, base.id), "url": base.url, **given}),
         licence=section.licence or (known.licence if known else None),
         role=section.role,
+        extract=section.extract or "resiliparse",
     )
 
 
@@ -150,7 +151,8 @@ def _dataset_data(section: DatasetSection) -> dict[str, Any]:
     """Return a dataset's section with what its preset gives written out."""
     resolved = _resolve("", section)
     given = {"columns": _columns_data(resolved.columns), "licence": resolved.licence, "format": resolved.format}
-    return {**section.model_dump(mode="json"), **given}
+    data = {**section.model_dump(mode="json"), **given}
+    return data if section.extract else {key: value for key, value in data.items() if key != "extract"}
 
 
 def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:

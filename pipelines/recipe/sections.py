@@ -179,8 +179,11 @@ class DatasetSection(Section):
         description="a known schema: gives columns and licence",
         json_schema_extra={"enum": [None, *sorted(PRESETS)]},
     )
-    format: Literal["auto", "parquet", "jsonl"] | None = Field(
-        None, description="auto (default) goes by the file name; jsonl may be .gz or .zst"
+    format: Literal["auto", "parquet", "jsonl", "csv", "tsv", "arrow", "warc"] | None = Field(
+        None, description="auto (default) goes by name and first bytes; any other reads only files of that format"
+    )
+    extract: Literal["resiliparse", "trafilatura", "none"] | None = Field(
+        None, description="what takes the text out of the HTML of WARC files (default: resiliparse); none: the HTML"
     )
     columns: ColumnsSection = Field(ColumnsSection(), description="column mapping; overrides the preset's")
     licence: str | None = Field(None, description="licence, as the dataset card shall state it")

@@ -28,6 +28,7 @@ from pipelines.report.scores import score_histograms
 from pipelines.report.timings import timing_rates
 from pipelines.runfolder import RunFolder, StageInfo, open_run
 from stages.core.digests import DATA_FORMAT, digest
+from stages.passes.freeze import passed_over
 
 QUARANTINED_SHOWN = 10
 
@@ -88,6 +89,7 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
         "samples": samples_of_documents(folder, sums),
         "pairs": pairs_side_by_side(folder, sums),
         "quarantine": _quarantine(folder),
+        "passed_over": {name: [item.to_json() for item in items] for name, items in passed_over(folder.root).items()},
         "timings": timing_rates(folder, total),
     }
 

@@ -305,6 +305,14 @@ class TimingRates(TypedDict):
     stages: list[StepRate]
 
 
+class PassedOver(TypedDict):
+    """Files that a dataset's folders and globs hold beside data, for one reason. examples: paths of the first ones."""
+
+    reason: str
+    count: int
+    examples: list[str]
+
+
 class Report(TypedDict):
     """The report of a run: every number that report.html shows."""
 
@@ -329,4 +337,5 @@ class Report(TypedDict):
     samples: list[Samples]
     pairs: list[Pair]
     quarantine: Quarantine
+    passed_over: dict[str, list[PassedOver]]  # dataset -> what its folders and globs hold beside data
     timings: TimingRates | None

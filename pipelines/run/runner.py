@@ -38,12 +38,13 @@ from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun, stage_runs
 from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
+from stages.inputs.left_out import PassedOver
 from stages.outcome import ledger, lineage
 from stages.outcome.ledger import Tally
 from stages.outcome.mix_warnings import check_strict, mix_warnings, unwritten
 from stages.outcome.mixing import Portion, portions
 from stages.passes import judge_later
-from stages.passes.freeze import freeze
+from stages.passes.freeze import freeze, passed_over
 from stages.passes.lost_shards import annotate_all
 from stages.passes.quarantine_limit import check_quarantined
 
@@ -68,6 +69,7 @@ class RunResult:
     tallies: dict[str, DatasetTally] = field(default_factory=dict)
     report: str | None = None
     warnings: tuple[str, ...] = ()  # what the mix cannot be as the recipe wishes, and what was set aside
+    passed_over: dict[str, list[PassedOver]] = field(default_factory=dict)  # by folders and globs, per dataset
 
 
 def run(
@@ -201,6 +203,7 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
         tallies=_dataset_tallies(tallies, shares),
         report=_write_report(engine, run.root) if with_report else None,
         warnings=tuple(warnings),
+        passed_over=passed_over(run.root),
     )
 
 

@@ -43,6 +43,7 @@ MANIFEST_SCHEMA = pa.schema(
         ("within", pa.string()),
         ("retired", pa.bool_()),
         ("file_rows", pa.int64()),
+        ("format", pa.string()),
     ],
     metadata={"winnow.format": str(DATA_FORMAT)},
 )
@@ -144,6 +145,11 @@ class Manifest:
         return self._addresses.get(dataset, "")
 
     @functools.cached_property
+    def archives(self) -> frozenset[str]:
+        """Names of the datasets that hold WARC files, whose texts depend on an extractor."""
+        return frozenset(s.dataset for s in self.live_shards if s.format.startswith("warc"))
+
+    @functools.cached_property
     def digest(self) -> str:
         """Digest of the live shards, on which every cross-shard result depends."""
         return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.relative_path) for s in self.live_shards])
@@ -241,7 +247,7 @@ def read_manifest(root: str) -> Manifest | None:
     if not storage.exists(manifest_path(root)):
         return None
     table = read_manifest_table(root)
-    fields = [*MANIFEST_SCHEMA.names] if PIECES.name in table.schema.names else MANIFEST_SCHEMA.names[:-1]
+    fields = [name for name in MANIFEST_SCHEMA.names if name in table.schema.names]  # older ones have fewer
     try:
         rows = table.select(fields).to_pylist()
         shards = tuple(Shard(**{FIELDS.get(k, k): value for k, value in row.items()}) for row in rows)

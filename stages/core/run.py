@@ -12,13 +12,13 @@ import pyarrow as pa
 from cluster import storage
 from stages.core import manifest
 from stages.core.digests import digest
+from stages.core.extractor import extractor
 from stages.core.shard import Bundle, Dataset, Shard
 from stages.core.sidecar import Sidecars
 from stages.core.stage import ShardStage, Stage
 from stages.core.types import cached_schema
 
 S_co = TypeVar("S_co", bound=Stage, covariant=True)
-COMPRESSED = (".gz", ".zst", ".zstd")  # not seekable: staged once as Parquet
 STAGED = 2  # version of staged copies
 
 
@@ -69,7 +69,14 @@ class Run:
 
     @functools.cached_property
     def _readings(self) -> dict[str, str]:
-        return {d.name: digest(d.columns.reading(), d.format)[:8] for d in self.datasets}
+        archives = self.manifest.archives if self.manifest_digest else frozenset()
+        return {d.name: self._reading_of(d, "warc" if d.name in archives else "") for d in self.datasets}
+
+    @staticmethod
+    def _reading_of(dataset: Dataset, kind: str) -> str:
+        """Digest of how files are read; of WARC files, the extractor and its version too."""
+        more = (extractor(dataset.extract),) if kind == "warc" else ()
+        return digest(dataset.columns.reading(), dataset.format, *more)[:8]
 
     @functools.cached_property
     def _decision_digests(self) -> dict[int, str]:
@@ -80,12 +87,12 @@ class Run:
         return next(i for i, stage in enumerate(self.stages) if stage.name == name)
 
     def staged_path(self, shard: Shard) -> str | None:
-        """Return the path of the Parquet copy of a compressed input; None for other inputs."""
-        if not shard.path.endswith(COMPRESSED):
+        """Return the path of the Parquet copy of an input that is read from its start; None for other inputs."""
+        if not shard.staged:
             return None
-        name = (
-            f"{shard.fingerprint}-{digest(self.reading(shard.dataset), self.wanted(shard.dataset), STAGED)[:8]}.parquet"
-        )
+        dataset = next(d for d in self.datasets if d.name == shard.dataset)
+        reading = self._reading_of(dataset, shard.format.partition(".")[0])
+        name = f"{shard.fingerprint}-{digest(reading, self.wanted(shard.dataset), STAGED)[:8]}.parquet"
         return storage.join(self.root, "staged", shard.dataset, name)
 
     def text_from(self, index: int) -> int | None:

@@ -21,6 +21,8 @@ from cluster.errors import LedgerError
 ROW_BITS = 32
 MAX_ROWS = 1 << ROW_BITS
 MAX_ORDINAL = 1 << 31
+DIRECT = ("parquet", "jsonl", "arrow")  # formats whose rows are reached where they lie; others are staged as Parquet
+COMPRESSED = (".gz", ".zst", ".zstd")  # names of what was staged before the manifest knew formats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +54,11 @@ class Dataset:
 
     name: str
     paths: tuple[str, ...]
-    format: str = "auto"  # auto | parquet | jsonl (auto goes by the file name)
+    format: str = "auto"  # auto | parquet | jsonl | csv | tsv | arrow | warc (auto goes by name and first bytes)
     columns: Columns = field(default_factory=Columns)
     licence: str | None = None
     role: str = "source"  # source | reference (compared against, never written)
+    extract: str = "resiliparse"  # what takes the text out of a WARC file's HTML: resiliparse | trafilatura | none
     types: pa.Schema | None = field(default=None, compare=False, repr=False)
     optional: tuple[str, ...] = ()
 
@@ -73,6 +76,12 @@ class Shard:
     fingerprint: str  # of the content; see stages/inputs/discover.py
     retired: bool = False  # replaced or removed by --refresh; its ordinal is never reused
     file_rows: int | None = None  # of the whole file, of which a limit may have taken fewer
+    format: str = ""  # parquet, jsonl.gz, … as found when it was frozen; "": by name, as old manifests have it
+
+    @property
+    def staged(self) -> bool:
+        """Whether its rows are read from a Parquet copy."""
+        return self.format not in DIRECT if self.format else self.path.endswith(COMPRESSED)
 
 
 @dataclass(frozen=True, kw_only=True)

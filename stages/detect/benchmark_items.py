@@ -7,9 +7,7 @@ depends on the files' content and the parameters alone. Memory: the benchmarks' 
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
-import io
 import os
 import posixpath
 from collections.abc import Iterator
@@ -22,11 +20,11 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import RecipeError
+from stages.inputs import side_files
 from stages.kernels.text import ngrams
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
-FORMATS = ".jsonl, .json, .parquet or .csv (or .gz, .zst of .jsonl, .json and .csv)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +75,9 @@ def _bytes(path: str) -> bytes:
 
 
 def items(spec: str) -> Iterator[list[str]]:
-    """Yield the texts of every item of a benchmark file, one list per row."""
+    """Yield the texts of every item of a benchmark file, one list per row. Raises WinnowError where it is damaged."""
     _, path, fields = split_spec(spec)
-    for row in _rows(path):
+    for row in side_files.rows(path):
         missing = [field for field in fields if field not in row]
         if missing:
             raise RecipeError(
@@ -100,41 +98,38 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _rows(path: str) -> Iterator[dict[str, Any]]:
-    data, name = _bytes(path), path.lower()
-    if name.endswith(".gz"):
-        data, name = gzip.decompress(data), name.removesuffix(".gz")
-    elif name.endswith(".zst"):
-        import zstandard
+def names(specs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the name of every benchmark: as given, or the file's; of files that would share one, as much of the path
+    as tells them apart, after the name that was given.
 
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
-            data, name = reader.read(), name.removesuffix(".zst")
-    try:
-        yield from _parsed(data, name, path)
-    except (ValueError, pa.ArrowInvalid) as error:
-        raise RecipeError(f"the benchmark file {path} cannot be read ({error}). Give {FORMATS}.") from None
+    >>> names(("a/test.jsonl#q", "b/test.jsonl", "gsm8k=gsm8k/main.jsonl"))
+    ('a/test', 'b/test', 'gsm8k')
+    >>> names(("x=a/test.jsonl", "x=a/test.csv"))
+    ('x:test.jsonl', 'x:test.csv')
+    """
+    split = [split_spec(spec) for spec in specs]
+    paths: dict[str, set[str]] = {}
+    for name, path, _ in split:
+        paths.setdefault(name, set()).add(path)
+    return tuple(
+        name if len(paths[name]) == 1 else _told_apart(name, path, paths[name], "=" in spec.partition("#")[0])
+        for spec, (name, path, _) in zip(specs, split, strict=True)
+    )
 
 
-def _parsed(data: bytes, name: str, path: str) -> Iterator[dict[str, Any]]:
-    import orjson
+def _told_apart(name: str, path: str, among: set[str], given: bool) -> str:
+    """Return a benchmark's name with the shortest end of its path that no other file of this name has."""
+    ends = [_end(path, depth, stem) for depth in range(1, path.count("/") + 2) for stem in (True, False)]
+    others = among - {path}
+    taken = {_end(other, depth, stem) for other in others for depth in range(1, 99) for stem in (True, False)}
+    end = next((end for end in ends if end not in taken), path)
+    return f"{name}:{end}" if given else end
 
-    if name.endswith(".parquet"):
-        import pyarrow.parquet as pq
 
-        yield from pq.read_table(io.BytesIO(data)).to_pylist()
-    elif name.endswith(".csv"):
-        import csv
-
-        yield from csv.DictReader(io.StringIO(data.decode("utf-8-sig")))
-    elif name.endswith(".json") and data.lstrip()[:1] == b"[":
-        yield from (row if isinstance(row, dict) else {"text": row} for row in orjson.loads(data))
-    elif name.endswith((".jsonl", ".json")):
-        for line in data.splitlines():
-            if line.strip():
-                row = orjson.loads(line)
-                yield row if isinstance(row, dict) else {"text": row}
-    else:
-        raise RecipeError(f"benchmark files are {FORMATS}, got {path}.")
+def _end(path: str, depth: int, stem: bool) -> str:
+    """Return the last parts of a path, with or without the endings of the file's name."""
+    *folders, file = path.split("/")[-depth:]
+    return "/".join([*folders, file.split(".")[0] if stem else file])
 
 
 def load(specs: tuple[str, ...], width: int, shortest: int, max_items: int) -> Known:
@@ -148,11 +143,11 @@ def _load(specs: tuple[str, ...], width: int, shortest: int, max_items: int, _: 
     owner: list[int] = []
     benchmarks: list[str] = []
     numbers: list[str] = []
-    for spec in specs:
+    for spec, name in zip(specs, names(specs), strict=True):
         for number, found in enumerate(items(spec)):
             texts += found
             owner += [len(numbers)] * len(found)
-            benchmarks.append(split_spec(spec)[0])
+            benchmarks.append(name)
             numbers.append(str(number))
     hashes, where = ngrams.grams(pa.array(texts, pa.large_string()), width, shortest)
     if not len(hashes):
@@ -167,5 +162,5 @@ def _load(specs: tuple[str, ...], width: int, shortest: int, max_items: int, _: 
     counts = np.bincount(pairs[1][np.isin(pairs[0], keys[wanted])].astype(np.int64), minlength=len(numbers))
     keys, holder = keys[wanted], pairs[1][first[wanted]].astype(np.int64)
     lengths = tuple(np.unique(where[where[:, 2] > 0, 1]).tolist())
-    names = tuple(benchmarks), tuple(numbers)
-    return Known(keys, holder, counts.astype(np.int64), lengths, ngrams.bitmap(keys), *names)
+    known_as = tuple(benchmarks), tuple(numbers)
+    return Known(keys, holder, counts.astype(np.int64), lengths, ngrams.bitmap(keys), *known_as)

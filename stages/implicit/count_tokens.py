@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from cluster import storage
+from cluster import compression, storage
 from cluster.errors import RecipeError
 from stages.core.stage import ShardStage, param
 
@@ -55,4 +55,9 @@ def _load(path: str) -> Any:
             "mix.tokenizer needs the package tokenizers: pip install 'winnow[semantic]', or leave it out "
             "for an estimate."
         ) from None
-    return Tokenizer.from_buffer(storage.read_bytes(path))
+    try:
+        return Tokenizer.from_buffer(compression.read_all(path))
+    except OSError as error:
+        raise RecipeError(f"mix.tokenizer: {path} cannot be read ({error.strerror or error}).") from error
+    except Exception as error:  # tokenizers raises nothing more special
+        raise RecipeError(f"mix.tokenizer: {path} is no whole tokenizer.json ({error}). Get the file again.") from error

@@ -19,13 +19,16 @@ import pyarrow.compute as pc
 
 from cluster.errors import RecipeError, ShardError
 from stages.core.shard import Dataset, Piece, Shard
-from stages.inputs import compressed, jsonl, parquet
+from stages.inputs import arrow_ipc, compressed, jsonl, parquet
 from stages.inputs.batches import Batch, ReadStatus
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN, Ambiguous, Place, place, source_path
-from stages.inputs.discover import Found, find_shards
+from stages.inputs.compressed import EVERY_LINE
+from stages.inputs.discover import Found, discover, look
+from stages.inputs.formats import kind_of
+from stages.inputs.left_out import PassedOver
 from stages.inputs.parquet import Request, opened
-from stages.inputs.reader import read_piece
+from stages.inputs.reader import read_piece, table_of
 from stages.inputs.schema import EVERY
 from stages.inputs.values import getter
 
@@ -70,6 +73,7 @@ class DatasetCheck:
     ids_null: int = 0
     lengths: dict[str, int] = field(default_factory=dict)
     languages: dict[str, float] = field(default_factory=dict)
+    passed_over: list[PassedOver] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -107,15 +111,18 @@ def check_dataset(
     """
     report = DatasetCheck(dataset=dataset.name)
     try:
-        found = find_shards(dataset)
-    except RecipeError as error:
+        place = discover(dataset)
+    except (RecipeError, ShardError) as error:
         report.problems.append(str(error))
         return report
+    found = place.files
+    report.passed_over = place.passed_over
     report.shards, report.bytes = len(found), sum(f.bytes for f in found)
-    report.formats = dict(Counter(f.format for f in found))
-    chosen = choose(found, max_shards, seed)
+    chosen = list(_looked_into(dataset, choose(found, max_shards, seed), report))
+    actual = {f.path: f.format for f in chosen}
+    report.formats = dict(Counter(actual.get(f.path, f.format) for f in found))
     report.looked_at = [f.relative_path for f in chosen]
-    rows = max(1, sample_rows // len(chosen))
+    rows = max(1, sample_rows // max(1, len(chosen)))
     batches = list(_sample(dataset, chosen, rows, seed, report, columns))
     _content(dataset, report)
     _mapped(dataset, report)
@@ -123,6 +130,16 @@ def check_dataset(
     if identify is not None:
         _languages(batches, identify, report)
     return report
+
+
+def _looked_into(dataset: Dataset, files: Sequence[Found], report: DatasetCheck) -> Iterator[Found]:
+    """Yield files with the format that their first bytes tell; note those that cannot be reached."""
+    for file in files:
+        try:
+            yield look(dataset, file)
+        except ShardError as error:
+            report.problems.append(str(error))
+            report.unread.append(file.relative_path)
 
 
 def choose(found: Sequence[Found], count: int, seed: int) -> list[Found]:
@@ -152,9 +169,11 @@ def _sample(
             if file.format == "parquet":
                 count = yield from _sample_parquet(dataset, file, rows, rng, report, columns)
                 known_rows, known_bytes = known_rows + count, known_bytes + file.bytes
-            else:
+            elif kind_of(file.format) in ("jsonl", "json"):
                 yield from _sample_lines(dataset, file, rows, rng, report, columns)
-        except ShardError as error:
+            else:
+                yield from _sample_table(dataset, file, rows, report, columns)
+        except (ShardError, RecipeError) as error:
             report.problems.append(str(error))
             report.unread.append(file.relative_path)
     if known_bytes and set(report.formats) == {"parquet"}:
@@ -190,6 +209,31 @@ def _sample_parquet(
     else:
         report.warnings.append(f"{file.relative_path} holds no rows.")
     return layout.rows
+
+
+def _sample_table(
+    dataset: Dataset, file: Found, rows: int, report: DatasetCheck, columns: Sequence[str]
+) -> Iterator[Batch]:
+    """Yield the first rows of a CSV, TSV, Arrow or WARC file."""
+    try:
+        table = table_of(dataset, file.path, file.format)
+        schema = table.schema() if table is not None else arrow_ipc.schema(file.path)
+    except parquet.Corrupt as error:
+        report.problems.append(f"{file.relative_path}: {error}.")
+        report.unread.append(file.relative_path)
+        return
+    _note_columns(dataset, file, schema, report)
+    problem = parquet.check_columns(dataset, schema, columns)
+    if problem:
+        report.problems.append(f"{file.relative_path}: {problem}.")
+        return
+    count = 0
+    for batch in read_piece(dataset, _piece(dataset, file, EVERY_LINE, 0, EVERY_LINE), ROLES, batch_bytes=BATCH_BYTES):
+        count += batch.table.num_rows
+        _note_problems(file, batch, report)
+        yield batch.slice(0, rows)
+        if count >= rows:
+            return
 
 
 def _sample_lines(
@@ -262,6 +306,7 @@ def _piece(dataset: Dataset, file: Found, rows: int, start: int, stop: int) -> P
         rows=rows,
         bytes=file.bytes,
         fingerprint="",
+        format=file.format,
     )
     return Piece(shard=shard, start=start, stop=stop)
 
@@ -277,7 +322,7 @@ def _note_columns(dataset: Dataset, file: Found, schema: pa.Schema, report: Data
         where = _found(schema, path) if path is not None else None
         if path is not None and path not in seen and where is not None:
             seen[path] = "JSON text" if where.json else str(where.type)
-    lines = file.format != "parquet"  # keys may be absent from a line, and numbers may turn into floats
+    lines = kind_of(file.format) in ("jsonl", "json")  # keys may be absent, and numbers may turn into floats
     if report.columns and not lines:
         missing = sorted(set(report.columns) - set(seen))
         changed = [n for n in seen if report.columns.get(n, seen[n]) != seen[n]]

@@ -1,4 +1,4 @@
-"""Compressed JSON lines: read as a stream, and staged once as Parquet so that rows can be reached.
+"""Compressed JSON lines and JSON arrays: read as a stream, and staged once as Parquet so that rows can be reached.
 
 Guarantees: reading the staged copy gives the same batches as the stream did; a truncated stream yields
 its readable lines, its cut line as an unreadable row, and a problem. Memory: one row group of text.
@@ -7,41 +7,37 @@ its readable lines, its cut line as an unreadable row, and a problem. Memory: on
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
+from cluster import compression
 from cluster.errors import ShardError
 from cluster.sealed import commit_sealed
-from stages.core import shard
+from stages.core.shard import Columns as Mapping
 from stages.core.shard import Dataset, Piece, Shard
-from stages.inputs import jsonl, parquet
+from stages.inputs import json_values, jsonl, parquet
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus, unreadable_batches
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN, RAW, TEXT, json_lines
-from stages.inputs.discover import shard_format
+from stages.inputs.formats import codec_of, kind_of
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import EVERY, Columns, from_json
 from stages.inputs.values import column_of, loads
 
-READ_BYTES = 64 << 10  # compressed bytes at a time: at most 64 MB once decompressed
 CHUNK_BYTES = 2 << 20
 GROUP_BYTES = 16 << 20
 STAGED = b"winnow.staged"
 COLUMNS = "winnow.columns"
-MAX_WINDOW = 1 << 31  # files made with zstd --long=31
 EVERY_LINE = 1 << 32
 OWN = [("status", pa.uint8()), ("byte_offset", pa.int64()), ("error", pa.string())]
 
 
 class Stream:
-    """The decompressed bytes of a file. `error` says, once `chunks` has ended, why it ended early."""
+    """The decompressed bytes of a file. `error` says, once `chunks` or `lines` has ended, why it ended early."""
 
     def __init__(self, path: str, kind: str) -> None:
         self.path = path
@@ -51,6 +47,10 @@ class Stream:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield about CHUNK_BYTES at a time; ends without an exception where the data are damaged."""
+        yield from self._blocks()
+        self.error = self._fault  # only now: what comes after it is the rest of a line
+
+    def _blocks(self) -> Iterator[bytes]:
         parts: list[bytes] = []
         size = 0
         for data in self._pieces():
@@ -61,44 +61,35 @@ class Stream:
                 parts, size = [], 0
         if size:
             yield b"".join(parts)
-        self.error = self._fault  # only now: what comes after it is the rest of a line
 
     def lines(self) -> Iterator[jsonl.Lines]:
         """Yield whole lines; a block that comes when `error` is set is the line that was cut."""
-        return jsonl.cut_lines(self.chunks())
+        return jsonl.cut_lines(self.chunks()) if kind_of(self.kind) != "json" else self._values()
+
+    def _values(self) -> Iterator[jsonl.Lines]:
+        """Yield the values of an array, or of JSON over several lines, as lines."""
+        try:
+            yield from json_values.rows(self._blocks())
+            self.error = self._fault
+        except json_values.Broken as error:
+            self.error = self._fault or str(error)
+            yield 0, [b""]
 
     def _pieces(self) -> Iterator[bytes]:
         with jsonl.open_file(self.path) as file:
-            member = None
-            while data := file.read(READ_BYTES):
-                while data:
-                    member = member or self._member()
-                    try:
-                        yield member.decompress(data)
-                    except (zlib.error, zstandard.ZstdError) as error:
-                        self._fault = f"the compressed data are corrupt ({error})"
-                        return
-                    data = b""
-                    if member.eof:
-                        data = member.unused_data.lstrip(b"\0") if self.kind == "jsonl.gz" else member.unused_data
-                        member = None
-            if member is not None:
-                self._fault = "the compressed file is truncated"
-
-    def _member(self) -> Any:
-        """Return the decompressor of one gzip member or zstd frame; a file may hold several."""
-        if self.kind == "jsonl.gz":
-            return zlib.decompressobj(wbits=31)
-        return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
+            try:
+                yield from compression.pieces(file, codec_of(self.kind))
+            except compression.Damaged as error:
+                self._fault = str(error)
 
 
-def _batches(request: Request, stream: Stream) -> Iterator[Batch]:
+def batches_of(request: Request, stream: Stream) -> Iterator[Batch]:
     """Yield what the stream holds of the piece."""
     row, stop = 0, request.piece.stop
     for offset, lines in stream.lines():
         if stream.error is not None:
             error = f"the line is cut: {stream.error}"
-            problem = Problem(request.path, row, offset, error)
+            problem = Problem(request.path, row, offset or None, error)
             rows = request.wanted(row, row + 1)
             yield from unreadable_batches(request.ordinal, rows, nothing_read(request), ReadStatus.UNREADABLE, problem)
         else:
@@ -110,23 +101,22 @@ def _batches(request: Request, stream: Stream) -> Iterator[Batch]:
         yield from lost(request, row, stop, nothing_read(request), stream.error or "the file is shorter")
 
 
-def read_stream(request: Request) -> Iterator[Batch]:
+def read_stream(request: Request, kind: str) -> Iterator[Batch]:
     """Yield the piece's batches from the compressed file itself; see `reader.read_piece`."""
-    kind = shard_format(request.path, request.dataset.format)
-    return _batches(request, Stream(request.path, str(kind)))
+    return batches_of(request, Stream(request.path, kind))
 
 
-def _whole(dataset: Dataset, path: str, columns: tuple[str, ...], collector: Collector | None = None) -> Request:
-    whole = Shard(
+def whole(dataset: Dataset, path: str, columns: tuple[str, ...], collector: Collector | None = None) -> Request:
+    shard = Shard(
         ordinal=0, dataset=dataset.name, path=path, relative_path="", rows=EVERY_LINE, bytes=0, fingerprint=""
     )
-    piece = Piece(shard=whole, start=0, stop=EVERY_LINE)
+    piece = Piece(shard=shard, start=0, stop=EVERY_LINE)
     return Request(dataset, piece, path, columns, CHUNK_BYTES, None, collector)
 
 
-def stream_layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+def stream_layout(dataset: Dataset, path: str, kind: str, names: Sequence[str] = ()) -> Layout:
     """Count the lines of a compressed file, and find out what the columns in `names` hold."""
-    stream = Stream(path, str(shard_format(path, dataset.format)))
+    stream = Stream(path, kind)
     rows = size = 0
 
     def counted() -> Iterator[jsonl.Lines]:
@@ -156,21 +146,20 @@ def _damage(stream: Stream, rows: int) -> str | None:
 # --- the staged copy -------------------------------------------------------------------------------------
 
 
-def stage_compressed(
-    dataset: Dataset, path: str, destination: str, extra_columns: tuple[str, ...] | list[str] = ()
+def stage_lines(
+    dataset: Dataset, path: str, kind: str, destination: str, extra_columns: tuple[str, ...] | list[str] = ()
 ) -> Layout:
     """Write the Parquet copy of a compressed JSON lines file, and return its layout.
 
     The copy holds text, id, url, status and error of every line, and the extra input columns (names, dotted paths, or
     EVERY) as JSON text, exactly as written; what they hold is noted in its footer. It appears whole or not at all.
     """
-    kind = str(shard_format(path, dataset.format))
     wanted = {name.removeprefix(COLUMN) for name in extra_columns} - {""}
     if EVERY in wanted:
         wanted |= set(jsonl.collect(_sound_lines(Stream(path, kind)), [EVERY]).columns)
     names = tuple(RAW + name for name in sorted(wanted - {EVERY}))
     collector = Collector(sorted(wanted), dataset.columns.text)
-    request = _whole(dataset, path, ("text", "id", "url", *names), collector)
+    request = whole(dataset, path, ("text", "id", "url", *names), collector)
     stream = Stream(path, kind)
     fields = [(name, TEXT) for name in request.columns] + OWN
     schema = pa.schema(fields, metadata={STAGED: b"2"})
@@ -186,7 +175,7 @@ def stage_compressed(
             write_page_checksum=True,
         ) as writer,
     ):
-        groups = _write_groups(writer, schema, _batches(request, stream))
+        groups = _write_groups(writer, schema, batches_of(request, stream))
         writer.add_key_value_metadata({COLUMNS: json.dumps(collector.columns().to_json())})
     rows = sum(count for count, _ in groups)
     problem = _damage(stream, rows) or jsonl.no_text(dataset, collector)
@@ -266,7 +255,7 @@ def read_staged(request: Request) -> Iterator[Batch]:
     }
     own = [COLUMN + name for name, _ in OWN]
     plain = [name for name in request.columns if not name.startswith((COLUMN, RAW))]
-    dataset = replace(request.dataset, columns=shard.Columns(text="text", id="id", url="url"), types=None)
+    dataset = replace(request.dataset, columns=Mapping(text="text", id="id", url="url"), types=None)
     dataset = replace(dataset, optional=tuple(stored.values()))  # a copy has the columns that its file has
     inner = replace(request, dataset=dataset, columns=(*plain, *stored.values(), *own))
     for batch in parquet.read(inner):

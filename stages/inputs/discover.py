@@ -7,32 +7,31 @@ whatever the order of the recipe's paths; moving the dataset's folder changes no
 from __future__ import annotations
 
 import os
+import posixpath
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import xxhash
 
 from cluster import storage
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
-from stages.inputs import globs
+from stages.inputs import formats, globs, left_out
+from stages.inputs.left_out import PassedOver
+from stages.inputs.paths import split_path
+from stages.inputs.values import lookup
 
-SUFFIXES = {
-    ".parquet": "parquet",
-    ".parq": "parquet",
-    ".pq": "parquet",
-    **{
-        f"{stem}{packed}": f"jsonl{kind}"
-        for stem in (".jsonl", ".json", ".ndjson")
-        for packed, kind in (("", ""), (".gz", ".gz"), (".zst", ".zst"), (".zstd", ".zst"))
-    },
-}
-FORMATS = ("auto", "parquet", "jsonl")
+FORMATS = formats.DECLARED
 WILD = frozenset("*?[")
+THREADS = 16  # that look into files whose names do not tell
 WHOLE_BYTES = 64 << 20
 SAMPLE_BYTES = 1 << 20
 SAMPLES = 32
+HIDDEN = "hidden or unfinished"
+TABLES = {"csv", "tsv", "arrow"}  # kinds that also stand beside data, as lists and caches
 GONE = -1  # size of a file that a link leads to and that is not there
 
 
@@ -40,7 +39,7 @@ GONE = -1  # size of a file that a link leads to and that is not there
 class Found:
     """One data file: full path or URL, path within its dataset, size in bytes, format.
 
-    `format` is parquet, jsonl, jsonl.gz or jsonl.zst.
+    `format` is a kind and codec (see formats.py) as the name tells; `actual` looks into the file.
     """
 
     path: str
@@ -50,8 +49,16 @@ class Found:
 
     @property
     def staged(self) -> bool:
-        """Whether rows cannot be reached without decompressing from the start."""
-        return self.format in ("jsonl.gz", "jsonl.zst")
+        """Whether rows cannot be reached without reading from the start."""
+        return formats.is_staged(self.format)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The data files of a dataset, sorted by `relative_path`, and what its folders and globs hold beside them."""
+
+    files: list[Found]
+    passed_over: list[PassedOver]
 
 
 @dataclass(frozen=True)
@@ -62,27 +69,40 @@ class _Match:
     bytes: int
 
 
+@dataclass
+class _Place:
+    """What one path of a dataset stands for. format: of each file that is data; left: why others are not."""
+
+    format: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+
+
 def shard_format(path: str, declared: str = "auto") -> str | None:
-    """Return parquet, jsonl, jsonl.gz or jsonl.zst; None where neither name nor recipe tells."""
-    name = path.rsplit("/", 1)[-1].lower()
-    by_name = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
-    if name.endswith((".gz", ".zst", ".zstd")) and by_name in (None, "jsonl"):
-        by_name = "jsonl.gz" if name.endswith(".gz") else "jsonl.zst"
-        if declared == "auto" and not _has_data_suffix(name):
-            return None
-    if declared == "auto":
-        return by_name
-    if declared == "jsonl" and by_name and by_name.startswith("jsonl"):
-        return by_name
-    return declared
+    """Return kind and codec, such as jsonl.gz; None where neither name nor recipe tells."""
+    return formats.by_name(path, declared)
+
+
+def actual(dataset: Dataset, path: str) -> str | None:
+    """Return kind and codec by name, recipe and first bytes; None where nothing tells. Raises ShardError."""
+    return formats.of_file(path, dataset.format, stat_token)
+
+
+def look(dataset: Dataset, file: Found) -> Found:
+    """Return a file with the format that its first bytes tell. Raises ShardError where it cannot be reached."""
+    return replace(file, format=actual(dataset, file.path) or file.format)
 
 
 def find_shards(dataset: Dataset) -> list[Found]:
-    """Return the data files of a dataset, sorted by `relative_path`.
+    """Return the data files of a dataset, sorted by `relative_path`; see `discover`."""
+    return discover(dataset).files
+
+
+def discover(dataset: Dataset) -> Discovery:
+    """Find the data files of a dataset.
 
     A path may be a file, a folder (searched in all subfolders), a glob (`**` crosses folders) or a URL of
-    these. Names that begin with a dot or an underscore, and unfinished files, are skipped unless a path
-    names them outright.
+    these. Names that begin with a dot or an underscore, unfinished files, side files of winnow and other tools, and
+    formats that are not read or not asked for are passed over unless a path names them outright.
 
     Raises
     ------
@@ -95,44 +115,133 @@ def find_shards(dataset: Dataset) -> list[Found]:
         )
     if not dataset.paths:
         raise RecipeError(f"dataset {dataset.name} has no paths. Name a file, a folder, a glob or a URL.")
-    matches = [match for path in dataset.paths for match in _matches(dataset, path)]
-    return _name_within(dataset, _once(matches))
+    matches: list[_Match] = []
+    every = _Place()
+    for path in dataset.paths:
+        found, place = _matches(dataset, path)
+        matches += found
+        every.format.update(place.format)
+        every.left.update(place.left)
+    files = _name_within(every.format, _once(matches))
+    read = {match.path for match in matches}
+    left = ((path, reason) for path, reason in every.left.items() if path not in read)
+    return Discovery(files, left_out.summary(left))
 
 
-def _matches(dataset: Dataset, path: str) -> list[_Match]:
+def _matches(dataset: Dataset, path: str) -> tuple[list[_Match], _Place]:
     try:
         found = list(_local(path) if storage.is_local(path) else _remote(path))
     except ImportError as error:
         raise RecipeError(f"dataset {dataset.name}: {path} needs a package that is not installed ({error}).") from error
     explicit = len(found) == 1 and not _is_wild(path) and found[0].path.endswith(path.rsplit("/", 1)[-1])
-    visible = found if explicit else [match for match in found if not _hidden(match)]
-    usable = [match for match in visible if shard_format(match.path, _loose(dataset, match, explicit, path))]
+    place = _named(dataset, found[0]) if explicit else _searched(dataset, path, found)
+    usable = [match for match in found if match.path in place.format]
     if not usable:
-        raise RecipeError(_nothing(dataset, path, found, visible))
+        raise RecipeError(_nothing(dataset, path, found, place))
     for match in usable:
         if match.bytes == GONE:
             what = "is a link to nothing, or vanished just now"
             raise RecipeError(f"dataset {dataset.name}: {match.path} {what}. Bring the file back, or remove the link.")
-    return usable
+    return usable, place
 
 
-def _loose(dataset: Dataset, match: _Match, explicit: bool, path: str) -> str:
-    """Trust the recipe's format for named files and globs; a folder also holds other things."""
-    if dataset.format == "auto" or explicit or _is_wild(path):
-        return dataset.format
-    known = shard_format(match.path)
-    fits = known is not None and known.split(".")[0] == dataset.format
-    return dataset.format if fits else "auto" if known is None else "none"
+def _named(dataset: Dataset, match: _Match) -> _Place:
+    """Take a file that a path names outright: by its name, else by what is in it."""
+    known = formats.by_name(match.path, dataset.format)
+    if known is None and match.bytes != GONE:
+        known = formats.detect(match.path, dataset.format)
+    if known is not None:
+        return _Place({match.path: known})
+    return _Place(left={match.path: _strange(match)})
+
+
+def _searched(dataset: Dataset, path: str, found: list[_Match]) -> _Place:
+    """Sort what a folder or a glob holds into data and what is passed over."""
+    place = _Place()
+    named = _is_wild(path) and path.rsplit("/", 1)[-1][:1] not in WILD
+    visible = []
+    for match in found:
+        if _hidden(match):
+            place.left[match.path] = HIDDEN
+        else:
+            visible.append(match)
+    if visible:
+        place.left.update(left_out.by_place(visible[0].root, [match.path for match in visible], named=named))
+    rest = [match for match in visible if match.path not in place.left]
+    judged = _in_parallel(storage.is_local(path), lambda match: _judged(dataset, path, match, named), rest)
+    for match, (known, reason) in zip(rest, judged, strict=True):
+        if known is not None:
+            place.format[match.path] = known
+        else:
+            place.left[match.path] = reason
+    _other_tables(dataset, place)
+    return place
+
+
+def _in_parallel(local: bool, judge: Callable[[_Match], tuple[str | None, str]], matches: list[_Match]) -> list[Any]:
+    """Return the judgement of every file; threads look into those elsewhere, where each look takes a while."""
+    if local:
+        return list(map(judge, matches))
+    with ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(judge, matches))
+
+
+def _judged(dataset: Dataset, path: str, match: _Match, named: bool) -> tuple[str | None, str]:
+    """Return the format of a file that a folder or a glob holds, or why it is passed over."""
+    known = formats.by_name(match.path)
+    if known is None and dataset.format != "auto" and _is_wild(path) and not formats.packed(match.path):
+        return formats.by_name(match.path, dataset.format), ""  # the recipe's word for what a glob names
+    if match.bytes == GONE:
+        return known, "a link to nothing"
+    if known is None:
+        known = formats.detect(match.path, text=False) if match.bytes else None
+        if known is None:
+            return None, _strange(match)
+    if dataset.format not in ("auto", formats.kind_of(known)):
+        return None, f"format is {formats.kind_of(known)}, the recipe reads {dataset.format}"
+    is_json = match.path.lower().endswith(".json")
+    if is_json and not named and left_out.no_documents(match.path, match.bytes, _has_text(dataset)):
+        return None, f"one JSON value without the column {dataset.columns.text!r}"
+    return known, ""
+
+
+def _has_text(dataset: Dataset) -> Callable[[dict[str, object]], bool]:
+    path = dataset.columns.text
+    return lambda row: path in row or lookup(row, path) is not None
+
+
+def _strange(match: _Match) -> str:
+    """Return why a file whose name tells no format is not read."""
+    what = formats.packed(match.path) or (match.bytes > 0 and formats.stranger(match.path))
+    if what:
+        return what
+    ending = posixpath.splitext(match.path)[1].lower()
+    return f"no format that is read ({ending})" if ending and len(ending) < 12 else "the name tells no format"
+
+
+def _other_tables(dataset: Dataset, place: _Place) -> None:
+    """Leave out CSV, TSV and Arrow files that lie beside data of another format and of which none has the text."""
+    if dataset.format != "auto":
+        return
+    kinds: dict[str, list[str]] = {}
+    for path, format in place.format.items():
+        kinds.setdefault(formats.kind_of(format), []).append(path)
+    for kind in TABLES & set(kinds):
+        if len(kinds) > 1 and not any(_table_has_text(dataset, path, place.format[path]) for path in kinds[kind]):
+            for path in kinds.pop(kind):
+                del place.format[path]
+                place.left[path] = f"{kind} without the column {dataset.columns.text!r}, beside other data"
+
+
+def _table_has_text(dataset: Dataset, path: str, format: str) -> bool:
+    names = formats.column_names(path, format)
+    return names is None or split_path(names, dataset.columns.text) is not None
 
 
 def _hidden(match: _Match) -> bool:
     """Tell whether a part of the name below the searched folder begins with a dot or an underscore."""
     parts = match.path[len(match.root) :].strip("/").split("/")
     return any(part.startswith((".", "_")) for part in parts) or storage.TEMPORARY in parts[-1]
-
-
-def _has_data_suffix(name: str) -> bool:
-    return any(name.endswith(suffix) for suffix in SUFFIXES)
 
 
 def _is_wild(path: str) -> bool:
@@ -194,22 +303,15 @@ def _once(matches: list[_Match]) -> list[_Match]:
     return list(best.values())
 
 
-def _name_within(dataset: Dataset, matches: list[_Match]) -> list[Found]:
+def _name_within(format: dict[str, str], matches: list[_Match]) -> list[Found]:
     """Give every file a name of its own within the dataset, sorted by it."""
     names = {m.path: m.path[len(m.root) :].strip("/") for m in matches}
     often = Counter(names.values())
     if any(count > 1 for count in often.values()):  # two folders with the same names inside: tell them apart
         above = _above([m.root for m in matches])
         names = {m.path: m.path[len(above) :].strip("/") for m in matches}
-    found = [
-        Found(path=m.path, relative_path=names[m.path], bytes=m.bytes, format=str(_format(dataset, m.path)))
-        for m in matches
-    ]
+    found = [Found(path=m.path, relative_path=names[m.path], bytes=m.bytes, format=format[m.path]) for m in matches]
     return sorted(found, key=lambda f: (f.relative_path, f.path))
-
-
-def _format(dataset: Dataset, path: str) -> str | None:
-    return shard_format(path, dataset.format)
 
 
 def _above(roots: list[str]) -> str:
@@ -223,19 +325,18 @@ def _above(roots: list[str]) -> str:
     return "/".join(common)
 
 
-def _nothing(dataset: Dataset, path: str, found: list[_Match], visible: list[_Match]) -> str:
-    place = f"dataset {dataset.name}: {path}"
-    known = ", ".join(sorted(SUFFIXES))
+def _nothing(dataset: Dataset, path: str, found: list[_Match], place: _Place) -> str:
+    where = f"dataset {dataset.name}: {path}"
+    known = formats.KNOWN
     if not found:
         what = "matches nothing" if _is_wild(path) else "does not exist or is empty"
-        return f"{place} {what}. A file, a folder, a glob or a URL with data files ({known}) is needed."
-    example = (visible or found)[0].path
-    if not visible:
-        return f"{place} holds hidden or unfinished files only, such as {example}. Name the files themselves."
+        return f"{where} {what}. A file, a folder, a glob or a URL with data files ({known}) is needed."
+    if set(place.left.values()) == {HIDDEN}:
+        return f"{where} holds hidden or unfinished files only, such as {found[0].path}. Name the files themselves."
+    reasons = "; ".join(str(item) for item in left_out.summary(place.left.items()))
     return (
-        f"{place} holds no data file of format {dataset.format}; there is {example}, for example. Known "
-        f"names end in {known}; for others set `format: parquet` or `format: jsonl` and name the files, "
-        "or a glob."
+        f"{where} holds no data file of format {dataset.format}: {reasons}. Known names end in {known}; for others set "
+        f"`format:` ({', '.join(FORMATS[1:])}) and name the files, or a glob."
     )
 
 

@@ -7,7 +7,7 @@ one batch of decoded text (`batch_bytes`, or the largest document) and a few pag
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -33,6 +33,7 @@ __all__ = [
     "Request",
     "check_columns",
     "check_once_in",
+    "columns_in",
     "columns_of",
     "corruption",
     "layout",
@@ -40,10 +41,12 @@ __all__ = [
     "missing",
     "opened",
     "read",
+    "read_records",
     "schema",
     "unreachable",
 ]
 
+Records = Callable[[str], Iterator[pa.RecordBatch]]
 BUFFER = 4 << 20  # bytes buffered per column chunk, instead of the whole chunk
 
 
@@ -130,8 +133,17 @@ def _bytes_of(group: pq.RowGroupMetaData, leaves: list[str]) -> int:
 
 
 def _columns(file: pq.ParquetFile, names: Sequence[str]) -> Columns:
-    """Return the types of these columns; of one inside JSON text, the kinds of its values."""
-    schema = file.schema_arrow
+    def records(leaf: str) -> Iterator[pa.RecordBatch]:
+        yield from file.iter_batches(BATCH_ROWS, columns=[leaf], use_threads=False)
+
+    return columns_in(file.schema_arrow, names, records)
+
+
+def columns_in(schema: pa.Schema, names: Sequence[str], records: Records) -> Columns:
+    """Return the types of these columns of a table; of one inside JSON text, the kinds of its values.
+
+    records : yields the rows of the table with one leaf of its columns, or more.
+    """
     found: dict[str, Column] = {}
     for path in every(schema, names):
         try:
@@ -139,16 +151,16 @@ def _columns(file: pq.ParquetFile, names: Sequence[str]) -> Columns:
         except Ambiguous:
             continue
         if where is not None and where.json:
-            found.update(_inside(file, path, where))
+            found.update(_inside(records, path, where))
         elif where is not None:
             found[path] = Column(frozenset([where.type]))
     return Columns(found, pairs(schema.names) if EVERY in names else frozenset())
 
 
-def _inside(file: pq.ParquetFile, path: str, where: Place) -> dict[str, Column]:
+def _inside(records: Records, path: str, where: Place) -> dict[str, Column]:
     """Return what lies at a path inside JSON text, by looking at every value."""
     collector = Collector([where.inside])
-    for record in file.iter_batches(BATCH_ROWS, columns=[where.leaf], use_threads=False):
+    for record in records(where.leaf):
         lines = json_lines(at_place(record, where))
         objects = [loads(line) if line else None for line in lines]
         collector.add([value if isinstance(value, dict) else {} for value in objects], lines)
@@ -256,6 +268,13 @@ def _plain(record: pa.RecordBatch) -> pa.RecordBatch:
         return record
     columns = [plain(c) if has_views(c.type) else c for c in record.columns]
     return pa.record_batch(columns, names=record.schema.names)
+
+
+def read_records(request: Request, schema: pa.Schema, records: Iterator[tuple[int, pa.RecordBatch]]) -> Iterator[Batch]:
+    """Yield the piece's batches out of (first row, record batch) of a table that lies elsewhere than in Parquet."""
+    view = View(request, schema)
+    for start, record in records:
+        yield from _batches(request, view, _Span(start, start + record.num_rows, record))
 
 
 def _batch(request: Request, view: View, record: pa.RecordBatch, rows: I64 | range) -> Batch:

@@ -1,4 +1,4 @@
-"""Read any shard as batches of documents: Parquet, JSON lines, and compressed JSON lines.
+"""Read any shard as batches of documents: Parquet, JSON lines and arrays, CSV, TSV, Arrow IPC, WARC.
 
 Guarantees: `read_piece` yields every physical row of a piece exactly once and in order, unreadable rows
 under a status that says why; the same documents give the same batches in every format. Texts are valid
@@ -18,15 +18,17 @@ import pyarrow as pa
 
 from cluster.errors import ShardError
 from stages.core.shard import Dataset, Piece, check_ascending
-from stages.inputs import compressed, jsonl, parquet
+from stages.inputs import arrow_ipc, compressed, formats, jsonl, parquet, tables
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus
 from stages.inputs.columns import COLUMN, as_text, holds_text
-from stages.inputs.compressed import stage_compressed
-from stages.inputs.discover import shard_format
+from stages.inputs.delimited import Delimited
+from stages.inputs.discover import actual
 from stages.inputs.ids import scalar_texts
 from stages.inputs.paths import split_path
 from stages.inputs.request import Request
 from stages.inputs.schema import EVERY, Columns
+from stages.inputs.tables import Table
+from stages.inputs.warc import Archive
 
 __all__ = [
     "BATCH_BYTES",
@@ -86,39 +88,103 @@ def read_piece(
     if rows is not None:
         check_ascending(rows, f"rows to be read of {piece.shard.path}")
     where = path or piece.shard.path
-    kind = "staged" if path else format_of(dataset, where)
+    kind = "staged" if path else piece.shard.format or format_of(dataset, where)
     if columns == "all":
         schema = passthrough_schema(dataset, [where], "all")
         columns = ["text", "id", "url", *(COLUMN + name for name in schema.names)]
     request = Request(dataset, piece, where, tuple(columns), batch_bytes, rows)
-    if kind == "staged":
-        return compressed.read_staged(request)
-    if kind == "parquet":
-        return parquet.read(request)
-    return jsonl.read(request) if kind == "jsonl" else compressed.read_stream(request)
+    return _read_staged(request) if kind == "staged" else read_format(request, kind)
+
+
+def read_format(request: Request, kind: str) -> Iterator[Batch]:
+    """Yield a piece's batches from a file of this format."""
+    if kind in DIRECTLY:
+        return DIRECTLY[kind](request)
+    table = table_of(request.dataset, request.path, kind)
+    return compressed.read_stream(request, kind) if table is None else tables.read(request, table)
+
+
+TABLES = (*Delimited.delimiters, "warc")
+DIRECTLY = {"parquet": parquet.read, "jsonl": jsonl.read, "arrow": arrow_ipc.read}
+
+
+def _read_staged(request: Request) -> Iterator[Batch]:
+    kind = formats.kind_of(request.piece.shard.format)
+    try:
+        is_table = kind in TABLES if kind else tables.is_staged(parquet.schema(request.path))
+    except parquet.Corrupt:
+        is_table = False  # the reader says so better
+    return tables.read_staged(request) if is_table else compressed.read_staged(request)
+
+
+def table_of(dataset: Dataset, path: str, kind: str) -> Table | None:
+    """Return the reader of a file that is read as a table from start to end; None for JSON."""
+    if formats.kind_of(kind) in Delimited.delimiters:
+        return Delimited(path, kind)
+    return Archive(path, kind, dataset.extract) if formats.kind_of(kind) == "warc" else None
+
+
+def records(dataset: Dataset, path: str, kind: str) -> Iterator[pa.RecordBatch]:
+    """Yield a CSV, TSV, Arrow or WARC file as record batches, rows that cannot be read as nulls.
+
+    Raises parquet.Corrupt where it ends early, after what could be read.
+    """
+    table = table_of(dataset, path, kind)
+    if table is None:
+        with arrow_ipc.opened(path) as file:
+            yield from file.batches
+        return
+    for part in table.rows():
+        yield part.record
+    if table.error:
+        raise parquet.Corrupt(table.error)
 
 
 def format_of(dataset: Dataset, path: str) -> str:
-    """Return parquet, jsonl, jsonl.gz or jsonl.zst. Raises ShardError where nothing tells."""
-    kind = shard_format(path, dataset.format)
+    """Return the format of a file (see formats.py). Raises ShardError where nothing tells."""
+    kind = actual(dataset, path)
     if kind is None:
         raise ShardError(
-            f"{path} (dataset {dataset.name}): neither the name nor the recipe tells the format. Set "
-            "`format: parquet` or `format: jsonl` for the dataset."
+            f"{path} (dataset {dataset.name}): neither its name, nor its first bytes, nor the recipe tells the format. "
+            f"Set `format:` for the dataset ({', '.join(formats.DECLARED[1:])})."
         )
     return kind
 
 
-def count_and_layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+def stage_compressed(
+    dataset: Dataset,
+    path: str,
+    destination: str,
+    extra_columns: tuple[str, ...] | list[str] = (),
+    *,
+    kind: str | None = None,
+) -> Layout:
+    """Write the Parquet copy of a file whose rows cannot be reached without reading from the start; return its layout.
+
+    kind : the file's format, where it is known already.
+    """
+    kind = kind or format_of(dataset, path)
+    table = table_of(dataset, path, kind)
+    if table is None:
+        return compressed.stage_lines(dataset, path, kind, destination, extra_columns)
+    return tables.stage(dataset, table, destination, extra_columns)
+
+
+def count_and_layout(dataset: Dataset, path: str, names: Sequence[str] = (), *, kind: str | None = None) -> Layout:
     """Return rows, where the file may be cut, what is wrong with it as a whole, and what the columns `names` hold.
 
-    Parquet: from the footer, with a check of the columns. JSON lines: newlines are counted, and lines parsed where
-    `names` are given. Compressed JSON lines: the stream is read to its end (`stage_compressed` gives the same answer).
+    Parquet: from the footer, with a check of the columns. Arrow: from the record batches. JSON lines: newlines are
+    counted, and lines parsed where `names` are given. Others: the stream is read to its end (`stage_compressed` gives
+    the same answer).
     """
-    kind = format_of(dataset, path)
-    if kind == "parquet":
-        return parquet.layout(dataset, path, names)
-    return jsonl.layout(dataset, path, names) if kind == "jsonl" else compressed.stream_layout(dataset, path, names)
+    kind = kind or format_of(dataset, path)
+    direct = {"parquet": parquet.layout, "jsonl": jsonl.layout, "arrow": arrow_ipc.layout}
+    if kind in direct:
+        return direct[kind](dataset, path, names)
+    table = table_of(dataset, path, kind)
+    if table is None:
+        return compressed.stream_layout(dataset, path, kind, names)
+    return tables.layout(dataset, table, names)
 
 
 def file_columns(dataset: Dataset, path: str, names: Sequence[str]) -> Columns:
@@ -130,12 +196,18 @@ def file_columns(dataset: Dataset, path: str, names: Sequence[str]) -> Columns:
     if kind == "jsonl":
         with jsonl.open_file(path) as file:
             return jsonl.collect(jsonl.line_blocks(file, 0, jsonl.PARSE_BYTES), names)
-    if kind != "parquet":
-        return compressed.stream_layout(dataset, path, names).columns
     try:
-        if compressed.is_staged(parquet.schema(path)):
+        if kind == "arrow":
+            return arrow_ipc.columns_of(path, names)
+        if kind != "parquet":
+            table = table_of(dataset, path, kind)
+            if table is not None:
+                return tables.columns_in(table, names)
+            return compressed.stream_layout(dataset, path, kind, names).columns
+        stored = parquet.schema(path)
+        if compressed.is_staged(stored):
             return compressed.staged_columns(path)
-        return parquet.columns_of(path, names)
+        return tables.staged_columns(path, names) if tables.is_staged(stored) else parquet.columns_of(path, names)
     except parquet.Corrupt:
         return Columns()
 
@@ -162,11 +234,14 @@ def raw_texts(column: pa.Array) -> pa.Array:
 def first_columns(dataset: Dataset, path: str) -> list[str]:
     """Return the names of a file's top-level columns: of a footer, or of the first lines; none where it is damaged."""
     kind = format_of(dataset, path)
-    if kind == "parquet":
-        try:
-            return list(parquet.schema(path).names)
-        except parquet.Corrupt:
-            return []
+    table = table_of(dataset, path, kind)
+    try:
+        if table is not None:
+            return list(table.schema().names)
+        if kind in ("parquet", "arrow"):
+            return list((parquet if kind == "parquet" else arrow_ipc).schema(path).names)
+    except parquet.Corrupt:
+        return []
     lines = compressed.Stream(path, kind).lines() if kind != "jsonl" else jsonl.first_lines(path)
     return list(jsonl.collect(itertools.islice(lines, 1), [EVERY]).schema().names)
 

@@ -220,7 +220,8 @@ def staged(run: Run, shard: Shard) -> str | None:
     """Return the Parquet copy of a compressed input, made again if it is gone or damaged; None for other inputs."""
     path = run.staged_path(shard)
     if path and not _is_whole(path):
-        stage_compressed(run.dataset(shard.dataset), shard.path, path, run.wanted(shard.dataset))
+        kind = shard.format or None
+        stage_compressed(run.dataset(shard.dataset), shard.path, path, run.wanted(shard.dataset), kind=kind)
     return path
 
 

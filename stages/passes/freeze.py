@@ -1,7 +1,7 @@
 """Freeze the inputs into the manifest, and notice when they change afterwards.
 
 New shards get the next ordinals and bundles; what is frozen stays. A changed or vanished shard stops
-the run unless `refresh` is given, which retires it. Compressed JSON lines are staged here, once.
+the run unless `refresh` is given, which retires it. Files that cannot be read by row are staged here, once.
 
 Guarantees: manifest, bundles and limit change together (`write_manifest`). A file whose size, times and inode (or marks
 of its store) are those of the freeze is unchanged; any other is hashed from end to end and compared.
@@ -18,13 +18,14 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import DamagedError, RecipeError, ShardError
-from cluster.sealed import read_json, write_json
+from cluster.sealed import read_json, read_public_json, write_json, write_public_json
 from stages.core import manifest
 from stages.core.costs import Quantity
 from stages.core.manifest import Cut, Manifest
-from stages.core.run import COMPRESSED, Run
+from stages.core.run import Run
 from stages.core.shard import Dataset, Shard
-from stages.inputs.discover import Found, find_shards, fingerprint, same_token, stat_token
+from stages.inputs.discover import Found, discover, fingerprint, look, same_token, stat_token
+from stages.inputs.left_out import PassedOver
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
 from stages.inputs.schema import Columns
 from stages.passes.annotate import quarantine
@@ -60,7 +61,9 @@ def freeze(
     before, tokens = (old.limit, _read_tokens(run.root)) if old is not None else (limit, {})
     if before != limit and limit is not None:
         raise _other_limit(run.root, before, limit)
-    files = {d.name: find_shards(d) for d in run.datasets}
+    found = {d.name: discover(d) for d in run.datasets}
+    files = {name: entry.files for name, entry in found.items()}
+    _write_passed_over(run.root, {name: entry.passed_over for name, entry in found.items()})
     _hash_touched(engine, old, files, tokens)
     kept, retired, new = _compare(old, files, tokens, refresh, limit)
     if before is not None and limit is None:
@@ -218,21 +221,22 @@ def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> tuple[list[Inspect
 def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
     token = stat_token(file.path)
     mark = fingerprint(file.path, file.bytes)
-    if file.path.endswith(COMPRESSED):
-        probe = Shard(
-            ordinal=0,
-            dataset=dataset.name,
-            path=file.path,
-            relative_path=file.relative_path,
-            rows=0,
-            bytes=file.bytes,
-            fingerprint=mark,
-        )
-        staged = run.staged_path(probe)
-        assert staged is not None
-        layout = stage_compressed(dataset, file.path, staged, run.wanted(dataset.name))
+    file = look(dataset, file)
+    probe = Shard(
+        ordinal=0,
+        dataset=dataset.name,
+        path=file.path,
+        relative_path=file.relative_path,
+        rows=0,
+        bytes=file.bytes,
+        fingerprint=mark,
+        format=file.format,
+    )
+    staged = run.staged_path(probe)
+    if staged is not None:
+        layout = stage_compressed(dataset, file.path, staged, run.wanted(dataset.name), kind=file.format)
     else:
-        layout = count_and_layout(dataset, file.path, run.wanted(dataset.name))
+        layout = count_and_layout(dataset, file.path, run.wanted(dataset.name), kind=file.format)
     if stat_token(file.path) != token:
         raise ShardError(f"{file.path} (dataset {dataset.name}) changed while it was read. Run again once it is whole.")
     if layout.problem:
@@ -291,8 +295,27 @@ def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterat
             bytes=item.found.bytes,
             fingerprint=item.fingerprint,
             file_rows=item.layout.rows,
+            format=item.found.format,
         )
         yield Cut(shard=shard, row_groups=tuple(item.layout.row_groups or ()))
+
+
+def _passed_over_path(root: str) -> str:
+    return storage.join(root, "passed_over.json")
+
+
+def _write_passed_over(root: str, found: dict[str, list[PassedOver]]) -> None:
+    write_public_json(_passed_over_path(root), {name: [i.to_json() for i in items] for name, items in found.items()})
+
+
+def passed_over(root: str) -> dict[str, list[PassedOver]]:
+    """Return what the folders and globs of each dataset held beside data, when they were last looked at."""
+    path = _passed_over_path(root)
+    data = read_public_json(path) if storage.exists(path) else {}
+    return {
+        name: [PassedOver(item["reason"], item["count"], tuple(item["examples"])) for item in items]
+        for name, items in data.items()
+    }
 
 
 def _tokens_path(root: str) -> str:

@@ -15,9 +15,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers import evaluation, labelled, quality
-from classifiers.train import Counts, evaluate, line_of, train
+from classifiers import evaluation, quality
+from classifiers.train import Counts, line_of
 from cluster.errors import RecipeError, ShardError
+from pipelines.commands.classifier import evaluate, train
+from stages.inputs import side_files
 
 SCIENCE = [
     "theory",
@@ -181,21 +183,21 @@ def test_json_lines_and_parquet_are_read_alike_compressed_or_not(tmp_path: Path)
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines))
     (tmp_path / "c.jsonl.zst").write_bytes(zstandard.compress(lines))
     pq.write_table(pa.table({"body": values, "n": [1] * 5}), tmp_path / "d.parquet")
-    for path in labelled.find_files(tmp_path):
-        found = list(labelled.read_texts(path, "body"))
+    for path in (file.path for file in side_files.find(tmp_path, "body")):
+        found = list(side_files.texts(path, "body"))
         assert [t for batch in found for t in batch.texts.to_pylist()] == ["one", "two é", "three"]
         assert [row for batch in found for row in batch.rows] == [0, 1, 4]
-        with pytest.raises(RecipeError, match=r"no column 'text'; it has body, n"):
-            list(labelled.read_texts(path))
+        with pytest.raises(RecipeError, match=r"column 'text' does not exist; the file has body, n"):
+            list(side_files.texts(path))
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": \n')
-    with pytest.raises(ShardError, match=r"a\.jsonl, line 2"):
-        list(labelled.read_texts(tmp_path / "a.jsonl"))
+    with pytest.raises(ShardError, match=r"a\.jsonl, row 1 cannot be read: invalid JSON"):
+        list(side_files.texts(tmp_path / "a.jsonl"))
     (tmp_path / "a.parquet").write_text("nothing of the kind")
     with pytest.raises(ShardError, match=r"a\.parquet"):
-        list(labelled.read_texts(tmp_path / "a.parquet"))
+        list(side_files.texts(tmp_path / "a.parquet"))
 
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30)

@@ -96,8 +96,8 @@ def test_a_path_without_data_is_an_error_that_names_it(tmp_path: Path, path: str
 
 
 def test_an_unknown_format_and_no_paths_are_errors() -> None:
-    with pytest.raises(RecipeError, match="csv"):
-        within("x", kind="csv")
+    with pytest.raises(RecipeError, match="'xml'"):
+        within("x", kind="xml")
     with pytest.raises(RecipeError, match="no paths"):
         within()
 

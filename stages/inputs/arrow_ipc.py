@@ -1,0 +1,148 @@
+"""Arrow IPC: files (Feather version 2) and streams, read by record batch with only the columns asked for.
+
+Guarantees: every row of the piece exactly once and in order. A stream without its end mark, and a file without its
+footer, are truncated: a problem of the whole file. Memory: one record batch of these columns; local files are mapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from cluster import storage
+from cluster.errors import ShardError
+from stages.core.shard import Dataset
+from stages.inputs import parquet
+from stages.inputs.batches import BATCH_ROWS, Batch, Layout
+from stages.inputs.columns import source_path
+from stages.inputs.compressed import EVERY_LINE
+from stages.inputs.discover import size_of
+from stages.inputs.parquet import Corrupt, corruption
+from stages.inputs.request import Request, lost, nothing_read
+from stages.inputs.schema import Columns
+
+FILE = b"ARROW1"
+ENDS = (b"\xff\xff\xff\xff\x00\x00\x00\x00", b"\x00\x00\x00\x00")  # of a stream, as it is written now and before 2019
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An open IPC file or stream. `batches` can be read once."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+@contextlib.contextmanager
+def opened(path: str, names: Sequence[str] | None = None) -> Iterator[Opened]:
+    """Yield an IPC file with these top-level columns (None: all). Raises Corrupt or ShardError."""
+    with contextlib.ExitStack() as stack:
+        with corruption(path):
+            source = stack.enter_context(_source(path))
+            start = bytes(source.read(6))
+            source.seek(0)
+            whole = _reader(source, start == FILE, None)
+            schema = whole.schema
+            if names is not None:
+                source.seek(0)
+                fields = sorted(i for i, name in enumerate(schema.names) if name in set(names))
+                whole = _reader(source, start == FILE, fields or [0] if len(schema) else None)
+        yield Opened(schema, _batches(path, source, whole))
+
+
+def _source(path: str) -> pa.NativeFile:
+    if storage.is_local(path):
+        return pa.memory_map(storage.local_path(path), "r")
+    return pa.PythonFile(storage.open_read(path), "r")
+
+
+def _reader(source: pa.NativeFile, is_file: bool, fields: list[int] | None) -> pa.RecordBatchReader:
+    options = pa.ipc.IpcReadOptions(included_fields=fields) if fields else None
+    return pa.ipc.open_file(source, options=options) if is_file else pa.ipc.open_stream(source, options=options)
+
+
+def _batches(path: str, source: pa.NativeFile, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    with corruption(path):
+        if isinstance(reader, pa.ipc.RecordBatchFileReader):
+            for number in range(reader.num_record_batches):
+                yield _valid(reader.get_batch(number))
+            return
+        while True:
+            try:
+                yield _valid(reader.read_next_batch())
+            except StopIteration:
+                break
+        source.seek(max(0, source.size() - 8))
+        if not bytes(source.read(8)).endswith(ENDS):
+            raise Corrupt("the stream ends without its end mark: the file is truncated")
+
+
+def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose offsets stay inside its buffers: memory is not read beyond them."""
+    batch.validate(full=False)
+    return batch
+
+
+def schema(path: str) -> pa.Schema:
+    """Return the schema. Raises Corrupt or ShardError."""
+    with opened(path) as file:
+        return file.schema
+
+
+def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+    """Return rows and record batches, and what is wrong with the mapped columns; bytes: shares of the file's."""
+    counts: list[int] = []
+    try:
+        known = schema(path)
+        with opened(path, known.names[:1]) as file:
+            counts.extend(batch.num_rows for batch in file.batches)
+    except Corrupt as error:
+        return Layout(sum(counts), None, f"the Arrow file is truncated or corrupt ({error})")
+    size = size_of(path) / max(1, sum(counts))
+    groups = [(rows, round(rows * size)) for rows in counts if rows]
+    problem = parquet.check_columns(dataset, known, names)
+    return Layout(sum(counts), groups, problem, columns_of(path, names))
+
+
+def read(request: Request) -> Iterator[Batch]:
+    """Yield the piece's batches; see `reader.read_piece`."""
+    row, stop = 0, request.piece.stop
+
+    def records(file: Opened) -> Iterator[tuple[int, pa.RecordBatch]]:
+        nonlocal row
+        for record in file.batches:
+            for first in range(0, record.num_rows, BATCH_ROWS):
+                part = record.slice(first, BATCH_ROWS)
+                start, row = row, row + part.num_rows
+                if len(request.wanted(start, row)):
+                    yield start, part
+            if row >= stop:
+                return
+
+    try:
+        known = schema(request.path)
+        paths = [source_path(name, request.dataset.columns) for name in request.columns]
+        tops = [name for path in paths if path is not None for name in known.names if f"{path}.".startswith(f"{name}.")]
+        with opened(request.path, tops) as file:
+            yield from parquet.read_records(request, known, records(file))
+        error = f"the file has {row:,} rows, the manifest says {request.piece.shard.rows:,}"
+        if stop >= EVERY_LINE:
+            return
+    except Corrupt as caught:
+        error = str(caught)
+        if stop >= EVERY_LINE:
+            raise ShardError(f"{request.path}: {error}. Repair or remove it.") from caught
+    yield from lost(request, max(row, request.piece.start), stop, nothing_read(request), error)
+
+
+def columns_of(path: str, names: Sequence[str]) -> Columns:
+    """Return the types of these input columns. Raises Corrupt or ShardError."""
+
+    def records(leaf: str) -> Iterator[pa.RecordBatch]:
+        with opened(path, [leaf.split(".")[0], leaf]) as file:
+            yield from file.batches
+
+    return parquet.columns_in(schema(path), names, records)
