@@ -374,13 +374,11 @@ def _mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
 
     from pipelines.recipe.output import MIX_COLUMNS
 
-    options = None
-    if (
-        names is not None and set(names) <= dict(MIX_COLUMNS).keys()
-    ):  # input columns may be of kinds that Arrow does not mix
+    options = None  # where input columns are left out: they may be of kinds that Arrow's reader does not mix
+    if names is not None and set(names) <= dict(MIX_COLUMNS).keys():
         own = pa.schema([(name, kind) for name, kind in MIX_COLUMNS if name in names])
         options = pajson.ParseOptions(explicit_schema=own, unexpected_field_behavior="ignore")
-    with zstandard.ZstdDecompressor().stream_reader(file) as lines:
+    with storage.open_read(path) as file, zstandard.ZstdDecompressor().stream_reader(file) as lines:
         for batch in pajson.open_json(pa.PythonFile(lines, mode="r"), parse_options=options):
             table = pa.Table.from_batches([batch])
             yield table if names is None else table.select(names)
