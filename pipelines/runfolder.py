@@ -378,8 +378,14 @@ def _mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
     if names is not None and set(names) <= dict(MIX_COLUMNS).keys():
         own = pa.schema([(name, kind) for name, kind in MIX_COLUMNS if name in names])
         options = pajson.ParseOptions(explicit_schema=own, unexpected_field_behavior="ignore")
-    with storage.open_read(path) as file, zstandard.ZstdDecompressor().stream_reader(file) as lines:
-        for batch in pajson.open_json(pa.PythonFile(lines, mode="r"), parse_options=options):
+    with storage.open_read(path) as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
+        with reading(path):
+            found = pajson.open_json(pa.PythonFile(lines, mode="r"), parse_options=options)
+        while True:
+            with reading(path):
+                batch = next(found, None)
+            if batch is None:
+                return
             table = pa.Table.from_batches([batch])
             yield table if names is None else table.select(names)
 

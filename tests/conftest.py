@@ -11,6 +11,9 @@ from hypothesis import settings
 
 TOGETHER = ("test_on_ray.py", "test_slurm_queue.py")  # all their tests share a cluster
 
+# Syncing is tried by tests of its own, which switch it on; all others are faster without.
+os.environ.setdefault("WINNOW_FSYNC", "0")
+
 # The first example of a property often compiles a kernel, and machines differ.
 settings.register_profile("winnow", deadline=None, print_blob=True)
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=1000)

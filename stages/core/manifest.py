@@ -287,18 +287,18 @@ def _before_generations(root: str, shards: Sequence[Shard]) -> Manifest:
     inputs = storage.join(root, "facts", "inputs.json")
     pieces: dict[tuple[int, str], list[Piece]] = {}
     try:
+        saved = json.loads(storage.read_bytes(inputs)) if storage.exists(inputs) else {"limit": None, "tokens": {}}
+        known = {path: (entry[2:] or [None])[0] for path, entry in saved["tokens"].items()}
+        shards = tuple(replace(shard, file_rows=known.get(shard.path)) for shard in shards)
         for number, dataset, position, start, stop in json.loads(storage.read_bytes(where)):
             piece = Piece(shard=shards[position], start=start, stop=stop)
             pieces.setdefault((number, dataset), []).append(piece)
-        saved = json.loads(storage.read_bytes(inputs)) if storage.exists(inputs) else {"limit": None, "tokens": {}}
-        limit, tokens = saved["limit"], saved["tokens"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise damaged(
-            manifest_path(root), f"{where} or {inputs}, which belong to it, are missing or cut ({error})"
-        ) from None
+        limit = saved["limit"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        why = f"{where} or {inputs}, which belong to it, are missing or cut ({error})"
+        raise damaged(manifest_path(root), why) from None
     bundles = tuple(Bundle(number=n, dataset=d, pieces=tuple(p)) for (n, d), p in pieces.items())
-    known = {path: (entry[2:] or [None])[0] for path, entry in tokens.items()}
-    return Manifest(tuple(replace(s, file_rows=known.get(s.path)) for s in shards), bundles, limit)
+    return Manifest(shards, bundles, limit)
 
 
 @functools.lru_cache(maxsize=4)

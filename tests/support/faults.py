@@ -60,7 +60,7 @@ class _Os:
         def call(*arguments: Any) -> Any:
             told = [self._paths.get(a, a) if name == "fsync" else a for a in arguments]
             self._calls.before(name, *told)
-            return real(*arguments)
+            return None if name == "fsync" else real(*arguments)  # it only takes time
 
         return call
 

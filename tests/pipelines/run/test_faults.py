@@ -13,7 +13,12 @@ from cluster.errors import WinnowError
 from pipelines.commands.verify import verify
 from tests.support import every_artefact, faults
 
-EVERY = 43  # calls between two kills of the default suite; nightly, all are tried
+EVERY = 97  # calls between two kills of the default suite; nightly, all are tried
+
+
+@pytest.fixture(autouse=True)
+def _synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WINNOW_FSYNC", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def test_a_run_that_is_killed_at_any_call_goes_on_to_the_same_bytes(
         every_artefact.run(inputs, root)
         assert every_artefact.result(root) == wanted
 
-    assert sweep(tmp_path, None, work, every, first=3) > 10
+    assert sweep(tmp_path, None, work, every, first=3) > 5
 
 
 @pytest.mark.parametrize("every", [EVERY, pytest.param(1, marks=pytest.mark.nightly)], ids=["strided", "all"])
@@ -82,7 +87,7 @@ def test_a_limit_that_is_lifted_by_a_run_that_is_killed_leaves_no_trial_behind(
         every_artefact.run(inputs, root)
         assert every_artefact.result(root) == every_artefact.result(lifted)
 
-    assert sweep(tmp_path, tmp_path / "trial", work, every) > 10
+    assert sweep(tmp_path, tmp_path / "trial", work, every) > 5
 
 
 @pytest.mark.parametrize("every", [EVERY, pytest.param(1, marks=pytest.mark.nightly)], ids=["strided", "all"])

@@ -79,8 +79,19 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
     manifest.write_manifest(str(tmp_path), whole)
     assert manifest.read_manifest(str(tmp_path)) == whole
     table = pq.read_table(manifest.manifest_path(str(tmp_path)))
-    names = ["ordinal", "dataset", "path", "rows", "bytes", "fingerprint", "within", "retired", "format"]
-    assert table.column_names == names
+    assert table.column_names == [
+        "ordinal",
+        "dataset",
+        "path",
+        "rows",
+        "bytes",
+        "fingerprint",
+        "within",
+        "retired",
+        "file_rows",
+        "format",
+        "pieces",
+    ]
     assert table.column("within").to_pylist() == [s.relative_path for s in whole.shards]
 
 
