@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.errors import LedgerError, RecipeError, WinnowError
-from cluster.sealed import batches, open_parquet, read_public_json
+from cluster.sealed import batches, open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 
 if TYPE_CHECKING:
@@ -258,7 +258,9 @@ class RunFolder:
                 end = start + reader.metadata.row_group(group).num_rows
                 mine = rows[(rows >= start) & (rows < end)] - start
                 if len(mine):
-                    for row in reader.read_row_group(group).take(pa.array(mine)).to_pylist():
+                    with reading(path):
+                        table = reader.read_row_group(group)
+                    for row in table.take(pa.array(mine)).to_pylist():
                         yield cast(
                             "LedgerRow", {name: None if value != value else value for name, value in row.items()}
                         )
