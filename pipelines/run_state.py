@@ -7,31 +7,50 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import sys
 from collections.abc import Iterator
-from typing import cast
+from typing import Any
 
 from cluster import storage
 from cluster.errors import RecipeError
 from cluster.sealed import damaged, read_json, write_json
 from pipelines.recipe.code_named import check_code
 from pipelines.recipe.lock import check_lock, sealed_lock
+from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import load_recipe
 from pipelines.recipe.to_run import Prepared, prepare
 from stages.core import manifest
+from stages.core.digests import digest
+from stages.core.exchange_stage import ExchangeStage, is_complete
+from stages.core.run import Run, StageRun
+from stages.core.shard import Shard
+from stages.core.stage import ShardStage
 from stages.core.view import View
+from stages.outcome.lineage import lineage_digest
+from stages.outcome.mixing import Mix
+from stages.passes import judge_later
 
 LOCK = "recipe.lock.yaml"
 
 
 def write_lock(prepared: Prepared) -> None:
-    """Write the recipe with every default, and the sample, into the run folder."""
+    """Write the recipe with every default, the sample, the output and the working folder into the run folder."""
     root = prepared.run.root
     storage.write_bytes(storage.join(root, LOCK), sealed_lock(prepared.lock).encode())
-    write_json(_options_path(root), {"sample": prepared.sample})
+    options = {"sample": prepared.sample, "output": dataclasses.asdict(prepared.output)}
+    write_json(_options_path(root), {**options, "started_in": os.getcwd(), "run_dir": absolute(root)})
 
 
-def reopen(run_dir: str) -> Prepared:
+def mix_digest(run: Run, mix: Mix, output: Output) -> str:
+    """Digest of everything that the bytes of the mix depend on."""
+    return digest("even parts", lineage_digest(run), mix, output, sorted(run.extra_columns))
+
+
+def reopen(run_dir: str, recipe: str | None = None) -> Prepared:
     """Return the recipe and the run of a run folder as they were last used.
+
+    recipe : path of the recipe that describes it; None: recipe.lock.yaml.
 
     Raises RecipeError if it is none or names code that is not trusted (code_named.py), DamagedError where one of its
     files is not what was written.
@@ -44,8 +63,9 @@ def reopen(run_dir: str) -> Prepared:
             f"{root} is not a run folder (no recipe.lock.yaml or manifest.parquet). Run `winnow run` first."
         )
     check_lock(lock)
-    check_code(lock)
-    prepared = prepare(load_recipe(lock), root, sample=sample_of(root))
+    check_code(recipe or lock)
+    source = load_recipe(recipe or lock)
+    prepared = prepare(source, root, sample=sample_of(root), output=_output_of(root))
     return dataclasses.replace(prepared, run=dataclasses.replace(prepared.run, manifest_digest=frozen.digest))
 
 
@@ -55,19 +75,101 @@ def _options_path(root: str) -> str:
 
 def sample_of(run_dir: str) -> float | None:
     """Return the `--sample` a run folder was made with. Raises DamagedError."""
+    options = _options(run_dir)
+    if options and "sample" not in options:
+        raise damaged(_options_path(run_dir), "it lacks the sample")
+    return options.get("sample")
+
+
+def _options(run_dir: str) -> dict[str, Any]:
+    """Return how a run folder was last used; empty where nothing is written down. Raises DamagedError."""
     path = _options_path(run_dir)
     if not storage.exists(path):
+        return {}
+    found = read_json(path)
+    if not isinstance(found, dict) or not found:
+        raise damaged(path, "it holds no options")
+    return found
+
+
+def _output_of(root: str) -> Output | None:
+    """Return how the mix was written; None where an earlier winnow wrote it, or the recipe alone says so."""
+    given = _options(root).get("output") or {}
+    if not given.get("everything"):  # `winnow dedup`; else the recipe that is asked about says how
         return None
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return Output(**plain)
+
+
+def absolute(path: str) -> str:
+    """Return a local path from the root of the file system; a URL as it is."""
+    return os.path.abspath(storage.local_path(path)) if storage.is_local(path) else path
+
+
+@contextlib.contextmanager
+def from_home(run_dir: str) -> Iterator[str]:
+    """Work in the folder in which a run was started, against which its recipe's paths count; yield the run folder.
+
+    Where the folder is gone, or the inputs lie there no more, one at the same place relative to the run folder (both
+    were moved) is taken, else the present one. The working folder belongs to the process, so other threads see it too.
+    """
+    here = os.getcwd()
+    there = home_of(run_dir)
+    if there == here:
+        yield run_dir
+        return
+    root = absolute(run_dir)
+    imports = list(sys.path)
+    sys.path[:] = [here if place in ("", ".") else place for place in imports]  # no module is taken from there
+    os.chdir(there)
     try:
-        return cast("float | None", read_json(path)["sample"])
-    except (KeyError, TypeError) as error:
-        raise damaged(path, f"it lacks the sample ({error})") from None
+        yield root
+    finally:
+        os.chdir(here)
+        sys.path[:] = imports
+
+
+def shard_at_home(run: Run, ordinal: int) -> Shard:
+    """Return a shard with the path where it lies: a relative one counts against the folder the run was started in."""
+    shard = run.manifest.shard(ordinal)
+    if not storage.is_local(shard.path):
+        return shard
+    return dataclasses.replace(shard, path=os.path.join(home_of(run.root), storage.local_path(shard.path)))
+
+
+def home_of(run_dir: str) -> str:
+    """Return the folder against which the relative paths of a run folder's recipe count."""
+    root, here = run_dir.rstrip("/"), os.getcwd()
+    options = _options(root)
+    started = options.get("started_in")
+    if not started:
+        return here
+    places = [started]
+    if storage.is_local(root) and storage.is_local(str(options.get("run_dir"))):
+        beside = os.path.relpath(started, options["run_dir"])
+        places.append(os.path.normpath(os.path.join(absolute(root), beside)))
+    frozen = manifest.read_manifest(root)
+    paths = (s.path for s in (frozen.live_shards if frozen else ()) if storage.is_local(s.path))
+    relative = next((storage.local_path(path) for path in paths if not os.path.isabs(storage.local_path(path))), "")
+    return next((p for p in places if os.path.isdir(p) and os.path.exists(os.path.join(p, relative))), here)
 
 
 def limit_of(run_dir: str) -> int | None:
     """Return the `--limit` a run folder was made with. Raises DamagedError."""
     frozen = manifest.read_manifest(run_dir.rstrip("/"))
     return frozen.limit if frozen else None
+
+
+def stage_progress(run: Run, index: int) -> tuple[int, int]:
+    """Return how many bundles a stage has judged, and how many it has to."""
+    stage = run.stages[index]
+    mine = [b for b in run.manifest.bundles if stage.applies_to(b.dataset)]
+    if isinstance(stage, ExchangeStage):
+        return (len(mine) if stage.hidden or is_complete(StageRun(run, index)) else 0), len(mine)
+    assert isinstance(stage, ShardStage)
+    judged = not run.deferred(index) or judge_later.is_resolved(StageRun(run, index))
+    have = storage.names(run.facts(stage).folder) if judged else set()
+    return sum(f"{b.number}-{b.fingerprint}{run.reading(b.dataset)}.arrow" in have for b in mine), len(mine)
 
 
 def stage_counts(run_dir: str, name: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -26,6 +27,7 @@ from cluster import storage
 from cluster.errors import LedgerError, RecipeError, WinnowError
 from cluster.sealed import batches, open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
+from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
 
 if TYPE_CHECKING:
     from stages.core.run import Run
@@ -94,10 +96,16 @@ class RunFolder:
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
-        """The recipe as it was run (recipe.lock.yaml), as plain values."""
+        """The recipe that the ledger was made with (recipe.lock.yaml, while there is none), as plain values."""
         import yaml
 
-        return cast("dict[str, Any]", yaml.safe_load(storage.read_bytes(self.path("recipe.lock.yaml"))))
+        return cast("dict[str, Any]", yaml.safe_load(storage.read_bytes(recipe_of_ledger(self.root))))
+
+    @functools.cached_property
+    def stale(self) -> list[Stale]:
+        """What of the folder is not up to date, why, and the command that helps."""
+        with trusting(self.trust):
+            return stale_parts(self.root)
 
     @functools.cached_property
     def mix_manifest(self) -> MixManifest:
@@ -114,13 +122,14 @@ class RunFolder:
         from pipelines.run_state import reopen
 
         with trusting(self.trust):
-            return reopen(self.root).run
+            return reopen(self.root, recipe_of_ledger(self.root)).run
 
     def check_code(self) -> None:
         """Raise RecipeError where the recipe names code that opening this folder must not import."""
         from pipelines.recipe.code_named import check_code
 
         with trusting(self.trust):
+            check_code(recipe_of_ledger(self.root))
             check_code(self.path("recipe.lock.yaml"))
 
     @property
@@ -268,11 +277,9 @@ class RunFolder:
 
     def mix_files(self, dataset: str) -> list[str]:
         """Return the paths of a dataset's files in the mix, held-out files excluded."""
-        listed = self.mix_dataset(dataset).get("files")
-        if listed is None:
+        names = [file["path"] for file in self.mix_dataset(dataset).get("files", [])]
+        if "files" not in self.mix_dataset(dataset):
             names = [f"{dataset}/{name}" for name in sorted(storage.names(self.path("mix", dataset)))]
-        else:
-            names = [file["path"] for file in listed]
         return [self.path("mix", name) for name in names if name.rsplit("/", 1)[-1].startswith("part-")]
 
     def mix(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -305,8 +312,8 @@ class RunFolder:
         return found
 
 
-def open_run(path: str, *, trust: bool = False) -> RunFolder:
-    """Open a run folder for reading.
+def open_run(path: str, *, trust: bool = False, warn: bool = True) -> RunFolder:
+    """Open a run folder for reading; `warn`: a UserWarning tells what of it is stale.
 
     trust : import code that its recipe names (`python:MODULE:NAME`, stages of others) from the working folder too.
 
@@ -324,6 +331,9 @@ def open_run(path: str, *, trust: bool = False) -> RunFolder:
         if not storage.exists(run.path(name)):
             raise RecipeError(f"{run.root} is not a run folder: it has no {name}. Run `winnow run` first.")
     lock.check_lock(run.path("recipe.lock.yaml"))
+    with contextlib.suppress(WinnowError):  # what cannot be told here, the first question says
+        if warn and run.stale:
+            warnings.warn(f"{run.root}: {' '.join(stale_sentences(run.stale))}", stacklevel=2)
     return run
 
 
@@ -394,11 +404,12 @@ def _mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
 
 def _from_input(run: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
     """Return documents of one shard; rows are sorted."""
+    from pipelines.run_state import shard_at_home
     from stages.core.shard import Piece
     from stages.inputs.reader import read_piece
     from stages.passes.annotate import staged
 
-    shard = run.manifest.shard(ordinal)
+    shard = shard_at_home(run, ordinal)
     piece = Piece(shard=shard, start=0, stop=shard.rows)
     where = staged(run, shard)
     wanted = np.array(rows, np.int64)

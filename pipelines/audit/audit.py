@@ -21,7 +21,9 @@ from cluster.errors import RecipeError
 from pipelines.audit import tree
 from pipelines.audit.judged_texts import judged_texts
 from pipelines.audit.kept_pairs import KeptPairs, Sought, find_kept_pairs
+from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, open_run
+from pipelines.staleness import check_readable
 from stages.core.arrays import array
 from stages.core.digests import DATA_FORMAT
 from stages.core.run import Run
@@ -80,8 +82,16 @@ def audit(
     RecipeError
         No run folder, or one without the stage that is asked for.
     """
-    folder = open_run(run_dir, trust=trust)
+    with from_home(run_dir) as root:
+        found = _audit(open_run(root, trust=trust, warn=False), pairs, threshold, seed)
+    found["run"] = run_dir.rstrip("/")
+    return found
+
+
+def _audit(folder: RunFolder, pairs: int, threshold: float | None, seed: int) -> tree.Audit:
+    check_readable(folder.root)
     found: tree.Audit = {"format": DATA_FORMAT, "run": folder.root, "pairs": pairs, "seed": seed, "stages": {}}
+    found["stale"] = folder.stale
     names = [s.name for s in folder.run.stages if isinstance(s, NearDedup) or s.use == "exact_dedup"]
     if not names:
         raise RecipeError(f"{folder.root} has no deduplication stage to audit. Add exact_dedup or near_dedup.")

@@ -9,6 +9,8 @@ from typing import NotRequired
 
 from typing_extensions import TypedDict
 
+from pipelines.staleness import Stale
+
 
 class Precision(TypedDict):
     """Share of removed pairs that are duplicates, with its interval. effective: sample size by weights."""
@@ -137,3 +139,4 @@ class Audit(TypedDict):
     seed: int
     stages: dict[str, StageAudit]
     threshold: NotRequired[ThresholdAudit]
+    stale: NotRequired[list[Stale]]

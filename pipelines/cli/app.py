@@ -16,6 +16,7 @@ from cluster.errors import RecipeError
 if TYPE_CHECKING:
     from pipelines.recipe.recipe import Recipe
     from pipelines.run.progress import Progress
+    from pipelines.staleness import Stale
 
 PIPE_WIDTH = 160  # of tables that go to a file or a pipe
 
@@ -107,6 +108,15 @@ def display(*, quiet: bool, json_log: bool) -> Progress:
     from pipelines.run.progress import choose_display
 
     return choose_display(quiet=quiet, json_log=json_log)
+
+
+def warn_stale(parts: list[Stale]) -> None:
+    """Say on standard error what of a run folder is not up to date."""
+    from pipelines.shown_text import visible
+    from pipelines.staleness import stale_sentences
+
+    for sentence in stale_sentences(parts):
+        print(visible(f"warning: {sentence}"), file=sys.stderr)
 
 
 def say(found: object) -> None:

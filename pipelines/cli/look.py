@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.app import AsJson, BadUsage, RunArgument, Trust, app, say, say_json, trust_code
+from pipelines.cli.app import AsJson, BadUsage, RunArgument, Trust, app, say, say_json, trust_code, warn_stale
 
 
 @app.command()
@@ -17,6 +17,7 @@ def status(run_dir: RunArgument, as_json: AsJson = False, trust: Trust = False) 
     from pipelines.commands.status import render_status, status_of_run
 
     found = status_of_run(run_dir)
+    warn_stale(found["stale"])
     if as_json:
         say_json(found)
     else:
@@ -53,7 +54,9 @@ def facts(
     """Export a stage's facts: doc_id, row and the stage's columns."""
     trust_code(trust)
     from pipelines.commands.facts import export_facts
+    from pipelines.staleness import stale_parts
 
+    warn_stale(stale_parts(run_dir))
     say(f"{export_facts(run_dir, stage, out):,} rows written to {out}")
 
 
@@ -62,8 +65,11 @@ def report(run_dir: RunArgument, trust: Trust = False) -> None:
     """Write report.html and report.json anew from the ledger."""
     trust_code(trust)
     from pipelines.report.report import write_report
+    from pipelines.staleness import stale_parts
 
-    say(write_report(run_dir))
+    page = write_report(run_dir)
+    warn_stale(stale_parts(run_dir))
+    say(page)
 
 
 @app.command("explain")
@@ -86,6 +92,7 @@ def explain_documents(
     from pipelines.explain.view import render_explanation
 
     found = explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text)
+    warn_stale(found["stale"])
     if as_json:
         say_json(found)
     else:

@@ -19,6 +19,7 @@ from pipelines.cli.app import (
     say,
     say_json,
     trust_code,
+    warn_stale,
 )
 
 
@@ -96,6 +97,7 @@ def audit_run(
     from pipelines.audit.view import render_audit
 
     found = audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
+    warn_stale(found.get("stale", []))
     if as_json:
         say_json(found)
     else:

@@ -119,16 +119,17 @@ def materialize(
     parsed = locked_recipe(run_dir, overrides)
 
     from pipelines.run import runner
-    from pipelines.run_state import limit_of, sample_of
+    from pipelines.run_state import from_home, limit_of, sample_of
 
-    result = runner.run(
-        parsed,
-        run_dir,
-        workers=workers,
-        sample=sample_of(run_dir),
-        limit=limit_of(run_dir),
-        progress=display(quiet=quiet, json_log=json_log),
-    )
+    with from_home(run_dir) as root:
+        result = runner.run(
+            parsed,
+            root,
+            workers=workers,
+            sample=sample_of(root),
+            limit=limit_of(root),
+            progress=display(quiet=quiet, json_log=json_log),
+        )
     _say_result(result, json_log=json_log)
 
 

@@ -16,7 +16,9 @@ from stages.core.run import Run
 from stages.core.stage import ShardStage
 from stages.outcome.lineage import lineage_digest
 
-ALWAYS = {"types", "bundles.json", "inputs.json", "options.json", "ledger-made-by"}
+ALWAYS = {"types", "bundles.json", "inputs.json", "options.json"} | {
+    *("ledger-made-by", "ledger-made-from.json", "ledger-recipe.lock.yaml", "report-made-from", "card-made-from")
+}
 
 
 def clean_run(run_dir: str, *, dry_run: bool = False) -> list[str]:

@@ -6,15 +6,18 @@ Memory: one bundle.
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.errors import RecipeError
-from pipelines.run_state import reopen
+from cluster.errors import LedgerError, RecipeError
+from pipelines.run_state import absolute, from_home, reopen, stage_progress
 from stages.core.arrays import array
 from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
 from stages.core.shard import ROW_BITS
 from stages.core.stage import ShardStage
 from stages.core.view import View
@@ -23,13 +26,24 @@ from stages.core.view import View
 def export_facts(run_dir: str, stage: str, out: str) -> int:
     """Write doc_id, row and the columns of `stage` to the Parquet file `out`; return the rows written.
 
-    Raises RecipeError when the run has no such stage or the stage keeps no facts.
+    Raises RecipeError when the run has no such stage or the stage keeps no facts, LedgerError when it is not finished.
     """
-    run = reopen(run_dir).run
+    target = absolute(out)
+    with from_home(run_dir) as root:
+        return _export(reopen(root).run, stage, target)
+
+
+def _export(run: Run, stage: str, out: str) -> int:
     names = [s.name for s in run.stages]
     if stage not in names:
-        raise RecipeError(f"no stage is called {stage!r} in {run_dir}; there are {', '.join(names)}.")
+        raise RecipeError(f"no stage is called {stage!r} in {run.root}; there are {', '.join(names)}.")
     index = names.index(stage)
+    done, bundles = stage_progress(run, index)
+    if done < bundles:
+        raise LedgerError(
+            f"stage {stage} of {run.root} is not finished: {done:,} of {bundles:,} bundles are judged with the recipe "
+            f"as it is in recipe.lock.yaml. Run `winnow materialize {shlex.quote(run.root)}` first."
+        )
     rows = 0
     writer: pq.ParquetWriter | None = None
     with storage.commit(out) as file:
@@ -41,7 +55,7 @@ def export_facts(run_dir: str, stage: str, out: str) -> int:
             writer.write_table(table)
             rows += table.num_rows
         if writer is None:
-            raise RecipeError(f"stage {stage} applies to no document of {run_dir}, so there are no facts to export.")
+            raise RecipeError(f"stage {stage} applies to no document of {run.root}, so there are no facts to export.")
         writer.close()
     return rows
 

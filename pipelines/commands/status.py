@@ -12,12 +12,12 @@ from typing_extensions import TypedDict
 from cluster import storage
 from cluster.sealed import read_public_json
 from pipelines.artefacts import MixManifest
-from pipelines.run_state import reopen
+from pipelines.recipe.to_run import Prepared
+from pipelines.run_state import from_home, reopen, stage_progress
 from pipelines.shown_text import visible
-from stages.core.exchange_stage import ExchangeStage, is_complete
-from stages.core.run import Run, StageRun
-from stages.core.stage import ShardStage
-from stages.passes import judge_later
+from pipelines.staleness import Stale, stale_parts
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
 
 
 class Done(TypedDict):
@@ -42,7 +42,7 @@ class MixWritten(TypedDict):
 
 
 class Status(TypedDict):
-    """What of a run is done. mix: None while it is not written."""
+    """What of a run is done. mix: None while it is not written; stale: what of it is not up to date."""
 
     run: str
     recipe: str
@@ -51,26 +51,25 @@ class Status(TypedDict):
     stages: list[StageDone]
     ledger: Done
     mix: MixWritten | None
+    stale: list[Stale]
 
 
 def status_of_run(run_dir: str) -> Status:
     """Return counts of what is done and what there is to do, per stage. Raises RecipeError if it is no run folder."""
-    prepared = reopen(run_dir)
+    with from_home(run_dir) as root:
+        found = _status(reopen(root))
+    found["run"] = run_dir.rstrip("/")
+    return found
+
+
+def _status(prepared: Prepared) -> Status:
     run = prepared.run
-    bundles = run.manifest.bundles
     stages: list[StageDone] = []
     for index, stage in enumerate(run.stages):
         if isinstance(stage, ExchangeStage) and stage.hidden:
             continue
-        mine = [b for b in bundles if stage.applies_to(b.dataset)]
-        if isinstance(stage, ExchangeStage):
-            done = len(mine) if is_complete(StageRun(run, index)) else 0
-        else:
-            assert isinstance(stage, ShardStage)
-            judged = not run.deferred(index) or judge_later.is_resolved(StageRun(run, index))
-            have = storage.names(run.facts(stage).folder) if judged else set()
-            done = sum(f"{b.number}-{b.fingerprint}{run.reading(b.dataset)}.arrow" in have for b in mine)
-        stages.append({"stage": stage.name, "done": done, "of": len(mine)})
+        done, bundles = stage_progress(run, index)
+        stages.append({"stage": stage.name, "done": done, "of": bundles})
     ledger = len(storage.names(storage.join(run.root, "ledger")))
     return {
         "run": run.root,
@@ -80,6 +79,7 @@ def status_of_run(run_dir: str) -> Status:
         "stages": stages,
         "ledger": {"done": ledger, "of": len(run.manifest.live_shards)},
         "mix": _mix(run),
+        "stale": stale_parts(run.root),
     }
 
 
@@ -104,7 +104,10 @@ def render_status(found: Status) -> Group:
     table.add_column("bundles done", justify="right")
     for entry in found["stages"]:
         table.add_row(entry["stage"], f"{entry['done']:,} of {entry['of']:,}")
-    table.add_row("ledger (shards)", f"{found['ledger']['done']:,} of {found['ledger']['of']:,}")
+    old = {part["what"] for part in found["stale"]}
+    marks = {name: ", stale" if name in old else "" for name in ("ledger", "mix")}
+    table.add_row("ledger (shards)", f"{found['ledger']['done']:,} of {found['ledger']['of']:,}{marks['ledger']}")
     mix = found["mix"]
-    table.add_row("mix", f"{mix['documents']:,} documents, {mix['tokens']:,} tokens" if mix else "not written")
+    written = f"{mix['documents']:,} documents, {mix['tokens']:,} tokens{marks['mix']}" if mix else "not written"
+    table.add_row("mix", written)
     return Group(Text(visible(title)), table)

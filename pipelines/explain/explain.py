@@ -19,8 +19,10 @@ from pipelines.artefacts import LedgerRow
 from pipelines.explain.find import Match, find_documents
 from pipelines.explain.tree import Decision, ExplainedDocument, Explanation, Group, LostTo, Member, Resemblance
 from pipelines.report.samples import PAIR_CHARS, compare_documents, show_document
+from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, StageInfo, open_run
 from pipelines.shown_text import word_diff
+from pipelines.staleness import check_readable
 from stages.core.digests import DATA_FORMAT
 
 if TYPE_CHECKING:
@@ -56,13 +58,20 @@ def explain(
     RecipeError
         Not exactly one key, nothing matches, it is no run folder, or one that names code that is not trusted.
     """
-    folder = open_run(run_dir, trust=trust)
-    folder.check_code()
-    given = {"doc_id": doc_id, "id": id, "url": url, "text": text}
+    with from_home(run_dir) as root:
+        folder = open_run(root, trust=trust, warn=False)
+        folder.check_code()
+        found = _explain(folder, {"doc_id": doc_id, "id": id, "url": url, "text": text})
+    found["run"] = run_dir.rstrip("/")
+    return found
+
+
+def _explain(folder: RunFolder, given: dict[str, Any]) -> Explanation:
     keys = [name for name, value in given.items() if value is not None]
     if len(keys) != 1:
         raise RecipeError(f"give exactly one of doc_id, id, url and text, got {', '.join(keys) or 'none'}.")
-    value = given[keys[0]]
+    value, text = given[keys[0]], given["text"]
+    check_readable(folder.root)
     match = find_documents(folder, keys[0], value)
     found = match.docs
     if not found:
@@ -75,6 +84,7 @@ def explain(
         "found": len(found),
         "documents": [_explain_document(folder, doc, _resemblance(folder, doc, match, text)) for doc in found[:SHOWN]],
         "more": found[SHOWN:],
+        "stale": folder.stale,
     }
 
 

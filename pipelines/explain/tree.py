@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from pipelines.report.tree import Comparison, ShownDocument
 from pipelines.shown_text import DifferenceTree
+from pipelines.staleness import Stale
 
 
 class Decision(TypedDict):
@@ -80,7 +81,8 @@ class ExplainedDocument(ShownDocument):
 
 
 class Explanation(TypedDict):
-    """Every document that a question finds. match: exact, alike or near; more: doc_ids of those not shown."""
+    """Every document that a question finds. match: exact, alike or near; more: doc_ids of those not shown;
+    stale: what of the run folder is not up to date."""
 
     format: int
     run: str
@@ -89,3 +91,4 @@ class Explanation(TypedDict):
     found: int
     documents: list[ExplainedDocument]
     more: list[int]
+    stale: list[Stale]

@@ -17,6 +17,7 @@ from cluster import storage
 from pipelines.artefacts import MixDataset
 from pipelines.runfolder import Counts, RunFolder, open_run
 from pipelines.shown_text import visible
+from pipelines.staleness import check_up_to_date, note_page
 from stages.inputs.fit import is_json
 from stages.inputs.presets import PRESETS
 
@@ -48,10 +49,12 @@ LIMITS = """\
 
 
 def write_card(run_dir: str) -> str:
-    """Write mix/README.md into the run folder; return its path."""
-    folder = open_run(run_dir)
+    """Write mix/README.md into the run folder; return its path. Raises LedgerError where ledger or mix are stale."""
+    folder = open_run(run_dir, warn=False)
+    check_up_to_date(folder.root)
     path = folder.path("mix", "README.md")
     storage.write_bytes(path, render_card(folder).encode("utf-8", "replace"))
+    note_page(folder.root, "card")
     return path
 
 

@@ -15,9 +15,9 @@ from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.recipe.output import Output
 from pipelines.recipe.to_run import Prepared
+from pipelines.run_state import mix_digest
 from stages.core.digests import digest
 from stages.core.run import Run
-from stages.outcome.lineage import lineage_digest
 from stages.outcome.mixing import Mix
 
 COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
@@ -97,11 +97,6 @@ def even_groups(weights: Sequence[float], limit: float) -> list[list[int]]:
         groups[min(count - 1, int(middle * count))].append(position)
         before += weight
     return [group for group in groups if group]
-
-
-def mix_digest(run: Run, mix: Mix, output: Output) -> str:
-    """Digest of everything that the bytes of the mix depend on."""
-    return digest("even parts", lineage_digest(run), mix, output, sorted(run.extra_columns))
 
 
 def input_schema(run: Run, output: Output, dataset: str) -> pa.Schema:

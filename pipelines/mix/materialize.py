@@ -22,8 +22,9 @@ from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
 from cluster.sealed import damaged, read_json, write_json
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
-from pipelines.mix.job import MixJob, Part, input_schema, mix_digest, parts
+from pipelines.mix.job import MixJob, Part, input_schema, parts
 from pipelines.recipe.output import MIX_COLUMNS
+from pipelines.run_state import mix_digest
 from stages.core.arrays import array, whole
 from stages.core.costs import Quantity, per_bundle
 from stages.core.edits import apply

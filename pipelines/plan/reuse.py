@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cluster import storage
-from pipelines.mix.job import mix_digest
 from pipelines.plan.inputs import Input
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import Prepared, prepare
-from pipelines.run_state import limit_of, sample_of
+from pipelines.run_state import limit_of, mix_digest, sample_of
 from stages.core import manifest
 from stages.core.exchange_stage import is_complete
 from stages.core.manifest import Manifest

@@ -57,7 +57,8 @@ def findings(report: tree.Report) -> list[str]:
     """Return what a reader should know first, as sentences."""
     total = report["total"]
     rows, kept = total["rows"], total["kept"]
-    found = [f"Warning: {text}" for text in report.get("warnings", [])]
+    found = [f"Stale: {part['what']}: {part['why']}." for part in report.get("stale", [])]
+    found += [f"Warning: {text}" for text in report.get("warnings", [])]
     found += [
         f"{kept['documents']:,} of {rows['documents']:,} documents survive "
         f"({_percent(kept['documents'], rows['documents'])}), with "

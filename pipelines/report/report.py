@@ -8,6 +8,7 @@ same run folder gives the same report. Memory: one ledger batch, the samples' te
 from __future__ import annotations
 
 import json
+import logging
 from typing import cast
 
 import pyarrow as pa
@@ -23,18 +24,28 @@ from pipelines.report.funnel import funnel_of_dataset, funnel_of_run
 from pipelines.report.ledger_sums import DatasetSums, LedgerSums
 from pipelines.report.mix_shares import mix_shares
 from pipelines.report.passes import sum_ledger
+from pipelines.report.poorer import what_is_lost
 from pipelines.report.samples import pairs_side_by_side, samples_of_documents
 from pipelines.report.scores import score_histograms
 from pipelines.report.timings import timing_rates
+from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, StageInfo, open_run
+from pipelines.staleness import check_readable, note_page, recipe_of_ledger, stale_sources
 from stages.core.digests import DATA_FORMAT, digest
 from stages.passes.freeze import passed_over
 
 QUARANTINED_SHOWN = 10
+LOG = logging.getLogger("winnow.report")
+KEPT = (
+    "%s is kept as it is: a new one would show only %s, as inputs, models or facts cannot be read now. "
+    "Bring them back, or delete report.json to have the poorer report."
+)
 
 
 def write_report(run_dir: str, engine: Engine | None = None, *, trust: bool = False) -> str:
     """Write report.json and report.html into the run folder; return the path of the page.
+
+    A page about the same ledger that shows more (inputs or models were there then) stays, with a warning in the log.
 
     Parameters
     ----------
@@ -50,18 +61,26 @@ def write_report(run_dir: str, engine: Engine | None = None, *, trust: bool = Fa
     """
     from pipelines.report.page import render_page
 
-    folder = open_run(run_dir, trust=trust)
-    folder.check_code()
-    report = build_report(folder, engine)
+    with from_home(run_dir) as root:
+        folder = open_run(root, trust=trust, warn=False)
+        folder.check_code()
+        report = build_report(folder, engine)
+    folder = RunFolder(run_dir.rstrip("/"))
+    path = folder.path("report.html")
+    lost = what_is_lost(folder.path("report.json"), report) if storage.exists(path) else []
+    if lost:
+        LOG.warning(KEPT, path, ", ".join(lost))
+        return path
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     storage.write_bytes(folder.path("report.json"), (text + "\n").encode("utf-8", "replace"))
-    path = folder.path("report.html")
     storage.write_bytes(path, render_page(report).encode("utf-8", "replace"))
+    note_page(folder.root, "report")
     return path
 
 
 def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report:
     """Return the report of a run folder."""
+    check_readable(folder.root)
     engine = engine or InlineEngine()
     sums = count_ledger(folder, engine)
     histograms = score_histograms(folder)
@@ -72,12 +91,13 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
         "name": folder.recipe.get("name", ""),
         "tokens_are": folder.tokens_are,
         "digests": _digests(folder),
-        "recipe": storage.read_bytes(folder.path("recipe.lock.yaml")).decode(),
+        "recipe": storage.read_bytes(recipe_of_ledger(folder.root)).decode(),
         "stages": [_stage(stage, digests.get(stage.name)) for stage in folder.stages],
         "datasets": [_dataset(folder, name) for name in folder.datasets],
         "funnel": {name: funnel_of_dataset(folder, name, sums.datasets[name]) for name in folder.datasets},
         "total": total,
         "warnings": [str(text) for text in folder.mix_manifest.get("warnings") or []],
+        "stale": stale_sources(folder.root),
         "figures": figures.read(folder, engine),
         "overlap": overlap_of_datasets(folder, sums),
         "dedup": similarities_of_stages(folder, sums),

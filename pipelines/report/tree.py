@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from pipelines.artefacts import PartTiming, QuarantinedProblem
 from pipelines.shown_text import DifferenceTree
+from pipelines.staleness import Stale
 
 
 class Amount(TypedDict):
@@ -326,6 +327,7 @@ class Report(TypedDict):
     funnel: dict[str, Funnel]
     total: Funnel
     warnings: list[str]
+    stale: list[Stale]
     figures: dict[str, dict[str, dict[str, int]]]  # stage -> dataset -> name -> number
     overlap: Overlap
     dedup: list[Similarities]

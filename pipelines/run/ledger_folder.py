@@ -16,6 +16,7 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
+from pipelines.staleness import ledger_mark
 from stages.core.digests import digest
 from stages.core.run import Run
 from stages.outcome import ledger, lineage
@@ -46,7 +47,7 @@ def ledger_folder(root: str) -> str:
 def records_of(root: str) -> str | None:
     """Return where the lists of the ledger's files lie that is in the run folder; None where none was begun."""
     try:
-        return _records(root, storage.read_bytes(_marker(root)).decode("utf-8", "replace"))
+        return _records(root, storage.read_bytes(ledger_mark(root)).decode("utf-8", "replace"))
     except FileNotFoundError:
         return None
 
@@ -58,17 +59,13 @@ def listed_files(root: str) -> list[dict[str, Any]]:
     return [asdict(file) for unit in units for file in ledger.files_of_unit(str(records), unit)]
 
 
-def _marker(root: str) -> str:
-    return storage.join(root, "decisions", "ledger-made-by")
-
-
 def _records(root: str, address: str) -> str:
     return storage.join(root, "decisions", "ledger", address)
 
 
 def _start_over_if_other(root: str, mine: str) -> None:
     """Remove a ledger that other decisions made: first the word that it is whole, then its files."""
-    marker = _marker(root)
+    marker = ledger_mark(root)
     if storage.exists(marker) and storage.read_bytes(marker) == mine.encode():
         return
     storage.remove(marker)

@@ -33,6 +33,7 @@ from pipelines.run.progress import Progress, Silent
 from pipelines.run.scratch import drop_scratch_of_before
 from pipelines.run.watched import Watched
 from pipelines.run_state import only_one, write_lock
+from pipelines.staleness import note_ledger
 from stages.core.digests import DATA_FORMAT
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun, stage_runs
@@ -188,6 +189,7 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
     epochs = {name: portion.epochs for name, portion in shares.items()}
     with engine.step("ledger", documents=run.manifest.rows()):
         write_ledger_folder(engine, run, mix, epochs)
+        note_ledger(prepared)
     job = mix_job(prepared, epochs)
     with engine.step("materialize", documents=sum(t.kept for t in tallies)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])

@@ -64,6 +64,7 @@ def minimal_report(text: str) -> Any:
         ],
         "pairs": [{**pair, "difference": difference}, {**pair, "difference": None}],
         "warnings": [text],
+        "stale": [{"what": text, "why": text, "command": text}],
         "figures": {},
         "quarantine": {"problems": 1, "first": [{"path": text, "row": 1, "byte_offset": None, "error": text}]},
         "timings": {"workers": 1, "stages": [{**time, "parts": [time]}]},
