@@ -136,6 +136,26 @@ def write_bytes(path: str, data: bytes, *, scratch: bool = False) -> None:
         file.write(data)
 
 
+def create(path: str, data: bytes) -> bool:
+    """Write a small object to a store where there is none; return whether that was so.
+
+    By a conditional put where the file system has one (`mode="create"` of fsspec); elsewhere by a look before, which
+    two writers at the same moment may both pass.
+    """
+    fs, inner = filesystem(path)
+    try:
+        fs.pipe_file(inner, data, mode="create")
+    except FileExistsError:
+        return False
+    except (TypeError, NotImplementedError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOSYS and "implement" not in str(error).lower():
+            raise  # a store that answers "not implemented" has no conditional put
+        if fs.exists(inner):
+            return False
+        fs.pipe_file(inner, data)
+    return True
+
+
 def read_bytes(path: str) -> bytes:
     """Return the whole content of `path`. Raises FileNotFoundError."""
     if is_local(path):

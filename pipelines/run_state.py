@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from cluster import storage
 from cluster.errors import RecipeError
 from cluster.sealed import damaged, read_json, write_json
+from cluster.writers import only_writer
 from pipelines.recipe.code_named import check_code
 from pipelines.recipe.lock import check_lock, sealed_lock
 from pipelines.recipe.output import Output
@@ -32,6 +35,8 @@ from stages.outcome.mixing import Mix
 from stages.passes import judge_later
 
 LOCK = "recipe.lock.yaml"
+LOCK_FILE = ".lock"
+NO_LOCK = "{path} is a link or no plain file, so winnow does not lock by it. Look where it leads, then remove it."
 
 
 def write_lock(prepared: Prepared) -> None:
@@ -187,26 +192,48 @@ def stage_counts(run_dir: str, name: str) -> dict[str, int]:
 
 @contextlib.contextmanager
 def only_one(root: str) -> Iterator[None]:
-    """Hold the run folder against a second run at the same time (on a mounted file system)."""
+    """Hold the run folder against a second run at the same time: by a file lock, in an object store by a claim.
+
+    Raises RecipeError where another run works there.
+    """
     if not storage.is_local(root):
-        yield
+        with only_writer(root):
+            yield
         return
     import fcntl
-    import os
 
-    path = storage.local_path(root)
     try:
-        os.makedirs(path, exist_ok=True)
-        held = open(os.path.join(path, ".lock"), "w")  # noqa: SIM115
+        held = _open_lock(root)
     except OSError as error:
         raise RecipeError(
             f"run folder {root!r} cannot be written ({error.strerror}). Give another --run-dir."
         ) from error
-    with held as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RecipeError(
-                f"run folder {root} is in use by another winnow. Wait for it, or give another --run-dir."
-            ) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise RecipeError(
+            f"run folder {root} is in use by another winnow. Wait for it, or give another --run-dir."
+        ) from None
+    try:
         yield
+    finally:
+        os.close(held)
+
+
+def _open_lock(root: str) -> int:
+    """Open the lock file of a local run folder, through no link and without changing what it holds."""
+    path = os.path.join(storage.local_path(root), LOCK_FILE)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        held = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
+            raise RecipeError(NO_LOCK.format(path=path)) from error
+        raise
+    found = os.fstat(held)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(held)
+        raise RecipeError(NO_LOCK.format(path=path))
+    return held
