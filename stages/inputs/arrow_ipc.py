@@ -17,10 +17,10 @@ from cluster.errors import ShardError
 from stages.core.shard import Dataset
 from stages.inputs import parquet
 from stages.inputs.batches import BATCH_ROWS, Batch, Layout
-from stages.inputs.columns import source_path
 from stages.inputs.compressed import EVERY_LINE
 from stages.inputs.discover import size_of
 from stages.inputs.parquet import Corrupt, corruption
+from stages.inputs.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import Columns
 
@@ -93,23 +93,40 @@ def schema(path: str) -> pa.Schema:
 
 
 def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
-    """Return rows and record batches, and what is wrong with the mapped columns; bytes: shares of the file's."""
+    """Return rows and record batches, what is wrong with the columns, and what those in `names` hold.
+
+    Bytes of a record batch are its share of the file's.
+    """
     counts: list[int] = []
     try:
         known = schema(path)
-        with opened(path, known.names[:1]) as file:
-            counts.extend(batch.num_rows for batch in file.batches)
+        finder = Finder(known, names)
+        with opened(path, finder.tops or known.names[:1]) as file:
+            for batch in file.batches:
+                counts.append(batch.num_rows)
+                finder.add(batch)
     except Corrupt as error:
         return Layout(sum(counts), None, f"the Arrow file is truncated or corrupt ({error})")
     size = size_of(path) / max(1, sum(counts))
     groups = [(rows, round(rows * size)) for rows in counts if rows]
-    problem = parquet.check_columns(dataset, known, names)
-    return Layout(sum(counts), groups, problem, columns_of(path, names))
+    return Layout(sum(counts), groups, check_columns(dataset, known, names), finder.columns())
+
+
+def columns_of(path: str, names: Sequence[str]) -> Columns:
+    """Return what these input columns hold in one file. Raises Corrupt, or ShardError (also on twofold columns)."""
+    known = schema(path)
+    check_once(path, known, names)
+    finder = Finder(known, names)
+    if finder.tops:
+        with opened(path, finder.tops) as file:
+            for batch in file.batches:
+                finder.add(batch)
+    return finder.columns()
 
 
 def read(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches; see `reader.read_piece`."""
-    row, stop = 0, request.piece.stop
+    row, stop, empty = 0, request.piece.stop, nothing_read(request)
 
     def records(file: Opened) -> Iterator[tuple[int, pa.RecordBatch]]:
         nonlocal row
@@ -123,11 +140,10 @@ def read(request: Request) -> Iterator[Batch]:
                 return
 
     try:
-        known = schema(request.path)
-        paths = [source_path(name, request.dataset.columns) for name in request.columns]
-        tops = [name for path in paths if path is not None for name in known.names if f"{path}.".startswith(f"{name}.")]
-        with opened(request.path, tops) as file:
-            yield from parquet.read_records(request, known, records(file))
+        view = View(request, schema(request.path))
+        empty = view.empty
+        with opened(request.path, [where.names[0] for where in view.places.values() if where is not None]) as file:
+            yield from parquet.read_records(request, view, records(file))
         error = f"the file has {row:,} rows, the manifest says {request.piece.shard.rows:,}"
         if stop >= EVERY_LINE:
             return
@@ -135,14 +151,4 @@ def read(request: Request) -> Iterator[Batch]:
         error = str(caught)
         if stop >= EVERY_LINE:
             raise ShardError(f"{request.path}: {error}. Repair or remove it.") from caught
-    yield from lost(request, max(row, request.piece.start), stop, nothing_read(request), error)
-
-
-def columns_of(path: str, names: Sequence[str]) -> Columns:
-    """Return the types of these input columns. Raises Corrupt or ShardError."""
-
-    def records(leaf: str) -> Iterator[pa.RecordBatch]:
-        with opened(path, [leaf.split(".")[0], leaf]) as file:
-            yield from file.batches
-
-    return parquet.columns_in(schema(path), names, records)
+    yield from lost(request, max(row, request.piece.start), stop, empty, error)

@@ -7,7 +7,7 @@ one batch of decoded text (`batch_bytes`, or the largest document) and a few pag
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,16 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.errors import ShardError
 from stages.core.shard import Dataset
 from stages.inputs.batches import BATCH_ROWS, I64, Batch, Layout, Problem, ReadStatus, mark_text_status, split
-from stages.inputs.collect import Collector
-from stages.inputs.columns import Ambiguous, Place, at_place, json_lines, place
+from stages.inputs.columns import Ambiguous, place
 from stages.inputs.fit import has_views, plain
-from stages.inputs.parquet_view import View, check_columns, every
-from stages.inputs.request import MALFORMED, Request, lost, missing, nothing_read, twofold, unreachable
-from stages.inputs.schema import EVERY, Column, Columns, pairs
-from stages.inputs.values import loads
+from stages.inputs.parquet_view import Finder, View, check_columns, check_once
+from stages.inputs.request import MALFORMED, Request, lost, missing, nothing_read, unreachable
+from stages.inputs.schema import Columns
 
 __all__ = [
     "MALFORMED",
@@ -33,7 +30,6 @@ __all__ = [
     "Request",
     "check_columns",
     "check_once_in",
-    "columns_in",
     "columns_of",
     "corruption",
     "layout",
@@ -46,7 +42,6 @@ __all__ = [
     "unreachable",
 ]
 
-Records = Callable[[str], Iterator[pa.RecordBatch]]
 BUFFER = 4 << 20  # bytes buffered per column chunk, instead of the whole chunk
 
 
@@ -133,39 +128,12 @@ def _bytes_of(group: pq.RowGroupMetaData, leaves: list[str]) -> int:
 
 
 def _columns(file: pq.ParquetFile, names: Sequence[str]) -> Columns:
-    def records(leaf: str) -> Iterator[pa.RecordBatch]:
-        yield from file.iter_batches(BATCH_ROWS, columns=[leaf], use_threads=False)
-
-    return columns_in(file.schema_arrow, names, records)
-
-
-def columns_in(schema: pa.Schema, names: Sequence[str], records: Records) -> Columns:
-    """Return the types of these columns of a table; of one inside JSON text, the kinds of its values.
-
-    records : yields the rows of the table with one leaf of its columns, or more.
-    """
-    found: dict[str, Column] = {}
-    for path in every(schema, names):
-        try:
-            where = place(schema, path)
-        except Ambiguous:
-            continue
-        if where is not None and where.json:
-            found.update(_inside(records, path, where))
-        elif where is not None:
-            found[path] = Column(frozenset([where.type]))
-    return Columns(found, pairs(schema.names) if EVERY in names else frozenset())
-
-
-def _inside(records: Records, path: str, where: Place) -> dict[str, Column]:
-    """Return what lies at a path inside JSON text, by looking at every value."""
-    collector = Collector([where.inside])
-    for record in records(where.leaf):
-        lines = json_lines(at_place(record, where))
-        objects = [loads(line) if line else None for line in lines]
-        collector.add([value if isinstance(value, dict) else {} for value in objects], lines)
-    column = collector.columns().columns.get(where.inside)
-    return {path: column or Column()}
+    """Return the types of these columns; of one inside JSON text, the kinds of its values."""
+    finder = Finder(file.schema_arrow, names)
+    if finder.leaves:
+        for record in file.iter_batches(BATCH_ROWS, columns=finder.leaves, use_threads=False):
+            finder.add(record)
+    return finder.columns()
 
 
 # --- rows ------------------------------------------------------------------------------------------------
@@ -270,9 +238,8 @@ def _plain(record: pa.RecordBatch) -> pa.RecordBatch:
     return pa.record_batch(columns, names=record.schema.names)
 
 
-def read_records(request: Request, schema: pa.Schema, records: Iterator[tuple[int, pa.RecordBatch]]) -> Iterator[Batch]:
+def read_records(request: Request, view: View, records: Iterator[tuple[int, pa.RecordBatch]]) -> Iterator[Batch]:
     """Yield the piece's batches out of (first row, record batch) of a table that lies elsewhere than in Parquet."""
-    view = View(request, schema)
     for start, record in records:
         yield from _batches(request, view, _Span(start, start + record.num_rows, record))
 
@@ -312,19 +279,11 @@ def schema(path: str) -> pa.Schema:
 def columns_of(path: str, names: Sequence[str]) -> Columns:
     """Return the types of these input columns in one file. Raises Corrupt, or ShardError (also on twofold columns)."""
     with opened(path) as file, corruption(path):
-        _check_once_in(file, path, names)
+        check_once(path, file.schema_arrow, names)
         return _columns(file, names)
 
 
 def check_once_in(path: str, names: Sequence[str]) -> None:
     """Raise ShardError where one of these paths names several columns of a file; what else is wrong says nothing."""
     with contextlib.suppress(Corrupt), opened(path) as file, corruption(path):
-        _check_once_in(file, path, names)
-
-
-def _check_once_in(file: pq.ParquetFile, path: str, names: Sequence[str]) -> None:
-    for name in every(file.schema_arrow, names):
-        try:
-            place(file.schema_arrow, name)
-        except Ambiguous as error:
-            raise ShardError(f"{path}: {twofold(name, error)}.") from error
+        check_once(path, file.schema_arrow, names)

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from cluster.errors import ShardError
 from stages.core.shard import Dataset
 from stages.inputs.batches import U8, Problem, ReadStatus
+from stages.inputs.collect import Collector
 from stages.inputs.columns import (
     COLUMN,
     RAW,
@@ -32,7 +34,7 @@ from stages.inputs.columns import (
 from stages.inputs.exact import KeyWatch
 from stages.inputs.fit import fit, is_json, json_texts, plain, plain_texts
 from stages.inputs.request import Request, half, missing, twofold
-from stages.inputs.schema import EVERY
+from stages.inputs.schema import EVERY, Column, Columns, pairs
 from stages.inputs.values import column_of, ids_of, json_texts_of, loads, lookup, texts_of
 
 
@@ -71,6 +73,50 @@ def _check_role(dataset: Dataset, schema: pa.Schema, role: str, path: str) -> st
 def every(schema: pa.Schema, names: Sequence[str]) -> list[str]:
     """Return the paths that are meant: those given, and every column where EVERY is among them."""
     return list(dict.fromkeys([*(n for n in names if n != EVERY), *(schema.names if EVERY in names else ())]))
+
+
+def check_once(path: str, schema: pa.Schema, names: Sequence[str]) -> None:
+    """Raise ShardError where one of these names is that of several columns of a file."""
+    for name in every(schema, names):
+        try:
+            place(schema, name)
+        except Ambiguous as error:
+            raise ShardError(f"{path}: {twofold(name, error)}.") from error
+
+
+class Finder:
+    """Finds out what columns hold: types by the schema, and inside JSON text the kinds of every value in `add`.
+
+    leaves: the columns that record batches must have. Names that are those of several columns are passed over.
+    """
+
+    def __init__(self, schema: pa.Schema, names: Sequence[str]) -> None:
+        self._found: dict[str, Column] = {}
+        self._inside: dict[str, tuple[Place, Collector]] = {}
+        self._order = pairs(schema.names) if EVERY in names else frozenset()
+        for path in every(schema, names):
+            try:
+                where = place(schema, path)
+            except Ambiguous:
+                continue
+            if where is not None and where.json:
+                self._inside[path] = (where, Collector([where.inside]))
+            elif where is not None:
+                self._found[path] = Column(frozenset([where.type]))
+        self.leaves = sorted({where.leaf for where, _ in self._inside.values()})
+        self.tops = sorted({where.names[0] for where, _ in self._inside.values()})
+
+    def add(self, record: pa.RecordBatch) -> None:
+        """Look at every value of a record batch."""
+        for where, collector in self._inside.values():
+            lines = json_lines(at_place(record, where))
+            objects = [loads(line) if line else None for line in lines]
+            collector.add([value if isinstance(value, dict) else {} for value in objects], lines)
+
+    def columns(self) -> Columns:
+        """Return what was found."""
+        inside = {path: c.columns().columns.get(where.inside) or Column() for path, (where, c) in self._inside.items()}
+        return Columns({**self._found, **inside}, self._order)
 
 
 class View:

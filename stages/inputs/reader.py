@@ -202,7 +202,7 @@ def file_columns(dataset: Dataset, path: str, names: Sequence[str]) -> Columns:
         if kind != "parquet":
             table = table_of(dataset, path, kind)
             if table is not None:
-                return tables.columns_in(table, names)
+                return tables.columns_of(table, names)
             return compressed.stream_layout(dataset, path, kind, names).columns
         stored = parquet.schema(path)
         if compressed.is_staged(stored):

@@ -21,6 +21,7 @@ from stages.inputs import parquet
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus
 from stages.inputs.columns import COLUMN
 from stages.inputs.compressed import EVERY_LINE, GROUP_BYTES
+from stages.inputs.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import Columns
 
@@ -53,7 +54,7 @@ def read(request: Request, table: Table) -> Iterator[Batch]:
     """Yield the piece's batches from the file itself; see `reader.read_piece`."""
     stop = request.piece.stop
     try:
-        schema = table.schema()
+        view = View(request, table.schema())
     except parquet.Corrupt as error:
         yield from lost(request, request.piece.start, stop, nothing_read(request), str(error))
         return
@@ -70,11 +71,11 @@ def read(request: Request, table: Table) -> Iterator[Batch]:
             if row >= stop:
                 return
 
-    for batch in parquet.read_records(request, schema, records()):
+    for batch in parquet.read_records(request, view, records()):
         found = {at: errors[number] for at, number in enumerate(batch.rows.tolist()) if number in errors}
         yield _marked(request, batch, found)
     if stop < EVERY_LINE:
-        yield from lost(request, row, stop, nothing_read(request), table.error or "the file is shorter")
+        yield from lost(request, row, stop, view.empty, table.error or "the file is shorter")
     elif table.error and not row:
         raise ShardError(f"{request.path}: {table.error}. Repair or remove it.")
 
@@ -91,28 +92,21 @@ def _marked(request: Request, batch: Batch, errors: dict[int, str]) -> Batch:
 
 def layout(dataset: Dataset, table: Table, names: Sequence[str] = ()) -> Layout:
     """Count the rows of a file by reading it to its end, and find out what the columns in `names` hold."""
-    found = _layout(dataset, table, names, lambda part: None)
-    return replace(found, columns=columns_in(table, names)) if found.row_groups is not None else found
-
-
-def columns_in(table: Table, names: Sequence[str]) -> Columns:
-    """Return what these columns hold; nothing where the file does not tell."""
-    try:
-        return parquet.columns_in(table.schema(), names, lambda leaf: (part.record for part in table.rows()))
-    except parquet.Corrupt:
-        return Columns()
+    return _layout(dataset, table, names, lambda part: None)
 
 
 def _layout(dataset: Dataset, table: Table, names: Sequence[str], keep: Callable[[Rows], None]) -> Layout:
-    """Hand every part to `keep` and return rows, groups of about GROUP_BYTES, and what is wrong with the whole."""
+    """Hand every part to `keep`; return rows, groups of about GROUP_BYTES, columns, what is wrong with the whole."""
     groups: list[tuple[int, int]] = []
     rows = size = 0
     try:
         schema = table.schema()
     except parquet.Corrupt as error:
         return Layout(0, None, str(error))
+    finder = Finder(schema, names)
     for part in table.rows():
         keep(part)
+        finder.add(part.record)
         rows, size = rows + part.record.num_rows, size + part.record.nbytes
         if size >= GROUP_BYTES:
             groups.append((rows, size))
@@ -121,7 +115,18 @@ def _layout(dataset: Dataset, table: Table, names: Sequence[str], keep: Callable
         groups.append((rows, size))
     total = sum(count for count, _ in groups)
     problem = f"{table.error}; {total:,} rows could be reached" if table.error else None
-    return Layout(total, groups, problem or parquet.check_columns(dataset, schema, names))
+    return Layout(total, groups, problem or check_columns(dataset, schema, names), finder.columns())
+
+
+def columns_of(table: Table, names: Sequence[str]) -> Columns:
+    """Return what these columns hold. Raises parquet.Corrupt, or ShardError (also on twofold columns)."""
+    schema = table.schema()
+    check_once(table.path, schema, names)
+    finder = Finder(schema, names)
+    if finder.leaves:
+        for part in table.rows():
+            finder.add(part.record)
+    return finder.columns()
 
 
 def stage(dataset: Dataset, table: Table, destination: str, extra_columns: Sequence[str] = ()) -> Layout:
@@ -147,7 +152,7 @@ def stage(dataset: Dataset, table: Table, destination: str, extra_columns: Seque
         held = _Held(writer, schema)
         found = _layout(dataset, table, names, held.add)
         held.write()
-    return replace(found, columns=staged_columns(destination, names))
+    return found
 
 
 @dataclass(eq=False)
@@ -197,7 +202,5 @@ def read_staged(request: Request) -> Iterator[Batch]:
 def staged_columns(path: str, names: Sequence[str]) -> Columns:
     """Return what these columns of a staged copy hold."""
     found = parquet.columns_of(path, names)
-    return Columns(
-        {name: column for name, column in found.columns.items() if name != ERROR},
-        frozenset(pair for pair in found.order if ERROR not in pair),
-    )
+    columns = {name: column for name, column in found.columns.items() if name != ERROR}
+    return Columns(columns, frozenset(pair for pair in found.order if ERROR not in pair))
