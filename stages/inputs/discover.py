@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import xxhash
 
 from cluster import storage
+from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
 from stages.inputs import globs
@@ -100,6 +101,7 @@ def find_shards(dataset: Dataset) -> list[Found]:
 
 
 def _matches(dataset: Dataset, path: str) -> list[_Match]:
+    check_place(path, f"dataset {dataset.name}: the path")
     try:
         found = list(_local(path) if storage.is_local(path) else _remote(path))
     except ImportError as error:
