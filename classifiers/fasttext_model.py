@@ -61,6 +61,8 @@ def _load(path: str, changed: int, size: int) -> FastTextModel:
 
     try:
         return NativeModel(format.read(path))
+    except format.Broken as error:  # the package might load it without a word, and answer with something
+        raise not_a_model(path, str(error)) from error
     except format.Unsupported as error:
         try:
             model = PackageModel(path)
@@ -82,6 +84,8 @@ def _labels(path: str, changed: int, size: int) -> tuple[str, ...]:
 
     try:
         return format.read_labels(path)
+    except format.Broken as error:
+        raise not_a_model(path, str(error)) from error
     except format.Unsupported:
         return _load(path, changed, size).labels
 
@@ -175,6 +179,6 @@ def clean(text: str, max_chars: int = MAX_CHARS) -> str:
 def not_a_model(path: str, reason: str) -> RecipeError:
     """Build the error for a file that is not a supervised fastText model."""
     return RecipeError(
-        f"{path} is not a supervised fastText model ({reason}). Give a .bin or .ftz file made by "
+        f"{path} is not a whole supervised fastText model ({reason}). Give a .bin or .ftz file made by "
         "`fasttext supervised`, `fasttext quantize` or `winnow classifier train`."
     )
