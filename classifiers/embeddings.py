@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers import models
+from classifiers import model_files, models
 from cluster.device import backend
 from cluster.device.halving import in_parts
 from cluster.errors import BackendError, RecipeError
@@ -118,6 +119,7 @@ class OnnxEmbedder:
             raise _missing("onnx", "onnxruntime and tokenizers", "semantic", error) from error
         root = Path(folder)
         model = _file(root, "model.onnx", "onnx/model.onnx")
+        model_files.check_onnx(model)
         self._tokenizer: Any = _whole(_file(root, "tokenizer.json"), tokenizers.Tokenizer.from_file)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=max_tokens)
@@ -164,8 +166,10 @@ class SentenceTransformersEmbedder:
             raise _missing("sentence-transformers", "sentence-transformers", "torch", error) from error
         backend.ready_for_torch()
         try:
-            self._model: Any = library.SentenceTransformer(name)
-        except OSError as error:
+            model_files.check_modules(name)
+            with model_files.weights_only():
+                self._model: Any = library.SentenceTransformer(name)
+        except (OSError, ValueError, UnpicklingError) as error:
             raise RecipeError(
                 f"model sentence-transformers:{name} cannot be loaded: {error}. Give a model folder or a hub id."
             ) from error

@@ -61,8 +61,8 @@ def _load(path: str, changed: int, size: int) -> FastTextModel:
 
     try:
         return NativeModel(format.read(path))
-    except format.Truncated as error:  # the package would crash on it, or load what is there
-        raise truncated(path, str(error)) from error
+    except format.Broken as error:  # the package might load it without a word, and answer with something
+        raise not_a_model(path, str(error)) from error
     except format.Unsupported as error:
         try:
             model = PackageModel(path)
@@ -84,8 +84,8 @@ def _labels(path: str, changed: int, size: int) -> tuple[str, ...]:
 
     try:
         return format.read_labels(path)
-    except format.Truncated as error:
-        raise truncated(path, str(error)) from error
+    except format.Broken as error:
+        raise not_a_model(path, str(error)) from error
     except format.Unsupported:
         return _load(path, changed, size).labels
 
@@ -176,14 +176,9 @@ def clean(text: str, max_chars: int = MAX_CHARS) -> str:
     return text[:max_chars].replace("\n", " ")
 
 
-def truncated(path: str, reason: str) -> RecipeError:
-    """Build the error for a model file that is not whole."""
-    return RecipeError(f"{path} is no whole fastText model: {reason}. Get or make the file again.")
-
-
 def not_a_model(path: str, reason: str) -> RecipeError:
     """Build the error for a file that is not a supervised fastText model."""
     return RecipeError(
-        f"{path} is not a supervised fastText model ({reason}). Give a .bin or .ftz file made by "
+        f"{path} is not a whole supervised fastText model ({reason}). Give a .bin or .ftz file made by "
         "`fasttext supervised`, `fasttext quantize` or `winnow classifier train`."
     )

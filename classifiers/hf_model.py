@@ -17,6 +17,7 @@ import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from classifiers import model_files
 from classifiers.base import F64, Scores
 from classifiers.models import file_digest
 from cluster.device import backend
@@ -82,8 +84,10 @@ class HuggingFaceClassifier:
         try:
             config = AutoConfig.from_pretrained(name)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
-            self._model: Any = _load_model(name, config).eval().to(self.device, self._dtype())
-        except OSError as error:
+            with model_files.weights_only():
+                model = _load_model(name, config)
+            self._model: Any = model.eval().to(self.device, self._dtype())
+        except (OSError, ValueError, UnpicklingError) as error:  # the latter two: code, or more than weights, in it
             raise RecipeError(f"model hf:{name} cannot be loaded: {error}. Give a model folder or a hub id.") from error
         self.max_tokens = min(limits.max_tokens, int(self._tokenizer.model_max_length))
         self.labels, self._regression = _labels(config)

@@ -85,11 +85,29 @@ def resolve(spec: str) -> str:
         return _copied(name)
     path = os.path.expanduser(storage.local_path(name))
     if os.path.exists(path):
-        return _unpacked(path)
+        return _checked(path)
     kept = models_folder() / name
     if kept.exists():
-        return _unpacked(str(kept))
+        return _checked(str(kept))
     raise _missing(spec, name)
+
+
+def _checked(path: str) -> str:
+    """Return the path of a model that can be read to its end and, where it has a published name, is what it says.
+
+    Raises RecipeError.
+    """
+    if not (os.path.isdir(path) or os.path.isfile(path)):
+        raise RecipeError(f"model {path!r} is neither a file nor a folder (a device or a pipe). Give a model file.")
+    path = _unpacked(path)
+    known = PUBLISHED.get(os.path.basename(path))
+    if known and os.path.isfile(path) and (found := file_digest(path)) != known.sha256:
+        raise RecipeError(
+            f"{path} is called {known.name} and is not the published file: its sha256 is {found}, that of the latter "
+            f"{known.sha256}. Get it again with `winnow models fetch {known.name}`, or give a model of your own "
+            "another name."
+        )
+    return path
 
 
 def _unpacked(path: str) -> str:

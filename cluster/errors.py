@@ -5,9 +5,14 @@ Each message says what is wrong, the value, what would be right, where, and what
 
 from __future__ import annotations
 
+from cluster.redaction import hidden
+
 
 class WinnowError(Exception):
-    """Base class; the command line prints the message without a traceback."""
+    """Base class; the command line prints the message without a traceback. Secrets in URLs are left out of it."""
+
+    def __str__(self) -> str:
+        return hidden(super().__str__())
 
 
 class RecipeError(WinnowError):

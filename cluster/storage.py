@@ -47,14 +47,14 @@ def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/"), *parts])
 
 
-def commit(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+def commit(path: str, *, private: bool = False) -> contextlib.AbstractContextManager[BinaryIO]:
     """Yield a binary file that becomes `path` when the block ends without an error.
 
     Local: written beside the target, synced, renamed, and the folder synced. Elsewhere: written to the machine's
     temporary folder, then uploaded as one object. A failure leaves the old content (or nothing) and removes the
-    temporary file.
+    temporary file. private: on a file system, only its owner may read and write it (mode 0600).
     """
-    return _commit(path, _syncs())
+    return _commit(path, _syncs(), private)
 
 
 def commit_scratch(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -63,7 +63,7 @@ def commit_scratch(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _commit(path: str, synced: bool) -> Iterator[BinaryIO]:
+def _commit(path: str, synced: bool, private: bool = False) -> Iterator[BinaryIO]:
     if not is_local(path):
         with tempfile.NamedTemporaryFile() as file:
             yield cast(BinaryIO, file)
@@ -77,7 +77,7 @@ def _commit(path: str, synced: bool) -> Iterator[BinaryIO]:
     name = f"{TEMPORARY}{os.path.basename(target)}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = os.path.join(folder, name)
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=_private if private else None) as file:
             yield file
             if synced:
                 file.flush()
@@ -89,6 +89,11 @@ def _commit(path: str, synced: bool) -> Iterator[BinaryIO]:
         raise
     if synced:
         _sync_folder(folder)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a new file that only its owner may read and write."""
+    return os.open(path, flags, 0o600)
 
 
 def _syncs() -> bool:
@@ -126,13 +131,13 @@ def _make_folder(folder: str, synced: bool) -> None:
             _sync_folder(os.path.dirname(place) or ".")
 
 
-def write_bytes(path: str, data: bytes, *, scratch: bool = False) -> None:
-    """Commit `data` as `path`."""
+def write_bytes(path: str, data: bytes, *, scratch: bool = False, private: bool = False) -> None:
+    """Commit `data` as `path`; private: on a file system, only its owner may read and write it."""
     if not is_local(path):
         fs, inner = filesystem(path)
         fs.pipe_file(inner, data)
         return
-    with commit_scratch(path) if scratch else commit(path) as file:
+    with commit_scratch(path) if scratch else commit(path, private=private) as file:
         file.write(data)
 
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from classifiers.foreign_code import trusting
 from cluster import storage
+from cluster.credentials import check_place
 from cluster.errors import LedgerError, RecipeError, WinnowError
 from cluster.sealed import batches, open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
@@ -326,6 +327,7 @@ def open_run(path: str, *, trust: bool = False, warn: bool = True) -> RunFolder:
     """
     from pipelines.recipe import lock
 
+    check_place(str(path), "the run folder")
     run = RunFolder(str(path).rstrip("/"), trust)
     for name in ("recipe.lock.yaml", "manifest.parquet"):
         if not storage.exists(run.path(name)):

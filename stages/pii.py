@@ -72,7 +72,9 @@ class Pii(ShardStage):
     pattern: str = _mode("what the patterns match")
     replacements: tuple[str, ...] = param((), "texts to put instead, for instance email=email@example.com")
     max_found: int | None = param(None, "drop documents with more personal data than this", ge=0)
-    salt: str = param("", "secret that hashes are keyed with; without one short numbers can be guessed", fact=True)
+    salt: str = param(
+        "", "secret that hashes are keyed with; without one short numbers can be guessed", fact=True, secret=True
+    )
     detector: str = param(
         "builtin", "builtin, or presidio (extra presidio)", fact=True, choices=("builtin", "presidio")
     )
@@ -167,7 +169,7 @@ class Pii(ShardStage):
         return presidio.find(texts, self.entities, self.language, self.presidio_config)
 
     def _span(self, text: bytes, start: int, stop: int, kind: str) -> dict[str, object]:
-        key = hashlib.blake2b(self.salt.encode()).digest()
+        key = hashlib.blake2b(self.secret("salt").encode()).digest()
         value = hashlib.blake2b(canonical(text[start:stop], kind), digest_size=8, key=key).digest()
         left, right = with_white_space(text, start, stop)
         found = {"start": start, "stop": stop, "left": left, "right": right}

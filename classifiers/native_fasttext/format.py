@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from classifiers.native_fasttext import features
+from classifiers.native_fasttext import features, structure
 from classifiers.native_fasttext.features import F32, I32, I64, U8, Sizes, Tables
 from classifiers.native_fasttext.kernels import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, Output
 
@@ -26,11 +26,11 @@ LARGEST_EXPANDED = 4 << 30  # bytes of float32 that a quantised matrix may becom
 
 
 class Unsupported(ValueError):
-    """The file is no fastText model, or one this reader does not know."""
+    """The file is no fastText model, one this reader does not know, or not whole."""
 
 
-class Truncated(Unsupported):
-    """The file ends before the model does: no reader can use it."""
+class Broken(Unsupported):
+    """The file is cut short or contradicts itself: whoever loads it gets answers that mean nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +68,17 @@ def read(path: str) -> Loaded:
     with open(path, "rb") as file:
         try:
             arguments = _read_arguments(file)
-            dictionary = _read_dictionary(file)
+            dictionary = _read_dictionary(file, arguments.bucket)
+            structure.check_matrices(file, _sizes_of(arguments, dictionary))
             rows, norms = _read_matrix(file, quantised := _flag(file), 0)
             weights, scale = _read_matrix(file, _flag(file) and quantised, 1)
         except Unsupported:
             raise
         except struct.error as error:
-            raise Truncated("the file ends early") from error
+            raise Broken("the file is cut short") from error
         except (ValueError, IndexError, MemoryError) as error:
-            raise Unsupported(str(error) or type(error).__name__) from error
+            raise Broken(str(error) or type(error).__name__) from error
+    _check_finite(rows, norms, weights, scale)
     if norms is not None:
         rows *= norms[:, None]
     output = _output(arguments, dictionary, weights, scale)
@@ -89,14 +91,13 @@ def read_labels(path: str) -> tuple[str, ...]:
     """Return the labels of the model at `path` without reading its matrices. Raises Unsupported."""
     with open(path, "rb") as file:
         try:
-            _read_arguments(file)
-            return _read_dictionary(file).labels
+            return _read_dictionary(file, _read_arguments(file).bucket).labels
         except Unsupported:
             raise
         except struct.error as error:
-            raise Truncated("the file ends early") from error
+            raise Broken("the file is cut short") from error
         except (ValueError, IndexError, MemoryError) as error:
-            raise Unsupported(str(error) or type(error).__name__) from error
+            raise Broken(str(error) or type(error).__name__) from error
 
 
 def _project(rows: F32, output: Output) -> F32:
@@ -112,6 +113,27 @@ def _project(rows: F32, output: Output) -> F32:
     return found
 
 
+def _sizes_of(arguments: _Arguments, dictionary: _Dictionary) -> structure.Sizes:
+    return structure.Sizes(
+        dim=arguments.dim,
+        word_ngrams=arguments.word_ngrams,
+        bucket=arguments.bucket,
+        minn=arguments.minn,
+        maxn=arguments.maxn,
+        words=dictionary.words,
+        labels=len(dictionary.labels),
+        pruned=-1 if dictionary.pruned is None else len(dictionary.pruned),
+    )
+
+
+def _check_finite(*arrays: F32 | None) -> None:
+    for array in arrays:
+        flat = np.empty(0, np.float32) if array is None else array.reshape(-1)
+        for start in range(0, len(flat), 1 << 22):
+            if not np.isfinite(flat[start : start + (1 << 22)]).all():
+                raise Broken("its matrices hold numbers that are not finite")
+
+
 def _unpack(file: BinaryIO, form: str) -> tuple[int, ...]:
     return struct.unpack("<" + form, file.read(struct.calcsize("<" + form)))
 
@@ -123,7 +145,7 @@ def _flag(file: BinaryIO) -> bool:
 def _array(file: BinaryIO, kind: str, count: int) -> np.ndarray:
     found = np.fromfile(file, kind, count)
     if len(found) != count:
-        raise Truncated("the file ends early")
+        raise Broken("the file is cut short")
     return found
 
 
@@ -137,20 +159,31 @@ def _read_arguments(file: BinaryIO) -> _Arguments:
         raise Unsupported("it holds word vectors, no classifier")
     if loss not in (HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL):
         raise Unsupported(f"its loss has number {loss}")
+    structure.check_arguments({"dim": dim, "word_ngrams": word_ngrams, "bucket": bucket, "minn": minn, "maxn": maxn})
     if version == 11:
         maxn = 0  # supervised models of that version have no character n-grams
     return _Arguments(dim=dim, word_ngrams=word_ngrams, loss=loss, bucket=bucket, minn=minn, maxn=maxn)
 
 
-def _read_dictionary(file: BinaryIO) -> _Dictionary:
+def _check_pruned(pairs: I32, bucket: int) -> None:
+    """Raise Unsupported unless the pairs number some of the buckets from 0 on, each once."""
+    inside = pairs.min() >= 0 and pairs[:, 0].max() < bucket and pairs[:, 1].max() < len(pairs)
+    if not inside or len(np.unique(pairs[:, 0])) < len(pairs) or len(np.unique(pairs[:, 1])) < len(pairs):
+        raise Broken("its list of pruned buckets contradicts itself")
+
+
+def _read_dictionary(file: BinaryIO, bucket: int) -> _Dictionary:
     size, words, labels, _, pruned = _unpack(file, "iiiqq")
-    if size != words + labels or labels < 1:
-        raise Unsupported(f"its dictionary has {size} entries, {words} words and {labels} labels")
+    structure.check_dictionary(file, size, words, labels, pruned)
     start, stop, counts, types, text = _read_entries(file, size)
     if types[:words].any() or not (types[words:] == 1).all():
-        raise Unsupported("its dictionary does not list words before labels")
+        raise Broken("its dictionary does not list words before labels")
     names = tuple(bytes(text[start[i] : stop[i]]).decode("utf-8", "replace") for i in range(words, size))
     pairs = _array(file, "<i4", 2 * pruned).reshape(-1, 2) if pruned >= 0 else None
+    if len(set(names)) < labels or counts.min(initial=0) < 0:
+        raise Broken("its dictionary names a label twice, or counts below zero")
+    if pairs is not None and len(pairs):
+        _check_pruned(pairs, bucket)
     return _Dictionary(words, text, start, stop, counts[words:], names, pairs)
 
 
@@ -164,7 +197,7 @@ def _read_entries(file: BinaryIO, size: int) -> tuple[I64, I64, I64, U8, U8]:
         if end >= 0:
             break
         if len(data) < guess:
-            raise Truncated("the file ends inside its dictionary")
+            raise Broken("the file is cut short inside its dictionary")
         guess *= 2
     file.seek(begin + end)
     return start, stop, counts, types, data[:end].copy()

@@ -102,9 +102,10 @@ def _damage(error: Exception) -> str:
 
 def _complain(sentence: str) -> None:
     """Print an error; what it quotes of files and recipes cannot move the cursor or reorder the line."""
+    from cluster.redaction import hidden
     from pipelines.shown_text import visible
 
-    print(visible(sentence), file=sys.stderr)
+    print(visible(hidden(sentence)), file=sys.stderr)
 
 
 def _remedy(error: OSError) -> str:

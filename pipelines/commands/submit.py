@@ -20,6 +20,7 @@ from typing import Any
 from cluster import storage
 from cluster.codebase import PACKAGES, package_folder
 from cluster.errors import BackendError, RecipeError
+from pipelines.recipe.problems import shown_override
 from pipelines.recipe.recipe import builtin_names, load_recipe
 
 RECIPE = "recipe.yaml"
@@ -87,13 +88,23 @@ def submit(
     tail = ["--run-dir", where, "--cluster", "ray", *flags]
     with tempfile.TemporaryDirectory(prefix="winnow-submit-") as staging:
         if working_dir is None:
-            (Path(staging) / RECIPE).write_text(parsed.to_yaml(), encoding="utf-8")
+            (Path(staging) / RECIPE).write_text(parsed.to_yaml(secrets=True), encoding="utf-8")
             command = _from_here(shlex.join([python, "-P", "-m", "pipelines", "run"]), shlex.join(tail))
         else:
+            _check_overrides(overrides)
             sets = [part for override in overrides for part in ("--set", override)]
             words = [python, "-m", "pipelines", "run", _inside(recipe, working_dir), *tail, *sets]
             command = shlex.join(words)
         return _submit(jobs, command, working_dir or staging, parsed.name)
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Raise RecipeError for a `--set` whose value is a secret: the job's command line is shown to everybody."""
+    for override in overrides:
+        if shown_override(override) != override:
+            raise RecipeError(
+                f"--set {shown_override(override)} would stand in the command line of the job. Write it in the recipe."
+            )
 
 
 def _from_here(head: str, tail: str) -> str:

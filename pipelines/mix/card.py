@@ -15,8 +15,8 @@ import yaml
 
 from cluster import storage
 from pipelines.artefacts import MixDataset
+from pipelines.mix.markdown import code, inline, table
 from pipelines.runfolder import Counts, RunFolder, open_run
-from pipelines.shown_text import visible
 from pipelines.staleness import check_up_to_date, note_page
 from stages.inputs.fit import is_json
 from stages.inputs.presets import PRESETS
@@ -62,7 +62,7 @@ def render_card(folder: RunFolder) -> str:
     """Return the card of a run's mix."""
     head = yaml.safe_dump(front_matter(folder), sort_keys=False, allow_unicode=True, width=100)
     sections = [
-        f"# {_cell(folder.recipe.get('name') or 'mix')}",
+        f"# {inline(folder.recipe.get('name') or 'mix')}",
         _summary(folder),
         "## Sources\n\n" + _sources(folder),
         "## Steps\n\n" + _steps(folder),
@@ -77,7 +77,7 @@ def render_card(folder: RunFolder) -> str:
 def front_matter(folder: RunFolder) -> dict[str, Any]:
     """Return the metadata of the card, in the hubs' schema for datasets."""
     names = _written(folder)
-    licences = sorted({folder.licence(name) or "unknown" for name in names})
+    licences = sorted({" ".join((folder.licence(name) or "unknown").split()) for name in names})
     valid = [lic.lower() for lic in licences if lic.lower() in LICENCES]
     head: dict[str, Any] = {"pretty_name": folder.recipe.get("name") or "mix"}
     others = [lic for lic in licences if lic.lower() not in LICENCES]
@@ -118,9 +118,9 @@ def _languages(folder: RunFolder, names: list[str]) -> list[str]:
     found: Counter[str] = Counter()
     documents = 0
     for name in names:
-        for table in folder.mix(name, ["language"]):
-            documents += table.num_rows
-            for entry in pc.value_counts(table.column("language")).to_pylist():
+        for batch in folder.mix(name, ["language"]):
+            documents += batch.num_rows
+            for entry in pc.value_counts(batch.column("language")).to_pylist():
                 if entry["values"] is not None:
                     found[str(entry["values"]).split("-")[0]] += entry["counts"]
     shown = sorted(found.items(), key=lambda item: (-item[1], item[0]))
@@ -175,21 +175,21 @@ def _sources(folder: RunFolder) -> str:
         licence = folder.licence(name) or "not given"
         rows.append([name, preset.title if preset else "", licence, role])
     note = "Licences are as given in the recipe, or as published with the dataset; they were not checked."
-    return _table(["dataset", "known as", "licence", "role"], rows) + "\n\n" + note
+    return table(["dataset", "known as", "licence", "role"], rows) + "\n\n" + note
 
 
 def _steps(folder: RunFolder) -> str:
     """Return the stages in order with their parameters, then how the mix was drawn and written."""
     lines = ["1. **read**: texts that are null, empty, white space or unreadable are dropped."]
     for number, stage in enumerate(folder.stages[1:], start=2):
-        use = "" if stage.use == stage.name else f" ({stage.use})"
-        only = f", only for {', '.join(stage.datasets)}" if stage.datasets else ""
-        given = ", ".join(f"{k} `{_plain(v)}`" for k, v in stage.parameters.items() if v not in (None, "", [], ()))
-        lines.append(f"{number}. **{stage.name}**{use}{only}: {given or 'no parameters'}.")
+        use = "" if stage.use == stage.name else f" ({inline(stage.use)})"
+        only = f", only for {inline(', '.join(stage.datasets))}" if stage.datasets else ""
+        given = ", ".join(f"{k} {code(_plain(v))}" for k, v in stage.parameters.items() if v not in (None, "", [], ()))
+        lines.append(f"{number}. **{inline(stage.name)}**{use}{only}: {given or 'no parameters'}.")
     mix = {k: v for k, v in (folder.recipe.get("mix") or {}).items() if v not in (None, "", [], {})}
-    lines.append(f"{len(lines) + 1}. **mix**: " + ", ".join(f"{k} `{_plain(v)}`" for k, v in mix.items()) + ".")
+    lines.append(f"{len(lines) + 1}. **mix**: " + ", ".join(f"{k} {code(_plain(v))}" for k, v in mix.items()) + ".")
     if folder.recipe.get("priority"):
-        ranked = ", ".join(map(str, folder.recipe["priority"]))
+        ranked = inline(", ".join(map(str, folder.recipe["priority"])))
         lines.append(f"\nOf duplicates in several datasets the copy of the first one here survives: {ranked}.")
     return "\n".join(lines)
 
@@ -199,7 +199,7 @@ def _plain(value: object) -> str:
         return ", ".join(f"{k}: {v}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    return visible(str(value)).replace("`", "'")
+    return str(value)
 
 
 def _counts(folder: RunFolder) -> str:
@@ -222,13 +222,13 @@ def _counts(folder: RunFolder) -> str:
     ]
     totals = [sum(column) for column in zip(*(_numbers(c, dropping) for c in folder.counts.values()), strict=True)]
     tokens = sum(int(e.get("tokens") or 0) for e in listed.values())
-    return _table(titles, [*rows, ["all", *totals, tokens, ""]])
+    return table(titles, [*rows, ["all", *totals, tokens, ""]])
 
 
 def _warnings(folder: RunFolder) -> list[str]:
     """Return the section of what the mix could not be, if there is anything."""
     found = folder.mix_manifest.get("warnings") or []
-    return ["## Warnings\n\n" + "\n".join(f"- {_cell(text)}" for text in found)] if found else []
+    return ["## Warnings\n\n" + "\n".join(f"- {inline(text)}" for text in found)] if found else []
 
 
 def _numbers(counts: Counts, stages: list[str]) -> list[int]:
@@ -256,8 +256,8 @@ def _columns(folder: RunFolder) -> str:
         "group_size": "documents that were duplicates of each other, this one included",
     }
     extra = [c for c in (folder.recipe.get("output") or {}).get("columns") or [] if c not in known]
-    rows = [[f"`{k}`", v] for k, v in known.items()] + [[f"`{_cell(c)}`", _source_of(folder, c)] for c in extra]
-    return _table(["column", "what it is"], rows)
+    rows = [[code(k), v] for k, v in known.items()] + [[code(c), _source_of(folder, c)] for c in extra]
+    return table(["column", "what it is"], rows)
 
 
 def _source_of(folder: RunFolder, column: str) -> str:
@@ -265,16 +265,3 @@ def _source_of(folder: RunFolder, column: str) -> str:
     schemas = [(name, folder.run.types(name)) for name in folder.datasets]
     mixed = [name for name, s in schemas if s is not None and column in s.names and is_json(s.field(column))]
     return f"from the source; JSON text of each value for {', '.join(mixed)}" if mixed else "from the source"
-
-
-def _table(titles: list[str], rows: list[list[Any]]) -> str:
-    """Return a Markdown table; numbers get thousands separators."""
-    lines = ["| " + " | ".join(map(_cell, titles)) + " |", "|" + "---|" * len(titles)]
-    lines += ["| " + " | ".join(f"{c:,}" if isinstance(c, int) else _cell(c) for c in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    """Return a value that cannot break out of a table cell or into HTML."""
-    text = " ".join(visible(str(value)).split())
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

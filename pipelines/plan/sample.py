@@ -310,14 +310,19 @@ def cold_seconds(recipe: Recipe, datasets: Sequence[Dataset], folder: str, warm:
     code = "import sys; from pipelines.plan.sample import run_again; run_again(*sys.argv[1:])"
     begin = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-c", code, json.dumps(data), folder], env=environment, check=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", code, folder],
+        input=json.dumps(data),  # not an argument: those are seen by everybody on the machine
+        text=True,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     return max(0.0, time.perf_counter() - begin - warm)
 
 
-def run_again(recipe: str, folder: str) -> None:
-    """Run a recipe given as JSON on its own datasets; what `cold_seconds` starts."""
+def run_again(folder: str) -> None:
+    """Run a recipe given as JSON on standard input on its own datasets; what `cold_seconds` starts."""
     from pipelines.recipe.recipe import load_data
 
-    parsed = load_data(json.loads(recipe), "the sample's recipe")
+    parsed = load_data(json.load(sys.stdin), "the sample's recipe")
     run_sample(parsed, parsed.datasets_resolved(), folder, with_report=False)

@@ -11,7 +11,7 @@ from typing import Any
 from cluster.errors import RecipeError
 from pipelines.recipe.limits import MAX_KEY_PARTS
 from pipelines.recipe.marked_yaml import Path, parse_scalar
-from pipelines.recipe.problems import Problems, did_you_mean, dotted
+from pipelines.recipe.problems import Problems, did_you_mean, dotted, shown_override
 
 Parts = list[str]
 
@@ -25,6 +25,7 @@ def apply_override(data: dict[str, Any], override: str, problems: Problems) -> N
     Raises RecipeError when the key leads nowhere.
     """
     key, equals, text = override.partition("=")
+    override = shown_override(override)  # all that is left to do with it is to quote it
     parts = key.strip().split(".")
     if len(parts) > MAX_KEY_PARTS:
         raise RecipeError(f"--set {key[:60]}…: a key has at most {MAX_KEY_PARTS} parts, got {len(parts):,}.")

@@ -88,6 +88,18 @@ class Problems:
         raise RecipeError("\n".join(unique[:SHOWN] + more))
 
 
+def shown_override(override: str) -> str:
+    """Return a `--set` as errors quote it: without the value of what may be a secret.
+
+    >>> shown_override("stages.pii.salt=pepper"), shown_override("mix.mode=sample")
+    ('stages.pii.salt=***', 'mix.mode=sample')
+    """
+    key, equals, _ = override.partition("=")
+    last = key.rpartition(".")[2].strip().lower()
+    secret = difflib.SequenceMatcher(None, last, "salt").ratio() >= 0.75 or "secret" in last or "passw" in last
+    return f"{key}{equals}***" if secret else override
+
+
 def dotted(path: Path) -> str:
     """Return a path as it is written: stages[2].min_score.
 

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.recipe import lock
+from pipelines.recipe.credentials import note_secrets
 from pipelines.recipe.cross_checks import check_together
 from pipelines.recipe.limits import LARGEST, MAX_BYTES, MAX_DATASETS, check_data
 from pipelines.recipe.marked_yaml import Marked, dump_yaml, parse_yaml
@@ -87,8 +88,8 @@ class Recipe:
         """Return the datasets with their presets applied."""
         return tuple(_resolve(name, section) for name, section in self.datasets.items())
 
-    def to_data(self) -> dict[str, Any]:
-        """Return the recipe as plain data, every default written out."""
+    def to_data(self, *, secrets: bool = True) -> dict[str, Any]:
+        """Return the recipe as plain data, every default written out; without secrets, their digests stand for them."""
         sections = {name: getattr(self, name).model_dump(mode="json") for name in ("mix", "output", "cluster")}
         return {
             "name": self.name,
@@ -98,18 +99,18 @@ class Recipe:
             "max_quarantined": self.max_quarantined,
             "priority": list(self.priority),
             "prefer": list(self.prefer),
-            "stages": [entry_of(stage) for stage in self.stages],
+            "stages": [entry_of(stage, secrets=secrets) for stage in self.stages],
             **sections,
         }
 
-    def to_yaml(self) -> str:
-        """Return the recipe as YAML that loads to an equal recipe."""
+    def to_yaml(self, *, secrets: bool = False) -> str:
+        """Return the recipe as YAML that loads to an equal recipe, but for secrets, which are left out by default."""
         head = f"# winnow recipe, data format {DATA_FORMAT}, digest {self.digest()}\n"
-        return head + dump_yaml(self.to_data())
+        return head + dump_yaml(self.to_data(secrets=secrets))
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that address all that can change the result (not `cluster`)."""
-        data = {key: value for key, value in self.to_data().items() if key != "cluster"}
+        data = {key: value for key, value in self.to_data(secrets=False).items() if key != "cluster"}
         return digest("recipe", data)
 
 
@@ -194,7 +195,7 @@ def _read(source: str) -> tuple[str, str]:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise RecipeError(f"the recipe {source} has more than {MAX_BYTES:,} bytes. Name files by folders or globs.")
-        return data.decode(), os.path.basename(source)
+        return data.decode(), os.path.basename(source.partition("?")[0])
     except OSError as error:
         raise RecipeError(f"the recipe {source} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
@@ -216,6 +217,8 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
         _note_stage_problems(document.value, problems)
         problems.stop()
         raise  # not reached: an invalid recipe has at least one problem
+    note_secrets(document.value, problems)
+    problems.stop()
     built = [build_stage(entry, ("stages", i), problems) for i, entry in enumerate(sections.stages)]
     problems.stop()
     stages = tuple(stage for stage in built if stage is not None)

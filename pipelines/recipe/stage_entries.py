@@ -68,11 +68,18 @@ def _checked(cls: type[Stage], entry: Mapping[str, Any], path: Path, problems: P
         try:
             values[key] = _adapter(cls.key(), key).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
-            problems.add((*path, key), _type_problem(error, hints[key], value))
+            if key in _secrets(cls):
+                problems.add((*path, key), f"must be {type_name(hints[key])} (in quotes where it looks like a number).")
+            else:
+                problems.add((*path, key), _type_problem(error, hints[key], value))
     for f in dataclasses.fields(cls):
         if _required(f) and f.name not in entry:
             problems.add((*path, f.name), f"is missing ({f.metadata.get('help', 'required')}).")
     return values
+
+
+def _secrets(cls: type[Stage]) -> set[str]:
+    return {f.name for f in dataclasses.fields(cls) if f.metadata.get("secret")}
 
 
 def _required(f: dataclasses.Field[Any]) -> bool:
@@ -139,9 +146,10 @@ def type_name(hint: Any) -> str:
     return words.get(hint, str(getattr(hint, "__name__", hint)))
 
 
-def entry_of(stage: Stage) -> dict[str, Any]:
-    """Return the recipe entry that gives exactly this stage, defaults written out."""
-    values = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
+def entry_of(stage: Stage, *, secrets: bool = True) -> dict[str, Any]:
+    """Return the recipe entry that gives exactly this stage, defaults written out; without secrets, their digests."""
+    fields = dataclasses.fields(stage)
+    values = {f.name: getattr(stage, f.name) if secrets else stage.shown(f) for f in fields}
     return {"use": type(stage).key(), **json.loads(json.dumps(values))}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from cluster.credentials import check_place
 from cluster.options import ClusterOptions, SlurmOptions
 from pipelines.recipe.output import INPUT_COLUMNS, Output
 from pipelines.recipe.recipe import Recipe
@@ -66,6 +67,7 @@ def prepare(
     workers : worker processes; None: as the recipe says.
     output : how to write the mix; None: as the recipe says.
     """
+    check_place(run_dir, "the run folder")
     wanted = output or output_of_recipe(recipe)
     stages = _stages_of_recipe(recipe, sample)
     datasets = recipe.datasets_resolved()

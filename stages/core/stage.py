@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.errors import RecipeError
+from stages.core import secret_params
 from stages.core.arrays import BoolArray, FloatArray
 from stages.core.digests import digest
 from stages.core.edits import Edits
@@ -27,12 +28,13 @@ def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
     """Declare a stage parameter: `help` is shown by the CLI, `fact` marks what facts depend on.
 
     `more` may hold choices=(...), ge=, le=, metavar=; the CLI and the JSON schema use them. guard=True
-    marks a limit that may stop a run but never changes a verdict.
+    marks a limit that may stop a run but never changes a verdict, secret=True a text that no run folder may hold
+    (secret_params.py).
     """
     metadata = {"help": help, "fact": fact, **more}
     if isinstance(default, list | dict | set):
         raise TypeError("use a tuple as default")
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not more.get("secret"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +91,27 @@ class Stage:
         if not self.name:
             object.__setattr__(self, "name", self.use)
         for f in dataclasses.fields(self):
+            if f.metadata.get("secret"):
+                found = secret_params.revealed(getattr(self, f.name), self.use, f.name)
+                object.__setattr__(self, f.name, found)
             self._check_bounds(f)
         self.validate()
+
+    def shown(self, f: dataclasses.Field[Any]) -> Any:
+        """Return the value of a parameter as run folders hold it: of a secret one its digest."""
+        value = getattr(self, f.name)
+        return secret_params.sealed(value) if f.metadata.get("secret") else value
+
+    def secret(self, key: str) -> str:
+        """Return a secret parameter. Raises RecipeError where only its digest is known."""
+        value: str = getattr(self, key)
+        if not secret_params.is_sealed(value):
+            return value
+        name = secret_params.variable(self.use, key)
+        raise RecipeError(
+            f"{key} of stage {self.name} is a secret that run folders do not hold, and documents are to be judged "
+            f"with it again. Give it in the environment variable {name}, or use `winnow run` with your own recipe."
+        )
 
     def _check_bounds(self, f: dataclasses.Field[Any]) -> None:
         value = getattr(self, f.name)
@@ -155,13 +176,13 @@ class Stage:
 
     def fact_digest(self) -> str:
         """Return the digest that names the facts: of stage, version, parameters marked `fact`, model."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("fact")}
+        values = {f.name: self.shown(f) for f in dataclasses.fields(self) if f.metadata.get("fact")}
         return digest(self.key(), self.version, values, self.model_digest())
 
     def digest(self) -> str:
         """Return the digest that names decisions: of every parameter that can change a verdict (guards cannot)."""
         fields = [f for f in dataclasses.fields(self) if not f.metadata.get("guard")]
-        values = {f.name: getattr(self, f.name) for f in fields}
+        values = {f.name: self.shown(f) for f in fields}
         return digest(self.key(), self.version, values, self.model_digest())
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import xxhash
 
 from cluster import storage
+from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
 from stages.inputs import formats, globs, left_out
@@ -129,6 +130,7 @@ def discover(dataset: Dataset) -> Discovery:
 
 
 def _matches(dataset: Dataset, path: str) -> tuple[list[_Match], _Place]:
+    check_place(path, f"dataset {dataset.name}: the path")
     try:
         found = list(_local(path) if storage.is_local(path) else _remote(path))
     except ImportError as error:

@@ -261,11 +261,12 @@ def _check_status(batch: Batch, path: str) -> None:
 
 
 def quarantine(root: str, name: str, problems: list[Problem]) -> None:
-    """Write a quarantine file: path, row or byte offset, and error of every unreadable input."""
+    """Write a quarantine file, which its owner alone may read: path, row or byte offset, error of unreadable inputs."""
     lines = [
         json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error}) for p in problems
     ]
-    storage.write_bytes(storage.join(root, "quarantine", f"{name}.jsonl"), ("\n".join(lines) + "\n").encode())
+    path = storage.join(root, "quarantine", f"{name}.jsonl")
+    storage.write_bytes(path, ("\n".join(lines) + "\n").encode(), private=True)
 
 
 def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], batch: Batch) -> int:

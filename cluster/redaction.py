@@ -1,0 +1,87 @@
+"""Passwords, keys and signatures in URLs: found, named, and taken out of what is shown.
+
+Recipes, manifests, reports and cards are kept and handed on, so a URL in them must hold no secret. Guarantees: what
+`secret_in` finds, `hidden` takes out; a port, a user without a password and a container's name are no secrets.
+Credentials that file systems find by themselves (environment, ~/.aws/credentials, fsspec's configuration) never pass
+through here.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+MASK = "***"
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>`]*)")
+_PORT = re.compile(r"[^/?#@]*:\d+(?:[/?#]|$)")
+_USER = re.compile(r"(?P<user>[^/?#@:]*):(?P<password>[^?#@]*)@")  # a key may hold a slash
+_ALONE = re.compile(r"(?P<user>[^/?#@:]+)@")
+_PAIR = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#?]+)=(?P<value>[^&;#\s]*)")
+_NAMES = re.compile(
+    r"(^|[-_.])(sig|sas|key|auth|pwd|pass|jwt|code|hmac|session)$|^authkey$|accesskey|access[-_]key|api[-_]?key|"
+    r"token|secret|passw|signature|credential|authorization|awsaccesskeyid|googleaccessid",
+    re.IGNORECASE,
+)
+_WEB = ("http", "https", "ftp", "ftps", "hdfs+http", "webdav", "webdavs")
+_ASSIGNED = re.compile(
+    r"(?i)\b[A-Z0-9_]*(?:secret|token|passw(?:or)?d|api_?key|access_key(?:_id)?|salt|credential)[A-Z0-9_]*=(?P<value>[^\s;&|]+)"
+)
+
+
+def secret_in(text: str) -> str:
+    """Return what secret a text's URLs hold, in words; empty where they hold none.
+
+    >>> secret_in("https://me:pw@host/a"), secret_in("s3://bucket/a?X-Amz-Signature=0a"), secret_in("tcp://host:8786")
+    ('a password', "the query parameter 'X-Amz-Signature'", '')
+    """
+    for match in _URL.finditer(text):
+        scheme, rest = match["scheme"].lower(), match["rest"]
+        if _has_password(rest):
+            return "a password"
+        if scheme in _WEB and _ALONE.match(rest):
+            return "a user name that may be a token"
+        for pair in _PAIR.finditer(rest):
+            name = unquote(pair["name"])
+            if pair["value"] and _NAMES.search(name):
+                return f"the query parameter {name!r}"
+    return ""
+
+
+def hidden(text: str) -> str:
+    """Return a text with the secrets of its URLs replaced by ***.
+
+    >>> hidden("cannot read https://me:pw@host/a?sig=0a&b=1: gone")
+    'cannot read https://me:***@host/a?sig=***&b=1: gone'
+    """
+    return _URL.sub(_hide, text) if "://" in text else text
+
+
+def assigned_secret(text: str) -> str:
+    """Return the variable of a shell line that is given a secret outright; empty where there is none.
+
+    >>> assigned_secret("export HF_TOKEN=hf_abc"), assigned_secret("export HF_TOKEN=$(cat ~/.token)")
+    ('HF_TOKEN', '')
+    """
+    for match in _ASSIGNED.finditer(text):
+        if not match["value"].strip("'\"").startswith(("$", "`")):
+            return match[0].partition("=")[0]
+    return ""
+
+
+def _has_password(rest: str) -> bool:
+    match = _USER.match(rest)
+    return bool(match and match["password"] and not _PORT.match(rest))
+
+
+def _hide(match: re.Match[str]) -> str:
+    scheme, rest = match["scheme"], match["rest"]
+    if _has_password(rest):
+        rest = _USER.sub(lambda m: f"{m['user']}:{MASK}@", rest, count=1)
+    elif scheme.lower() in _WEB and _ALONE.match(rest):
+        rest = _ALONE.sub(f"{MASK}@", rest, count=1)
+    return f"{scheme}://{_PAIR.sub(_hide_pair, rest)}"
+
+
+def _hide_pair(match: re.Match[str]) -> str:
+    lead, name, value = match["lead"], match["name"], match["value"]
+    return f"{lead}{name}={MASK if value and _NAMES.search(unquote(name)) else value}"

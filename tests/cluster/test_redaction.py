@@ -1,0 +1,92 @@
+"""Secrets in URLs of every form that file systems and signers use are found and hidden; ordinary paths stay."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.errors import RecipeError
+from cluster.redaction import assigned_secret, hidden, secret_in
+
+SECRET = "s3cr3tV4lue"
+URLS = [
+    "https://me:{}@host.example/a.jsonl",
+    "s3://AKIA:{}@bucket/a",
+    "s3://AKIA:{}/x+y@bucket/a",
+    "ftp://me:{}@host:21/a",
+    "http://{}@host/a",
+    "simplecache::https://me:{}@host/a.parquet",
+    "zip://a.jsonl::s3://AKIA:{}@bucket/a.zip",
+    "tcp://me:{}@10.0.0.1:8786",
+    "https://b.s3.amazonaws.com/a?X-Amz-Algorithm=A&X-Amz-Signature={}&X-Amz-Date=1",
+    "https://b.s3.amazonaws.com/a?x-amz-security-token={}",
+    "https://b.s3.amazonaws.com/a?AWSAccessKeyId=AK&Signature={}&Expires=1",
+    "https://a.blob.core.windows.net/c/a?sv=2024-11-04&sp=r&sig={}",
+    "abfs://c@a.dfs.core.windows.net/x?sig={}",
+    "https://storage.googleapis.com/b/a?X-Goog-Signature={}",
+    "https://host/a?token={}",
+    "https://host/a?access_token={}",
+    "https://host/a?api_key={}",
+    "https://host/a?apikey={}",
+    "https://host/a?key={}",
+    "https://host/a?b=1&auth={}",
+    "https://host/a#access_token={}",
+    "https://host/a?%73ig={}",
+    "https://host/a?client-secret={}",
+    "fasttext:https://host/q.bin?password={}",
+]
+PLAIN = [
+    "data/a*.jsonl",
+    "/data/me:you@here/a.parquet",
+    "s3://bucket/a?versionId=3",
+    "gs://bucket/key=1/part-0.parquet",
+    "hf://datasets/org/name@main/data/*.parquet",
+    "abfs://container@account.dfs.core.windows.net/a",
+    "sftp://me@host:22/a",
+    "http://host:8265/a@b",
+    "tcp://10.0.0.1:8786",
+    "https://host/a?page=2&monkey=1",
+    "s3://bucket/year=2024/keyboards?x=1",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_secret_is_found_and_hidden(url: str) -> None:
+    text = url.format(SECRET)
+    assert secret_in(text)
+    assert SECRET not in secret_in(text)
+    assert SECRET not in hidden(f"cannot read {text}: it is gone")
+    assert not secret_in(hidden(text)) or "***" in hidden(text)
+    error = RecipeError(f"no such file: '{text}'")
+    assert SECRET not in str(error)
+    assert SECRET not in str(pickle.loads(pickle.dumps(error)))
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_ordinary_paths_hold_no_secret(path: str) -> None:
+    assert secret_in(path) == ""
+    assert hidden(path) == path
+
+
+@given(st.text(max_size=60))
+def test_hiding_never_fails_and_hides_once(text: str) -> None:
+    assert hidden(hidden(f"https://{text}")) == hidden(f"https://{text}")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("export AWS_SECRET_ACCESS_KEY=abc", "AWS_SECRET_ACCESS_KEY"),
+        ("HF_TOKEN='abc' run", "HF_TOKEN"),
+        ("export WINNOW_PII_SALT=abc", "WINNOW_PII_SALT"),
+        ("export HF_TOKEN=$(cat ~/.token)", ""),
+        ("source ~/.credentials", ""),
+        ("module load python/3.11", ""),
+        ("export OMP_NUM_THREADS=4", ""),
+    ],
+)
+def test_a_shell_line_that_gives_a_variable_a_secret_is_found(line: str, name: str) -> None:
+    assert assigned_secret(line) == name
