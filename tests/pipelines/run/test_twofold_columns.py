@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classifiers.labelled import read_texts
 from cluster.errors import RecipeError, ShardError
 from pipelines.commands import minhash
 from pipelines.commands.check import check_recipe
 from pipelines.commands.dedup import dedup
 from pipelines.plan.plan import plan
+from stages.inputs import side_files
 from tests.support.value_runs import (
     ledger,
     recipe_of,
@@ -63,7 +63,7 @@ def test_a_text_that_stands_twice_is_an_error_in_every_command(tmp_path: Path, m
     assert not report.ok
     assert any(name in problem and "'text'" in problem for problem in report.problems)
     with pytest.raises((RecipeError, ShardError), match=wanted):
-        list(read_texts(folder))
+        list(side_files.texts(str(folder)))
     with pytest.raises(ShardError, match=wanted):
         plan(recipe_of(folder))
     with pytest.raises(RecipeError, match=wanted):
