@@ -7,6 +7,7 @@ every process costs memory.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,9 +105,10 @@ def worker_memory(options: ClusterOptions, processes: int) -> int | str:
     Raises
     ------
     BackendError
-        Less than LEAST_MEMORY is free for each worker and `options` set no limit.
+        Less than LEAST_MEMORY is free for each worker, or is what `options` allow it.
     """
     if options.memory_limit is not None:
+        check_memory_limit(options.memory_limit, "cluster.memory_limit")
         return options.memory_limit
     share = free_memory_per_worker(processes)
     if share < LEAST_MEMORY:
@@ -116,6 +118,19 @@ def worker_memory(options: ClusterOptions, processes: int) -> int | str:
             "--set cluster.memory_limit=1GB."
         )
     return share
+
+
+def check_memory_limit(text: str, what: str) -> None:
+    """Raise BackendError where a memory limit, such as 4GB, is less than a worker needs to live."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([kMGTP]?)(i?)B?\s*", text, re.IGNORECASE)
+    if match is None:
+        return  # Dask says what is wrong with it
+    size = float(match[1]) * (1024 if match[3] else 1000) ** " KMGTP".index(match[2].upper() or " ")
+    if size < LEAST_MEMORY:
+        raise BackendError(
+            f"{what} is {text}: with less than {LEAST_MEMORY / 1e6:.0f} MB a worker dies of its libraries. Give more, "
+            "or leave it out: then free memory is shared among the workers."
+        )
 
 
 def dashboard_keywords(options: ClusterOptions) -> dict[str, Any]:

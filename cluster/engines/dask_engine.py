@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cluster.engines.attempt import Attempt, Failed
 from cluster.engines.cost import TaskCost
@@ -27,6 +27,7 @@ R = TypeVar("R")
 
 IN_FLIGHT_PER_THREAD = 2  # enough to hide the scheduler's few milliseconds, few enough to stay bounded
 ATTEMPTS = 3
+MOST_DEATHS = 5  # of workers while there is none: each dies at its start
 TICK = 1.0  # seconds between two polls of the cluster
 SCHEDULER_TIMEOUT = 120.0  # seconds in which a scheduler must answer
 WORKERS_TIMEOUT = 300.0  # seconds to wait for a worker to join
@@ -42,6 +43,16 @@ class Timeouts:
     task: float | None = None
     workers: float = WORKERS_TIMEOUT
     scheduler: float = SCHEDULER_TIMEOUT
+
+
+class KnownDeaths(Protocol):
+    """Tells of the workers that ended."""
+
+    count: int
+
+    @property
+    def cause(self) -> str:
+        """Why, in a sentence; empty where none ended."""
 
 
 @dataclass
@@ -62,6 +73,7 @@ class DaskEngine:
     close : called by `close`: ends the client, and the cluster where it belongs to this process.
     where : the cluster in words, for error messages.
     code : digest that every worker's code must have; None: not compared.
+    deaths : tells how many workers ended, and why; None: nobody knows.
     """
 
     def __init__(
@@ -72,8 +84,11 @@ class DaskEngine:
         where: str,
         timeouts: Timeouts | None = None,
         code: str | None = None,
+        deaths: KnownDeaths | None = None,
     ) -> None:
         self._client = client
+        self._deaths = deaths
+        self._died = 0  # workers when there was one last
         self._close = close
         self._where = where
         self._timeouts = timeouts or Timeouts()
@@ -142,9 +157,9 @@ class DaskEngine:
             value = flight.future.result(timeout=FETCH)
         except KilledWorker as error:
             raise LostTaskError(
-                f"{task} lost its worker {error.allowed_failures + 1} times, last {error.last_worker.address}. Most "
-                "often memory was not enough: give workers more memory or fewer threads, and look at that worker's "
-                "log. What is finished stays.",
+                f"{task} lost its worker {error.allowed_failures + 1} times, last {error.last_worker.address}. "
+                f"{self._cause}Most often memory was not enough: give workers more memory or fewer threads, and look "
+                "at that worker's log. What is finished stays.",
                 flight.index,
             ) from None
         except CancelledError:
@@ -181,16 +196,26 @@ class DaskEngine:
         elif self._poll.results:
             self._threads = self._poll.results[0]
             self._poll = None
-            self._seen = now if self._threads else self._seen
-            if now - self._seen > self._timeouts.workers:
-                raise BackendError(
-                    f"the Dask scheduler ({self._where}) has had no worker for {self._timeouts.workers:.0f} s. "
-                    "Start workers, then give the same command again; what is finished stays."
-                )
+            if self._threads:
+                self._seen, self._died = now, self._deaths.count if self._deaths else 0
+            self._check_workers(now - self._seen)
         elif now - self._poll.started > self._timeouts.scheduler:
             raise self._scheduler_lost() from self._poll.error
         if self._timeouts.task is not None:
             self._retry_overdue(now, self._timeouts.task)
+
+    @property
+    def _cause(self) -> str:
+        """Why workers ended, with a blank behind it; empty where nobody knows."""
+        return f"{self._deaths.cause} " if self._deaths and self._deaths.cause else ""
+
+    def _check_workers(self, alone: float) -> None:
+        """Raise BackendError where there is no worker for too long, or where each dies at its start."""
+        dying = self._deaths is not None and self._deaths.count - self._died >= MOST_DEATHS and alone > 0
+        if dying or alone > self._timeouts.workers:
+            own = "Give workers more memory (cluster.memory_limit) or fewer threads" if self._cause else "Start workers"
+            lost = f"the Dask scheduler ({self._where}) has had no worker for {alone:.0f} s"
+            raise BackendError(f"{lost}. {self._cause}{own}, then give the same command again; what is finished stays.")
 
     def _retry_overdue(self, now: float, allowed: float) -> None:
         """Restart the worker of every task that exceeds the task timeout; raise LostTaskError at the third time.

@@ -18,13 +18,15 @@ from cluster.engines.engine import Engine
 from cluster.engines.timeouts import call_with_timeout
 from cluster.errors import BackendError
 from cluster.kinds import preflight
+from cluster.kinds.deaths import Deaths
 from cluster.options import ClusterOptions
 
 
-def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str) -> Engine:
+def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str, deaths: Deaths | None = None) -> Engine:
     """Return the engine on a Dask cluster object that this process started; closing the engine closes the cluster.
 
-    Its workers share this process's machine and code, so nothing but the backend is checked.
+    Its workers share this process's machine and code, so nothing but the backend is checked. deaths: says why workers
+    ended.
     """
     import distributed
 
@@ -34,10 +36,12 @@ def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str) -> 
     def close() -> None:
         client.close()
         cluster.close()
+        if deaths is not None:
+            deaths.stop()
 
     with _closed_on_error(close):
         agree_on_backend(client, options.backend)
-    return DaskEngine(client, close, where=where, timeouts=_timeouts(options))
+    return DaskEngine(client, close, where=where, timeouts=_timeouts(options), deaths=deaths)
 
 
 def attach(
