@@ -16,8 +16,9 @@ from pipelines.explain.find import find_documents as find
 from pipelines.mix.json_rows import MALFORMED, NOT_FINITE
 from pipelines.run import runner
 from pipelines.runfolder import open_run
+from stages.inputs.fit import is_json, json_texts
 from stages.inputs.ids import scalar_texts
-from tests.support.arrow_types import IN_PARQUET
+from tests.support.arrow_types import EVERYWHERE, IN_PARQUET
 from tests.support.value_runs import (
     SCALARS,
     recipe_of,
@@ -43,6 +44,23 @@ def test_every_type_is_passed_through(tmp_path: Path) -> None:
         values = stored(tmp_path / "in", name).to_pylist()
         assert found.column(name).to_pylist() == values, name
         assert deduplicated.column(name).to_pylist() == values, name
+
+
+def test_types_that_only_arrow_files_hold_arrive_as_they_are_or_as_json_text(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        table = pa.table({"text": texts(4, 4 * number), **EVERYWHERE})
+        with pa.ipc.new_file(tmp_path / "in" / f"{number}.arrow", table.schema) as file:
+            file.write_table(table)
+    found = run_to_mix(recipe_of(tmp_path / "in", tuple(EVERYWHERE), mapped={}), tmp_path / "run")
+    for name, column in EVERYWHERE.items():
+        if name == "struct_of_intervals":  # its field is JSON text, it is not
+            assert found.column(name).to_pylist()[0] == {"i": '"P1M-2DT0.000000003S"'}
+        elif is_json(found.schema.field(name)):
+            assert name in ("interval", "no_fields", "sparse_union")
+            assert found.column(name).to_pylist() == 2 * json_texts(column).to_pylist()
+        else:
+            assert found.column(name).to_pylist() == 2 * column.to_pylist(), name
 
 
 def test_every_type_is_passed_through_to_json_lines(tmp_path: Path) -> None:
