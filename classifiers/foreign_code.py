@@ -18,6 +18,7 @@ from cluster import storage
 from cluster.errors import RecipeError
 
 _trusts: ContextVar[bool] = ContextVar("winnow_trusts", default=False)
+_called_from: ContextVar[str | None] = ContextVar("winnow_called_from", default=None)
 
 
 @contextlib.contextmanager
@@ -28,6 +29,16 @@ def trusting(trust: bool = True) -> Iterator[None]:
         yield
     finally:
         _trusts.reset(token)
+
+
+@contextlib.contextmanager
+def called_from(folder: str) -> Iterator[None]:
+    """Count a folder as the working folder too, while another one is (see `from_home` of pipelines/run_state.py)."""
+    token = _called_from.set(folder)
+    try:
+        yield
+    finally:
+        _called_from.reset(token)
 
 
 def trust_from_now_on() -> None:
@@ -96,4 +107,4 @@ def _is_foreign(entry: str, root: str) -> bool:
         inside = os.path.realpath(storage.local_path(root))
         if f"{place}/".startswith(f"{inside}/"):
             return True
-    return place == os.path.realpath(os.getcwd())
+    return place in {os.path.realpath(folder) for folder in (os.getcwd(), _called_from.get()) if folder}

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from classifiers.foreign_code import called_from
 from cluster import storage
+from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from cluster.sealed import damaged, read_json, write_json
 from cluster.writers import only_writer
@@ -118,6 +120,7 @@ def from_home(run_dir: str) -> Iterator[str]:
     Where the folder is gone, or the inputs lie there no more, one at the same place relative to the run folder (both
     were moved) is taken, else the present one. The working folder belongs to the process, so other threads see it too.
     """
+    check_place(run_dir, "the run folder")
     here = os.getcwd()
     there = home_of(run_dir)
     if there == here:
@@ -125,10 +128,13 @@ def from_home(run_dir: str) -> Iterator[str]:
         return
     root = absolute(run_dir)
     imports = list(sys.path)
-    sys.path[:] = [here if place in ("", ".") else place for place in imports]  # no module is taken from there
+    sys.path[:] = [here if place in ("", ".") else place for place in imports]
+    if here not in sys.path:
+        sys.path.append(here)  # before the start folder, which importing user code appends
     os.chdir(there)
     try:
-        yield root
+        with called_from(here):
+            yield root
     finally:
         os.chdir(here)
         sys.path[:] = imports

@@ -28,6 +28,7 @@ def minimal_report(text: str) -> Any:
         "name": text,
         "tokens_are": text,
         "digests": {"recipe": text, "inputs": text},
+        "passed_over": {},
         "recipe": text,
         "stages": [{"name": text, "use": text, "digest": text, "datasets": [text], "parameters": {text: text}}],
         "datasets": [dataset],

@@ -32,7 +32,8 @@ def with_recipe(run: Path, target: Path, **changes: Any) -> Path:
     recipe = yaml.safe_load((copy / "recipe.lock.yaml").read_text())
     for name, licence in changes["licences"].items():
         recipe["datasets"][name]["licence"] = licence
-    (copy / "recipe.lock.yaml").write_text(yaml.safe_dump(recipe))
+    for lock in ("recipe.lock.yaml", "decisions/ledger-recipe.lock.yaml"):  # the card goes by the ledger's recipe
+        (copy / lock).write_text(yaml.safe_dump(recipe))
     return copy
 
 

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from pipelines.cli.main import main
-from tests.pipelines.run.test_run import mix, read_ledger
 from tests.support import corpora
+from tests.support.small_runs import mix, read_ledger
 
 NAMES = tuple((dataset, name) for dataset in ("a", "b") for name in ("0.jsonl", "1.parquet", "2.jsonl.zst"))
 NEAR = {"use": "near_dedup", "bands": 64, "rows_per_band": 2, "verify": "exact"}

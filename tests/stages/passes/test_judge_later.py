@@ -210,11 +210,11 @@ def test_an_interrupted_run_goes_on_and_judges_nothing_twice(tmp_path: Path) -> 
     once = judged()
     commit, left = storage.commit, [0]
 
-    def dying(path: str) -> Any:
+    def dying(path: str, **more: Any) -> Any:
         left[0] -= 1
         if left[0] == 0:
             raise KeyboardInterrupt
-        return commit(path)
+        return commit(path, **more)
 
     kills = 0
     while True:
