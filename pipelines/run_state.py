@@ -200,8 +200,10 @@ def stage_counts(run_dir: str, name: str) -> dict[str, int]:
 def only_one(root: str) -> Iterator[None]:
     """Hold the run folder against a second run at the same time: by a file lock, in an object store by a claim.
 
-    Raises RecipeError where another run works there.
+    Raises RecipeError where another run works there, or the folder has no name.
     """
+    if not root.rstrip("/"):
+        raise RecipeError(f"run folder {root!r} cannot be written (it has no name). Give another --run-dir.")
     if not storage.is_local(root):
         with only_writer(root):
             yield

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cluster.credentials import check_place
-from cluster.errors import RecipeError
 from cluster.options import ClusterOptions, SlurmOptions
 from pipelines.recipe.output import INPUT_COLUMNS, Output
 from pipelines.recipe.recipe import Recipe
@@ -69,8 +68,6 @@ def prepare(
     output : how to write the mix; None: as the recipe says.
     """
     check_place(run_dir, "the run folder")
-    if not run_dir.rstrip("/"):
-        raise RecipeError(f"run folder {run_dir!r} cannot be written (it has no name). Give another --run-dir.")
     wanted = output or output_of_recipe(recipe)
     stages = _stages_of_recipe(recipe, sample)
     datasets = recipe.datasets_resolved()

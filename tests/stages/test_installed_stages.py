@@ -18,6 +18,7 @@ from cluster.errors import RecipeError
 from pipelines.cli import main
 from pipelines.recipe.recipe import load_data, recipe_schema
 from pipelines.run import runner
+from pipelines.run_state import reopen
 from pipelines.runfolder import open_run
 from stages import registry
 from tests.support.distributions import CLASSIFIER, STAGE, install
@@ -90,7 +91,8 @@ def test_the_stage_command_changes_the_entry_that_a_recipe_has(
     runner.run(made, str(tmp_path / "run"))
     assert main.main(["stage", "least_size", str(tmp_path / "run"), "--least", "12", "--quiet"]) == 0
     assert "2 dropped" in capsys.readouterr().out
-    assert [s.parameters["least"] for s in open_run(str(tmp_path / "run"), warn=False).stages[1:]] == [12]
+    changed = reopen(str(tmp_path / "run")).run.stages
+    assert [stage.least for stage in changed if stage.use == "least_size"] == [12]
 
 
 def test_they_are_listed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
