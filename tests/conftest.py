@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# Code of tests that recipes name by import path lies in this checkout: as a user would, name it on PYTHONPATH.
+ROOT = str(Path(__file__).resolve().parent.parent)
+os.environ["PYTHONPATH"] = os.pathsep.join(place for place in (ROOT, os.environ.get("PYTHONPATH")) if place)
 
 TOGETHER = ("test_on_ray.py", "test_slurm_queue.py")  # all their tests share a cluster
 
