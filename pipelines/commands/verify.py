@@ -24,7 +24,8 @@ from pipelines.run.ledger_folder import listed_files, records_of
 from pipelines.run_state import only_one
 from stages.inputs.discover import size_of
 
-PUBLIC = ("timings.json", "mix/manifest.json", "dedup.json")  # JSON objects with their checksum as a key
+# JSON objects with their checksum as a key
+PUBLIC = ("timings.json", "passed_over.json", "mix/manifest.json", "dedup.json")
 SEALED = ("facts", "decisions", "staged")
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
