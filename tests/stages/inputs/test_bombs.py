@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import given
@@ -144,6 +146,28 @@ def test_other_formats_name_what_is_too_long(tmp_path: Path, monkeypatch: pytest
         rows = run(tmp_path / name, name, data, "quarantine")
         assert rows[0]["kept"]
         assert not all(row["kept"] for row in rows)
+
+
+def test_a_parquet_file_that_swells_is_named_and_not_read(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    text = "x" * (300 << 20)
+    pq.write_table(pa.table({"text": [text]}), tmp_path / "in" / "a.parquet", compression="zstd", use_dictionary=False)
+    many = pa.table({"text": ["y" * (1 << 20)] * 300})
+    pq.write_table(many, tmp_path / "in" / "b.parquet", compression="zstd", use_dictionary=False)
+    pq.write_table(pa.table({"text": ["fine"]}), tmp_path / "in" / "c.parquet")
+    recipe = {
+        "datasets": {"d": {"paths": str(tmp_path / "in")}},
+        "max_quarantined": 1.0,
+        "cluster": {"kind": "inline"},
+    }
+    with pytest.raises(ShardError, match=r"a\.parquet .*values of more than"):
+        runner.run(load_data(recipe, "test"), str(tmp_path / "stop"), with_report=False)
+    runner.run(load_data({**recipe, "on_error": "quarantine"}, "test"), str(tmp_path / "run"), with_report=False)
+    named = b"".join(p.read_bytes() for p in (tmp_path / "run" / "quarantine").iterdir())
+    assert b"a.parquet" in named
+    assert b"which is no text" in named
+    counts = open_run(str(tmp_path / "run")).counts["d"]
+    assert (counts.rows, counts.kept) == (302, 1)
 
 
 def test_a_page_that_is_too_large_is_an_unreadable_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
