@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import compression, storage
+from cluster.bounds import LARGEST_MODEL
 from cluster.errors import BackendError, RecipeError
 
 CHUNK = 1 << 22
@@ -128,7 +129,7 @@ def _unpacked(path: str) -> str:
             file.seek(0)
             try:
                 with storage.commit(str(target)) as copy:
-                    copy.writelines(compression.pieces(file, codec))
+                    copy.writelines(compression.bounded(compression.pieces(file, codec), LARGEST_MODEL))
             except compression.Damaged as error:
                 raise RecipeError(f"model {path} cannot be read: {error}. Get the file again.") from error
     return str(target)

@@ -1,8 +1,8 @@
 """Compressed files: which codec by name and by magic bytes, and their bytes as a stream.
 
 Guarantees: files of several members (gzip, bzip2, xz, zstd and lz4 frames) are read to their end; what is cut short
-or corrupt raises `Damaged` after the bytes that could be read, never an end of file. Memory: one block (64 kB of
-compressed data).
+or corrupt raises `Damaged` after the bytes that could be read, never an end of file. Memory: one piece, of at
+most 64 MB whatever the compressed bytes stand for (bounds.py).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import contextlib
 import io
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, BinaryIO, cast
 
 import zstandard
 
 from cluster import storage
+from cluster.bounds import LARGEST_SIDE_FILE, PIECE, ZSTD_STEP
 
 SUFFIXES = {
     ".gz": "gz",
@@ -39,7 +40,7 @@ MAGIC = (
     (b"\x28\xb5\x2f\xfd", "zst"),
 )
 SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 0x50 to 0x5f: a frame of zstd or lz4 without data
-READ_BYTES = 64 << 10  # compressed bytes at a time: at most 64 MB once decompressed
+READ_BYTES = 64 << 10  # compressed bytes at a time
 MAX_WINDOW = 1 << 31  # files made with zstd --long=31
 
 
@@ -104,19 +105,64 @@ def _members(file: BinaryIO, codec: str) -> Iterator[bytes]:
     while data := file.read(READ_BYTES):
         while data := data if member or codec == "zst" else data.lstrip(b"\0"):  # padding between members
             member = member or _MEMBERS[codec]()
-            try:
-                out = member.decompress(data)
-            except (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError) as error:
-                raise Damaged(f"the compressed data are corrupt ({error})") from error
-            if out:
-                yield out
-            data = b""
+            data = yield from _INFLATE[codec](member, data)
             if member.eof:
-                data, member = member.unused_data, None
+                member = None
     if member is not None:
         raise Damaged("the compressed file is truncated")
 
 
+@contextlib.contextmanager
+def _corrupt() -> Iterator[None]:
+    """Turn what the codecs say of bytes that they cannot read into Damaged."""
+    try:
+        yield
+    except (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+        raise Damaged(f"the compressed data are corrupt ({error})") from error
+
+
+def _inflate_gzip(member: Any, data: bytes) -> Generator[bytes, None, bytes]:
+    """Yield what data decompress to, at most PIECE bytes at a time; return the bytes behind the member."""
+    while True:
+        with _corrupt():
+            out = member.decompress(data, PIECE)
+        if out:
+            yield out
+        data = member.unconsumed_tail
+        if member.eof or (not data and len(out) < PIECE):
+            return bytes(member.unused_data) if member.eof else b""
+
+
+def _inflate(member: Any, data: bytes) -> Generator[bytes, None, bytes]:
+    """Do as `_inflate_gzip` does, with a decompressor that keeps its input."""
+    while True:
+        with _corrupt():
+            out = member.decompress(data, PIECE)
+        if out:
+            yield out
+        data = b""
+        if member.eof or member.needs_input:
+            return bytes(member.unused_data) if member.eof else b""
+
+
+def _inflate_zstd(member: Any, data: bytes) -> Generator[bytes, None, bytes]:
+    """Do as `_inflate_gzip` does, with a decompressor that cannot stop: it is given ZSTD_STEP bytes at a time."""
+    for start in range(0, len(data), ZSTD_STEP):
+        with _corrupt():
+            out = member.decompress(data[start : start + ZSTD_STEP])
+        if out:
+            yield out
+        if member.eof:
+            return bytes(member.unused_data) + data[start + ZSTD_STEP :]
+    return b""
+
+
+_INFLATE: dict[str, Callable[[Any, bytes], Generator[bytes, None, bytes]]] = {
+    "gz": _inflate_gzip,
+    "bz2": _inflate,
+    "xz": _inflate,
+    "zst": _inflate_zstd,
+}
 _MEMBERS: dict[str, Callable[[], Any]] = {
     "gz": lambda: zlib.decompressobj(wbits=31),
     "bz2": bz2.BZ2Decompressor,
@@ -196,7 +242,17 @@ def read_all(path: str) -> bytes:
         head = file.read(READ_BYTES)
         codec = by_magic(head, by_name(path)[1])
         file.seek(0)
-        return b"".join(pieces(file, codec))
+        return b"".join(bounded(pieces(file, codec), LARGEST_SIDE_FILE))
+
+
+def bounded(found: Iterator[bytes], most: int) -> Iterator[bytes]:
+    """Yield pieces. Raises Damaged where they come to more than `most` bytes."""
+    size = 0
+    for piece in found:
+        size += len(piece)
+        if size > most:
+            raise Damaged(f"it decompresses to more than {most:,} bytes")
+        yield piece
 
 
 def compress(data: bytes, codec: str) -> bytes:

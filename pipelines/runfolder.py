@@ -29,6 +29,7 @@ from cluster.errors import LedgerError, RecipeError, WinnowError
 from cluster.sealed import batches, open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
+from pipelines.written_texts import Document, as_written
 
 if TYPE_CHECKING:
     from stages.core.run import Run
@@ -67,22 +68,13 @@ class Counts:
     dropped: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Document:
-    """A document's text and names, as they stand in the input (or in the mix, where that is gone)."""
-
-    doc_id: int
-    text: str
-    id: str | None = None
-    url: str | None = None
-
-
 @dataclass(frozen=True)
 class RunFolder:
     """One run folder. Use `open_run`, which checks that it is one."""
 
     root: str
     trust: bool = False  # import the code that it names, wherever that lies
+    originals: bool = False  # show texts as the input has them, not as they are written
 
     @functools.cached_property
     def manifest(self) -> pa.Table:
@@ -155,6 +147,7 @@ class RunFolder:
     @functools.cached_property
     def stages(self) -> list[StageInfo]:
         """The stages in order, beginning with `read`; where texts are rewritten, `rewrite` is the last."""
+        self.check_code()
         from stages.registry import is_stage, stage_class
 
         found = [StageInfo(name=FIRST_STAGE, use=FIRST_STAGE)]
@@ -296,13 +289,25 @@ class RunFolder:
         Documents found in neither are left out. Memory: the texts, and one batch of the input.
         """
         missing = set(doc_ids)
+        found = self._from_inputs(missing)
+        return found | self._from_mix(sorted(missing - found.keys()))
+
+    def _from_inputs(self, missing: set[int]) -> dict[int, Document]:
         found: dict[int, Document] = {}
         for ordinal in sorted({doc >> 32 for doc in missing}):
             rows = sorted(doc & ROW_MASK for doc in missing if doc >> 32 == ordinal)
             with contextlib.suppress(WinnowError, OSError):  # moved input: the mix still has the survivors
                 found.update(_from_input(self.run, ordinal, rows))
-        found.update(self._from_mix(sorted(missing - found.keys())))
         return found
+
+    def shown_texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
+        """Return these documents as pages show them: redacted as the recipe says, unless `originals` is set."""
+        if self.originals:
+            return self.texts(doc_ids)
+        wanted = set(doc_ids)
+        read = self._from_inputs(wanted)
+        found = as_written(self.run, read) if read else {}
+        return found | self._from_mix(sorted(wanted - found.keys()))
 
     def _from_mix(self, wanted: list[int]) -> dict[int, Document]:
         found: dict[int, Document] = {}

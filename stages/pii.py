@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.core.arrays import whole
-from stages.core.edits import Edits, from_spans
+from stages.core.edits import Edits, apply, from_spans, merge
 from stages.core.stage import Decisions, ShardStage, param
 from stages.detect import national_ids, own_patterns
 from stages.detect.identifier_forms import IDENTIFIERS
@@ -75,6 +76,9 @@ class Pii(ShardStage):
     salt: str = param(
         "", "secret that hashes are keyed with; without one short numbers can be guessed", fact=True, secret=True
     )
+    redact_columns: tuple[str, ...] = param(
+        (), "columns of the mix to redact besides the text, such as url or one of output.columns", metavar="COLUMN"
+    )
     detector: str = param(
         "builtin", "builtin, or presidio (extra presidio)", fact=True, choices=("builtin", "presidio")
     )
@@ -111,6 +115,8 @@ class Pii(ShardStage):
         for key, value in (("entities", list(self.entities)), ("presidio_config", self.presidio_config)):
             if value and self.detector != "presidio":
                 raise self.error(key, value, "empty unless detector is presidio")
+        if "text" in self.redact_columns or len(set(self.redact_columns)) < len(self.redact_columns):
+            raise self.error("redact_columns", list(self.redact_columns), "other columns than text, each once")
         for key in ("national_ids", "patterns"):
             if getattr(self, key) and self.detector != "builtin":
                 raise self.error(
@@ -198,6 +204,27 @@ class Pii(ShardStage):
         texts = [_instead(*found, own) for found in zip(modes, kinds, hashes, shown, strict=True)]
         every = from_spans(lists, pa.array(texts, pa.large_string()))
         return every.take(np.array([mode != "keep" for mode in modes], np.bool_))
+
+    def masked(self, values: pa.Array) -> pa.Array:
+        """Return the values of a column with what is found in them edited; nulls stay.
+
+        What stands percent-encoded in a URL is found too; such a value is written decoded.
+        """
+        texts = pc.fill_null(values.cast(pa.large_string()), "")
+        done = self._edited(texts)
+        coded = np.flatnonzero(pc.match_substring(texts, "%").to_numpy(zero_copy_only=False))
+        if len(coded):
+            plain = pa.array([unquote(done[int(i)].as_py(), errors="replace") for i in coded], pa.large_string())
+            again = self._edited(plain)
+            found = pc.not_equal(plain, again).to_numpy(zero_copy_only=False)
+            new = done.to_pylist()
+            for place, text in zip(coded[found].tolist(), again.filter(pa.array(found)).to_pylist(), strict=True):
+                new[place] = text
+            done = pa.array(new, pa.large_string())
+        return pc.if_else(values.is_valid(), done, pa.scalar(None, pa.large_string()))
+
+    def _edited(self, texts: pa.Array) -> pa.Array:
+        return apply(texts, merge([self.edits(self.annotate(pa.table([texts], names=["text"])))]))
 
     def _parameter(self, kind: str) -> str:
         """Return the parameter that says what becomes of a kind."""

@@ -9,6 +9,10 @@ import typer
 
 from pipelines.cli.app import AsJson, BadUsage, RunArgument, Trust, app, say, say_json, trust_code, warn_stale
 
+Original = Annotated[
+    bool, typer.Option("--show-original", help="show texts as the input has them, not redacted as they are written")
+]
+
 
 @app.command()
 def status(run_dir: RunArgument, as_json: AsJson = False, trust: Trust = False) -> None:
@@ -61,7 +65,7 @@ def facts(
 
 
 @app.command()
-def report(run_dir: RunArgument, trust: Trust = False) -> None:
+def report(run_dir: RunArgument, trust: Trust = False, show_original: Original = False) -> None:
     """Write report.html and report.json anew from the ledger."""
     trust_code(trust)
     from pipelines.report.report import write_report
@@ -80,6 +84,7 @@ def explain_documents(
     url: Annotated[str | None, typer.Option(help="the document's URL")] = None,
     text: Annotated[str | None, typer.Option(help="the document's text; - reads standard input")] = None,
     trust: Trust = False,
+    show_original: Original = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what became of a document and why: facts, decisions, what it lost to, the difference."""
@@ -91,7 +96,7 @@ def explain_documents(
     from pipelines.explain.explain import explain
     from pipelines.explain.view import render_explanation
 
-    found = explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text)
+    found = explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text, show_original=show_original)
     warn_stale(found["stale"])
     if as_json:
         say_json(found)

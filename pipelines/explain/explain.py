@@ -7,7 +7,7 @@ stored facts, without reading or scoring text. Memory: the facts of one bundle, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -42,6 +42,7 @@ def explain(
     url: str | None = None,
     text: str | None = None,
     trust: bool = False,
+    show_original: bool = False,
 ) -> Explanation:
     """Explain every document that matches; exactly one of the keys is given. More than 20 are listed by doc_id only.
 
@@ -52,6 +53,7 @@ def explain(
     url : as the input states it; else those that differ in scheme, case, fragment or final slash only.
     text : the whole text; white space at its ends may be missing or added. Else its near duplicates.
     trust : see `open_run`.
+    show_original : show texts as the input has them, not as they are written.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def explain(
         Not exactly one key, nothing matches, it is no run folder, or one that names code that is not trusted.
     """
     with from_home(run_dir) as root:
-        folder = open_run(root, trust=trust, warn=False)
+        folder = replace(open_run(root, trust=trust, warn=False), originals=show_original)
         folder.check_code()
         found = _explain(folder, {"doc_id": doc_id, "id": id, "url": url, "text": text})
     found["run"] = run_dir.rstrip("/")
@@ -106,7 +108,7 @@ def _resemblance(folder: RunFolder, doc: int, match: Match, text: str | None) ->
     if text is None or doc not in match.similarity:
         return None
     found: Resemblance = {"similarity": match.similarity[doc], "similarity_kind": "estimated", "difference": None}
-    mine = folder.texts([doc]).get(doc) if doc == match.docs[0] else None
+    mine = folder.shown_texts([doc]).get(doc) if doc == match.docs[0] else None
     if mine is not None:
         found["difference"] = word_diff(text[:PAIR_CHARS], mine.text[:PAIR_CHARS]).as_tree()
     return found
@@ -116,8 +118,10 @@ def _explain_document(folder: RunFolder, doc: int, resemblance: Resemblance | No
     row = folder.rows([doc])[doc]
     chain = _chain(folder, row)
     survivor = folder.row(row["survivor"])
-    texts = folder.texts([doc, *(link["doc_id"] for link in chain), *([survivor["doc_id"]] if survivor else [])])
+    texts = folder.shown_texts([doc, *(link["doc_id"] for link in chain), *([survivor["doc_id"]] if survivor else [])])
     facts, decisions, missing = _decisions(folder, row)
+    if "read" in facts and doc in texts:
+        facts["read"].update(id=texts[doc].id, url=texts[doc].url)  # as they are shown
     winner = folder.row(row["representative"])
     return {
         **show_document(row, texts.get(doc), EXCERPT),

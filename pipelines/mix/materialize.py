@@ -23,6 +23,7 @@ from cluster.exchange import Exchange, Written
 from cluster.sealed import damaged, read_json, write_json
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import MixJob, Part, input_schema, parts
+from pipelines.mix.masking import check_masked, masked
 from pipelines.recipe.output import MIX_COLUMNS
 from pipelines.run_state import mix_digest
 from stages.core.arrays import array, whole
@@ -203,6 +204,13 @@ KEYS = pa.schema(
 )
 
 
+def check_masks(job: MixJob) -> None:
+    """Raise RecipeError where a column of the mix that is to be redacted holds no text, or is not there."""
+    for dataset in job.run.datasets:
+        if dataset.role != "reference":
+            check_masked(job.run, job.output, schema_of(job, dataset.name), dataset.name)
+
+
 def documents(job: MixJob, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield (documents in `schema`, `KEYS`) of the bundle at `position`: survivors that are in the mix or held out."""
     run = job.run
@@ -220,6 +228,7 @@ def documents(job: MixJob, schema: pa.Schema, position: int) -> Iterator[tuple[p
         check_texts(found.view, here, batch.table)
         mine = facts.take(pa.array(at))
         table = _assemble(job, schema, _rewritten(found.view, here, batch.table), mine)
+        table = masked(run, found.view.bundle.dataset, table)
         keys = _keys(job, h1[here], found.view.doc_ids[here], held[here], array(mine, "num_tokens"), number[here])
         yield _repeat(job, table, keys, number[here], h1[here])
 

@@ -95,7 +95,7 @@ def _largest_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> list[
     members = members_of_groups(folder, engine, docs)
     shown = [doc for group in members.values() for doc in group]
     rows = folder.rows([*docs, *shown])
-    texts = folder.texts([*docs, *shown])
+    texts = folder.shown_texts([*docs, *shown])
     return [
         {
             **show_document(rows[doc], texts.get(doc)),

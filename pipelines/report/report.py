@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import cast
 
 import pyarrow as pa
@@ -42,7 +43,9 @@ KEPT = (
 )
 
 
-def write_report(run_dir: str, engine: Engine | None = None, *, trust: bool = False) -> str:
+def write_report(
+    run_dir: str, engine: Engine | None = None, *, trust: bool = False, show_original: bool = False
+) -> str:
     """Write report.json and report.html into the run folder; return the path of the page.
 
     A page about the same ledger that shows more (inputs or models were there then) stays, with a warning in the log.
@@ -51,6 +54,7 @@ def write_report(run_dir: str, engine: Engine | None = None, *, trust: bool = Fa
     ----------
     engine : reads the ledger; None: this process.
     trust : see `open_run`.
+    show_original : show texts as the input has them, on pages for their owner alone; else as they are written.
 
     Raises
     ------
@@ -62,7 +66,7 @@ def write_report(run_dir: str, engine: Engine | None = None, *, trust: bool = Fa
     from pipelines.report.page import render_page
 
     with from_home(run_dir) as root:
-        folder = open_run(root, trust=trust, warn=False)
+        folder = replace(open_run(root, trust=trust, warn=False), originals=show_original)
         folder.check_code()
         report = build_report(folder, engine)
     folder = RunFolder(run_dir.rstrip("/"))
@@ -72,8 +76,8 @@ def write_report(run_dir: str, engine: Engine | None = None, *, trust: bool = Fa
         LOG.warning(KEPT, path, ", ".join(lost))
         return path
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    storage.write_bytes(folder.path("report.json"), (text + "\n").encode("utf-8", "replace"))
-    storage.write_bytes(path, render_page(report).encode("utf-8", "replace"))
+    storage.write_bytes(folder.path("report.json"), (text + "\n").encode("utf-8", "replace"), private=show_original)
+    storage.write_bytes(path, render_page(report).encode("utf-8", "replace"), private=show_original)
     note_page(folder.root, "report")
     return path
 

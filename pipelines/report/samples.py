@@ -23,7 +23,7 @@ def show_document(row: LedgerRow, document: Document | None, chars: int = EXCERP
         "dataset": row["dataset"],
         "path": row["path"],
         "row": row["row"],
-        "id": row["id"],
+        "id": document.id if document else row["id"],
         "url": document.url if document else None,
         "tokens": row["num_tokens"],
         "text": excerpt(document.text, chars) if document else None,
@@ -40,7 +40,7 @@ def samples_of_documents(folder: RunFolder, sums: LedgerSums) -> list[tree.Sampl
     kinds = [(stage, reason, None, sums.samples[stage, reason].docs) for stage, reason in dropped]
     kinds += [(None, None, name, sums.datasets[name].kept_samples.docs) for name in folder.datasets]
     docs = [doc for *_, found in kinds for doc in found]
-    rows, texts = folder.rows(docs), folder.texts(docs)
+    rows, texts = folder.rows(docs), folder.shown_texts(docs)
     result: list[tree.Samples] = []
     for stage, reason, dataset, found in kinds:
         documents: list[tree.SampledDocument] = [
@@ -65,7 +65,7 @@ def pairs_side_by_side(folder: RunFolder, sums: LedgerSums) -> list[tree.Pair]:
         chosen += [(stage, doc) for doc in [*near, *others[: PAIRS - len(near)]]]
     rows = folder.rows(doc for _, doc in chosen)
     winners = folder.rows(row["representative"] for row in rows.values() if row["representative"] is not None)
-    texts = folder.texts([*rows, *winners])
+    texts = folder.shown_texts([*rows, *winners])
     found: list[tree.Pair] = []
     for stage, doc in chosen:
         row = rows[doc]

@@ -23,7 +23,7 @@ from pipelines.artefacts import Timings
 from pipelines.mix.files import lost_values
 from pipelines.mix.job import check_columns, mix_job
 from pipelines.mix.manifest import write_mix_manifest
-from pipelines.mix.materialize import materialize
+from pipelines.mix.materialize import check_masks, materialize
 from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import Prepared, prepare
@@ -116,6 +116,7 @@ def run(
                     _decide(engine, frozen, until)
                     return RunResult(root=frozen.run.root)
                 check_columns(frozen.run, frozen.output)
+                check_masks(mix_job(frozen, {}))
                 _decide(engine, frozen)
                 return _finish(engine, frozen, with_report=with_report)
 

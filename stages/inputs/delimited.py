@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 import pyarrow as pa
 
 from cluster import compression
+from cluster.bounds import LONGEST
 from stages.inputs.formats import codec_of, kind_of
 from stages.inputs.jsonl import open_file
 from stages.inputs.parquet import Corrupt
@@ -29,6 +29,7 @@ from stages.inputs.tables import Rows
 BLOCK_BYTES = 4 << 20  # characters of a block of rows
 BLOCK_ROWS = 16_384
 TEXT = pa.large_string()
+TOO_LONG = "line too long"
 
 
 @dataclass(eq=False)
@@ -76,7 +77,7 @@ class Delimited:
 
     def _records(self) -> Iterator[list[str]]:
         """Yield the fields of every record, bytes that are no UTF-8 as surrogates."""
-        csv.field_size_limit(min(sys.maxsize, (1 << 63) - 1))
+        csv.field_size_limit(LONGEST)
         codec, delimiter = codec_of(self.format), self.delimiters[kind_of(self.format)]
         with open_file(self.path) as file:
             raw = compression.reader(self._watched(compression.pieces(file, codec)))
@@ -84,7 +85,7 @@ class Delimited:
             if start in (b"\xff\xfe", b"\xfe\xff"):
                 raise Corrupt("the file is UTF-16 text; save it as UTF-8")
             text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            self._reader = csv.reader(text, delimiter=delimiter, strict=True)
+            self._reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
             width = 0
             for record in self._reader:
                 self._lines = self._reader.line_num
@@ -100,7 +101,17 @@ class Delimited:
             yield piece
 
 
+def _lines(text: TextIO) -> Iterator[str]:
+    """Yield lines. Raises csv.Error where one has more than LONGEST characters."""
+    while line := text.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise csv.Error(TOO_LONG)
+        yield line
+
+
 def _sentence(error: Exception) -> str:
+    if isinstance(error, csv.Error) and ("field limit" in str(error) or TOO_LONG in str(error)):
+        return f"a line or a field has more than {LONGEST:,} characters"
     if isinstance(error, csv.Error):
         what = "a quote is not closed" if "unexpected end" in str(error) else f"quotes are used wrongly: {error}"
         return f"{what} (quotes inside a quoted value must be doubled)"

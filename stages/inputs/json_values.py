@@ -10,6 +10,8 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator
 
+from cluster.bounds import LONGEST
+
 BLOCK = 1 << 20  # characters between two blocks of rows
 _DECODER = json.JSONDecoder(strict=False, parse_int=len, parse_float=len, parse_constant=len)
 _BLANKS = " \t\r\n"
@@ -32,6 +34,8 @@ class _Text:
     def more(self) -> bool:
         """Read on, by as much again as is held; tell whether anything came."""
         self.text, self.at = self.text[self.at :], 0
+        if len(self.text) > LONGEST:
+            raise Broken(f"a value has more than {LONGEST:,} characters")
         parts, wanted = [self.text], max(1, len(self.text))
         while wanted > 0 and not self.ended:
             chunk = next(self._chunks, None)

@@ -1,7 +1,8 @@
 """Read JSON lines by byte range: an index of line numbers, and lines turned into batches.
 
 Guarantees: a row is a physical line (blank and broken ones too; the last needs no newline), so row numbers
-are those of `sed -n`, less one. Memory: the lines of one batch, or the longest line.
+are those of `sed -n`, less one. Memory: the lines of one batch, or the longest line; one of
+more than LONGEST bytes is skipped without being held, and its row is unreadable.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from cluster import storage
+from cluster.bounds import LONGEST
 from stages.core.shard import Dataset
 from stages.inputs import exact
 from stages.inputs.batches import BATCH_ROWS, I64, U8, Batch, Layout, Problem, ReadStatus, mark_text_status, split
@@ -31,6 +33,7 @@ PARSE_BYTES = 2 << 20  # parsed at once: 260 MB/s, with 16 MB 130 MB/s (caches, 
 GROUP_BYTES = 32 << 20
 GROUP_ROWS = 50_000
 BOM = b"\xef\xbb\xbf"
+TOO_LONG = b"\x00winnow: the line is too long"  # no JSON
 
 Lines = tuple[int, list[bytes]]  # byte offset of the first line, lines without their newline
 
@@ -45,23 +48,38 @@ def line_blocks(file: BinaryIO, offset: int, block: int) -> Iterator[Lines]:
 
 
 def cut_lines(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Lines]:
-    """Cut a stream of bytes into lists of whole lines. The last line may lack its newline."""
+    """Cut a stream of bytes into lists of whole lines. The last line may lack its newline.
+
+    In the place of a line of more than LONGEST bytes stands `TOO_LONG`, alone in its list.
+    """
     pending: list[bytes] = []
+    held = skipped = 0  # bytes of the line that has begun; skipped: they are held no more
     for chunk in chunks:
+        first = chunk.find(b"\n")
+        if held + (first if first >= 0 else len(chunk)) > LONGEST:
+            pending, held, skipped = [], 0, skipped + held
+        if skipped:
+            if first < 0:
+                skipped += len(chunk)
+                continue
+            yield offset, [TOO_LONG]
+            offset, skipped = offset + skipped + first + 1, 0
+            chunk = chunk[first + 1 :]
         cut = chunk.rfind(b"\n")
         if cut < 0:
             pending.append(chunk)
+            held += len(chunk)
             continue
         data = b"".join([*pending, chunk[:cut]])
-        pending = [chunk[cut + 1 :]]
+        pending, held = [chunk[cut + 1 :]], len(chunk) - cut - 1
         size = len(data) + 1
         lines = data.split(b"\n")
         del data  # a huge line is held once while it is worked on
         yield offset, lines
         offset += size
     rest = b"".join(pending)
-    if rest:
-        yield offset, [rest]
+    if rest or skipped:
+        yield offset, [TOO_LONG if skipped else rest]
 
 
 @functools.lru_cache(maxsize=32)
@@ -134,6 +152,8 @@ def _parse_each(lines: list[bytes]) -> tuple[list[dict[str, Any]], U8, dict[int,
 
 
 def _parse_one(line: bytes) -> tuple[dict[str, Any], ReadStatus, str]:
+    if line == TOO_LONG:
+        return {}, ReadStatus.UNREADABLE, f"the line has more than {LONGEST:,} bytes"
     if not line.strip():
         return {}, ReadStatus.EMPTY, ""
     try:

@@ -41,6 +41,7 @@ __all__ = [
     "schema",
     "unreachable",
 ]
+from stages.inputs.swollen import swollen
 
 BUFFER = 4 << 20  # bytes buffered per column chunk, instead of the whole chunk
 
@@ -102,6 +103,8 @@ def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
             problem = check_columns(dataset, file.schema_arrow, names)
             text = _text_leaf(dataset, file.schema_arrow)
             groups = [_group_size(file, i, text) for i in range(file.num_row_groups)]
+            wrong = filter(None, (swollen(file.metadata.row_group(i)) for i in range(file.num_row_groups)))
+            problem = problem or next(wrong, None)
             return Layout(file.metadata.num_rows, groups, problem, _columns(file, names))
     except Corrupt as error:
         return Layout(0, None, f"no readable Parquet footer, the file is truncated or corrupt ({error})")
@@ -192,6 +195,8 @@ def _group(
         return
     at = start
     try:
+        if wrong := swollen(file.metadata.row_group(number)):
+            raise Corrupt(wrong)
         with corruption(request.path):
             records = file.iter_batches(rows, row_groups=[number], columns=leaves, use_threads=False)
         while at <= last:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from cluster import compression
+from cluster.bounds import LONGEST
 from stages.core.extractor import not_installed
 from stages.inputs.formats import codec_of
 from stages.inputs.jsonl import open_file
@@ -39,6 +40,7 @@ SCHEMA = pa.schema(
 )
 HTML = ("text/html", "application/xhtml+xml")
 TYPES = ("response", "conversion")
+TOO_LARGE = f"the record has more than {LONGEST:,} bytes"
 Extract = Callable[[str], "str | None"]
 
 
@@ -59,29 +61,34 @@ class Archive:
         """Yield blocks of pages; what is cut by damage is a last row with an error."""
         taken: list[dict[str, Any]] = []
         size = total = 0
+        errors: dict[int, str] = {}
         for row in self._rows():
+            if isinstance(row, str):
+                errors[len(taken)] = row
+                row = dict.fromkeys(SCHEMA.names)
             taken.append(row)
             size, total = size + len(row.get("text") or ""), total + 1
             if size >= BLOCK_BYTES:
-                yield Rows(pa.RecordBatch.from_pylist(taken, SCHEMA))
-                taken, size = [], 0
+                yield Rows(pa.RecordBatch.from_pylist(taken, SCHEMA), errors)
+                taken, size, errors = [], 0, {}
         if self.error is not None:
+            errors[len(taken)] = f"the record is cut: {self.error}"
             taken.append(dict.fromkeys(SCHEMA.names))
-            errors = {len(taken) - 1: f"the record is cut: {self.error}"}
+        if taken:
             yield Rows(pa.RecordBatch.from_pylist(taken, SCHEMA), errors)
-        elif taken:
-            yield Rows(pa.RecordBatch.from_pylist(taken, SCHEMA))
         if not total and self.error is None:
             self.error = "the file holds no record of type response or conversion"
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    def _rows(self) -> Iterator[dict[str, Any] | str]:
+        """Yield pages, and a sentence for each that cannot be read."""
         take_text = _extract(self.extract)
         number = 0
         try:
             for record, block in self._records():
                 number += 1
-                if str(record.record_type) in TYPES:
-                    yield _row(record, block, take_text)
+                if str(record.record_type) not in TYPES:
+                    continue
+                yield TOO_LARGE if block is None else _row(record, block, take_text)
         except compression.Damaged as error:
             self.error = str(error)
         except (OSError, ValueError) as error:
@@ -89,8 +96,11 @@ class Archive:
                 raise
             self.error = f"record {number + 1} is malformed ({error})"
 
-    def _records(self) -> Iterator[tuple[Any, bytes]]:
-        """Yield header and whole block of every record. Raises Damaged where one is cut."""
+    def _records(self) -> Iterator[tuple[Any, bytes | None]]:
+        """Yield header and whole block of every record, None for one of more than LONGEST bytes.
+
+        Raises Damaged where one is cut.
+        """
         try:
             from fastwarc.warc import ArchiveIterator
         except ImportError as error:
@@ -101,8 +111,12 @@ class Archive:
             with _panics():
                 for number, record in enumerate(ArchiveIterator(source, parse_http=False, stream_detect=False), 1):
                     stated = record.headers.get("Content-Length")
-                    block = record.reader.read()
-                    if stated is None or not stated.strip().isdigit() or len(block) != int(stated):
+                    size = int(stated) if stated and stated.strip().isdigit() and len(stated) < 20 else -1
+                    if size > LONGEST:
+                        yield record, None  # passed over by the iterator
+                        continue
+                    block = record.reader.read(size) if size >= 0 else b""
+                    if len(block) != size:
                         raise compression.Damaged(f"record {number} is truncated or malformed")
                     yield record, block
             if source.rest():
@@ -175,7 +189,8 @@ def _http(block: bytes) -> tuple[int | None, str | None, str | None, bytes | Non
         return None, None, None, None
     media = (record.http_content_type or "").lower() or None
     try:
-        return status, media, record.http_charset, record.reader.read()
+        body = record.reader.read(LONGEST + 1)
+        return status, media, record.http_charset, body if len(body) <= LONGEST else None
     except (OSError, ValueError):
         return status, media, None, None
 

@@ -84,6 +84,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mix.yaml").write_text(RECIPE % (folder / "in.parquet"))
     done = winnow(folder, "run", "mix.yaml", "--run-dir", "RUN", "--quiet")
     assert done.returncode == 0, done.stderr
+    (folder / "foreign.py").unlink()  # commands work where the run was made, while that is there
     return folder
 
 
@@ -158,6 +159,19 @@ def test_a_working_folder_that_comes_first_hides_no_package(tmp_path: Path, monk
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     with pytest.raises(RecipeError, match="another shadowed lies in the working folder"):
         foreign_code.check_foreign("shadowed:X", "stages[0].use", "RUN")
+
+
+def test_the_working_folder_stays_foreign_where_a_command_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "here" / "behind.py").write_text("")
+    monkeypatch.chdir(tmp_path / "there")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "here"), *sys.path])  # as from_home leaves it for an empty entry
+    foreign_code.check_foreign("behind:X", "stages[0].use", "RUN")
+    with foreign_code.called_from(str(tmp_path / "here")), pytest.raises(RecipeError, match="neither in an installed"):
+        foreign_code.check_foreign("behind:X", "stages[0].use", "RUN")
 
 
 @pytest.mark.parametrize("path", ["os:abort", "antigravity:x", "builtins:print", "__main__:x", "sys:exit"])
