@@ -214,5 +214,5 @@ def _pools_first_token(root: Path) -> bool:
 def _missing(kind: str, package: str, extra: str, error: ImportError) -> BackendError:
     return BackendError(
         f"models {kind}:… need {package}, which cannot be imported ({error}). Install the extra on every worker: "
-        f"pip install 'winnow[{extra}]'."
+        f"pip install 'winnow-mix[{extra}]'."
     )

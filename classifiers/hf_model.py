@@ -195,5 +195,5 @@ def _backbone_with_head(name: str, config: Any) -> Any:
 def _missing(package: str, error: ImportError) -> BackendError:
     return BackendError(
         f"models hf:… need {package}, which cannot be imported ({error}). Install the extra on every worker: "
-        "pip install 'winnow[torch]'."
+        "pip install 'winnow-mix[torch]'."
     )

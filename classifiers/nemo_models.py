@@ -34,7 +34,7 @@ def digest_of_nemo(name: str) -> str:
 def _missing(name: str, error: ImportError) -> BackendError:
     return BackendError(
         f"model nemo:{name} needs NeMo Curator, which cannot be imported ({error}). Install the extra on "
-        "every GPU worker: pip install 'winnow[nemo]'."
+        "every GPU worker: pip install 'winnow-mix[nemo]'."
     )
 
 

@@ -85,7 +85,7 @@ def _number(score: Any) -> float | None:
 
 def _class(path: str) -> type:
     if path.startswith("nemo_curator") and importlib.util.find_spec("nemo_curator") is None:
-        raise RecipeError(f"the filter {path} needs NeMo Curator. Install the extra: pip install 'winnow[nemo]'.")
+        raise RecipeError(f"the filter {path} needs NeMo Curator. Install the extra: pip install 'winnow-mix[nemo]'.")
     found = user_code.imported(path, "the filter")
     lacking = [method for method in ("score_document", "keep_document") if not hasattr(found, method)]
     if lacking:

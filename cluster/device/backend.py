@@ -104,7 +104,7 @@ def why_no_gpu() -> str:
 def _not_installed(missing: Sequence[str], driver: int) -> str:
     extra = "gpu-cu12" if 0 < driver < 13000 else "gpu-cu13"
     there = f", though there is a driver for CUDA {format_cuda_version(driver)}" if driver else ""
-    return f"{', '.join(missing)} cannot be imported{there} (pip install 'winnow[{extra}]')"
+    return f"{', '.join(missing)} cannot be imported{there} (pip install 'winnow-mix[{extra}]')"
 
 
 def installed_driver() -> int:

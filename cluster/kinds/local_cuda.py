@@ -34,7 +34,7 @@ def cuda_cluster(options: ClusterOptions) -> Any:
     except ImportError as error:
         raise BackendError(
             f"cluster.kind local-cuda needs dask-cuda, which cannot be imported here ({error}). "
-            "Install winnow[gpu-cu13], or use kind local."
+            "Install winnow-mix[gpu-cu13], or use kind local."
         ) from None
     problem = backend.why_no_gpu()  # no probe: a CUDA context here would be inherited by no worker, but cost memory
     if problem:

@@ -61,7 +61,7 @@ def _import_ray() -> Any:
         import ray
     except ImportError:
         raise BackendError(
-            "cluster.kind ray needs Ray in this Python: pip install 'winnow[ray]'. To run on a Ray cluster from "
+            "cluster.kind ray needs Ray in this Python: pip install 'winnow-mix[ray]'. To run on a Ray cluster from "
             "outside, use `winnow submit RECIPE --address http://HEAD:8265`."
         ) from None
     return ray

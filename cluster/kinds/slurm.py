@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import site
 import sys
 from typing import Any
 
 from cluster import storage
+from cluster.codebase import package_folder
 from cluster.engines.engine import Engine
 from cluster.errors import BackendError, RecipeError
 from cluster.kinds.attach import attach
@@ -32,7 +34,7 @@ DASK_CUDA = "dask_cuda.cli"  # one worker process for each GPU that the job was 
 CERTIFICATE = (  # lines of the batch script
     'TLS="${FILE%.json}.tls"  # a certificate of its own: nobody else can send this job tasks',
     'trap \'kill "${workers:-}" "${scheduler:-}" 2>/dev/null || true; rm -rf "$FILE" "$TLS"\' EXIT',
-    '"$PYTHON" -m cluster.kinds.certificate "$TLS"',
+    '"$PYTHON" -P -m cluster.kinds.certificate "$TLS"',
     'export DASK_DISTRIBUTED__COMM__TLS__CA_FILE="$TLS/cert.pem" DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True',
     "for role in SCHEDULER WORKER CLIENT; do",
     '    export "DASK_DISTRIBUTED__COMM__TLS__${role}__CERT=$TLS/cert.pem"',
@@ -70,8 +72,8 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
         jobqueue: Any = importlib.import_module("dask_jobqueue")
     except ImportError:
         raise BackendError(
-            "cluster.kind slurm needs dask-jobqueue: pip install 'winnow[slurm]'. Without it, `winnow slurm-script` "
-            "prints a batch script that needs no package."
+            "cluster.kind slurm needs dask-jobqueue: pip install 'winnow-mix[slurm]'. Without it, "
+            "`winnow slurm-script` prints a batch script that needs no package."
         ) from None
     asked = options.slurm
     processes, threads = job_processes_and_threads(options)
@@ -85,9 +87,9 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
         account=asked.account,
         interface=asked.interface,
         local_directory=asked.local_directory,
-        python=sys.executable,
+        python=f"{shlex.quote(sys.executable)} -P",
         job_name="winnow",
-        job_script_prologue=list(asked.prologue),
+        job_script_prologue=[*asked.prologue, *_code_path()],
         job_extra_directives=[*_gpus(asked), *asked.directives],
         worker_extra_args=[  # the last of two --nthreads counts; dask-jobqueue's own is an equal share of the cores
             *(["--nthreads", str(threads)] if asked.gpus else []),
@@ -139,7 +141,8 @@ def batch_script(options: ClusterOptions, command: list[str], run_dir: str, name
         *asked.prologue,
         "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False",
         f"RUN={shlex.quote(run_dir)}",
-        f"PYTHON={shlex.quote(sys.executable)}",
+        f"PYTHON={shlex.quote(sys.executable)}  # -P: a folder called stages beside the recipe hides no package",
+        *_code_path(),
         'FILE="$RUN/scheduler-${SLURM_JOB_ID}-${SLURM_RESTART_COUNT:-0}.json"  # a try that was killed left its own',
         'mkdir -p "$RUN"',
         *CERTIFICATE,
@@ -152,6 +155,14 @@ def batch_script(options: ClusterOptions, command: list[str], run_dir: str, name
         f'{shlex.join(command)} --scheduler-file "$FILE"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _code_path() -> list[str]:
+    """Return the line that names winnow's code to Python, where it is not installed but runs from a checkout."""
+    root = str(package_folder("cluster").parent)
+    if root in {*site.getsitepackages(), site.getusersitepackages()}:
+        return []
+    return [f'export PYTHONPATH={shlex.quote(root)}"${{PYTHONPATH:+:$PYTHONPATH}}"']
 
 
 def _directives(asked: SlurmOptions, name: str) -> list[str]:
@@ -183,7 +194,7 @@ def _directives(asked: SlurmOptions, name: str) -> list[str]:
 def _scheduler(options: ClusterOptions) -> str:
     """Return the shell command that starts the scheduler."""
     return (
-        '"$PYTHON" -m distributed.cli.dask_scheduler --scheduler-file "$FILE" --protocol tls --port 0'
+        '"$PYTHON" -P -m distributed.cli.dask_scheduler --scheduler-file "$FILE" --protocol tls --port 0'
         f"{_interface(options.slurm)} {_dashboard(options)}"
     )
 
@@ -196,7 +207,7 @@ def _workers(options: ClusterOptions) -> str:
     module = DASK_CUDA if asked.gpus else "distributed.cli.dask_worker"
     count = "" if asked.gpus else f" --nworkers {processes}"
     return (
-        f'srun --kill-on-bad-exit=0 "$PYTHON" -m {module} --scheduler-file "$FILE"{count} '
+        f'srun --kill-on-bad-exit=0 "$PYTHON" -P -m {module} --scheduler-file "$FILE"{count} '
         f"--nthreads {threads} --memory-limit {_memory(options)}{_interface(asked)} --local-directory {scratch} "
         f"--no-dashboard --dashboard-address {LOOPBACK_PAGES}"
     )

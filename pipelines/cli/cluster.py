@@ -95,5 +95,5 @@ def slurm_script(
     sets = [part for override in overrides or [] for part in ("--set", override)]
     path = os.path.abspath(recipe) if storage.is_local(recipe) and os.path.exists(recipe) else recipe
     root = os.path.abspath(run_dir)
-    command = [sys.executable, "-m", "pipelines", "run", path, "--run-dir", root, *sets]
+    command = [sys.executable, "-P", "-m", "pipelines", "run", path, "--run-dir", root, *sets]
     print(slurm.batch_script(cluster_of_recipe(parsed), command, root, f"winnow-{parsed.name}"), end="")

@@ -38,7 +38,7 @@ def client(address: str | None) -> Any:
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
     except ImportError:
-        raise BackendError("`winnow submit` needs Ray on this machine: pip install 'winnow[ray]'.") from None
+        raise BackendError("`winnow submit` needs Ray on this machine: pip install 'winnow-mix[ray]'.") from None
     where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if not where:
         raise BackendError("give --address http://HEAD:8265 (the dashboard of the Ray cluster), or set RAY_ADDRESS.")
@@ -92,8 +92,9 @@ def submit(
             command = _from_here(shlex.join([python, "-P", "-m", "pipelines", "run"]), shlex.join(tail))
         else:
             _check_overrides(overrides)
+            _check_names(Path(working_dir))
             sets = [part for override in overrides for part in ("--set", override)]
-            words = [python, "-m", "pipelines", "run", _inside(recipe, working_dir), *tail, *sets]
+            words = [python, "-P", "-m", "pipelines", "run", _inside(recipe, working_dir), *tail, *sets]
             command = shlex.join(words)
         return _submit(jobs, command, working_dir or staging, parsed.name)
 
@@ -105,6 +106,21 @@ def _check_overrides(overrides: Sequence[str]) -> None:
             raise RecipeError(
                 f"--set {shown_override(override)} would stand in the command line of the job. Write it in the recipe."
             )
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Tell whether a folder holds winnow's own packages."""
+    return all((folder / mark).is_file() for mark in ("cluster/codebase.py", "pipelines/__main__.py", "stages/base.py"))
+
+
+def _check_names(folder: Path) -> None:
+    """Raise RecipeError where the folder to upload holds something that Python would take for a package of winnow."""
+    hides = [name for name in PACKAGES if (folder / name).is_dir() or (folder / f"{name}.py").exists()]
+    if hides and not _is_checkout(folder):
+        raise RecipeError(
+            f"--working-dir {folder} holds {', '.join(hides)}, which would hide winnow's packages of that name on the "
+            "cluster. Rename them, or leave --working-dir out: recipe and code are then uploaded without them."
+        )
 
 
 def _from_here(head: str, tail: str) -> str:
@@ -125,7 +141,7 @@ def _inside(recipe: str, working_dir: str) -> str:
 
 
 def _submit(jobs: Any, command: str, working_dir: str, name: str) -> str:
-    code = [str(package_folder(n)) for n in PACKAGES if not (Path(working_dir) / n).is_dir()]
+    code = [] if _is_checkout(Path(working_dir)) else [str(package_folder(n)) for n in PACKAGES]
     environment = {
         "working_dir": working_dir,
         "py_modules": code,

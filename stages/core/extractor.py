@@ -24,6 +24,6 @@ def extractor(extract: str) -> str:
 def not_installed(what: str) -> RecipeError:
     """Build the error for a package that WARC files need and that is not there."""
     return RecipeError(
-        f"WARC files need a package that is not installed ({what}). Install winnow[warc], and winnow[trafilatura] for "
-        "`extract: trafilatura`, here and on every worker."
+        f"WARC files need a package that is not installed ({what}). Install winnow-mix[warc], and for "
+        "`extract: trafilatura` winnow-mix[trafilatura], here and on every worker."
     )

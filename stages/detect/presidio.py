@@ -22,7 +22,7 @@ KIND_OF = {
     "CREDIT_CARD": "credit_card",
     "IBAN_CODE": "iban",
 }
-REMEDY = "detector: presidio needs the package presidio-analyzer: pip install 'winnow[presidio]', or use builtin."
+REMEDY = "detector: presidio needs the package presidio-analyzer: pip install 'winnow-mix[presidio]', or use builtin."
 
 
 MOST_CHARS = 100_000  # that Presidio is given at once

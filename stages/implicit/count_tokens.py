@@ -52,7 +52,7 @@ def _load(path: str) -> Any:
         from tokenizers import Tokenizer
     except ImportError:
         raise RecipeError(
-            "mix.tokenizer needs the package tokenizers: pip install 'winnow[semantic]', or leave it out "
+            "mix.tokenizer needs the package tokenizers: pip install 'winnow-mix[semantic]', or leave it out "
             "for an estimate."
         ) from None
     try:

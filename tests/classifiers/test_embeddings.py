@@ -87,7 +87,7 @@ def test_bad_specs_are_refused(spec: str) -> None:
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(BackendError, match=r"winnow\[semantic\]"):
+    with pytest.raises(BackendError, match=r"winnow-mix\[semantic\]"):
         embeddings.OnnxEmbedder(str(tmp_path), 256)
 
 

@@ -251,9 +251,9 @@ def test_no_score_is_said_as_such() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the extra is installed")
 def test_a_missing_extra_is_named() -> None:
-    with pytest.raises(BackendError, match=r"winnow\[torch\]"):
+    with pytest.raises(BackendError, match=r"winnow-mix\[torch\]"):
         Quality(model="hf:some/model").annotate(texts("abc"))
-    with pytest.raises(BackendError, match=r"winnow\[nemo\]"):
+    with pytest.raises(BackendError, match=r"winnow-mix\[nemo\]"):
         Quality(model="nemo:QualityClassifier").annotate(texts("abc"))
 
 

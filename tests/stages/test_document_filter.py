@@ -88,7 +88,7 @@ def test_arguments_and_source_are_part_of_the_facts_address(module: str) -> None
         ("own_filters:NoFilter", (), "no method score_document"),
         ("own_filters:WordCount", ("size=3",), r"own_filters:WordCount with size=3 failed with TypeError.*size"),
         ("not_there:X", (), "PYTHONPATH"),
-        ("nemo_curator.not_there:X", (), r"winnow\[nemo\]"),
+        ("nemo_curator.not_there:X", (), r"winnow-mix\[nemo\]"),
         ("own_filters", (), "MODULE:CLASS"),
         ("own_filters:WordCount", ("3",), "NAME=VALUE"),
     ],

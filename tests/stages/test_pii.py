@@ -151,7 +151,7 @@ def test_white_space_around_a_span_is_known(text: str, a: int, b: int) -> None:
 
 def test_presidio_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
-    with pytest.raises(RecipeError, match=r"winnow\[presidio\]"):
+    with pytest.raises(RecipeError, match=r"winnow-mix\[presidio\]"):
         Pii(detector="presidio").annotate(pa.table({"text": pa.array(["x"], pa.large_string())}))
 
 

@@ -28,7 +28,7 @@ def kmeans(sample: F32, clusters: int, seed: int) -> F32:
     except ImportError as error:
         raise BackendError(
             f"k-means needs scikit-learn, which cannot be imported ({error}). Install the extra on every worker: "
-            "pip install 'winnow[semantic]'."
+            "pip install 'winnow-mix[semantic]'."
         ) from error
     with pools.threadpool_limits(1):  # several threads add in another order
         model = cluster.KMeans(n_clusters=clusters, init="k-means++", n_init=1, max_iter=ITERATIONS, random_state=seed)

@@ -20,9 +20,9 @@ from pipelines.commands import doctor
 def test_a_gpu_without_its_libraries_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "LIBRARIES", ("a_library_that_is_not_there",))
     for driver, said in (
-        (0, " (pip install 'winnow[gpu-cu13]')"),
-        (12040, ", though there is a driver for CUDA 12.4 (pip install 'winnow[gpu-cu12]')"),
-        (13010, ", though there is a driver for CUDA 13.1 (pip install 'winnow[gpu-cu13]')"),
+        (0, " (pip install 'winnow-mix[gpu-cu13]')"),
+        (12040, ", though there is a driver for CUDA 12.4 (pip install 'winnow-mix[gpu-cu12]')"),
+        (13010, ", though there is a driver for CUDA 13.1 (pip install 'winnow-mix[gpu-cu13]')"),
     ):
         monkeypatch.setattr(backend, "installed_driver", lambda driver=driver: driver)
         assert backend.probe().problem == f"a_library_that_is_not_there cannot be imported{said}"

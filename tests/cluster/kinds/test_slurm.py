@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster.codebase import PACKAGES
 from cluster.errors import BackendError, RecipeError
 from cluster.kinds import slurm
 from cluster.options import ClusterOptions, SlurmOptions
@@ -59,15 +60,19 @@ def test_the_printed_script_runs_a_recipe_to_its_end(tmp_path: Path) -> None:
     data = {**recipe(inputs).to_data(), "stages": STAGES}
     data["cluster"] = {"kind": "slurm", "wait": 60, "slurm": {"jobs": 1, "cores": 1}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(data))
-    command = [sys.executable, "-m", "pipelines", "slurm-script", "recipe.yaml", "--run-dir", "run"]
+    command = [sys.executable, "-P", "-m", "pipelines", "slurm-script", "recipe.yaml", "--run-dir", "run"]
+    for name in PACKAGES:  # the user's own folders of these names do no harm
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not the package of winnow')\n")
     path = tmp_path / "bin"
     path.mkdir()
     (path / "srun").write_text(SRUN)
     (path / "srun").chmod(0o755)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "42", "PATH": f"{path}:{os.environ['PATH']}"}
     made = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    bare = {name: value for name, value in env.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        ["bash", "-c", made.stdout], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240
+        ["bash", "-c", made.stdout], cwd=tmp_path, env=bare, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert outcome(tmp_path / "run") == outcome(run(tmp_path / "expected", inputs, kind="inline"))
@@ -99,5 +104,5 @@ def test_jobs_with_gpus_start_one_worker_of_one_thread_for_each() -> None:
 
 def test_the_kind_slurm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    with pytest.raises(BackendError, match=r"winnow\[slurm\].*slurm-script"):
+    with pytest.raises(BackendError, match=r"winnow-mix\[slurm\].*slurm-script"):
         slurm.job_cluster(ClusterOptions(kind="slurm"))

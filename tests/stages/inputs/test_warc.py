@@ -145,9 +145,9 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise extractor.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(extractor.metadata, "version", missing)
-    with pytest.raises(RecipeError, match=r"winnow\[warc\]"):
+    with pytest.raises(RecipeError, match=r"winnow-mix\[warc\]"):
         extractor.extractor("resiliparse")
     monkeypatch.setattr(warc, "open_file", None)
     monkeypatch.setitem(__import__("sys").modules, "fastwarc.warc", None)
-    with pytest.raises(RecipeError, match=r"winnow\[warc\]"):
+    with pytest.raises(RecipeError, match=r"winnow-mix\[warc\]"):
         list(Archive("x.warc", "warc").rows())
