@@ -1,4 +1,4 @@
-"""Commands that look at a run folder: status, facts, report, explain."""
+"""Commands that look at a run folder: status, verify, facts, report, explain, diff."""
 
 from __future__ import annotations
 
@@ -102,3 +102,31 @@ def explain_documents(
         say_json(found)
     else:
         say(render_explanation(found))
+
+
+@app.command("diff")
+def diff_runs(
+    old: Annotated[str, typer.Argument(metavar="RUN1", help="run folder before")],
+    new: Annotated[str, typer.Argument(metavar="RUN2", help="run folder after")],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FILE.parquet", help="write every document that entered or left"),
+    ] = None,
+    page: Annotated[str | None, typer.Option(metavar="FILE.html", help="write a page")] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what changed between two runs: documents that entered or left, by stage, reason, language, domain."""
+    trust_code(trust)
+    from cluster import storage
+    from pipelines.diff.diff import compare
+    from pipelines.diff.page import render_page
+    from pipelines.diff.view import render
+
+    found = compare(old, new, out=out, trust=trust)
+    if page is not None:
+        storage.write_bytes(page, render_page(found).encode())
+    if as_json:
+        say_json(found)
+    else:
+        say(render(found))

@@ -31,8 +31,8 @@ def render_page(report: tree.Report) -> str:
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    environment = _environment()
-    environment.globals.update(
+    made = environment()
+    made.globals.update(
         stage_colour=_colours(report),
         funnel_bar=lambda entry, unit, total: _funnel_bar(report, entry, unit, total),
         score_chart=_score_chart,
@@ -43,7 +43,7 @@ def render_page(report: tree.Report) -> str:
         has_memory=any(s.get("peak_memory_bytes") for s in (report["timings"]["stages"] if report["timings"] else [])),
         heat=_heat,
     )
-    template = environment.get_template("template.html")
+    template = made.get_template("template.html")
     return template.render(
         r=report,
         policy=policy,
@@ -100,8 +100,9 @@ def _overlap_finding(report: tree.Report) -> list[str]:
     return [f"The largest overlap: {loser} lost {documents:,} documents ({share} of it) to {winner}."]
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return what pages are made with: escaping on, undefined names an error, filters for numbers."""
+    found = jinja2.Environment(
         loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
         trim_blocks=True,
@@ -109,7 +110,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_finalize,
     )
-    environment.filters.update(
+    found.filters.update(
         n=lambda v: NOTHING if v is None else f"{v:,}",
         short=_short,
         plain=_plain,
@@ -117,8 +118,18 @@ def _environment() -> jinja2.Environment:
         size=_size,
         seconds=_seconds,
     )
-    environment.globals.update(percent=_percent)
-    return environment
+    found.globals.update(percent=_percent)
+    return found
+
+
+def stylesheet() -> Markup:
+    """Return the style sheet that all pages share."""
+    return Markup(_resource("report.css"))
+
+
+def only_style(style: str) -> str:
+    """Return the Content-Security-Policy of a page that has this style sheet and nothing else."""
+    return f"default-src 'none'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
 
 
 def _finalize(value: object) -> object:
