@@ -9,7 +9,7 @@ The public face: what a program needs, from one import. Nothing is loaded before
 
 - run a recipe: `load_recipe`, `Recipe`, `run`, `RunResult`, `plan`
 - without a recipe: `dedup`, `minhash`
-- read what a run left behind: `open_run`, `RunFolder`, `explain`, `audit`
+- read what a run left behind: `open_run`, `RunFolder`, `explain`, `audit`, `diff`
 - write a stage: `ShardStage`, `ExchangeStage`, `Stage`, `Decisions`, `param`, `array`, `whole`, `StageSuite`
 - write a classifier: `Classifier`, `Scores`
 - errors: `WinnowError`, and its kinds `RecipeError`, `ShardError`, `LedgerError`, `BackendError`
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pipelines.audit.audit import audit as audit
     from pipelines.commands.dedup import dedup as dedup
     from pipelines.commands.minhash import minhash as minhash
+    from pipelines.diff.diff import diff as diff
     from pipelines.explain.explain import explain as explain
     from pipelines.plan.plan import plan as plan
     from pipelines.recipe.recipe import Recipe as Recipe
@@ -71,6 +72,7 @@ _HOMES = {
     "array": "stages.base:array",
     "audit": "pipelines.audit.audit:audit",
     "dedup": "pipelines.commands.dedup:dedup",
+    "diff": "pipelines.diff.diff:diff",
     "explain": "pipelines.explain.explain:explain",
     "load_recipe": "pipelines.recipe.recipe:load_recipe",
     "minhash": "pipelines.commands.minhash:minhash",
@@ -101,6 +103,7 @@ __all__ = [
     "array",
     "audit",
     "dedup",
+    "diff",
     "explain",
     "load_recipe",
     "minhash",

@@ -119,11 +119,11 @@ def diff_runs(
     """Tell what changed between two runs: documents that entered or left, by stage, reason, language, domain."""
     trust_code(trust)
     from cluster import storage
-    from pipelines.diff.diff import compare
+    from pipelines.diff.diff import diff
     from pipelines.diff.page import render_page
     from pipelines.diff.view import render
 
-    found = compare(old, new, out=out, trust=trust)
+    found = diff(old, new, out=out, trust=trust)
     if page is not None:
         storage.write_bytes(page, render_page(found).encode())
     if as_json:

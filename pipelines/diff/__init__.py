@@ -1,4 +1,4 @@
 """What changed between two runs, document by document, from their ledgers.
 
-Doors: diff (compare), view (terminal), page (HTML), tree (types of `winnow diff --json`).
+Doors: diff, view (terminal), page (HTML), tree (types of `winnow diff --json`).
 """

@@ -1,7 +1,7 @@
 """Every document that entered or left between two runs, counted by stage, reason, language and domain.
 
-    from pipelines.diff.diff import compare
-    found = compare("RUN1", "RUN2", out="changes.parquet")
+    from pipelines.diff.diff import diff
+    found = diff("RUN1", "RUN2", out="changes.parquet")
 
 Guarantees: works from manifest and ledger alone; what facts and mix add (language, domain) is left empty where they are
 gone. Memory: a batch of each ledger and a part of a join, whatever the runs hold; scratch: the documents that changed,
@@ -51,7 +51,7 @@ NAMED = CHANGES.append(pa.field("language", pa.string())).append(pa.field("domai
 SIDES = ((ENTERED, "new_doc_id"), (LEFT, "old_doc_id"))  # change, and the number in the run that keeps it
 
 
-def compare(old: str, new: str, *, out: str | None = None, trust: bool = False) -> tree.Diff:
+def diff(old: str, new: str, *, out: str | None = None, trust: bool = False) -> tree.Diff:
     """Return what changed from run folder `old` to run folder `new`.
 
     Parameters

@@ -10,7 +10,7 @@ from pipelines.report.page import environment, only_style, stylesheet
 
 
 def render_page(found: tree.Diff) -> str:
-    """Return the page of what `compare` returns."""
+    """Return the page of what `diff` returns."""
     template = environment().from_string(
         (resources.files("pipelines") / "diff" / "diff.html").read_text(encoding="utf-8")
     )
