@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import compression, storage
@@ -29,21 +30,26 @@ class CountTokens(ShardStage):
     schema: ClassVar[pa.Schema] = pa.schema([("num_tokens", pa.int64())])
 
     def model_digest(self) -> str:
-        return _digest(self.tokenizer)
+        return digest_of(self.tokenizer)
 
     def annotate(self, documents: pa.Table) -> pa.Table:
-        texts = documents.column("text").to_pylist()
-        encoded = _load(self.tokenizer).encode_batch_fast(texts, add_special_tokens=False)
-        counts = np.fromiter((len(e.ids) for e in encoded), np.int64, len(texts))
-        return pa.table([pa.array(counts)], schema=self.schema)
+        found = counts(self.tokenizer, documents.column("text").to_pylist())
+        return pa.table([pa.array(found)], schema=self.schema)
+
+
+def counts(tokenizer: str, texts: list[str]) -> npt.NDArray[np.int64]:
+    """Return the number of tokens of each text by a tokenizer file, special tokens excluded, (texts,)."""
+    encoded = _load(tokenizer).encode_batch_fast(texts, add_special_tokens=False)
+    return np.fromiter((len(e.ids) for e in encoded), np.int64, len(texts))
 
 
 @functools.lru_cache(maxsize=4)
-def _digest(path: str) -> str:
+def digest_of(path: str) -> str:
+    """Return the digest of a tokenizer file. Raises RecipeError where there is none."""
     try:
         return hashlib.sha256(storage.read_bytes(path)).hexdigest()
     except FileNotFoundError:
-        raise RecipeError(f"mix.tokenizer must be a tokenizer.json file, {path} does not exist.") from None
+        raise RecipeError(f"tokenizer must be a tokenizer.json file, {path} does not exist.") from None
 
 
 @functools.lru_cache(maxsize=2)
@@ -52,12 +58,11 @@ def _load(path: str) -> Any:
         from tokenizers import Tokenizer
     except ImportError:
         raise RecipeError(
-            "mix.tokenizer needs the package tokenizers: pip install 'winnow-mix[semantic]', or leave it out "
-            "for an estimate."
+            "tokenizer needs the package tokenizers: pip install 'winnow-mix[semantic]', or leave it out for an estimate."
         ) from None
     try:
         return Tokenizer.from_buffer(compression.read_all(path))
     except OSError as error:
-        raise RecipeError(f"mix.tokenizer: {path} cannot be read ({error.strerror or error}).") from error
+        raise RecipeError(f"tokenizer: {path} cannot be read ({error.strerror or error}).") from error
     except Exception as error:  # tokenizers raises nothing more special
-        raise RecipeError(f"mix.tokenizer: {path} is no whole tokenizer.json ({error}). Get the file again.") from error
+        raise RecipeError(f"tokenizer: {path} is no whole tokenizer.json ({error}). Get the file again.") from error

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from stages.heuristics import PRESETS, Heuristics
-from stages.kernels.text import word_tokens
-from stages.kernels.text.heuristic_facts import FACTS
+from stages.kernels.text import heuristic_facts, word_tokens
+from stages.kernels.text.heuristic_facts import DEFAULT, FACTS, Readings
 from stages.kernels.text.heuristics import measure
 from tests.support import heuristics_reference, word_tokens_reference
 
@@ -41,6 +41,7 @@ PARTS = [
     ".",
 ]
 MARKS = ["...", "\u2026", "#", "{", "\n", "\n\n", " ", "  ", "\t", "-", "* item", "Lorem ipsum", "end.", "Why?", '"so"']
+MARKS += [". . .", "http://a.b/c", "HTTPS://x;", "\u25cf", "AB", "THE", "x" * 210]
 PIECES = st.sampled_from(WORDS + MARKS + PARTS)
 
 
@@ -48,10 +49,10 @@ def array(texts: list[str]) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
-def check(texts: list[str]) -> None:
-    found = measure(array(texts))
+def check(texts: list[str], how: Readings = DEFAULT) -> None:
+    found = measure(array(texts), how)
     for row, text in zip(found, texts, strict=True):
-        expected = heuristics_reference.facts(text)
+        expected = heuristics_reference.facts(text, how)
         assert set(expected) == set(FACTS)
         for name, value in zip(FACTS, row, strict=True):
             assert value == pytest.approx(expected[name], abs=1e-9), (name, text)
@@ -64,6 +65,28 @@ def check(texts: list[str]) -> None:
 @settings(max_examples=300, deadline=None)
 def test_facts_equal_the_plain_rules_on_telling_pieces(text: str) -> None:
     check([text])
+
+
+READINGS = st.builds(
+    Readings,
+    split=st.sampled_from(heuristic_facts.SPLIT),
+    signs=st.sampled_from(heuristic_facts.SIGNS),
+    counts=st.sampled_from(heuristic_facts.COUNTS),
+    overlaps=st.sampled_from(heuristic_facts.OVERLAPS),
+    share_of=st.sampled_from(heuristic_facts.SHARE_OF),
+    top_ties=st.sampled_from(heuristic_facts.TOP_TIES),
+    stop_words_count=st.sampled_from(heuristic_facts.STOP_WORDS_COUNT),
+    ellipses=st.sampled_from(heuristic_facts.ELLIPSES),
+    blank_lines=st.sampled_from(heuristic_facts.BLANK_LINES),
+    end_marks=st.sampled_from(["", ".x"]),
+    short_line=st.sampled_from([1, 30]),
+)
+
+
+@given(st.lists(PIECES, max_size=60).map("".join), READINGS)
+@settings(max_examples=300, deadline=None)
+def test_every_reading_equals_the_plain_rules(text: str, how: Readings) -> None:
+    check([text], how)
 
 
 @given(st.lists(st.text(max_size=40), max_size=4))
@@ -151,7 +174,7 @@ def test_limits_change_no_fact() -> None:
 
 
 def test_a_value_on_the_limit_stays_as_the_rule_says() -> None:
-    facts = {name: np.zeros(2, np.float32) for name in FACTS}
+    facts = {name: np.zeros(2, np.float32) for name in Heuristics.schema.names}
     facts["short_lines"][:] = [np.float32(0.67), np.float32(0.6701)]
     facts["line_punctuation"][:] = 1
     found = Heuristics(presets=("fineweb",)).decide(pa.table(facts, schema=Heuristics.schema))

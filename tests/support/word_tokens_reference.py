@@ -72,6 +72,8 @@ def address(piece: str) -> bool:
     host = re.sub(r"\A[^/?#]*@", "", host)
     end = next((i for i, c in enumerate(host) if not (in_word(c) or c in "._-")), len(host))
     name, dot, top = host[:end].rpartition(".")
+    if "" in name.split("."):  # two points in a row are an ellipsis
+        return False
     return bool(dot and name and len(top) >= 2 and all(map(lower, top)) and host[end : end + 1] in ("", *"/:?#"))
 
 

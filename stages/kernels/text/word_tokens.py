@@ -20,8 +20,8 @@ import numpy.typing as npt
 U16 = npt.NDArray[np.uint16]
 
 # Classes of characters.
-SPACE, WORD, ALPHA, SINGLE, DIGIT, LOWER, UPPER, MARK, CURRENCY, ICON, QUOTE, TERMINAL, LEADING, DASH, TICK = (
-    1 << i for i in range(15)
+SPACE, WORD, ALPHA, SINGLE, DIGIT, LOWER, UPPER, MARK, CURRENCY, ICON, QUOTE, TERMINAL, LEADING, DASH, TICK, DECIMAL = (
+    1 << i for i in range(16)
 )
 QUOTES = "'\"\u201d\u201c`\u2018\xb4\u2019\u201a,\u201e\xbb\xab\uff08\uff09\u3014\u3015\u27e6\u27e7" + "".join(
     map(chr, range(0x3008, 0x3012))
@@ -59,7 +59,7 @@ def classes() -> U16:
 
 def _classes_of(c: str) -> int:
     code, category = ord(c), unicodedata.category(c)
-    flags = SPACE * c.isspace() | CURRENCY * (category == "Sc")
+    flags = SPACE * c.isspace() | CURRENCY * (category == "Sc") | DECIMAL * (category == "Nd")
     if category == "So" and code > 127:
         flags |= MARK | ICON
     if c.isalnum() or (code > 0x2FF and category[0] == "M"):
@@ -173,7 +173,10 @@ def _ends_host(c, port):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def is_address(points, kinds, start, stop):  # type: ignore[no-untyped-def]
-    """Tell whether a piece is SCHEME://USER@HOST.TLD/PATH, of which host and top-level domain must be there."""
+    """Tell whether a piece is SCHEME://USER@HOST.TLD/PATH, of which host and top-level domain must be there.
+
+    A host's labels are not empty: two points in a row are an ellipsis.
+    """
     first = start
     for i in range(start + 3, stop):
         if points[i] == SLASH and points[i - 1] == SLASH and points[i - 2] == COLON:
@@ -184,9 +187,11 @@ def is_address(points, kinds, start, stop):  # type: ignore[no-untyped-def]
         if points[i] == AT:
             first = i + 1
         i += 1
-    point, i = -1, first
+    point, i = first - 1, first
     while i < stop and (kinds[i] & WORD or points[i] == POINT or points[i] == MINUS or points[i] == 95):
         if points[i] == POINT:
+            if point == i - 1:
+                return False
             point = i
         i += 1
     if point <= first or i - point < 3 or (i < stop and not _ends_host(points[i], True)):
@@ -271,4 +276,20 @@ def split(points, kinds, n, starts, stops):  # type: ignore[no-untyped-def]
             stop += 1
         count = split_piece(points, kinds, i, stop, starts, stops, count)
         i = stop
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def split_by_spaces(kinds, n, starts, stops):  # type: ignore[no-untyped-def]
+    """Write where the pieces between white space start and stop; return their number."""
+    count = i = 0
+    while i < n:
+        if kinds[i] & SPACE:
+            i += 1
+            continue
+        starts[count] = i
+        while i < n and not kinds[i] & SPACE:
+            i += 1
+        stops[count] = i
+        count += 1
     return count
