@@ -58,7 +58,8 @@ def _load(path: str) -> Any:
         from tokenizers import Tokenizer
     except ImportError:
         raise RecipeError(
-            "tokenizer needs the package tokenizers: pip install 'winnow-mix[semantic]', or leave it out for an estimate."
+            "tokenizer needs the package tokenizers: pip install 'winnow-mix[semantic]', or leave it out "
+            "for an estimate."
         ) from None
     try:
         return Tokenizer.from_buffer(compression.read_all(path))
