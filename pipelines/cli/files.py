@@ -1,12 +1,14 @@
-"""Commands that need no recipe: dedup, minhash, models, classifier."""
+"""Commands that need no recipe: init, dedup, minhash, models, classifier."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say, say_json
+from pipelines.shown_text import visible
 
 models_app = typer.Typer(help="List and fetch model files.", no_args_is_help=True)
 classifier_app = typer.Typer(help="Train, evaluate and apply quality classifiers.", no_args_is_help=True)
@@ -19,6 +21,26 @@ PositiveLabel = Annotated[
     str, typer.Option(metavar="LABEL", help="label whose probability is the score (default: the one named hq, high …)")
 ]
 IdColumn = Annotated[str, typer.Option(help="column of the id")]
+
+
+@app.command("init")
+def first_recipe(
+    paths: Files,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="recipe to write; - prints it")] = "mix.yaml",
+    name: Annotated[str, typer.Option(help="name of the mix")] = "mix",
+) -> None:
+    """Write a first recipe from the files that are there: formats, columns, presets, languages, scores."""
+    from pipelines.commands import first_recipe as page
+
+    text, doubts = page.first_recipe(paths, name)
+    if out == "-":
+        print(text, end="")
+    else:
+        page.write_recipe(out, text)
+    for doubt in doubts:
+        print(visible(f"look at: {doubt}"), file=sys.stderr)
+    if out != "-":
+        say(f"{out} written. Next: winnow check {out}; winnow run {out} --run-dir RUN --limit 10000")
 
 
 @app.command("dedup")

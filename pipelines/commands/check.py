@@ -14,7 +14,7 @@ from stages.passes.quarantine_limit import allowed
 
 def check_recipe(recipe: Recipe) -> list[DatasetCheck]:
     """Return one report per dataset; without the language model there is no language profile."""
-    identify = _identifier()
+    identify = identifier()
     run = prepare(recipe, "").run
     columns = run.extra_columns
     reports = [check_dataset(d, seed=recipe.seed, identify=identify, columns=columns) for d in run.datasets]
@@ -42,7 +42,8 @@ def _set_aside(report: DatasetCheck, limit: float) -> None:
         )
 
 
-def _identifier() -> Identify | None:
+def identifier() -> Identify | None:
+    """Return what tells the language of texts; None where the language model is not there."""
     from classifiers import language, models
 
     try:
