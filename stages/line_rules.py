@@ -15,170 +15,175 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.core.arrays import array, list_column, whole
-from stages.core.edits import Edits, from_spans
+from stages.core.edits import Edits, from_spans, merge
 from stages.core.stage import Decisions, ShardStage, param
-from stages.kernels.hashes.hashing import buffers
+from stages.detect.line_signs import (
+    FEWEST_WORDS,
+    NO_MARK_UNCITED,
+    ONLY_NAVIGATION,
+    RULES,
+    Signs,
+    bits_of,
+    find_lines,
+)
 
 I64 = npt.NDArray[np.int64]
-MIN_WORDS = 5  # C4: "only retained lines that contained at least 5 words"
-FEW_WORDS = 10  # RefinedWeb: navigation is looked for in lines of at most so many words
-_POLICY = "terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies"
-_COUNTED = (
-    "likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|downloads?|views?|followers?"
+C4 = ("end_mark", "few_words", "javascript", "policy", "long_word", "citations")
+PRESETS = {
+    "c4": C4,  # Raffel et al. 2020, arXiv:1910.10683v4, 2.2, and the code in TensorFlow Datasets
+    "c4_jmlr": C4,  # Raffel et al. 2020, JMLR 21(140), 2.2: 3 words
+    "refinedweb": RULES[4:9],  # Penedo et al. 2023, arXiv:2306.01116v1, G.2
+}
+JMLR_WORDS = 3
+LINE = pa.struct(
+    [
+        ("start", pa.int32()),
+        ("stop", pa.int32()),
+        ("words", pa.int32()),
+        ("uncited", pa.int32()),  # words without citations
+        ("sentences", pa.int32()),
+        ("rules", pa.uint16()),
+    ]
 )
-RULES = (  # in the order of their bits
-    "end_mark",  # C4: ends with no . ! ? or ", or with an ellipsis
-    "few_words",  # C4: fewer than 5 words
-    "javascript",  # C4
-    "policy",  # C4: terms of use, privacy and cookies
-    "uppercase",  # RefinedWeb: most letters are capitals
-    "numeric",  # RefinedWeb: digits and no letter
-    "counter",  # RefinedWeb: "3 likes"
-    "one_word",  # RefinedWeb
-    "navigation",  # RefinedWeb: sign-in, read more, items in cart, in short lines
-)
-PRESETS = {"c4": RULES[:4], "refinedweb": RULES[4:]}
-LINE = pa.struct([("start", pa.int32()), ("stop", pa.int32()), ("words", pa.int32()), ("rules", pa.uint16())])
-
-
-# RE2's \b knows ASCII letters only.
-BEGIN, END = r"(?:^|[^\p{L}\p{N}_])", r"(?:[^\p{L}\p{N}_]|$)"
+CUT = pa.struct([("start", pa.int32()), ("stop", pa.int32()), ("rule", pa.uint16())])
+REASONS = ("bad_lines", "few_sentences")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineRules(ShardStage):
-    """Cut lines that break rules of C4 (Raffel et al. 2020, 2.2) or RefinedWeb (Penedo et al. 2023, G.2).
+    """Cut lines that break rules of C4 or RefinedWeb; citation markers and navigation go out of lines that stay.
 
-    Reads: text. Writes: the lines that break a rule, and which. Drops: documents that lose more than `max_removed`
-    of their words (`bad_lines`; RefinedWeb: 0.05). Words are runs of characters that are no white space.
+    Reads: text. Writes: the lines that break a rule, and which; spans inside lines. Drops: documents that lose more
+    than `max_removed` of their words, counted in all lines that break a rule (`bad_lines`; RefinedWeb: 0.05), and
+    those whose remaining lines hold fewer than `min_sentences` (`few_sentences`; C4's code: 3 after lines were cut).
+    Words are runs of characters that are no white space, sentences end in . ! or ? before white space.
+
+    References: C4, Raffel et al. 2020 (arXiv:1910.10683v4 and TensorFlow Datasets, preset `c4`; JMLR 21(140), preset
+    `c4_jmlr`: 3 words); RefinedWeb, Penedo et al. 2023 (arXiv:2306.01116v1, appendix G.2).
     """
 
     use: ClassVar[str] = "line_rules"
+    version: ClassVar[int] = 2  # 1 cut lines of navigation whole, and every line of signs and digits
     summary: ClassVar[str] = "cut lines by the rules of C4 and RefinedWeb out of what is written"
-    schema: ClassVar[pa.Schema] = pa.schema([("num_words", pa.int32()), ("lines", pa.list_(LINE))])
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            ("num_words", pa.int32()),
+            ("num_sentences", pa.int32()),
+            ("lines", pa.list_(LINE)),
+            ("cuts", pa.list_(CUT)),
+        ]
+    )
     expansion: ClassVar[float] = 3.0
 
     rules: tuple[str, ...] = param(("c4",), "presets or rules: " + ", ".join((*PRESETS, *RULES)))
     max_removed: float | None = param(None, "drop documents that lose a larger share of their words", ge=0, le=1)
+    min_sentences: int | None = param(None, "drop documents with fewer sentences in the lines that stay", ge=1)
+    navigation: str = param(
+        "edit", "what is cut of lines with navigation: it alone, or the line", choices=("edit", "cut")
+    )
+    min_words: int | None = param(
+        None, "words that few_words asks for (default: 5; with preset c4_jmlr 3)", fact=True, ge=1, le=100_000
+    )
+    end_marks: str = param('.!?"', "characters that end_mark accepts", fact=True)
+    max_word_length: int = param(1000, "characters of a word that long_word accepts", fact=True, ge=1)
+    max_uppercase: float = param(0.5, "share of capitals that uppercase accepts", fact=True, ge=0, le=1)
+    uppercase_of: str = param("letters", "what capitals are a share of", fact=True, choices=("letters", "characters"))
+    max_digits: float | None = param(
+        None, "share of digits that numeric accepts (default: cut lines of digits alone)", fact=True, ge=0, le=1
+    )
 
     def validate(self) -> None:
         for name in self.rules:
             if name not in PRESETS and name not in RULES:
                 raise self.error("rules", name, "one of " + ", ".join((*PRESETS, *RULES)))
+        if not self.end_marks or any(mark.isspace() for mark in self.end_marks):
+            raise self.error("end_marks", self.end_marks, "characters that are no white space")
 
     @property
-    def mask(self) -> int:
-        """Bits of the rules in force."""
-        names = {rule for name in self.rules for rule in PRESETS.get(name, (name,))}
-        return sum(1 << RULES.index(name) for name in names)
+    def _names(self) -> set[str]:
+        return {rule for name in self.rules for rule in PRESETS.get(name, (name,))}
+
+    @property
+    def _fewest_words(self) -> int:
+        if self.min_words is not None:
+            return self.min_words
+        return JMLR_WORDS if "c4_jmlr" in self.rules and "c4" not in self.rules else FEWEST_WORDS
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         texts = whole(documents.column("text"))
-        place, start, stop, words, broken = measure(texts)
-        total = np.bincount(place, weights=words, minlength=len(texts)).astype(np.int32)
-        bad = broken > 0
-        kinds = (np.int32, np.int32, np.int32, np.uint16)
-        fields = [pa.array(a[bad].astype(k)) for a, k in zip((start, stop, words, broken), kinds, strict=True)]
-        lines = list_column(len(texts), place[bad], pa.StructArray.from_arrays(fields, fields=list(LINE)))
-        return pa.table([pa.array(total), lines], schema=self.schema)
+        signs = Signs(
+            end_marks=self.end_marks,
+            min_words=self.min_words or FEWEST_WORDS,
+            max_word_length=self.max_word_length,
+            max_uppercase=self.max_uppercase,
+            uppercase_of=self.uppercase_of,
+            max_digits=self.max_digits,
+        )
+        found = find_lines(texts, signs)
+        sums = (np.bincount(found.text, weights=w, minlength=len(texts)) for w in (found.words, found.sentences))
+        bad = found.rules > 0
+        numbers = (found.start, found.stop, found.words, found.uncited, found.sentences, found.rules)
+        lines = _structs([a[bad] for a in numbers], LINE)
+        cuts = _structs(list(found.cuts[:, 1:].T), CUT)
+        columns = [
+            *(pa.array(total.astype(np.int32)) for total in sums),
+            list_column(len(texts), found.text[bad], lines),
+            list_column(len(texts), found.cuts[:, 0], cuts),
+        ]
+        return pa.table(columns, schema=self.schema)
+
+    @property
+    def drops(self) -> bool:
+        return self.max_removed is not None or self.min_sentences is not None
 
     def decide(self, facts: pa.Table) -> Decisions:
-        if self.max_removed is None:
-            return Decisions.keep_all(facts.num_rows)
+        rows = facts.num_rows
+        if not self.drops:
+            return Decisions.keep_all(rows)
         lists = whole(facts.column("lines"))
-        words = pc.struct_field(pc.list_flatten(lists), "words").to_numpy(zero_copy_only=False)
-        place = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-        cut = self._in_force(lists)
-        lost = np.bincount(place[cut], weights=words[cut], minlength=facts.num_rows)
-        share = lost / np.maximum(array(facts, "num_words"), 1)
-        reason = np.where(share > self.max_removed, 0, -1).astype(np.int16)
-        return Decisions(reason, ("bad_lines",), share, np.full(len(share), self.max_removed))
+        place, flat = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False), pc.list_flatten(lists)
+        flagged, cut = self._in_force(flat)
+        reason = np.full(rows, -1, np.int16)
+        value, threshold = np.full(rows, np.nan), np.full(rows, np.nan)
+        if self.min_sentences is not None:
+            lost = np.bincount(place[cut], weights=_numbers(flat, "sentences")[cut], minlength=rows)
+            value, threshold = array(facts, "num_sentences") - lost, np.full(rows, float(self.min_sentences))
+            reason[value < self.min_sentences] = 1
+        if self.max_removed is not None:
+            lost = np.bincount(place[flagged], weights=_numbers(flat, "words")[flagged], minlength=rows)
+            share = lost / np.maximum(array(facts, "num_words"), 1)
+            by_lines = (share > self.max_removed) | (reason < 0)
+            value, threshold = np.where(by_lines, share, value), np.where(by_lines, self.max_removed, threshold)
+            reason[share > self.max_removed] = 0
+        return Decisions(reason, REASONS, value, threshold)
 
     def edits(self, facts: pa.Table) -> Edits:
-        lists = whole(facts.column("lines"))
-        return from_spans(lists).take(self._in_force(lists))
+        lists, inside = whole(facts.column("lines")), whole(facts.column("cuts"))
+        of = self._names & ({"citations", "navigation"} if self.navigation == "edit" else {"citations"})
+        cuts = (_numbers(pc.list_flatten(inside), "rule") & bits_of(of)) > 0
+        lines = from_spans(lists).take(self._in_force(pc.list_flatten(lists))[1])
+        return merge([lines, from_spans(inside).take(cuts)])
 
-    def _in_force(self, lists: pa.Array) -> npt.NDArray[np.bool_]:
-        rules = pc.struct_field(pc.list_flatten(lists), "rules").to_numpy(zero_copy_only=False)
-        found: npt.NDArray[np.bool_] = (rules.astype(np.int64) & self.mask) > 0
-        return found
-
-
-def measure(texts: pa.Array) -> tuple[I64, I64, I64, I64, I64]:
-    """Return text, start, stop (bytes), words and broken rules (bits) of every line with a visible character.
-
-    A line's span reaches up to the next such line, the first one's begins with the text.
-    """
-    data, offsets = buffers(texts)
-    begin = np.unique(np.concatenate([offsets[:-1], _after_breaks(data, offsets)]))
-    bounds = np.append(begin, offsets[-1])
-    lines = pa.LargeStringArray.from_buffers(len(begin), pa.py_buffer(bounds), texts.buffers()[2])
-    words = _count(lines, r"[^\s\p{Z}]+")
-    visible = np.flatnonzero(words)
-    lines, begin, words = lines.take(pa.array(visible)), begin[visible], words[visible]
-    place = np.searchsorted(offsets, begin, side="right") - 1
-    start, stop = begin - offsets[place], np.append(begin[1:], offsets[-1])
-    first, last = np.diff(place, prepend=-1) > 0, np.append(np.diff(place) > 0, True)[: len(place)]
-    start[first] = 0
-    stop = np.where(last, offsets[place + 1], stop) - offsets[place]
-    return place, start, stop, words, _broken(lines, words)
+    def _in_force(self, lines: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which lines break a rule in force, and which of them are cut as a whole."""
+        names, rules = self._names, _numbers(lines, "rules")
+        cited = "citations" in names
+        bits = bits_of(names - {"citations", "navigation", "few_words", "end_mark"})
+        cut: npt.NDArray[np.bool_] = (rules & bits) > 0
+        if "end_mark" in names:
+            cut |= (rules & (NO_MARK_UNCITED if cited else bits_of({"end_mark"}))) > 0
+        if "few_words" in names:
+            cut |= _numbers(lines, "uncited" if cited else "words") < self._fewest_words
+        navigation = (rules & bits_of({"navigation"} & names)) > 0
+        flagged = cut | navigation
+        return flagged, cut | (navigation & ((rules & ONLY_NAVIGATION > 0) | (self.navigation == "cut")))
 
 
-def _after_breaks(data: npt.NDArray[np.uint8], offsets: I64) -> I64:
-    """Return where lines begin after a line feed, inside the texts."""
-    breaks = np.flatnonzero(data[offsets[0] : offsets[-1]] == 10) + offsets[0] + 1
-    found: I64 = breaks[breaks < offsets[-1]]
-    return found
+def _structs(numbers: list[I64], kind: pa.StructType) -> pa.Array:
+    fields = [kind.field(i) for i in range(kind.num_fields)]
+    arrays = [pa.array(n.astype(f.type.to_pandas_dtype())) for n, f in zip(numbers, fields, strict=True)]
+    return pa.StructArray.from_arrays(arrays, fields=fields)
 
 
-def _broken(lines: pa.Array, words: I64) -> I64:
-    """Return the broken rules of each line as bits, (lines,)."""
-    few = words <= FEW_WORDS
-    signs = (
-        ~_match(lines, r"[.!?\"][\s\p{Z}]*$") | _match(lines, r"\.\.\.[\s\p{Z}]*$"),
-        words < MIN_WORDS,
-        _match(lines, "javascript"),
-        _match(lines, _POLICY),
-        _mostly_capitals(lines),
-        ~_match(lines, r"\p{L}") & _match(lines, r"\p{Nd}"),
-        few
-        & _match(lines, rf"^[^\p{{L}}\p{{N}}]*[\d.,]+[\s\p{{Z}}]*[km]?[\s\p{{Z}}]+(?:{_COUNTED})[^\p{{L}}\p{{N}}]*$"),
-        words == 1,
-        few
-        & _match(
-            lines,
-            rf"^[^\p{{L}}\p{{N}}]*sign[ -]?in{END}|read more[^\p{{L}}\p{{N}}]*$|"
-            rf"{BEGIN}items? in (?:your )?(?:cart|basket){END}",
-        ),
-    )
-    found: I64 = sum((sign.astype(np.int64) << bit for bit, sign in enumerate(signs)), np.zeros(len(words), np.int64))
-    return found
-
-
-def _mostly_capitals(lines: pa.Array) -> npt.NDArray[np.bool_]:
-    """Mark lines with more capitals than other letters, (lines,) bool: ASCII by bytes, the rest by Unicode classes."""
-    data, offsets = buffers(lines)
-    data = data[offsets[0] : offsets[-1]]
-    bounds = (offsets - offsets[0])[:-1]
-    if not len(bounds):
-        return np.zeros(0, np.bool_)
-    capitals = np.add.reduceat((data >= 65) & (data <= 90), bounds, dtype=np.int64)
-    others = np.add.reduceat((data >= 97) & (data <= 122), bounds, dtype=np.int64)
-    found: npt.NDArray[np.bool_] = capitals > others
-    wide = np.flatnonzero(np.maximum.reduceat(data, bounds) >= 0x80)
-    some = lines.take(pa.array(wide))
-    capital = _count(some, r"\p{Lu}")
-    found[wide] = False
-    maybe = np.flatnonzero(capital)
-    letters = _count(some.take(pa.array(maybe)), r"\p{L}")
-    found[wide[maybe]] = 2 * capital[maybe] > letters
-    return found
-
-
-def _match(lines: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = pc.match_substring_regex(lines, pattern, ignore_case=True).to_numpy(False)
-    return found
-
-
-def _count(lines: pa.Array, pattern: str) -> I64:
-    return np.asarray(pc.count_substring_regex(lines, pattern).to_numpy(False), np.int64)
+def _numbers(structs: pa.Array, name: str) -> I64:
+    return np.asarray(pc.struct_field(structs, name).to_numpy(zero_copy_only=False), np.int64)

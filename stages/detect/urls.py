@@ -75,3 +75,35 @@ def registered_domain(host: str) -> str:
     except ValueError:
         return str(_list().privatesuffix(host) or host)
     return host
+
+
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.\-]*://", re.IGNORECASE)
+_PORT = re.compile(r"^:(\d*)")
+_USUAL_PORTS = ("", "80", "443")
+
+
+def whole_url(url: str) -> str:
+    """Return a URL by which addresses are compared: without scheme, user, usual port, fragment and final slash.
+
+    Host names have no case, paths and queries have. "" where there is no host.
+
+    >>> whole_url("HTTPS://me@Example.com:443/a/b/?q=1#top"), whole_url("example.com/a/")
+    ('example.com/a/b/?q=1', 'example.com/a')
+    """
+    url = url.strip()
+    m = _HOST.match(url) or _HOST.match(url := "//" + url)
+    host = ascii_name(m[1]) if m else ""
+    if m is None or not host:
+        return ""
+    rest = url[m.end() :].split("#", 1)[0]
+    port = _PORT.match(rest)
+    if port:
+        rest = rest[port.end() :]
+        host += "" if port[1] in _USUAL_PORTS else f":{port[1]}"
+    return host + (rest if "?" in rest else rest.rstrip("/"))
+
+
+def with_scheme(url: str) -> str:
+    """Return a URL with a scheme, https where it has none."""
+    url = url.strip()
+    return url if _SCHEME.match(url) else "https://" + url.removeprefix("//")

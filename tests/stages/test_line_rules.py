@@ -12,14 +12,27 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from stages.core import edits
-from stages.line_rules import PRESETS, RULES, LineRules, measure
+from stages.detect.line_signs import NO_MARK_UNCITED, ONLY_NAVIGATION, RULES, Signs, find_lines
+from stages.line_rules import PRESETS, LineRules
 
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 COUNTER = re.compile(
-    r"[^\w_]*[\d.,]+\s*[km]?\s+(likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|"
+    r"[^\w_]*[\d.,]+\s*[kmb]?\s+(likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|"
     r"downloads?|views?|followers?)[^\w_]*",
     re.IGNORECASE,
 )
+
+
+NAVIGATION = (
+    r"^[\W_]*sign[ -]?in\b\s*",
+    r"\s*(?<!\w)read more[\W_]*$",
+    r"\s*\b(?:\d+ )?items? in (?:your )?(?:cart|basket)\b",
+)
+CITATION = r"\[\d*\]|\[edit\]|\[citation needed\]"
+
+
+def no_mark(line: str) -> bool:
+    return not line.endswith((".", "!", "?", '"')) or line.endswith("...")
 
 
 def broken(line: str) -> set[str]:
@@ -28,24 +41,29 @@ def broken(line: str) -> set[str]:
     letters = [c for c in line if c.isalpha()]
     few = len(words) <= 10
     low = line.lower()
+    uncited = re.sub(CITATION, "", bare, flags=re.ASCII).rstrip()
+    navigation = few and any(re.search(p, bare, re.IGNORECASE) for p in NAVIGATION)
+    left = re.sub("|".join(NAVIGATION), " ", bare, flags=re.IGNORECASE)
     signs = {
-        "end_mark": not bare.endswith((".", "!", "?", '"')) or bare.endswith("..."),
+        "end_mark": no_mark(bare),
         "few_words": len(words) < 5,
         "javascript": "javascript" in low,
         "policy": any(word in low for word in POLICY),
         "uppercase": 2 * sum(c.isupper() for c in letters) > len(letters),
-        "numeric": not letters and any(c.isdecimal() for c in line),
+        "numeric": all(c.isdecimal() or c.isspace() for c in line),
         "counter": few and COUNTER.fullmatch(bare) is not None,
         "one_word": len(words) == 1,
-        "navigation": few
-        and bool(
-            re.match(r"\W*sign[ -]?in\b", bare, re.IGNORECASE)
-            or re.search(r"read more\W*$", low)
-            or re.search(r"\bitems? in (your )?(cart|basket)\b", low)
-        ),
+        "navigation": navigation,
+        "long_word": max(map(len, words)) > 1000,
+        "citations": re.search(CITATION, bare, re.ASCII) is not None,
+        "uncited": no_mark(uncited),
+        "only_navigation": navigation and not any(c.isalnum() for c in left),
     }
     return {name for name, sign in signs.items() if sign}
 
+
+NAMED = {**{name: 1 << bit for bit, name in enumerate(RULES)}, "uncited": NO_MARK_UNCITED}
+NAMED["only_navigation"] = ONLY_NAVIGATION
 
 PIECES = [
     *(
@@ -69,16 +87,25 @@ PIECES = [
         " ",
         "\u041f\u0420\u0418 x",
     ),
+    *(
+        "The end.[1]",
+        "[citation needed]",
+        "[2]",
+        "Read on, read more...",
+        "sign in",
+        "5 items in your basket",
+        "$5.00 (+10%)",
+    ),
     *("\u00c9T\u00c9", "\u4e2d\u6587", "?", "!", "7", "one"),
 ]
 
 
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), min_size=1, max_size=5))
 def test_every_rule_equals_the_plain_one_on_every_line(texts: list[str]) -> None:
-    place, start, stop, words, bits = measure(pa.array(["skipped\nline", *texts], pa.large_string()).slice(1))
+    found = find_lines(pa.array(["skipped\nline", *texts], pa.large_string()).slice(1), Signs())
     got = []
-    for d, a, b, count, code in zip(place, start, stop, words, bits, strict=True):
-        names = {name for bit, name in enumerate(RULES) if int(code) >> bit & 1}
+    for d, a, b, count, code in zip(found.text, found.start, found.stop, found.words, found.rules, strict=True):
+        names = {name for name, bit in NAMED.items() if int(code) & bit}
         got.append((int(d), int(a), int(b), int(count), names))
     want = []
     for d, text in enumerate(texts):
@@ -126,5 +153,6 @@ def test_a_document_that_loses_too_many_words_is_dropped() -> None:
 def test_rules_change_no_fact_and_wrong_ones_are_refused() -> None:
     assert LineRules().fact_digest() == LineRules(rules=("refinedweb", "policy"), max_removed=0.1).fact_digest()
     assert set(PRESETS["c4"]) | set(PRESETS["refinedweb"]) == set(RULES)
+    assert LineRules(rules=("c4_jmlr",)).fact_digest() == LineRules().fact_digest()
     with pytest.raises(RecipeError, match="rules must be one of"):
         LineRules(rules=("c5",))

@@ -104,3 +104,78 @@ def test_a_wrong_parameter_is_refused(values: dict[str, Any]) -> None:
 def test_a_list_that_is_not_there_is_named() -> None:
     with pytest.raises(RecipeError, match=r"nowhere\.txt"):
         UrlRules(domains=("nowhere.txt",)).fact_digest()
+
+
+# --- whole URLs, Adblock rules, words of every kind ------------------------------------------------------
+
+
+def test_a_list_of_domains_holds_no_urls(tmp_path: Path) -> None:
+    for entry in ("example.com/path", "https://example.com", "example.com/"):
+        with pytest.raises(RecipeError, match=r"domains must list hosts, got .*name it in urls"):
+            UrlRules(domains=(file(tmp_path, "l.txt", "a.org", entry),)).annotate(pa.table({"url": ["http://b.org"]}))
+
+
+def test_whole_urls_are_compared_without_scheme_and_final_slash(tmp_path: Path) -> None:
+    listed = file(
+        tmp_path, "urls.txt", "# list", "http://example.com/foo/bar", "https://me@Two.com:443/a?q=1#x", "b.org"
+    )
+    blocked = ["http://example.com/foo/bar", "https://EXAMPLE.com/foo/bar/", "example.com/foo/bar#top", "s3://b.org/"]
+    free = [
+        "http://example.com/foo/",
+        "https://example.com/foo/bar/baz",
+        "http://example.com/Foo/bar",
+        "http://b.org/x",
+    ]
+    more = ["http://two.com/a?q=1", "http://two.com/a?q=2", "http://two.com/a", "http://example.com/foo/bar?x"]
+    stage = UrlRules(urls=(listed,))
+    assert judged(stage, blocked) == ["blocked_url"] * 4
+    assert judged(stage, free) == [None] * 4
+    assert judged(stage, more) == ["blocked_url", None, None, None]
+    facts = stage.annotate(pa.table({"url": ["https://b.org"]}))
+    assert facts.column("url_listed").to_pylist() == ["urls.txt:b.org"]
+
+
+def test_entries_may_block_below_registered_domains_only(tmp_path: Path) -> None:
+    listed = file(tmp_path, "l.txt", "blocked.com", "bad.nice.com")
+    urls = ["https://a.b.blocked.com/x", "https://bad.nice.com", "https://x.bad.nice.com", "https://nice.com"]
+    assert judged(UrlRules(domains=(listed,)), urls) == ["blocked_domain"] * 3 + [None]
+    other = UrlRules(domains=(listed,), subdomains="registered")
+    assert judged(other, urls) == ["blocked_domain"] * 2 + [None] * 2
+
+
+def test_adblock_rules_block_pages(tmp_path: Path) -> None:
+    pytest.importorskip("adblock")
+    rules = ["! list", "||bad.com^", "-ad-icon.", "@@||good.org^", "||away.org^$third-party", "||page.org^$document"]
+    stage = UrlRules(adblock=(file(tmp_path, "easy.txt", *rules, "a.org##.ad"),))
+    blocked = ["https://x.bad.com/a", "bad.com", "http://b.org/-ad-icon.gif", "http://page.org/"]
+    assert judged(stage, blocked) == ["blocked_rule"] * 4
+    assert judged(stage, ["http://good.org/-ad-icon.gif", "http://away.org", "http://a.org", None]) == [None] * 4
+    facts = stage.annotate(pa.table({"url": ["https://x.bad.com/a"]}))
+    assert facts.column("rule").to_pylist() == ["||bad.com^"]
+    with pytest.raises(RecipeError, match=r"nowhere\.txt"):
+        UrlRules(adblock=("nowhere.txt",)).fact_digest()
+
+
+def test_hard_words_soft_words_and_subwords(tmp_path: Path) -> None:
+    hard, soft = file(tmp_path, "hard.txt", "porn"), file(tmp_path, "soft.txt", "webcam", "escort", "live")
+    sub = file(tmp_path, "sub.txt", "x-videos")
+    stage = UrlRules(words=(hard,), soft_words=(soft,), subwords=(sub,))
+    urls = [
+        "http://a.org/porn",
+        "http://a.org/webcam",
+        "http://a.org/webcam-Live",
+        "http://myxvid-eos.net",
+        "http://pornx.de",
+    ]
+    assert judged(stage, urls) == ["blocked_word", None, "blocked_soft_words", "blocked_subword", None]
+    assert judged(UrlRules(soft_words=(soft,), max_soft_words=0), urls[1:2]) == ["blocked_soft_words"]
+    found = stage.decide(stage.annotate(pa.table({"url": urls})))
+    assert (found.value[2], found.threshold[2]) == (2, 1)
+
+
+def test_a_second_column_stands_in_for_a_missing_url(tmp_path: Path) -> None:
+    stage = UrlRules(domains=(file(tmp_path, "l.txt", "bad.com"),), second_url="source")
+    assert stage.columns() == ("url", "column:source")
+    table = {"url": ["http://good.com", None, "", None], "column:source": ["http://bad.com"] * 3 + [None]}
+    found = stage.decide(stage.annotate(pa.table(table)))
+    assert found.reason.tolist() == [-1, 1, 1, -1]

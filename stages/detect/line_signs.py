@@ -1,0 +1,220 @@
+"""What is wrong with lines by C4 and RefinedWeb: the rules each line breaks, and spans inside lines that go alone.
+
+Guarantees: rules depend on the line and the settings alone; spans are bytes of the text. Memory: one number per line
+and rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.text.line_counts import count_lines
+
+I64 = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+FEWEST_WORDS = 5  # C4, arXiv v4: "only retained lines that contained at least 5 words"
+FEW_WORDS = 10  # RefinedWeb: navigation is looked for in lines of at most so many words
+RULES = (  # in the order of their bits
+    "end_mark",  # C4: ends with no . ! ? or ", or with an ellipsis
+    "few_words",  # C4: fewer than 5 words (JMLR: 3)
+    "javascript",  # C4
+    "policy",  # C4: terms of use, privacy and cookies
+    "uppercase",  # RefinedWeb: mainly capitals
+    "numeric",  # RefinedWeb: only digits
+    "counter",  # RefinedWeb: "3 likes"
+    "one_word",  # RefinedWeb
+    "navigation",  # RefinedWeb: sign-in, read more, items in cart, in short lines
+    "long_word",  # C4's code: a word of more than 1,000 characters
+    "citations",  # C4: [1], [edit], [citation needed] go, the line stays
+)
+_BITS = {name: 1 << bit for bit, name in enumerate(RULES)}
+NO_MARK_UNCITED = 1 << len(RULES)  # end_mark, of the line without its citations
+ONLY_NAVIGATION = NO_MARK_UNCITED << 1  # nothing with a letter or digit is left without the navigation
+
+_POLICY = "terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies"
+_COUNTED = (
+    "likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|downloads?|views?|followers?"
+)
+_COUNTER = rf"^[^\p{{L}}\p{{N}}]*[\d.,]+[\s\p{{Z}}]*[kmb]?[\s\p{{Z}}]+(?:{_COUNTED})[^\p{{L}}\p{{N}}]*$"
+_MAY_NAVIGATE = "sign[ -]?in|read more|items? in"
+_NAVIGATION = re.compile(
+    r"\A[\W_]*sign[ -]?in\b\s*|\s*(?<!\w)read more[\W_]*\Z|\s*\b(?:\d+ )?items? in (?:your )?(?:cart|basket)\b",
+    re.IGNORECASE,
+)
+_CITATION = re.compile(rb"\[(?:\d*|edit|citation needed)\]")
+_VISIBLE = re.compile(r"[^\W_]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signs:
+    """Settings of the rules. max_digits: share of a line's characters; None: only digits and white space."""
+
+    end_marks: str = '.!?"'
+    min_words: int = FEWEST_WORDS
+    max_word_length: int = 1000
+    max_uppercase: float = 0.5
+    uppercase_of: str = "letters"
+    max_digits: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Lines with a visible character. Spans reach up to the next such line; the first one's begins with the text.
+
+    text, start, stop (bytes of the text), words, words without citations, sentences, rules (bits): (lines,). cuts:
+    (spans, 4) of text, start, stop and rule.
+    """
+
+    text: I64
+    start: I64
+    stop: I64
+    words: I64
+    uncited: I64
+    sentences: I64
+    rules: I64
+    cuts: I64
+
+
+def find_lines(texts: pa.Array, signs: Signs) -> Lines:
+    """Return the lines of large_string texts with the rules that each breaks."""
+    counted = count_lines(texts)
+    data, offsets = buffers(texts)
+    text, begin = counted["text"], counted["begin"]
+    start, stop = begin - offsets[text], np.append(begin[1:], offsets[-1])
+    first, last = np.diff(text, prepend=-1) > 0, np.append(np.diff(text) > 0, True)[: len(text)]
+    start[first] = 0
+    stop = np.where(last, offsets[text + 1], stop) - offsets[text]
+    bounds = np.append(begin, offsets[-1])
+    lines = pa.LargeStringArray.from_buffers(len(begin), pa.py_buffer(bounds), texts.buffers()[2])
+    rules = _counted_rules(counted, signs) | _matched_rules(lines, counted)
+    no_mark = _no_mark(data, counted["first"], counted["last"], signs.end_marks)
+    rules |= no_mark * (_BITS["end_mark"] | NO_MARK_UNCITED)
+    found = _Marked(data, offsets, lines, counted, signs, rules, counted["words"].copy())
+    cuts = sorted([*_citations(found), *_navigation(found)])
+    spans = np.array(cuts, np.int64).reshape(-1, 4)
+    return Lines(text, start, stop, counted["words"], found.uncited, counted["sentences"], rules, spans)
+
+
+@dataclass(frozen=True, eq=False)
+class _Marked:
+    """Lines whose rules are being written."""
+
+    data: npt.NDArray[np.uint8]
+    offsets: I64
+    lines: pa.Array
+    counted: dict[str, I64]
+    signs: Signs
+    rules: I64
+    uncited: I64
+
+    def visible(self, at: int) -> bytes:
+        """Return the visible part of a line."""
+        return self.data[self.counted["first"][at] : self.counted["last"][at]].tobytes()
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Return the text of a line, and where in it its visible part begins."""
+        text = int(self.counted["text"][at])
+        return text, int(self.counted["first"][at] - self.offsets[text])
+
+
+def bits_of(names: set[str]) -> int:
+    """Return the bits of rules by name."""
+    return sum(_BITS[name] for name in names)
+
+
+def _counted_rules(counted: dict[str, I64], signs: Signs) -> I64:
+    """Return the bits of the rules that numbers decide, (lines,)."""
+    words, chars, digits = counted["words"], counted["chars"], counted["digits"]
+    of = counted["letters"] if signs.uppercase_of == "letters" else chars
+    few = words < max(signs.min_words, FEWEST_WORDS)
+    numeric = (digits > 0) & (counted["letters"] + counted["others"] == 0)
+    if signs.max_digits is not None:
+        numeric = digits > signs.max_digits * chars
+    found: I64 = (
+        few * _BITS["few_words"]
+        + (counted["capitals"] > signs.max_uppercase * of) * _BITS["uppercase"]
+        + numeric * _BITS["numeric"]
+        + (words == 1) * _BITS["one_word"]
+        + (counted["longest"] > signs.max_word_length) * _BITS["long_word"]
+    )
+    return found
+
+
+def _matched_rules(lines: pa.Array, counted: dict[str, I64]) -> I64:
+    """Return the bits of the rules that patterns decide, (lines,)."""
+    found = np.zeros(len(lines), np.int64)
+    suspect = np.flatnonzero(_match(lines, f"javascript|{_POLICY}"))
+    some = lines.take(pa.array(suspect))
+    for name, pattern in (("javascript", "javascript"), ("policy", _POLICY)):
+        found[suspect] |= _match(some, pattern) * _BITS[name]
+    short = np.flatnonzero((counted["words"] <= FEW_WORDS) & (counted["digits"] > 0))
+    found[short] |= _match(lines.take(pa.array(short)), _COUNTER) * _BITS["counter"]
+    return found
+
+
+def _no_mark(data: npt.NDArray[np.uint8], first: I64, last: I64, marks: str) -> BoolArray:
+    """Mark the lines that end with none of the marks, or with three points, (lines,) bool."""
+    good = np.zeros(len(last), np.bool_)
+    if not len(data):
+        return ~good
+    for mark in marks:
+        code = np.frombuffer(mark.encode(), np.uint8)
+        same = last - first >= len(code)
+        for back, byte in enumerate(code[::-1]):
+            same &= data[np.maximum(last - 1 - back, 0)] == byte
+        good |= same
+    dots = last - first >= 3
+    for back in range(3):
+        dots &= data[np.maximum(last - 1 - back, 0)] == 46
+    return ~good | dots
+
+
+Cut = tuple[int, int, int, int]
+
+
+def _citations(found: _Marked) -> Iterator[Cut]:
+    """Yield the spans of citation markers; set what lines are without them."""
+    bit, rules = _BITS["citations"], found.rules
+    for at in np.flatnonzero(pc.match_substring(found.lines, "[").to_numpy(zero_copy_only=False)).tolist():
+        line = found.visible(at)
+        spans = [m.span() for m in _CITATION.finditer(line)]
+        if not spans:
+            continue
+        left = np.frombuffer(_CITATION.sub(b"", line).decode().rstrip().encode(), np.uint8)
+        no_mark = bool(_no_mark(left, np.zeros(1, np.int64), np.array([len(left)]), found.signs.end_marks)[0])
+        rules[at] = (rules[at] & ~NO_MARK_UNCITED) | bit | (no_mark * NO_MARK_UNCITED)
+        found.uncited[at] = len(left.tobytes().decode().split())
+        text, base = found.place(at)
+        for start, stop in spans:
+            yield text, base + start, base + stop, bit
+
+
+def _navigation(found: _Marked) -> Iterator[Cut]:
+    """Yield the spans of navigation in short lines; set the bits of lines that have some."""
+    bit, short = _BITS["navigation"], np.flatnonzero(found.counted["words"] <= FEW_WORDS)
+    for at in short[_match(found.lines.take(pa.array(short)), _MAY_NAVIGATE)].tolist():
+        line = found.visible(at).decode()
+        spans = [m.span() for m in _NAVIGATION.finditer(line)]
+        if not spans:
+            continue
+        found.rules[at] |= bit
+        if not _VISIBLE.search(_NAVIGATION.sub(" ", line)):
+            found.rules[at] |= ONLY_NAVIGATION
+        text, base = found.place(at)
+        for start, stop in spans:
+            low = base + len(line[:start].encode())
+            yield text, low, low + len(line[start:stop].encode()), bit
+
+
+def _match(lines: pa.Array, pattern: str) -> BoolArray:
+    found: BoolArray = pc.match_substring_regex(lines, pattern, ignore_case=True).to_numpy(False)
+    return found

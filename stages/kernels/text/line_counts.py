@@ -1,0 +1,94 @@
+"""Lines of texts and what is counted in each: words, sentences, kinds of characters, compiled by numba.
+
+Guarantees: lines end at line feeds; white space is what `str.isspace` says, words are what `str.split` gives. Memory:
+a row of whole numbers for every line with a visible character.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stages.kernels.hashes.hashing import buffers, read_only
+from stages.kernels.text.fold import code_point
+from stages.kernels.text.word_tokens import ALPHA, DECIMAL, LOWER, SPACE, UPPER, WORD, classes
+
+I64 = npt.NDArray[np.int64]
+
+COLUMNS = (
+    "text",  # place of the line's text
+    "begin",  # bytes in the texts' buffer: of the line, of its visible part
+    "first",
+    "last",
+    "words",
+    "sentences",  # . ! ? before white space or at the line's end
+    "chars",  # of the visible part
+    "letters",
+    "capitals",
+    "digits",
+    "others",  # visible, neither letter nor digit
+    "longest",  # characters of the longest word
+)
+
+
+@numba.njit(cache=True, nogil=True)
+def count_line(data, at, high, kinds, row):  # type: ignore[no-untyped-def]
+    """Count one line from `at` on; return the byte after it. Its visible part is empty where it has no word."""
+    row[1:] = 0
+    row[1], row[2], row[3] = at, at, at
+    words = sentences = chars = letters = capitals = digits = others = longest = length = trailing = 0
+    mark = False  # the character before was . ! or ?
+    while at < high:
+        point, size = code_point(data, at)
+        at += size
+        kind = kinds[point]
+        if kind & SPACE:
+            sentences += mark
+            mark = False
+            longest = max(longest, length)
+            length = 0
+            trailing += chars > 0
+            if point == 10:
+                break
+            continue
+        if length == 0:
+            words += 1
+            if words == 1:
+                row[2] = at - size
+        row[3] = at
+        chars += trailing + 1
+        trailing = 0
+        length += 1
+        letters += kind & ALPHA != 0
+        capitals += kind & (UPPER | LOWER) == UPPER
+        digits += kind & DECIMAL != 0
+        others += kind & WORD == 0
+        mark = point == 46 or point == 33 or point == 63
+    row[4], row[5], row[6] = words, sentences + mark, chars
+    row[7], row[8], row[9], row[10], row[11] = letters, capitals, digits, others, max(longest, length)
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(data, offsets, kinds, width):  # type: ignore[no-untyped-def]
+    found, n = np.empty((1024, width), np.int64), 0
+    for d in range(len(offsets) - 1):
+        at, high = offsets[d], offsets[d + 1]
+        while at < high:
+            if n == len(found):
+                more = np.empty((2 * n, width), np.int64)
+                more[:n] = found
+                found = more
+            at = count_line(data, at, high, kinds, found[n])
+            found[n, 0] = d
+            n += found[n, 4] > 0
+    return found[:n]
+
+
+def count_lines(texts: pa.Array) -> dict[str, I64]:
+    """Return what is counted in every line with a visible character of large_string texts, by column, (lines,)."""
+    data, offsets = buffers(texts)
+    found = _count(read_only(data, np.uint8), read_only(offsets, np.int64), classes(), len(COLUMNS))
+    return {name: np.ascontiguousarray(found[:, i]) for i, name in enumerate(COLUMNS)}
