@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from classifiers import embeddings
 from cluster.engines import Engine, Growth, TaskCost
-from cluster.errors import RecipeError, ShardError
+from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array, whole
 from stages.core.costs import DOCUMENTS, ONCE, Quantity, per_bundle
@@ -40,7 +40,7 @@ from stages.dedup.dedup_stage import (
     verdicts,
     write_decisions,
 )
-from stages.inputs.columns import holds_text, parse_json
+from stages.inputs.vectors import column_vectors, to_column, to_matrix
 from stages.kernels.dispatch.space import space
 from stages.kernels.hashes.hashing import mix64
 from stages.kernels.similarity import cosine
@@ -98,6 +98,12 @@ class SemanticDedup(DedupStage):
 
     A document is dropped iff a kept, eligible one before it in the total order, of the same centroid, has a
     cosine similarity of at least `cosine_threshold` to it.
+
+    `mode: paper` is the rule of SemDeDup (Abbas et al. 2023, arXiv:2303.09540v3, section 3 and algorithm A7): a
+    document is dropped iff any eligible one before it is that similar, dropped or not. Documents come in the order of
+    `first`, after the datasets' priority: farthest from the mean of their centroid's documents (the paper's choice),
+    nearest, or the total order. The representative in the ledger is the kept document to which the chain of dropped
+    ones leads; its similarity may be below the threshold.
     """
 
     model: str = param("", KINDS, fact=True, metavar="SPEC")
@@ -110,6 +116,16 @@ class SemanticDedup(DedupStage):
         le=1_000_000,
     )
     seed: int = param(42, "seed of k-means", ge=0, le=2**32 - 1)
+    mode: str = param(
+        "kept",
+        "what drops a document: a similar one before it that is kept, or any (SemDeDup's rule)",
+        choices=("kept", "paper"),
+    )
+    first: str = param(
+        "farthest",
+        "mode paper: which documents of a centroid come first: farthest from its mean, nearest, or total order",
+        choices=("farthest", "nearest", "order"),
+    )
 
     use: ClassVar[str] = "semantic_dedup"
     summary: ClassVar[str] = "drop documents that mean the same, by embeddings"
@@ -141,52 +157,6 @@ class SemanticDedup(DedupStage):
         found = _compare(engine, stage_run, documents) if documents > 1 else []
         write_decisions(engine, stage_run, found)
         mark_complete(stage_run)
-
-
-# --- vectors as columns ----------------------------------------------------------------------------------
-
-
-def column_vectors(values: pa.ChunkedArray, what: str) -> npt.NDArray[np.float64]:
-    """Return an input column of lists of numbers, or of JSON texts of such, as (docs, dimensions), 0 for null.
-
-    Raises
-    ------
-    ShardError
-        The column holds something else, or vectors of different lengths.
-    """
-    try:
-        if holds_text(values.type):
-            lists = pa.array(parse_json(values), pa.list_(pa.float64()))
-        else:
-            lists = whole(values).cast(pa.list_(pa.float64()))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise ShardError(f"{what} holds {values.type}, lists of numbers were expected ({error}).") from error
-    size = np.asarray(lists.value_lengths().fill_null(0))
-    dimensions = sorted(set(size[size > 0].tolist()))
-    if len(dimensions) > 1:
-        raise ShardError(
-            f"{what} holds vectors of different lengths ({dimensions[0]} and {dimensions[-1]}). Embed every document "
-            "with the same model."
-        )
-    found = np.zeros((len(lists), dimensions[0] if dimensions else 0))
-    if dimensions:
-        flat = lists.flatten().to_numpy(zero_copy_only=False)  # of lists that are not null; a null inside is NaN
-        found[size > 0] = flat.reshape(-1, dimensions[0])
-    return found
-
-
-def to_column(vectors: cosine.F16, good: cosine.BoolArray) -> pa.Array:
-    """Return vectors as a list column, null where there is no direction."""
-    offsets = np.arange(len(vectors) + 1, dtype=np.int32) * np.int32(vectors.shape[1])
-    values = pa.array(np.ascontiguousarray(vectors).reshape(-1), pa.float16())
-    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(~good))
-
-
-def to_matrix(column: pa.ChunkedArray) -> cosine.F16:
-    """Return a list column without nulls, of lists of one length, as (docs, dimensions) float16."""
-    lists = whole(column)
-    values: cosine.F16 = lists.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(lists), -1) if len(lists) else np.empty((0, 0), np.float16)
 
 
 # --- finding -------------------------------------------------------------------------------------------
@@ -385,12 +355,15 @@ def _survivors(stage_run: StageRun[SemanticDedup], table: pa.Table) -> tuple[I64
     """Return (representative of each document of a centroid, -1 where kept; cosines of the dropped ones)."""
     stage = stage_run.stage
     vectors = to_matrix(table.column("embedding"))
+    chosen = chosen_among(stage_run.run, table)
+    order = None if stage.mode == "kept" else cosine.paper_order(vectors, chosen, stage.first)
     winner = cosine.survivors(
         vectors,
-        chosen_among(stage_run.run, table),
+        chosen,
         keep_all=stage.keeps_all_within,
         threshold=stage.cosine_threshold,
         space=space(),
+        paper=order,
     )
     lost = np.flatnonzero(winner >= 0)
     return winner, cosine.pair_cosines(vectors, winner[lost], lost)

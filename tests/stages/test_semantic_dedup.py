@@ -15,8 +15,10 @@ from cluster.errors import RecipeError, ShardError
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages import semantic_dedup
+from stages.inputs.vectors import column_vectors
 from stages.kernels.similarity import cosine
-from stages.semantic_dedup import SemanticDedup, centroids_for, column_vectors
+from stages.kernels.survivors.candidates import Candidates
+from stages.semantic_dedup import SemanticDedup, centroids_for
 from tests.support import oracles
 from tests.support.embedding_models import minilm
 
@@ -226,3 +228,83 @@ def test_a_real_model_finds_paraphrases_and_nothing_else(tmp_path: Path) -> None
         **{("a", f"{i}"): None for i in range(len(texts))},
         **{("b", f"{i}"): ("a", f"{i}") for i in range(len(PARAPHRASES))},
     }
+
+
+# --- SemDeDup's own rule ---------------------------------------------------------------------------------
+
+
+def chosen(count: int, **arrays: Any) -> Candidates:
+    no, yes = np.zeros(count, np.bool_), np.ones(count, np.bool_)
+    given = {"rank": np.arange(count), "dataset": np.zeros(count, np.int32), "protected": no, "eligible": yes}
+    return Candidates(**{**given, **arrays})
+
+
+def on_circle(*degrees: float) -> cosine.F16:
+    angle = np.radians(degrees)
+    return cosine.unit(np.stack([np.cos(angle), np.sin(angle)], axis=1))[0]
+
+
+def lost(vectors: cosine.F16, candidates: Candidates, first: str, threshold: float) -> list[int]:
+    order = cosine.paper_order(vectors, candidates, first)
+    return cosine.survivors(vectors, candidates, keep_all=False, threshold=threshold, paper=order).tolist()
+
+
+def test_the_paper_drops_by_dropped_documents_too() -> None:
+    chain, near = on_circle(0, 20, 40, 60), 0.93  # the cosine of 20 degrees is .94, of 40 .77
+    assert cosine.survivors(chain, chosen(4), keep_all=False, threshold=near).tolist() == [-1, 0, -1, 2]
+    assert lost(chain, chosen(4), "order", near) == [-1, 0, 0, 0]
+    assert lost(chain, chosen(4), "farthest", near) == [-1, 0, 3, -1]  # 0 and 60 come first, 20 and 40 are near them
+    assert lost(chain, chosen(4), "nearest", near) == [1, -1, 1, 1]
+    able = np.array([True, False, True, True])
+    assert lost(chain, chosen(4, eligible=able), "order", near) == [-1, 0, -1, 2]
+    spared = np.array([False, False, True, False])
+    assert lost(chain, chosen(4, protected=spared), "order", near) == [-1, 0, -1, 2]
+    assert lost(chain, chosen(4, dataset=np.array([1, 1, 1, 0], np.int32)), "farthest", near) == [-1, 0, 3, -1]
+
+
+def test_the_papers_rule_gives_the_numbers_of_nemo_curators_test() -> None:
+    sklearn = pytest.importorskip("sklearn")
+    from sklearn.cluster import KMeans
+    from sklearn.datasets import make_blobs
+
+    assert sklearn
+    points, _ = make_blobs(n_samples=[100, 200, 300, 400, 500], centers=None, n_features=3, random_state=42)
+    points = points / np.linalg.norm(points, axis=1, keepdims=True)
+    label = KMeans(5, random_state=42, n_init=1).fit_predict(points)
+    dropped = {"farthest": 0, "nearest": 0}
+    for first in dropped:
+        for centroid in range(5):
+            vectors, _ = cosine.unit(points[label == centroid])
+            dropped[first] += sum(at >= 0 for at in lost(vectors, chosen(len(vectors)), first, 0.99))
+    assert dropped == {"farthest": 1471, "nearest": 1495}
+
+
+def test_paper_equals_the_plain_rule_beyond_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cosine, "BLOCK", 7)
+    monkeypatch.setattr(cosine, "ACROSS", 5)
+    rng = np.random.default_rng(3)
+    vectors, _ = cosine.unit(rng.normal(size=(60, 3)))
+    candidates = chosen(60, eligible=rng.random(60) < 0.8, protected=rng.random(60) < 0.1)
+    order = cosine.paper_order(vectors, candidates, "farthest").tolist()
+    found, want = lost(vectors, candidates, "farthest", 0.8), [-1] * 60
+    for place, row in enumerate(order):
+        if candidates.protected[row]:
+            continue
+        pairs = [e for e in order[:place] if candidates.eligible[e]]
+        near = cosine.pair_cosines(vectors, np.full(len(pairs), row), np.array(pairs, np.int64)) >= 0.8
+        first = next((e for e, hit in zip(pairs, near, strict=True) if hit), -1)
+        want[row] = first if first < 0 or want[first] < 0 else want[first]
+    assert found == want
+
+
+def test_paper_through_a_run_and_wrong_modes(tmp_path: Path) -> None:
+    angles = {d: np.radians(d) for d in (0, 20, 40, 60)}
+    rows = [{"text": f"t{d}", "id": str(d), "vector": [float(np.cos(a)), float(np.sin(a))]} for d, a in angles.items()]
+    paths = write(tmp_path, {"a": rows}, 2)
+    stage = {**STAGE, "cosine_threshold": 0.93, "mode": "paper"}
+    found = losses(run(tmp_path / "run", paths, stage))
+    assert found == {("a", "0"): None, ("a", "60"): None, ("a", "20"): ("a", "0"), ("a", "40"): found[("a", "40")]}
+    assert found[("a", "40")] in (("a", "60"), ("a", "0"))
+    for key in ("mode", "first"):
+        with pytest.raises(RecipeError, match=f"{key} must be one of"):
+            SemanticDedup(model="column:x", **{key: "all"})

@@ -108,7 +108,15 @@ def first_similar(space: Space, left: Side, right: Side, threshold: float, *, ke
     return space.get(space.xp.min(space.xp.where(reached, places[None, :], none[None, :]), axis=1))
 
 
-def survivors(vectors: F16, candidates: Candidates, *, keep_all: bool, threshold: float, space: Space = HOST) -> I64:
+def survivors(
+    vectors: F16,
+    candidates: Candidates,
+    *,
+    keep_all: bool,
+    threshold: float,
+    space: Space = HOST,
+    paper: I64 | None = None,
+) -> I64:
     """Return the representative of each dropped document, -1 where kept, (docs,) int64.
 
     A document is dropped iff an eligible, kept one before it in the order is at least as similar to it as the
@@ -117,7 +125,10 @@ def survivors(vectors: F16, candidates: Candidates, *, keep_all: bool, threshold
     Parameters
     ----------
     vectors : (docs, dimensions) float16 from `unit`, none of them zero.
+    paper : rows from first to last, for SemDeDup's own rule (see `earlier_survivors`).
     """
+    if paper is not None:
+        return earlier_survivors(vectors, candidates, paper, keep_all=keep_all, threshold=threshold, space=space)
     order = np.argsort(candidates.rank)
     sides = _Sides(space, vectors[order], candidates.dataset[order].astype(np.int32))
     free, able = ~candidates.protected[order], candidates.eligible[order]
@@ -140,6 +151,73 @@ def survivors(vectors: F16, candidates: Candidates, *, keep_all: bool, threshold
     found = np.full(len(order), -1, np.int64)
     lost = np.flatnonzero(lost_to >= 0)
     found[order[lost]] = order[lost_to[lost]]
+    return found
+
+
+def from_centre(vectors: F16) -> F64:
+    """Return the cosine similarity of vectors to their mean, (docs,); 1 for all where the mean has no direction.
+
+    The mean is rounded to half precision, so that the products are exact whatever the order of summation.
+    """
+    centre, good = unit(vectors.astype(np.float64).sum(axis=0, keepdims=True))
+    if not good[0]:
+        return np.ones(len(vectors))
+    product = np.einsum("ij,j->i", vectors.astype(np.float64), centre[0].astype(np.float64))
+    found: F64 = product / lengths(vectors)
+    return found
+
+
+def paper_order(vectors: F16, candidates: Candidates, first: str) -> I64:
+    """Return rows from first to last, (docs,): by priority of the dataset, distance to the mean, total order.
+
+    first : farthest, nearest, or order (no distance).
+    """
+    sign = {"farthest": 1.0, "nearest": -1.0, "order": 0.0}[first]
+    found: I64 = np.lexsort((candidates.rank, sign * from_centre(vectors), candidates.dataset))
+    return found
+
+
+def earlier_survivors(
+    vectors: F16, candidates: Candidates, order: I64, *, keep_all: bool, threshold: float, space: Space = HOST
+) -> I64:
+    """Return the representative of each dropped document by SemDeDup's own rule, -1 where kept, (docs,) int64.
+
+    A document is dropped iff an eligible one before it, dropped or not, is at least as similar to it as the threshold.
+    Its representative is the kept one to which a chain of such documents leads.
+
+    Parameters
+    ----------
+    order : rows from first to last, a permutation.
+    """
+    sides = _Sides(space, vectors[order], candidates.dataset[order].astype(np.int32))
+    free, able = ~candidates.protected[order], candidates.eligible[order]
+    rivals, lost_to = np.flatnonzero(able), np.full(len(order), -1, np.int64)
+    for start in range(0, len(order), BLOCK):
+        stop = min(start + BLOCK, len(order))
+        open_ = start + np.flatnonzero(free[start:stop])
+        for first in range(0, int(np.searchsorted(rivals, stop)), ACROSS):
+            open_ = open_[lost_to[open_] < 0]
+            if not len(open_):
+                break
+            some = rivals[first : first + ACROSS]
+            place = first_similar(space, sides.take(open_), sides.take(some), threshold, keep_all=keep_all)
+            hit = place < len(some)
+            before = hit & (some[np.minimum(place, len(some) - 1)] < open_)
+            lost_to[open_[before]] = some[place[before]]
+    root = _roots(lost_to)
+    found = np.full(len(order), -1, np.int64)
+    lost = np.flatnonzero(root >= 0)
+    found[order[lost]] = order[root[lost]]
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _roots(lost_to):  # type: ignore[no-untyped-def]
+    """Follow every document to the one that is kept; lost_to points to earlier ones."""
+    found = lost_to.copy()
+    for i in range(len(found)):
+        if found[i] >= 0 and found[found[i]] >= 0:
+            found[i] = found[found[i]]
     return found
 
 
