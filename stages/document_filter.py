@@ -51,6 +51,8 @@ class DocumentFilter(ShardStage):
     )
     arguments: tuple[str, ...] = param((), "arguments of the class, NAME=VALUE with VALUE in JSON or text", fact=True)
 
+    invert: bool = param(False, "drop what the filter keeps, and keep the rest")
+
     def validate(self) -> None:
         if not all(self.filter.partition(":")):
             raise self.error("filter", self.filter, "MODULE:CLASS")
@@ -74,7 +76,8 @@ class DocumentFilter(ShardStage):
         return pa.table([pa.array(map(_number, scores), pa.float64()), pa.array(kept, pa.bool_())], schema=self.schema)
 
     def decide(self, facts: pa.Table) -> Decisions:
-        reason = np.where(array(facts, "keep").astype(np.bool_), -1, 0).astype(np.int16)
+        kept = array(facts, "keep").astype(np.bool_) != self.invert
+        reason = np.where(kept, -1, 0).astype(np.int16)
         score = facts.column("score").to_numpy().astype(np.float64)
         return Decisions(reason, ("filtered",), score, np.full(len(score), np.nan))
 

@@ -35,7 +35,8 @@ from stages.dedup.dedup_stage import (
 from stages.kernels.hashes.hashing import buffers, mix64
 from stages.kernels.hashes.text_digest import text_digest
 from stages.kernels.survivors.bucket_survivors import exact_survivors
-from stages.kernels.text.normalise import NORMALISATIONS, normalise
+from stages.kernels.text.normalise import HOW, normalise
+from stages.kernels.text.normalise import problem as normalisation_problem
 
 HASHES = pa.schema([("n1", pa.uint64()), ("n2", pa.uint64())])
 KEY_SEED = 1
@@ -45,7 +46,7 @@ KEY_SEED = 1
 class NormalisedHash(ShardStage):
     """Reads text / Writes the digest of the normalised text / Drops nothing."""
 
-    normalise: str = param("none", "normalisation before hashing", fact=True, choices=NORMALISATIONS)
+    normalise: str = param("none", "normalisation before hashing", fact=True)
 
     use: ClassVar[str] = "normalised_hash"
     version: ClassVar[int] = 2  # 1 wrote two XXH64
@@ -62,12 +63,16 @@ class NormalisedHash(ShardStage):
 class ExactDedup(DedupStage):
     """Reads digests of texts / Writes representatives / Drops copies of a document before it in the total order."""
 
-    normalise: str = param("none", "what to even out before texts are compared", fact=True, choices=NORMALISATIONS)
+    normalise: str = param("none", "what to even out before texts are compared: " + HOW, fact=True)
 
     use: ClassVar[str] = "exact_dedup"
     version: ClassVar[int] = 2  # 1 took texts of equal content hashes for equal
     summary: ClassVar[str] = "drop documents whose text is a copy of another's"
     drop_reason: ClassVar[str] = "exact_duplicate"
+
+    def validate(self) -> None:
+        if wrong := normalisation_problem(self.normalise):
+            raise self.error("normalise", self.normalise, wrong)
 
     def companions(self) -> tuple[Stage, ...]:
         return () if self.normalise == "none" else self.companions_after_repair()

@@ -17,7 +17,8 @@ from stages.core.arrays import whole
 from stages.core.stage import ShardStage, param
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity import minhash as kernel
-from stages.kernels.text.normalise import NORMALISATIONS, normalise
+from stages.kernels.text.normalise import HOW, normalise
+from stages.kernels.text.normalise import problem as normalisation_problem
 
 MAX_PERMUTATIONS = 4096  # 16 kB for every document, for estimates within 0.8 %
 MAX_SHINGLES = 20_000_000  # beyond this a signature of 32-bit hashes saturates: see kernels/similarity/minhash.py
@@ -38,7 +39,7 @@ class MinHash(ShardStage):
     a: tuple[int, ...] = param((), "multipliers (parameters: explicit)", fact=True)
     b: tuple[int, ...] = param((), "addends (parameters: explicit)", fact=True)
     shingles: str = param("characters", "what a shingle is made of", fact=True, choices=("characters", "words"))
-    normalise: str = param("none", "what to even out before hashing", fact=True, choices=NORMALISATIONS)
+    normalise: str = param("none", "what to even out before hashing: " + HOW, fact=True)
     max_shingles: int = param(
         MAX_SHINGLES, "longer texts are sampled down to about this many shingles", fact=True, ge=1
     )
@@ -48,6 +49,8 @@ class MinHash(ShardStage):
     device_expansion: ClassVar[float] = 10.0  # texts, and a hash of up to 8 bytes for each of their bytes
 
     def validate(self) -> None:
+        if wrong := normalisation_problem(self.normalise):
+            raise self.error("normalise", self.normalise, wrong)
         if self.shingles == "characters" and self.shingle_width < 2:
             raise self.error("shingle_width", self.shingle_width, "at least 2 characters")
         explicit = self.parameters == "explicit"

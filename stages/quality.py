@@ -46,6 +46,7 @@ class Quality(ShardStage):
     min_score: float | None = param(None, "drop documents with a lower score")
     max_score: float | None = param(None, "drop documents with a higher score")
     keep_labels: tuple[str, ...] = param((), "keep only documents with one of these labels")
+    keep_missing: bool = param(False, "documents without score or label stay")
     positive_label: str = param(
         "", "label whose probability is the score (default: the one named hq, high …)", fact=True
     )
@@ -124,12 +125,15 @@ class Quality(ShardStage):
         threshold = np.full(rows, np.nan)
         if self.keep_labels:
             wanted = pc.is_in(facts.column("quality_label"), pa.array(self.keep_labels, pa.string()))
-            reason[~wanted.to_numpy().astype(np.bool_)] = 3
+            unwanted = ~wanted.to_numpy().astype(np.bool_)
+            if self.keep_missing:
+                unwanted &= facts.column("quality_label").is_valid().to_numpy()
+            reason[unwanted] = 3
         for limit, code in ((self.max_score, 2), (self.min_score, 1)):
             if limit is not None:
                 beyond = score > limit if code == 2 else score < limit
                 reason[beyond] = code
                 threshold[beyond | (np.isnan(threshold) & (reason < 0))] = limit
-        if self.min_score is not None or self.max_score is not None:
+        if (self.min_score is not None or self.max_score is not None) and not self.keep_missing:
             reason[np.isnan(score)] = 0
         return Decisions(reason, REASONS, score, threshold)

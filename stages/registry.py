@@ -34,6 +34,7 @@ STAGES: dict[str, str] = {
     "pii": "stages.pii:Pii",
     "url_rules": "stages.url_rules:UrlRules",
     "repair": "stages.repair:Repair",
+    "bad_words": "stages.bad_words:BadWords",
 }
 RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the run folder needs itself
 

@@ -56,6 +56,7 @@ class ScoreCut(ExchangeStage):
     per: str = param("dataset", "what has a quantile of its own; language is that of stage language_id", choices=PER)
     pareto_alpha: float | None = param(None, "shape of the Pareto draw (GPT-3: 9); scores in [0, 1]")
     seed: int = param(0, "seed of the draw")
+    keep_missing: bool = param(False, "documents without a score stay")
 
     def validate(self) -> None:
         if (self.min_quantile is None) == (self.pareto_alpha is None):
@@ -90,7 +91,7 @@ class ScoreCut(ExchangeStage):
             names, place = groups(here, view, rows)
             threshold = np.array([limits.get(name, math.nan) for name in names], np.float64)[place]
             reason[score < threshold] = 1
-        reason[np.isnan(score)] = 0
+        reason[np.isnan(score)] = -1 if self.keep_missing else 0
         return rows, Decisions(reason, REASONS, value, threshold)
 
 

@@ -67,6 +67,10 @@ def test_a_filter_scores_and_keeps(module: str) -> None:
     assert judge(stage, "one", "") == ([1, 0], [True, False])
 
 
+def test_a_filter_inverted_keeps_the_rest(module: str) -> None:
+    assert judge(DocumentFilter(filter=f"{module}:WordCount", invert=True), "one", "one two") == ([1, 2], [True, False])
+
+
 def test_a_filter_with_a_model_is_prepared_as_nemo_curator_does(module: str) -> None:
     assert judge(DocumentFilter(filter=f"{module}:Prepared"), "one") == ([2], [True])
 

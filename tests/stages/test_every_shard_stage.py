@@ -47,6 +47,11 @@ def url_rules(folder: Path) -> dict[str, Any]:
     return {"domains": (str(folder / "domains.txt"),), "words": (str(folder / "words.txt"),)}
 
 
+def bad_words(folder: Path) -> dict[str, Any]:
+    (folder / "bad.txt").write_text("the\n")
+    return {"words": (str(folder / "bad.txt"),)}
+
+
 def decontaminate(folder: Path) -> dict[str, Any]:
     items = ["The library lends books to everybody who lives in the town, and to guests for a week."]
     (folder / "quiz.jsonl").write_text("".join(json.dumps({"text": item}) + "\n" for item in items))
@@ -63,6 +68,7 @@ PARAMETERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "quality": lambda folder: {"model": "column:score", "min_score": 2.0},
     "pii": lambda folder: {"max_found": 3},
     "url_rules": url_rules,
+    "bad_words": bad_words,
     "repair": lambda folder: {},
     "decontaminate": decontaminate,
     "line_dedup": lambda folder: {"min_words": 2},

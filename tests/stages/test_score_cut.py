@@ -105,6 +105,14 @@ def test_the_pareto_draw_prefers_good_documents_and_is_the_same_for_any_partitio
     assert kept != {key for key, row in other.items() if row["kept"]}
 
 
+def test_documents_without_a_score_may_stay(tmp_path: Path) -> None:
+    documents = corpus(3)
+    cut = {"use": "score_cut", "min_quantile": 0.5, "keep_missing": True}
+    ledger = run(tmp_path, documents, 1, [{**SCORE, "min_score": 0.0, "keep_missing": True}, cut])
+    assert all(ledger[d["id"]]["kept"] for d in documents if d["score"] is None)
+    assert {row["reason"] for row in ledger.values()} == {None, "low_quality", "below_quantile"}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

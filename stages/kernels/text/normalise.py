@@ -4,8 +4,16 @@
 - `nfc_lower_space`: NFC, then lower case (`str.lower`), then NFC again; then every run of white space
   (`str.isspace`) becomes one space, and none stays at either end.
 - `digits`: as `nfc_lower_space`, with every decimal digit (category Nd) turned into "0".
+- `punctuation`: as `nfc_lower_space`, with every character of the categories P and S turned into a space.
+- `diacritics`: as `nfc_lower_space`, without non-spacing marks (category Mn) after decomposition.
+- `datatrove`: what datatrove 0.10 does by default before it hashes: lower case, numbers (with a fraction) as "0", its
+  signs of punctuation as spaces, white space as one space, no diacritics.
+- `cut:PATTERN`: as `nfc_lower_space`, without what an RE2 pattern matches in the text as it is.
 
-ASCII texts take a compiled pass; the others go through Python's Unicode tables. The results are equal.
+All but `none` and `datatrove` may be joined by "+", `cut:` at the end: `digits+punctuation+cut:PATTERN`.
+
+ASCII texts take a compiled pass for the first three; the others go through Python's Unicode tables. The results are
+equal.
 """
 
 from __future__ import annotations
@@ -23,7 +31,17 @@ from cluster.errors import RecipeError
 from stages.kernels.dispatch.resident import Resident
 from stages.kernels.hashes.hashing import I64, U8, buffers, read_only
 
-NORMALISATIONS = ("none", "nfc_lower_space", "digits")
+NORMALISATIONS = ("none", "nfc_lower_space", "digits", "punctuation", "diacritics", "datatrove")
+CUT = "cut:"
+HOW = ", ".join(NORMALISATIONS) + ", cut:PATTERN (RE2), or several joined by +"  # for help
+_JOINED = NORMALISATIONS[1:-1]
+# The signs that datatrove's TextNormConfig takes for punctuation, and control characters.
+_SIGNS = (
+    "!/\u2014\u201d:\uff05\uff11\u3008&(\u3001\u2501\\\u3010#%\u300c\u300d\uff0c\u3011\uff1b+^]~\u201c\u300a\u201e';\u2019{|"
+    '\u2236\xb4[=-`*\uff0e\uff08\u2013\uff1f\uff01\uff1a$\uff5e\xab\u3009,><\u300b)?\uff09\u3002\u2026@_."}\u25ba\xbb'
+) + "".join(map(chr, [*range(9), 11, 12, *range(13, 32), *range(127, 160)]))
+_AS_SPACES = str.maketrans(_SIGNS, " " * len(_SIGNS))
+_NUMBER = re.compile(r"\d+(?:[.,\u060c\u066b\u2396-\u2398]\d+)?")
 _DIGIT = re.compile(r"\d")
 
 
@@ -33,7 +51,7 @@ def normalise(texts: pa.Array | pa.ChunkedArray, how: str) -> pa.Array:
     Parameters
     ----------
     texts : string or large_string, valid UTF-8.
-    how : one of `NORMALISATIONS`.
+    how : one of `NORMALISATIONS`, or several; see the top of the module.
 
     Raises
     ------
@@ -44,8 +62,8 @@ def normalise(texts: pa.Array | pa.ChunkedArray, how: str) -> pa.Array:
     >>> normalise(pa.array(["  Two\\tWords, 12"]), "digits").to_pylist()
     ['two words, 00']
     """
-    if how not in NORMALISATIONS:
-        raise RecipeError(f"normalise must be one of {', '.join(NORMALISATIONS)}, got {how!r}.")
+    if wrong := problem(how):
+        raise RecipeError(f"normalise must be {wrong}, got {how!r}.")
     if isinstance(texts, Resident) and how == "none":
         return texts
     wide = _whole(texts)
@@ -53,7 +71,7 @@ def normalise(texts: pa.Array | pa.ChunkedArray, how: str) -> pa.Array:
         return wide
     missing = wide.is_null() if wide.null_count else None
     filled = wide if missing is None else pc.fill_null(wide, "")
-    folded = _fold(filled, how == "digits")
+    folded = _fold(filled, how == "digits") if how in ("nfc_lower_space", "digits") else _by_hand(filled, how)
     return folded if missing is None else pc.if_else(missing, pa.scalar(None, pa.large_string()), folded)
 
 
@@ -61,6 +79,64 @@ def fold_text(text: str, *, digits: bool) -> str:
     """Return one text normalised: the definition, in plain Python."""
     composed = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
     return " ".join((_DIGIT.sub("0", composed) if digits else composed).split())
+
+
+def problem(how: str) -> str | None:
+    """Return what a normalisation must be where `how` is none, else None.
+
+    >>> problem("digits+punctuation"), problem("cut:[0-9]+")
+    (None, None)
+    """
+    names, cut, pattern = _parts(how)
+    if how in NORMALISATIONS:
+        return None
+    if not names and not cut:
+        return "one of " + ", ".join((*NORMALISATIONS, CUT + "PATTERN"))
+    if wrong := next((name for name in names if name not in _JOINED), None):
+        return f"one of {', '.join(NORMALISATIONS)}, or several of {', '.join(_JOINED)} joined by + ({wrong!r} is none)"
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except (pa.ArrowInvalid, ValueError) as error:
+        return f"{CUT} and an RE2 pattern ({error})"
+    return f"{CUT} and a pattern" if cut and not pattern else None
+
+
+def _parts(how: str) -> tuple[list[str], bool, str]:
+    """Return the names of a normalisation, whether something is cut, and the pattern of what is."""
+    head, cut, pattern = how.partition(CUT)
+    return [name for name in head.removesuffix("+").split("+") if name], bool(cut), pattern
+
+
+def _by_hand(texts: pa.Array, how: str) -> pa.Array:
+    """Return texts without nulls normalised one by one."""
+    names, cut, pattern = _parts(how)
+    if cut:
+        texts = pc.replace_substring_regex(texts, pattern=pattern, replacement="")
+    if how == "datatrove":
+        return pa.array(map(simplified, texts.to_pylist()), pa.large_string())
+    chosen = frozenset(names)
+    return pa.array((_folded(text, chosen) for text in texts.to_pylist()), pa.large_string())
+
+
+def _folded(text: str, names: frozenset[str]) -> str:
+    found = fold_text(text, digits="digits" in names)
+    if "punctuation" in names:
+        found = " ".join("".join(" " if unicodedata.category(c)[0] in "PS" else c for c in found).split())
+    if "diacritics" in names:
+        bare = (c for c in unicodedata.normalize("NFD", found) if unicodedata.category(c) != "Mn")
+        found = " ".join(unicodedata.normalize("NFC", "".join(bare)).split())
+    return found
+
+
+def simplified(text: str) -> str:
+    """Return a text as datatrove hashes it by default.
+
+    >>> simplified("  Caf\u00e9, 3.14 and 1,000,000!")
+    'cafe 0 and 0 0'
+    """
+    plain = _NUMBER.sub("0", text.lower()).translate(_AS_SPACES)
+    bare = unicodedata.normalize("NFD", " ".join(plain.split()))
+    return "".join(c for c in bare if unicodedata.category(c) != "Mn").strip()
 
 
 def _whole(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
