@@ -47,6 +47,18 @@ from pipelines.runfolder import open_run
 from pipelines.staleness import recipe_of_ledger
 from stages.core.digests import DATA_FORMAT, digest
 
+HF_CARD = """\
+---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/part-*
+---
+
+Windows of tokens, made with winnow. `seq_lengths`: lengths of the documents in a window; what lies behind fills it.
+`export.json` says which tokenizer and packing, `winnow trace` which documents.
+"""
 PARTS = pa.schema(
     [
         ("part", pa.int32()),
@@ -260,7 +272,9 @@ def _part_row(job: ExportJob, number: int, record: dict[str, Any], first: int) -
 
 
 def _write_index(job: ExportJob) -> None:
-    """Write the index that MosaicML Streaming and litdata read, shard by shard."""
+    """Write what MosaicML Streaming, litdata and datasets find the files by."""
+    if job.settings.format == "hf":
+        storage.write_bytes(storage.join(job.root, "README.md"), HF_CARD.encode())
     if job.settings.format not in ("mds", "litdata"):
         return
     head, tail = _mds_ends() if job.settings.format == "mds" else _litdata_ends(job.settings)

@@ -12,11 +12,24 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines.export.export import Wishes, export
+from pipelines.run import runner
+from tests.support import corpora, run_folders, small_runs
 
 EOD = "<|endoftext|>"
+PAIRS = [
+    ("megatron", "none"),
+    ("megatron", "concat"),
+    ("nanotron", "concat"),
+    ("nanotron", "none"),
+    ("olmo", "best_fit"),
+    ("mds", "concat"),
+    ("litdata", "best_fit"),
+    ("hf", "none"),
+    ("hf", "best_fit"),
+]
 FORMATS = ("megatron", "nanotron", "olmo", "mds", "litdata", "hf")
 WINDOW = 64
-MIX = {"mode": "sample", "target_tokens": 30_000, "weights": {"a": 1, "b": 3, "c": 1}, "max_epochs": 3}
+MIX = {"mode": "sample", "target_tokens": 20_000, "weights": {"a": 1, "b": 3, "c": 1}, "max_epochs": 3}
 
 
 @functools.cache
@@ -49,6 +62,15 @@ def tokenizer(folder: Path, vocabulary: int = 0) -> str:
     path = folder / f"tokenizer-{vocabulary}.json"
     path.write_bytes(tokenizer_json(vocabulary))
     return str(path)
+
+
+def small_run(folder: Path, **more: Any) -> Path:
+    """Run a recipe over a corpus with copies and hostile texts in `folder`, without a report; return the run folder."""
+    documents = corpora.corpus(3, 150) + run_folders.hostile_documents()
+    paths = corpora.write(folder / "in", documents, 2)
+    given = {"mix": MIX, "output": {"holdout": 0.05, "shard_bytes": 40_000}, **more}
+    runner.run(small_runs.recipe_of(paths, **given), str(folder / "run"), with_report=False)
+    return folder / "run"
 
 
 def make(run: Path, out: Path, format: str = "megatron", *, workers: int | None = None, **more: Any) -> dict[str, Any]:

@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import RecipeError
+from cluster.sealed import read_public_json, write_public_json
+from pipelines.cli.main import main
 from pipelines.export.trace import trace
 from tests.support import exports, run_folders
-from tests.support.command_line import run as winnow
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_folders.make(tmp_path_factory.mktemp("trace"), mix=exports.MIX)
+    return exports.small_run(tmp_path_factory.mktemp("trace"))
 
 
 def source_texts(run: Path) -> dict[tuple[str, int], str]:
@@ -54,8 +55,7 @@ def check(run: Path, found: dict[str, Any], about: dict[str, Any]) -> None:
             assert len(document["group"]["members"]) == min(20, len(others))
 
 
-@pytest.mark.parametrize("pack", ["concat", "best_fit", "none"])
-@pytest.mark.parametrize("format", exports.FORMATS)
+@pytest.mark.parametrize(("format", "pack"), exports.PAIRS)
 def test_traced_tokens_are_those_of_the_source(run: Path, tmp_path: Path, format: str, pack: str) -> None:
     about = exports.make(run, tmp_path / "out", format, pack=pack)
     for sequence in (0, about["sequences"] // 2, about["sequences"] - 1):
@@ -92,9 +92,10 @@ def test_what_cannot_be_traced_is_said(run: Path, tmp_path: Path) -> None:
         trace(str(tmp_path / "out"), step=0, batch_size=1)
     with pytest.raises(RecipeError, match="no finished export"):
         trace(str(tmp_path), sequence=0)
-    other = run_folders.make(tmp_path / "other", mix=exports.MIX, seed=4)
+    about = {**read_public_json(str(tmp_path / "out" / "export.json")), "manifest_digest": "of another run"}
+    write_public_json(str(tmp_path / "out" / "export.json"), about)
     with pytest.raises(RecipeError, match="is not the run"):
-        trace(str(tmp_path / "out"), sequence=0, run_dir=str(other))
+        trace(str(tmp_path / "out"), sequence=0)
 
 
 def test_export_and_run_may_be_moved_together(run: Path, tmp_path: Path) -> None:
@@ -106,12 +107,15 @@ def test_export_and_run_may_be_moved_together(run: Path, tmp_path: Path) -> None
     assert Path(found["run"]) == tmp_path / "new" / "run"
 
 
-def test_commands(run: Path, tmp_path: Path) -> None:
+def test_commands(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def winnow(*arguments: str) -> tuple[int, str]:
+        return main(list(arguments)), capsys.readouterr().out
+
     out, name = str(tmp_path / "out"), exports.tokenizer(run.parent)
     given = ["--format", "hf", "--tokenizer", name, "--sequence-length", "64", "-o", out, "-q"]
-    code, text, _ = winnow("export", str(run), *given)
+    code, text = winnow("export", str(run), *given)
     assert (code, "tokens (uint16) of" in text) == (0, True)
-    code, text, _ = winnow("trace", out, "--sequence", "1")
+    code, text = winnow("trace", out, "--sequence", "1")
     assert (code, "sequence 1: 64 tokens" in text, "decisions" in text) == (0, True, True)
     assert winnow("trace", out, "--step", "1")[0] == 2
     ids = pq.read_table(tmp_path / "out" / "data" / "part-00000.parquet").column("input_ids").to_pylist()
