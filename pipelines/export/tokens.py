@@ -83,7 +83,7 @@ def _from_hub(repository: str) -> TokenizerFiles:
     except ImportError:
         raise RecipeError(
             f"--tokenizer {repository}: there is no such file, and a Hub id needs huggingface_hub: "
-            "pip install 'winnow[export]'."
+            "pip install 'winnow-mix[export]'."
         ) from None
     paths = {}
     for file in ("tokenizer.json", *CONFIGS):
@@ -109,7 +109,7 @@ def tokenizer_of(data: bytes, name: str) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError:
-        raise RecipeError("an export needs the package tokenizers: pip install 'winnow[export]'.") from None
+        raise RecipeError("an export needs the package tokenizers: pip install 'winnow-mix[export]'.") from None
     try:
         tokenizer = Tokenizer.from_buffer(data)
     except Exception as error:  # tokenizers raises nothing more special
