@@ -16,7 +16,7 @@ GPU := $(VENV)/.$(EXTRA)-installed
 COVERAGE := $(foreach package,$(CODE),--cov=$(package)) --cov-report=term:skip-covered
 DEMO_DATA := demo-data/SOURCES.md
 
-.PHONY: help demo test lint types doctest nightly coverage api test-extras test-gpu bench bench-gpu clean
+.PHONY: help demo test lint types doctest nightly coverage api test-extras test-loaders test-gpu bench bench-gpu clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 14
@@ -44,7 +44,7 @@ doctest: $(DEV) ## the examples in docstrings
 # Tests marked nightly as well, ten times the examples of property tests, and what the tests reach.
 nightly: lint types doctest ## the slow nets: marked tests, more examples, coverage
 	-$(BIN)/winnow models fetch
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m 'not gpu' $(COVERAGE) $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m 'not gpu and not loaders' $(COVERAGE) $(PYTEST_ARGS)
 
 coverage: $(DEV) ## which lines the tests reach (kernels are compiled, so their lines show as missed)
 	$(BIN)/pytest -n $(WORKERS) $(COVERAGE) $(PYTEST_ARGS)
@@ -56,6 +56,11 @@ api: $(BASE) ## write docs/api.md from the docstrings
 test-extras: ## the optional models, in .venv-extras
 	$(MAKE) VENV=.venv-extras .venv-extras/.extras-installed
 	.venv-extras/bin/pytest -rs tests/test_extras.py $(PYTEST_ARGS)
+
+# torch and the libraries that read exports, in an environment of their own (7 GB).
+test-loaders: ## exports and mixes read by the real training loaders
+	$(MAKE) VENV=.venv-loaders .venv-loaders/.loaders-installed
+	.venv-loaders/bin/pytest -rs -m loaders tests/pipelines $(PYTEST_ARGS)
 
 test-gpu: $(GPU) ## every kernel and the demo on a GPU against the CPU
 	-$(MAKE) $(DEMO_DATA) # the comparison of the demo on CPU and GPU skips without it
@@ -69,7 +74,7 @@ bench-gpu: $(GPU) ## time the kernels on a GPU
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
 clean: ## remove environments, demo data and what tools leave behind
-	rm -rf $(VENV) .venv-extras demo-data demo-run build dist *.egg-info bench-out
+	rm -rf $(VENV) .venv-extras .venv-loaders demo-data demo-run build dist *.egg-info bench-out
 	rm -rf .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(wildcard $(CODE) tests benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -88,6 +93,10 @@ $(DEV): pyproject.toml | $(BIN)/python
 
 $(VENV)/.extras-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,nemo,presidio]'
+	@touch $@
+
+$(VENV)/.loaders-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,loaders]'
 	@touch $@
 
 $(GPU): pyproject.toml | $(BIN)/python

@@ -26,6 +26,7 @@ COMMANDS = (
     "pipelines.cli.cluster",
     "pipelines.cli.doctor",
     "pipelines.cli.plan",
+    "pipelines.cli.export",
 )
 DAMAGE = {  # by name: none of these packages is imported for `--help`
     ("builtins", "EOFError"),

@@ -7,6 +7,7 @@ stored facts, without reading or scoring text. Memory: the facts of one bundle, 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -66,6 +67,20 @@ def explain(
         found = _explain(folder, {"doc_id": doc_id, "id": id, "url": url, "text": text})
     found["run"] = run_dir.rstrip("/")
     return found
+
+
+def explain_documents(
+    folder: RunFolder, docs: Iterable[int], *, show_original: bool = False
+) -> dict[int, ExplainedDocument]:
+    """Explain documents of an open run folder, by doc_id. Raises RecipeError for one that is not there."""
+    shown = replace(folder, originals=show_original)
+    shown.check_code()
+    check_readable(shown.root)
+    wanted = list(docs)
+    unknown = sorted(set(wanted) - shown.rows(wanted).keys())
+    if unknown:
+        raise RecipeError(_nothing(shown, "doc_id", unknown[0]))
+    return {doc: _explain_document(shown, doc, None) for doc in wanted}
 
 
 def _explain(folder: RunFolder, given: dict[str, Any]) -> Explanation:

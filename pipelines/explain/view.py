@@ -33,6 +33,11 @@ def render_explanation(explanation: tree.Explanation) -> Group:
     return Group(*parts)
 
 
+def render_document(document: tree.ExplainedDocument) -> Panel:
+    """Return the explanation of one document as something that rich can print."""
+    return _one(document)
+
+
 def _one(document: tree.ExplainedDocument) -> Panel:
     parts: list[RenderableType] = [
         Text(document["verdict"], style="bold green" if document["kept"] else "bold red"),

@@ -1,0 +1,152 @@
+"""Commands for training: export a mix as tokens, trace tokens back to their documents."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.app import (
+    AsJson,
+    BadUsage,
+    JsonLog,
+    Quiet,
+    RunArgument,
+    Trust,
+    Workers,
+    app,
+    display,
+    say,
+    say_json,
+    trust_code,
+    warn_stale,
+)
+from pipelines.cli.look import Original
+
+
+class ExportFormat(StrEnum):
+    """Whose files are written."""
+
+    megatron = "megatron"
+    nanotron = "nanotron"
+    olmo = "olmo"
+    mds = "mds"
+    litdata = "litdata"
+    hf = "hf"
+
+
+class Pack(StrEnum):
+    """How documents fill windows."""
+
+    concat = "concat"
+    best_fit = "best_fit"
+    none = "none"
+
+
+class Split(StrEnum):
+    """Which documents."""
+
+    train = "train"
+    holdout = "holdout"
+
+
+@app.command(
+    "export", epilog="Example: winnow export RUN --format megatron --tokenizer gpt2 --sequence-length 4096 -o TOKENS"
+)
+def export_mix(
+    run_dir: RunArgument,
+    format: Annotated[ExportFormat, typer.Option(help="whose files to write")],
+    tokenizer: Annotated[
+        str, typer.Option(metavar="FILE_OR_ID", help="tokenizer.json, a folder with one, or a Hub id")
+    ],
+    sequence_length: Annotated[int, typer.Option(min=1, help="tokens that a model is trained on at once")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="EXPORT", help="folder to write to")],
+    pack: Annotated[
+        Pack,
+        typer.Option(
+            help="concat: one stream, cut at windows; best_fit: cut only what is longer; none: document by document"
+        ),
+    ] = Pack.concat,
+    eod: Annotated[
+        str, typer.Option(metavar="TOKEN", help="token that ends a document: one of the tokenizer's, an id, or none")
+    ] = "auto",
+    bos: Annotated[
+        str, typer.Option(metavar="TOKEN", help="token that begins a document: one of the tokenizer's, an id, or none")
+    ] = "none",
+    pad: Annotated[str, typer.Option(metavar="TOKEN", help="token that fills a window")] = "auto",
+    split: Annotated[Split, typer.Option(help="training or held-out documents")] = Split.train,
+    seed: Annotated[int, typer.Option(min=0, help="of the order of documents and windows")] = 0,
+    shard_tokens: Annotated[int | None, typer.Option(min=1, help="tokens to a file (default: the format's)")] = None,
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+    as_json: AsJson = False,
+    trust: Trust = False,
+) -> None:
+    """Tokenise a run's mix into the native files of a training loader."""
+    from cluster.startup import keep_freed_memory
+
+    keep_freed_memory()
+    trust_code(trust)
+    from pipelines.export.export import Wishes, export
+    from pipelines.export.view import export_sentence
+    from pipelines.staleness import stale_sources
+
+    warn_stale(stale_sources(run_dir))
+    wishes = Wishes(
+        format=format.value,
+        tokenizer=tokenizer,
+        sequence_length=sequence_length,
+        pack=pack.value,
+        eod=eod,
+        bos=bos,
+        pad=pad,
+        split=split.value,
+        seed=seed,
+        shard_tokens=shard_tokens,
+    )
+    found = export(run_dir, out, wishes, workers=workers, progress=display(quiet=quiet, json_log=json_log))
+    if as_json or json_log:
+        say_json(found, indent=not json_log)
+    else:
+        say(export_sentence(out, found))
+
+
+@app.command("trace", epilog="Example: winnow trace TOKENS --step 5000 --batch-size 256 --samples 2560000 --seed 1234")
+def trace_tokens(
+    export_dir: Annotated[str, typer.Argument(metavar="EXPORT", help="folder that `winnow export` wrote")],
+    sequence: Annotated[int | None, typer.Option(min=0, help="number of a sequence in the files, from 0")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, help="training step, from 0; of Megatron in its shuffled order")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="samples of a step, over all devices")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Megatron's --train-samples (default: one epoch)")] = None,
+    seed: Annotated[int, typer.Option(help="Megatron's --seed")] = 1234,
+    run_dir: Annotated[str | None, typer.Option("--run", metavar="RUN", help="run folder, where it was moved")] = None,
+    trust: Trust = False,
+    show_original: Original = False,
+    as_json: AsJson = False,
+) -> None:
+    """Name the documents that a sequence or a training step is made of: where they lie, why they are in, for whom."""
+    trust_code(trust)
+    if (sequence is None) == (step is None) or (step is None) != (batch_size is None):
+        raise BadUsage("give --sequence, or --step with --batch-size.")
+    from pipelines.export.trace import trace
+    from pipelines.export.view import render_trace
+
+    found = trace(
+        export_dir,
+        sequence=sequence,
+        step=step,
+        batch_size=batch_size,
+        samples=samples,
+        seed=seed,
+        run_dir=run_dir,
+        trust=trust,
+        show_original=show_original,
+    )
+    if as_json:
+        say_json(found)
+    else:
+        say(render_trace(found))

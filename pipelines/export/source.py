@@ -1,0 +1,248 @@
+"""The documents of a mix, for an export: from the mix's files, or from ledger and inputs where the mix is gone.
+
+`open_source` is the one place that knows where a mix lies. Both ways give the same documents with the same copies, so
+an export has the same bytes. Memory: one batch of text (`BATCH_ROWS` rows, in Parquet one row group of 32 MB).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engines import Engine
+from cluster.errors import LedgerError, RecipeError
+from cluster.sealed import batches, damaged, open_parquet, reading
+from pipelines.artefacts import MixFileEntry
+from pipelines.export.settings import SPLITS
+from pipelines.runfolder import RunFolder
+from stages.core.arrays import array, whole
+from stages.core.digests import digest
+from stages.core.run import Run
+from stages.core.view import View
+from stages.inputs.ids import sound
+from stages.outcome.mixing import Mix, is_held_out
+
+I64 = npt.NDArray[np.int64]
+BATCH_ROWS = 1024
+COLUMNS = ("text", "doc_id", "copies")
+SCHEMA = pa.schema([("text", pa.large_string()), ("doc_id", pa.int64()), ("copies", pa.int32())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """What one task reads: a file of the mix, or a bundle of the inputs. rows : of the file."""
+
+    path: str = ""
+    position: int = -1
+    rows: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Documents of a mix. digest : of everything that they depend on; tokens : as the mix counts or estimates them.
+
+    repeated : whether a document with n copies stands in the files n times.
+    """
+
+    units: tuple[Unit, ...]
+    digest: str
+    tokens: int
+    split: str
+    repeated: bool = False
+    run: Run | None = None
+    mix: Mix | None = None
+
+    def read(self, unit: Unit) -> Iterator[pa.Table]:
+        """Yield the documents of a unit in `SCHEMA`: each once, with its copies, or where `repeated` each copy."""
+        if unit.position >= 0:
+            yield from _from_inputs(self, unit.position)
+            return
+        parquet = unit.path.endswith(".parquet")
+        found = map(_as_read, batches(unit.path, BATCH_ROWS, list(COLUMNS))) if parquet else _from_lines(unit.path)
+        for table in found:
+            if self.split == "holdout":  # which counts no copies
+                once = pa.array(np.ones(table.num_rows, np.int32))
+                table = table.set_column(COLUMNS.index("copies"), "copies", once)
+            yield table
+
+    def read_names(self, unit: Unit) -> Iterator[pa.Table]:
+        """Yield doc_id and copies of the documents in a file of the mix, as `read` does."""
+        if unit.path.endswith(".parquet"):
+            yield from batches(unit.path, 1 << 17, ["doc_id", "copies"])
+        else:
+            yield from (table.select(["doc_id", "copies"]) for table in _from_lines(unit.path))
+
+
+def mix_root(folder: RunFolder, name: str | None = None) -> str:
+    """Return the folder of a mix. Raises RecipeError where the run has none of this name."""
+    if name:
+        raise RecipeError(f"--mix {name}: the run in {folder.root} has one mix, without a name.")
+    return folder.path("mix")
+
+
+def open_source(engine: Engine, folder: RunFolder, split: str, name: str | None = None) -> Source:
+    """Return the documents of a run's mix. Raises RecipeError where the mix holds none of this split."""
+    root = mix_root(folder, name)
+    entries = _entries(folder)
+    found = _of_files(folder, root, entries, split) if entries and _are_whole(root, entries) else None
+    found = found or _of_inputs(engine, folder, split)
+    if not found.units:
+        remedy = "set output.holdout in the recipe" if split == "holdout" else "look at `winnow report`"
+        raise RecipeError(f"the mix of {folder.root} has no {split} documents; {remedy}.")
+    return found
+
+
+def _entries(folder: RunFolder) -> list[MixFileEntry]:
+    manifest = cast("dict[str, Any]", folder.mix_manifest)
+    of_datasets = [file for entry in (manifest.get("datasets") or {}).values() for file in entry.get("files") or []]
+    return cast("list[MixFileEntry]", [*of_datasets, *(manifest.get("files") or [])])
+
+
+def _are_whole(root: str, entries: list[MixFileEntry]) -> bool:
+    """Tell whether every file of a mix is there with the size it was written with."""
+    have: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        inside, _, name = entry["path"].rpartition("/")
+        sizes = have.setdefault(inside, storage.sizes(storage.join(root, inside) if inside else root))
+        if sizes.get(name) != entry["bytes"]:
+            return False
+    return True
+
+
+def _of_files(folder: RunFolder, root: str, entries: list[MixFileEntry], split: str) -> Source:
+    mine = [e for e in entries if e["path"].rpartition("/")[2].startswith(SPLITS[split])]
+    units = tuple(Unit(path=storage.join(root, e["path"]), rows=e["rows"]) for e in mine)
+    for unit in units[:1]:
+        _check_columns(unit.path)
+    return Source(
+        units=units,
+        digest=digest("mix files", sorted((e["path"], e["sha256"]) for e in mine)),
+        tokens=sum(e["tokens"] for e in mine),
+        split=split,
+        repeated=any(e["rows"] != e["documents"] for e in mine),
+    )
+
+
+def _check_columns(path: str) -> None:
+    """Raise RecipeError where a mix lacks what an export reads, as that of `winnow dedup` does."""
+    if path.endswith(".parquet"):
+        with open_parquet(path) as file:
+            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise RecipeError(f"{path} has no column {', '.join(missing)}: only the mix of `winnow run` is exported.")
+
+
+def _as_read(table: pa.Table) -> pa.Table:
+    columns = [table.column(name).cast(SCHEMA.field(name).type) for name in COLUMNS]
+    return pa.table([sound(whole(columns[0])), *columns[1:]], schema=SCHEMA)
+
+
+def _from_lines(path: str) -> Iterator[pa.Table]:
+    import zstandard
+
+    with storage.open_read(path) as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream, reading(path):
+        rows: list[dict[str, Any]] = []
+        for line in io.BufferedReader(cast("io.RawIOBase", stream), 1 << 20):
+            try:
+                found = orjson.loads(line)
+                rows.append({name: found[name] for name in COLUMNS})
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                raise damaged(path, f"a line is no document of a mix ({error})") from None
+            if len(rows) == BATCH_ROWS:
+                yield pa.Table.from_pylist(rows, SCHEMA)
+                rows = []
+        if rows:
+            yield pa.Table.from_pylist(rows, SCHEMA)
+
+
+# --- ledger and inputs -----------------------------------------------------------------------------------
+
+
+def _of_inputs(engine: Engine, folder: RunFolder, split: str) -> Source:
+    from pipelines.run_state import reopen
+    from pipelines.staleness import recipe_of_ledger
+
+    prepared = reopen(folder.root, recipe_of_ledger(folder.root))
+    run = prepared.run
+    if split == "holdout" and prepared.mix.holdout <= 0:
+        return Source(units=(), digest="", tokens=0, split=split)
+    places = [p for p, b in enumerate(run.manifest.bundles) if run.dataset(b.dataset).role != "reference"]
+    source = Source(units=(), digest="", tokens=0, split=split, run=run, mix=prepared.mix)
+    found = engine.map(partial(_tokens_of, source), places)
+    units = tuple(Unit(position=p) for p, n in zip(places, found, strict=True) if n)
+    return Source(
+        units=units,
+        digest=digest("inputs", run.manifest_digest, prepared.digest, prepared.sample, prepared.mix, split),
+        tokens=sum(found),
+        split=split,
+        run=run,
+        mix=prepared.mix,
+    )
+
+
+def _tokens_of(source: Source, position: int) -> int:
+    """Return the tokens of a bundle's documents, every copy counted."""
+    rows, number, ledger = _wanted(source, View.at(_run(source), position))
+    tokens = array(ledger, "num_tokens").astype(np.int64)[rows]
+    return int((tokens * number[rows]).sum())
+
+
+def _run(source: Source) -> Run:
+    assert source.run is not None
+    return source.run
+
+
+def _wanted(source: Source, view: View) -> tuple[I64, npt.NDArray[np.int32], pa.Table]:
+    """Return (rows of the bundle in the split, copies of every row, its ledger). Raises LedgerError."""
+    assert source.mix is not None
+    ledger = _ledger_of(view)
+    copies = array(ledger, "copies").astype(np.int32)
+    if source.split == "train":
+        return np.flatnonzero(copies > 0), copies, ledger
+    held = array(ledger, "kept").astype(np.bool_) & is_held_out(array(view.read, "h1").astype(np.uint64), source.mix)
+    return np.flatnonzero(held), held.astype(np.int32), ledger
+
+
+def _ledger_of(view: View) -> pa.Table:
+    """Return the ledger of a bundle, row by row."""
+    names = ["doc_id", "kept", "copies", "num_tokens"]
+    found = []
+    for piece in view.bundle.pieces:
+        path = storage.join(view.run.root, "ledger", f"{piece.shard.ordinal}.parquet")
+        if not storage.exists(path):
+            raise LedgerError(f"{path} is missing. `winnow run` again makes it.")
+        start = 0
+        for table in batches(path, 1 << 17, names):
+            first, last = max(piece.start - start, 0), min(piece.start + piece.rows - start, table.num_rows)
+            if first < last:
+                found.append(table.slice(first, last - first))
+            start += table.num_rows
+    table = pa.concat_tables(found) if found else pa.table({name: [] for name in names})
+    if table.num_rows != view.bundle.rows or not np.array_equal(array(table, "doc_id"), view.doc_ids):
+        raise LedgerError(f"the ledger in {view.run.root} does not fit its manifest. `winnow run` again makes it.")
+    return table
+
+
+def _from_inputs(source: Source, position: int) -> Iterator[pa.Table]:
+    from stages.core.edits import apply
+    from stages.passes.annotate import check_texts, read_rows
+
+    view = View.at(_run(source), position)
+    rows, number, _ = _wanted(source, view)
+    for batch, at in read_rows(view.run, view.bundle, rows, ["text"]):
+        here = rows[at]
+        check_texts(view, here, batch.table)
+        edits = view.edits.among(here)
+        text = whole(batch.table.column("text"))
+        text = apply(text, edits) if len(edits) else text
+        columns = [sound(text.cast(pa.large_string())), pa.array(view.doc_ids[here]), pa.array(number[here])]
+        yield pa.table(columns, schema=SCHEMA)
