@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.plan.extent import Size
 from pipelines.plan.growth import Flow
-from pipelines.plan.inputs import Drawn, Input, Size
+from pipelines.plan.inputs import Drawn, Input
 from pipelines.plan.tree import DatasetPlan, DuplicatesPlan, FlowPlan, KeptPlan, MixDatasetPlan, MixPlan
 from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
@@ -26,10 +28,11 @@ class Sampled:
 
 def describe_datasets(recipe: Recipe, sampled: Sequence[Sampled], whole: Whole) -> dict[str, DatasetPlan]:
     """Return what each dataset holds."""
-    return {s.input.dataset.name: _dataset(recipe, s, whole) for s in sampled}
+    bundles = Counter(bundle.dataset for bundle in whole.bundles)
+    return {s.input.dataset.name: _dataset(recipe, s, whole, bundles[s.input.dataset.name]) for s in sampled}
 
 
-def _dataset(recipe: Recipe, sampled: Sampled, whole: Whole) -> DatasetPlan:
+def _dataset(recipe: Recipe, sampled: Sampled, whole: Whole, bundles: int) -> DatasetPlan:
     name, size = sampled.input.dataset.name, sampled.size
     return {
         "role": sampled.input.dataset.role,
@@ -43,7 +46,7 @@ def _dataset(recipe: Recipe, sampled: Sampled, whole: Whole) -> DatasetPlan:
         "text_bytes": whole.text_bytes[name],
         "tokens": whole.text_bytes[name] // BYTES_PER_TOKEN,
         "weight": recipe.mix.weights.get(name) if recipe.mix.weights else None,
-        "bundles": sum(b.dataset == name for b in whole.bundles),
+        "bundles": bundles,
         "problems": sampled.input.problems,
     }
 

@@ -15,14 +15,12 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster import compression, storage
+from cluster import compression
 from cluster.errors import ShardError
-from stages.core import manifest
-from stages.core.manifest import Cut
-from stages.core.shard import Bundle, Dataset, Shard
+from stages.core.shard import Dataset
 from stages.inputs import compressed, jsonl, parquet
 from stages.inputs.check import choose
-from stages.inputs.discover import WHOLE_BYTES, Found, find_shards, look
+from stages.inputs.discover import Found, find_shards, look
 from stages.inputs.exact import KeyWatch
 from stages.inputs.formats import codec_of, kind_of
 from stages.inputs.reader import records
@@ -31,8 +29,6 @@ SHARDS = 32  # of a dataset that are sampled
 NO_ROWS = "it has no rows that can be read: nothing of it is in the mix."
 PLACES = 2  # of a shard at which rows are taken
 FOOTERS = 512  # of a dataset that are read; the others are taken to be like them
-LINE_GROUP = 32 << 20  # bytes between two places at which a file of JSON lines may be cut
-ROUGH_BYTES = 2000  # of a document, before the first one was seen
 
 
 @dataclass(kw_only=True)
@@ -230,83 +226,3 @@ def _first(source: object, offset: int, rows: int) -> Iterator[bytes]:
             rows -= 1
             yield line
         skip = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How much a dataset holds. exact: every document was counted; text_bytes is always an estimate."""
-
-    shards: int
-    bytes: int
-    documents: int
-    exact: bool
-    text_bytes: int
-    largest: int  # bytes of the largest shard
-    median: int
-    hashed: int  # bytes that freezing reads to tell whether a file changed
-
-
-def sizes(found: Input, drawn: Drawn, text_bytes: int) -> Size:
-    """Extrapolate from a sample of `drawn.rows` rows that hold `text_bytes` bytes of text."""
-    documents, weight = 0.0, 0.0
-    sampled = sum(w for _, w in drawn.by_kind.values())
-    for kind in found.kinds():
-        mine = [f for f in found.files if f.format == kind]
-        rows, size = (sum(part) for part in zip(*(_file(found, drawn, f) for f in mine), strict=True))
-        documents, weight = documents + rows, weight + size
-    ordered = sorted(f.bytes for f in found.files)
-    exact = drawn.whole or all(f.path in found.layouts for f in found.files)
-    return Size(
-        shards=len(found.files),
-        bytes=found.bytes,
-        documents=drawn.rows if drawn.whole else round(documents),
-        exact=exact,
-        text_bytes=text_bytes if drawn.whole else round(weight * text_bytes / max(1, sampled)),
-        largest=ordered[-1],
-        median=ordered[len(ordered) // 2],
-        hashed=sum(f.bytes if storage.is_local(f.path) else min(f.bytes, WHOLE_BYTES) for f in found.files),
-    )
-
-
-def _file(found: Input, drawn: Drawn, file: Found) -> tuple[float, float]:
-    """Return (documents, weight) of one shard."""
-    if file.path in found.layouts:
-        groups = found.layouts[file.path]
-        return sum(rows for rows, _ in groups), sum(size for _, size in groups)
-    if file.format == "parquet":
-        known = [f for f in found.files if f.path in found.layouts]
-        share = file.bytes / max(1, sum(f.bytes for f in known))
-        every = [group for groups in found.layouts.values() for group in groups]
-        return share * sum(rows for rows, _ in every), share * sum(size for _, size in every)
-    rows, weight = drawn.by_kind.get(file.format) or (1, ROUGH_BYTES)
-    return file.bytes * rows / max(1, weight), file.bytes
-
-
-def bundles_of(found: Sequence[tuple[Input, Drawn, Size]]) -> list[Bundle]:
-    """Return the bundles that a fresh run would cut, as far as can be told."""
-    cuts: list[Cut] = []
-    for item, drawn, size in found:
-        ratio = size.text_bytes / max(1.0, sum(_file(item, drawn, f)[1] for f in item.files))
-        for file in item.files:
-            rows, weight = _file(item, drawn, file)
-            text = weight if file.format == "parquet" else weight * ratio
-            groups = item.layouts.get(file.path) or _even(rows, text)
-            shard = Shard(
-                ordinal=len(cuts),
-                dataset=item.dataset.name,
-                path=file.path,
-                relative_path=file.relative_path,
-                rows=sum(n for n, _ in groups),
-                bytes=file.bytes,
-                fingerprint="",
-                format=file.format,
-            )
-            cuts.append(Cut(shard=shard, row_groups=tuple(groups)))
-    return manifest.bundle_shards(cuts, 0)
-
-
-def _even(rows: float, weight: float) -> list[tuple[int, int]]:
-    """Cut a shard whose row groups are unknown into equal ones."""
-    count = max(1, round(weight / LINE_GROUP))
-    each = max(1, round(rows / count))
-    return [(each, round(weight / count))] * count

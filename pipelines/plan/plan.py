@@ -24,7 +24,8 @@ from pipelines.plan.describe import (
     expected_mix,
 )
 from pipelines.plan.disk import bytes_written
-from pipelines.plan.inputs import Drawn, Input, bundles_of, draw, sizes, survey
+from pipelines.plan.extent import bundles_of, sizes
+from pipelines.plan.inputs import Drawn, Input, draw, survey
 from pipelines.plan.machine import Machine, machine_of
 from pipelines.plan.rates import Rates
 from pipelines.plan.reuse import Present, present

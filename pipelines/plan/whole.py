@@ -44,8 +44,11 @@ class Whole:
 
     def bundle_bytes(self) -> list[float]:
         """Return the bytes of text in every bundle: its dataset's, by rows."""
-        rows = {name: sum(b.rows for b in self.bundles if b.dataset == name) for name in self.documents}
-        return [self.text_bytes[b.dataset] * b.rows / max(1, rows[b.dataset]) for b in self.bundles]
+        rows = [b.rows for b in self.bundles]
+        every: dict[str, int] = {}
+        for bundle, count in zip(self.bundles, rows, strict=True):
+            every[bundle.dataset] = every.get(bundle.dataset, 0) + count
+        return [self.text_bytes[b.dataset] * n / max(1, every[b.dataset]) for b, n in zip(self.bundles, rows, strict=True)]
 
 
 class Amounts(dict[str, float]):

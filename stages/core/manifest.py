@@ -174,20 +174,20 @@ def bundle_shards(cuts: Sequence[Cut], first: int) -> list[Bundle]:
     limit = bundle_bytes(cuts)
     bundles: list[Bundle] = []
     open_pieces: list[Piece] = []
-    size = 0
+    size = open_rows = 0
 
     def close() -> None:
-        nonlocal size
+        nonlocal size, open_rows
         if open_pieces:
             dataset = open_pieces[0].shard.dataset
             bundles.append(Bundle(number=first + len(bundles), dataset=dataset, pieces=tuple(open_pieces)))
             open_pieces.clear()
-            size = 0
+            size = open_rows = 0
 
     for cut in cuts:
         pieces = list(_split(cut, limit))
         total = sum(weight for _, weight in pieces)
-        rows = sum(p.rows for p in open_pieces) + cut.shard.rows
+        rows = open_rows + cut.shard.rows
         foreign = bool(open_pieces) and open_pieces[0].shard.dataset != cut.shard.dataset
         if foreign or len(pieces) > 1 or size + total > limit or rows > BUNDLE_ROWS:
             close()
@@ -196,6 +196,7 @@ def bundle_shards(cuts: Sequence[Cut], first: int) -> list[Bundle]:
                 close()
             open_pieces.append(piece)
             size += weight
+            open_rows += piece.rows
         if len(pieces) > 1 or len(open_pieces) >= BUNDLE_SHARDS:
             close()
     close()

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.plan.inputs import draw, sizes, survey
+from pipelines.plan.extent import sizes
+from pipelines.plan.inputs import draw, survey
 from stages.core.shard import Dataset
 
 
