@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ INDEX_BYTES = 128 << 20  # of the indexes that a merge holds
 SPREAD_FROM = 4096  # files of one kind from which on they lie below PREFIXES prefixes
 PREFIXES = 256
 PLAN = "written.json"  # how many sources are merged into one file, where any are
+Half = Literal["emit", "merge", "receive"]
 Emit = Callable[[S], Iterable[pa.Table]]
 Receive = Callable[[int, pa.Table], pa.Table | None]
 
@@ -150,16 +151,22 @@ class Exchange:
         if sources * self.destinations < MERGED_FROM:
             return Written(sources)
         size = 0
-        for folder in self._folders(sources):
+        for folder in self.folders(sources):
             size += sum(many for name, many in storage.sizes(folder).items() if name.startswith("map-"))
-        slices = sources * self.destinations
-        mean = max(1.0, (size - ENTRY * sources * (self.destinations + 1)) / slices)
-        most = max(1, INDEX_BYTES // (ENTRY * (self.destinations + 1)))
-        written = Written(sources, max(1, min(int(SLICE_BYTES // mean), most, MOST_MERGED, sources)))
+        written = self.grouping(sources, size)
         if written.group == 1 and sources <= SPREAD_FROM:
             return written
         write_json(storage.join(self.folder, PLAN), asdict(written), scratch=self.scratch)
         return written
+
+    def grouping(self, sources: int, size: int) -> Written:
+        """Return how the files of the sources are to be merged, by their number and bytes alone."""
+        slices = sources * self.destinations
+        if slices < MERGED_FROM:
+            return Written(sources)
+        mean = max(1.0, (size - ENTRY * sources * (self.destinations + 1)) / slices)
+        most = max(1, INDEX_BYTES // (ENTRY * (self.destinations + 1)))
+        return Written(sources, max(1, min(int(SLICE_BYTES // mean), most, MOST_MERGED, sources)))
 
     def _planned(self) -> Written | None:
         try:
@@ -167,7 +174,7 @@ class Exchange:
         except FileNotFoundError:
             return None
 
-    def _folders(self, count: int) -> list[str]:
+    def folders(self, count: int) -> list[str]:
         """Return the folders that hold files of one kind: this one, or one for each prefix."""
         if count <= SPREAD_FROM:
             return [self.folder]
@@ -175,7 +182,7 @@ class Exchange:
 
     def _listed(self, count: int) -> set[str]:
         """Return the names of all finished files, by one listing for each folder."""
-        return set().union(*map(storage.names, self._folders(count)))
+        return set().union(*map(storage.names, self.folders(count)))
 
     def _path(self, name: str, number: int, count: int) -> str:
         """Return where file `number` of `count` lies: object stores serve prefixes, not buckets, at a limited rate."""
@@ -207,6 +214,16 @@ class Written:
     def members(self, number: int) -> range:
         """Return the sources whose slices file `number` holds."""
         return range(number * self.group, min((number + 1) * self.group, self.sources))
+
+
+def hop_of(function: Callable[..., Any]) -> tuple[Exchange, Half] | None:
+    """Return the hop that a task of an engine belongs to, and which part of it; None where it is no hop's.
+
+    For who watches an engine, such as a planner.
+    """
+    halves: dict[Any, Half] = {_write: "emit", _merge: "merge", _read: "receive"}
+    half = halves.get(getattr(function, "func", None))
+    return None if half is None else (function.args[0], half)  # type: ignore[attr-defined]
 
 
 def _map_name(source: int) -> str:

@@ -48,7 +48,9 @@ class Whole:
         every: dict[str, int] = {}
         for bundle, count in zip(self.bundles, rows, strict=True):
             every[bundle.dataset] = every.get(bundle.dataset, 0) + count
-        return [self.text_bytes[b.dataset] * n / max(1, every[b.dataset]) for b, n in zip(self.bundles, rows, strict=True)]
+        return [
+            self.text_bytes[b.dataset] * n / max(1, every[b.dataset]) for b, n in zip(self.bundles, rows, strict=True)
+        ]
 
 
 class Amounts(dict[str, float]):

@@ -31,9 +31,7 @@ def linked(folder: Path, files: int) -> Dataset:
     return Dataset(name="d", paths=(str(folder / "in"),))
 
 
-def test_the_work_of_surveying_and_bundling_is_linear_in_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_work_of_surveying_and_bundling_is_linear_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "FOOTERS", 8)
     monkeypatch.setattr(inputs, "SHARDS", 4)
 
