@@ -89,7 +89,7 @@ def _index(hop: Exchange) -> int:
 def message_bytes(schema: pa.Schema) -> int:
     """Return the bytes that a slice takes besides its rows: those of a message with one row, less the row."""
     arrays = [pa.nulls(1, field.type) for field in schema]
-    row = sum(array.nbytes for array in arrays)
+    row = sum(int(array.nbytes) for array in arrays)
     return int(pa.RecordBatch.from_arrays(arrays, schema=schema).serialize().size) - row
 
 

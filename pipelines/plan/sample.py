@@ -12,107 +12,35 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.engines import TaskCost
 from pipelines.mix.job import MixJob
 from pipelines.mix.materialize import materialize
+from pipelines.plan.clock import Call, Clock, Grown, Stopwatch
+from pipelines.plan.disk_use import folder_bytes
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import output_of_recipe, prepare
-from stages.core.costs import ONCE, UNDECLARED
+from stages.core.costs import ONCE
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.shard import Dataset
-from stages.core.stage import ShardStage, Stage
+from stages.core.stage import ShardStage
 from stages.outcome import ledger, lineage
 from stages.outcome.mixing import Mix, portions
 from stages.passes import judge_later
 from stages.passes.annotate import ANNOTATE, annotate
 from stages.passes.freeze import INSPECT, freeze
 
-T = TypeVar("T")
-R = TypeVar("R")
 REPORT = TaskCost(name="report", tasks=ONCE, work=ONCE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """One `map`: which step it belongs to, what its tasks declare, seconds and results of every task."""
-
-    step: str
-    cost: TaskCost
-    seconds: tuple[float, ...]
-    results: tuple[Any, ...] = field(default=(), repr=False)
-
-
-class Clock:
-    """The inline engine with a stop watch."""
-
-    workers = 1
-
-    def __init__(self) -> None:
-        self.step = ""
-        self.calls: list[Call] = []
-
-    def map(
-        self,
-        function: Callable[[T], R],
-        tasks: Sequence[T],
-        *,
-        done: Callable[[R], None] | None = None,
-        cost: TaskCost | None = None,
-    ) -> list[R]:
-        results, seconds = [], []
-        for task in tasks:
-            begin = time.perf_counter()
-            results.append(function(task))
-            seconds.append(time.perf_counter() - begin)
-            if done:
-                done(results[-1])
-        self.calls.append(Call(step=self.step, cost=cost or UNDECLARED, seconds=tuple(seconds), results=tuple(results)))
-        return results
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-
-class Stopwatch:
-    """Seconds that the `annotate` of each stage took, by (stage, dataset); `dataset` is set between tasks."""
-
-    def __init__(self) -> None:
-        self.dataset = ""
-        self.seconds: dict[tuple[str, str], float] = {}
-        self.judged: dict[str, tuple[int, float]] = {}  # stage -> documents, seconds
-
-    def timed(self, stage: Stage) -> Stage:
-        """Return the same stage, whose annotate is timed."""
-        if not isinstance(stage, ShardStage) or stage.use == "read":
-            return stage
-        watch, kind = self, type(stage)
-        plain = kind.annotate
-
-        def run(self: ShardStage, documents: pa.Table) -> pa.Table:
-            begin = time.perf_counter()
-            facts = plain(self, documents)
-            seconds = time.perf_counter() - begin
-            key = (self.name, watch.dataset)
-            watch.seconds[key] = watch.seconds.get(key, 0.0) + seconds
-            count, spent = watch.judged.get(self.name, (0, 0.0))
-            watch.judged[self.name] = count + documents.num_rows, spent + seconds
-            return facts
-
-        copy: Stage = object.__new__(type(kind.__name__, (kind,), {"annotate": run}))
-        copy.__dict__.update(stage.__dict__)
-        return copy
 
 
 @dataclass(kw_only=True)
@@ -136,13 +64,17 @@ class Measured:
         return sum(self.documents.values())
 
 
-def run_sample(recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with_report: bool = True) -> Measured:
+def run_sample(
+    recipe: Recipe, datasets: Sequence[Dataset], folder: str, *, with_report: bool = True, clock: Clock | None = None
+) -> Measured:
     """Run the recipe on sampled datasets in `folder` and return what it took.
+
+    clock : the engine to run it with; default: a new one.
 
     Every survivor is written once, whatever the mix's target, so that the rate of writing is known.
     """
     begin = time.perf_counter()
-    clock, watch = Clock(), Stopwatch()
+    clock, watch = clock or Clock(), Stopwatch()
     job = prepare(recipe, folder).run
     job = dataclasses.replace(
         job,
@@ -200,33 +132,9 @@ def _annotate(clock: Clock, watch: Stopwatch, job: Run) -> dict[tuple[str, str],
     return spent
 
 
-class _Grown:
-    """An engine that watches the exchange folder, which is emptied when a stage is done."""
-
-    workers = 1
-
-    def __init__(self, clock: Clock, folder: str) -> None:
-        self._clock, self._folder, self.largest = clock, folder, 0
-
-    def map(
-        self,
-        function: Callable[[T], R],
-        tasks: Sequence[T],
-        *,
-        done: Callable[[R], None] | None = None,
-        cost: TaskCost | None = None,
-    ) -> list[R]:
-        found = self._clock.map(function, tasks, done=done, cost=cost)
-        self.largest = max(self.largest, folder_bytes(self._folder))
-        return found
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-
 def _resolve(clock: Clock, job: Run, index: int, stage: ExchangeStage) -> int:
     """Run an exchange stage; return the bytes it wrote: exchange files, pairs and decisions."""
-    engine = _Grown(clock, job.exchange_folder(index, ""))
+    engine = Grown(clock, job.exchange_folder(index, ""))
     stage.resolve(engine, StageRun(job, index))
     kept = folder_bytes(storage.join(job.root, "facts", stage.use)) + folder_bytes(job.decisions(index).folder)
     return engine.largest + kept
@@ -278,11 +186,6 @@ def _text_bytes(job: Run, dataset: str) -> int:
     return total
 
 
-def folder_bytes(folder: str) -> int:
-    """Return the bytes of all files below a local folder."""
-    return sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names)
-
-
 # --- what only a second thread or a fresh process shows ---------------------------------------------------
 
 
@@ -304,22 +207,33 @@ def speed_up(recipe: Recipe, datasets: Sequence[Dataset], folder: str, threads: 
 
 def cold_seconds(recipe: Recipe, datasets: Sequence[Dataset], folder: str, warm: float) -> float:
     """Return the seconds that a fresh process needs more than `warm`: interpreter, imports, kernels, models."""
+    code = "import sys; from pipelines.plan.sample import run_again; run_again(*sys.argv[1:])"
+    begin = time.perf_counter()
+    in_fresh_process(code, data_on(recipe, datasets), folder)
+    return max(0.0, time.perf_counter() - begin - warm)
+
+
+def data_on(recipe: Recipe, datasets: Sequence[Dataset]) -> dict[str, Any]:
+    """Return a recipe as data, on these datasets."""
     data = recipe.to_data()
     data["datasets"] = {
         d.name: {**data["datasets"][d.name], "paths": list(d.paths), "format": d.format} for d in datasets
     }
+    return data
+
+
+def in_fresh_process(code: str, data: Any, *arguments: str) -> str:
+    """Run Python code in a process of its own, which finds `data` as JSON on its standard input; return its output."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    code = "import sys; from pipelines.plan.sample import run_again; run_again(*sys.argv[1:])"
-    begin = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", code, folder],
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
         input=json.dumps(data),  # not an argument: those are seen by everybody on the machine
         text=True,
         env=environment,
         check=True,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     )
-    return max(0.0, time.perf_counter() - begin - warm)
+    return done.stdout
 
 
 def run_again(folder: str) -> None:

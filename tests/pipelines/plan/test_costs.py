@@ -18,12 +18,13 @@ from cluster.engines import Growth, TaskCost
 from pipelines.mix import materialize
 from pipelines.mix.job import part_count
 from pipelines.plan import near
+from pipelines.plan.clock import Call
 from pipelines.plan.costs import TASK_SECONDS, kind_seconds, makespan, step_seconds
 from pipelines.plan.growth import Duplicates, flow
 from pipelines.plan.inputs import draw, survey
 from pipelines.plan.machine import Machine, machine_of
 from pipelines.plan.rates import Rate, Rates
-from pipelines.plan.sample import Call, Measured, run_sample
+from pipelines.plan.sample import Measured, run_sample
 from pipelines.plan.whole import Amounts, Whole, amounts_of_whole, candidates_of
 from pipelines.recipe.recipe import Recipe, load_data
 from stages import semantic_dedup

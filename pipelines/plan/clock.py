@@ -1,0 +1,147 @@
+"""The engine that runs a plan's sample: in this process, with a stop watch, and with an eye on the exchange.
+
+Guarantees: tasks run one after the other, in order; what is noted of a hop is read from its files between its parts.
+Memory: of a hop, the rows of one destination.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from cluster.engines import TaskCost
+from cluster.exchange import Exchange, Half, Written, hop_of
+from pipelines.plan.disk_use import folder_bytes
+from stages.core.costs import UNDECLARED
+from stages.core.stage import ShardStage, Stage
+
+WATCHING = "watching"  # the task of what the plan itself reads
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopSeen:
+    """The part of an exchange that a call's tasks are; of the part that emits, the rows and bytes that were sent."""
+
+    hop: Exchange
+    part: Half
+    rows: int = 0
+    row_bytes: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One `map`: which step it belongs to, what its tasks declare, seconds and results of every task."""
+
+    step: str
+    cost: TaskCost
+    seconds: tuple[float, ...]
+    results: tuple[Any, ...] = field(default=(), repr=False)
+    hop: HopSeen | None = None
+
+
+class Clock:
+    """The inline engine with a stop watch; `task` and `folder` say whose task runs, and the folder of its hop."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.step = self.task = self.folder = ""
+        self.calls: list[Call] = []
+
+    def map(
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
+    ) -> list[R]:
+        results, seconds = [], []
+        cost, part = cost or UNDECLARED, hop_of(function)
+        self.task, self.folder = cost.name, part[0].folder if part else ""
+        for task in tasks:
+            begin = time.perf_counter()
+            results.append(function(task))
+            seconds.append(time.perf_counter() - begin)
+            if done:
+                done(results[-1])
+        self.task = WATCHING
+        seen = _seen(*part, len(tasks)) if part else None
+        self.task = self.folder = ""
+        call = Call(step=self.step, cost=cost, seconds=tuple(seconds), results=tuple(results), hop=seen)
+        self.calls.append(call)
+        return results
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class Stopwatch:
+    """Seconds that the `annotate` of each stage took, by (stage, dataset); `dataset` is set between tasks."""
+
+    def __init__(self) -> None:
+        self.dataset = ""
+        self.seconds: dict[tuple[str, str], float] = {}
+        self.judged: dict[str, tuple[int, float]] = {}  # stage -> documents, seconds
+
+    def timed(self, stage: Stage) -> Stage:
+        """Return the same stage, whose annotate is timed."""
+        if not isinstance(stage, ShardStage) or stage.use == "read":
+            return stage
+        watch, kind = self, type(stage)
+        plain = kind.annotate
+
+        def run(self: ShardStage, documents: pa.Table) -> pa.Table:
+            begin = time.perf_counter()
+            facts = plain(self, documents)
+            seconds = time.perf_counter() - begin
+            key = (self.name, watch.dataset)
+            watch.seconds[key] = watch.seconds.get(key, 0.0) + seconds
+            count, spent = watch.judged.get(self.name, (0, 0.0))
+            watch.judged[self.name] = count + documents.num_rows, spent + seconds
+            return facts
+
+        copy: Stage = object.__new__(type(kind.__name__, (kind,), {"annotate": run}))
+        copy.__dict__.update(stage.__dict__)
+        return copy
+
+
+class Grown:
+    """An engine that watches the exchange folder, which is emptied when a stage is done."""
+
+    workers = 1
+
+    def __init__(self, clock: Clock, folder: str) -> None:
+        self._clock, self._folder, self.largest = clock, folder, 0
+
+    def map(
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        done: Callable[[R], None] | None = None,
+        cost: TaskCost | None = None,
+    ) -> list[R]:
+        found = self._clock.map(function, tasks, done=done, cost=cost)
+        self.largest = max(self.largest, folder_bytes(self._folder))
+        return found
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _seen(hop: Exchange, part: Half, sources: int) -> HopSeen:
+    """Return what a part of a hop did; rows and bytes of what was sent are counted before it is merged."""
+    if part != "emit":
+        return HopSeen(hop=hop, part=part)
+    rows = size = 0
+    for destination in range(hop.destinations):
+        table = hop.gather(Written(sources), destination)
+        rows, size = rows + table.num_rows, size + table.nbytes
+    return HopSeen(hop=hop, part=part, rows=rows, row_bytes=size / rows if rows else 0.0)
