@@ -39,6 +39,15 @@ def plan(
     sample_documents: Annotated[
         int, typer.Option(min=1, help="documents that are drawn and run to measure rates")
     ] = 4000,
+    store: Annotated[
+        str | None, typer.Option(metavar="KIND", help="s3, gcs, lustre or local (default: by the run folder's URL)")
+    ] = None,
+    prices: Annotated[
+        str | None, typer.Option(metavar="LIST", help="of storage, instead of list prices: put=0.004,tb-month=18")
+    ] = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="run samples of three sizes and show how their requests grow")
+    ] = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -61,6 +70,9 @@ def plan(
         gpu_memory=_size(gpu_memory),
         price_per_hour=price_per_hour,
         sample_documents=sample_documents,
+        store=store,
+        prices=prices,
+        rehearse=rehearse,
     )
     if as_json:
         say_json(found)

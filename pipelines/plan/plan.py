@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.mix.job import part_count
-from pipelines.plan import deferred, device, growth, profile, warnings
+from pipelines.plan import deferred, device, growth, profile, scale, warnings
+from pipelines.plan.at_scale import Known, fill, hops_in, memory_of_hops, running
 from pipelines.plan.describe import (
     Sampled,
     describe_datasets,
@@ -27,7 +28,11 @@ from pipelines.plan.disk import bytes_written
 from pipelines.plan.extent import bundles_of, sizes
 from pipelines.plan.inputs import Drawn, Input, draw, survey
 from pipelines.plan.machine import Machine, machine_of
+from pipelines.plan.parts import in_parts
+from pipelines.plan.prices import store_of
 from pipelines.plan.rates import Rates
+from pipelines.plan.rehearse import BUNDLES, SHARES, Rehearsal
+from pipelines.plan.rehearse import rehearse as rehearse_sizes
 from pipelines.plan.reuse import Present, present
 from pipelines.plan.sample import Measured, cold_seconds, run_sample, speed_up
 from pipelines.plan.steps import bytes_on_disk, describe_machine, describe_memory, describe_steps, seconds_of_steps
@@ -42,6 +47,7 @@ from stages.core.stage import ShardStage
 
 SAMPLE_DOCUMENTS = 4000
 PILOT = 16  # documents of each dataset that show what a task costs whatever its size
+REHEARSED = 1500  # documents of the largest rehearsal
 LEAST = 200  # documents of a dataset that are drawn, however small it is
 
 
@@ -54,6 +60,9 @@ def plan(
     gpu_memory: int | None = None,
     price_per_hour: float | None = None,
     sample_documents: int = SAMPLE_DOCUMENTS,
+    store: str | None = None,
+    prices: str | None = None,
+    rehearse: bool = False,
 ) -> Plan:
     """Return the plan of a run: plain values, as `tree.py` and plan.schema.json describe them.
 
@@ -64,6 +73,8 @@ def plan(
     gpu_memory : bytes of one GPU (default: of this machine's).
     price_per_hour : of one worker (one GPU with `gpus`).
     sample_documents : size of the sample, over all datasets.
+    store : s3, gcs, lustre or local (default: by the run folder's URL); prices : see `prices.store_of`.
+    rehearse : also run samples of three sizes in the wind tunnel and show how their requests grow.
 
     Raises
     ------
@@ -71,6 +82,7 @@ def plan(
         Inputs cannot be found or read.
     """
     begin = time.perf_counter()
+    kept_in = store_of(run_dir, store, prices)
     job = prepare(recipe, "").run
     inputs = [survey(d, job.extra_columns) for d in job.datasets]
     with tempfile.TemporaryDirectory(prefix="winnow-plan-") as folder:
@@ -81,10 +93,22 @@ def plan(
         rates = Rates(warm, measured)
         here = present(recipe, run_dir, inputs)
         whole = _whole(recipe, measured, sampled, here)
-        found = _assemble(recipe, run_dir, sampled, rates, whole, where, here, cold)
+        tunnel = _rehearse(recipe, inputs, sampled, sample_documents, folder) if rehearse or kept_in.counts else None
+        known = Known(
+            recipe=recipe,
+            rates=rates,
+            whole=whole,
+            where=where,
+            store=kept_in,
+            rehearsal=tunnel,
+            input_bytes=sum(i.bytes for i in inputs),
+        )
+        found = _assemble(run_dir, sampled, known, here, cold, price_per_hour)
         asked = device.section(recipe, measured.run, whole, gpus, gpu_memory)
     if asked is not None:
         found["device"] = asked
+    if rehearse and tunnel is not None:
+        found["rehearsal"] = scale.describe_rehearsal(tunnel, found["store"], whole, found["hops"])
     if price_per_hour is not None:
         found["cost"] = _cost(found, where, price_per_hour)
     found["warnings"] = warnings.warnings(recipe, measured.run, found, whole.bundle_bytes()) + _trial(run_dir, here)
@@ -93,20 +117,15 @@ def plan(
 
 
 def _assemble(
-    recipe: Recipe,
-    run_dir: str | None,
-    sampled: Sequence[Sampled],
-    rates: Rates,
-    whole: Whole,
-    where: Machine,
-    here: Present,
-    cold: float,
+    run_dir: str | None, sampled: Sequence[Sampled], known: Known, here: Present, cold: float, price: float | None
 ) -> Plan:
-    """Return the plan without GPU memory, cost and warnings."""
+    """Return the plan without GPU memory, cost of machines and warnings."""
+    recipe, rates, whole, where = known.recipe, known.rates, known.whole, known.where
     written = bytes_written(rates, whole)
     seconds = seconds_of_steps(rates, whole, where, here)
+    hops = hops_in(known, running(seconds))
     start = where.start_seconds
-    return {
+    found: Plan = {
         "format": DATA_FORMAT,
         "recipe": recipe.name,
         "digest": recipe.digest(),
@@ -124,11 +143,20 @@ def _assemble(
         "judged": deferred.judged_documents(rates, whole),
         "bytes_written": {name: round(size) for name, size in written.items()},
         "bytes_on_disk": bytes_on_disk(rates, written),
-        "memory": describe_memory(rates, whole, where),
+        "memory": describe_memory(rates, whole, where, memory_of_hops(hops)),
         "time": {"start": start, "warm_up": cold, "steps": seconds, "total": start + cold + sum(seconds.values())},
+        "hops": [],
+        "store": scale.NOTHING,
+        "width": [],
+        "limits": scale.NO_LIMITS,
+        "bounds": {"seconds": (0.0, 0.0), "cost": (0.0, 0.0)},
+        "walls": [],
+        "first_wall": "",
         "warnings": [],
         "planned_in": 0.0,
     }
+    fill(found, known, hops, price)
+    return found
 
 
 def _describe_sample(measured: Measured) -> SamplePlan:
@@ -211,6 +239,22 @@ def _sample(
     run_sample(recipe, datasets, os.path.join(folder, "unmeasured"), with_report=False)  # kernels are compiled here
     measured = run_sample(recipe, datasets, os.path.join(folder, "run"))
     return _sized(inputs, drawn, measured), measured
+
+
+def _rehearse(
+    recipe: Recipe, inputs: Sequence[Input], sampled: Sequence[Sampled], documents: int, folder: str
+) -> Rehearsal:
+    """Draw samples of three sizes and run them in the wind tunnel."""
+    total = max(1, sum(s.size.documents for s in sampled))
+    drawn = []
+    for share in SHARES:
+        wanted = share * min(documents, REHEARSED) / total
+        rows = {s.input.dataset.name: max(PILOT, round(wanted * s.size.documents)) for s in sampled}
+        place = os.path.join(folder, f"rehearsed-{share}")
+        found = [d.dataset for d in _draw(recipe, inputs, rows, place)]
+        parts = [max(1, round(share * BUNDLES * s.size.documents / total)) for s in sampled]
+        drawn.append([in_parts(d, n, os.path.join(place, "parts", d.name)) for d, n in zip(found, parts, strict=True)])
+    return rehearse_sizes(recipe, drawn)
 
 
 # --- the whole -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class Fit:
 
 
 def fit(x: Sequence[float], y: Sequence[float]) -> Fit:
-    """Fit a power law by least squares of logarithms.
+    """Fit a power law by least squares of logarithms; points at one place are taken for a part of a line.
 
     Examples
     --------
@@ -47,7 +48,7 @@ def fit(x: Sequence[float], y: Sequence[float]) -> Fit:
     Fit(factor=3.0, exponent=2.0, r2=1.0)
     """
     if len(set(x)) < 2 or min(y) <= 0:
-        return Fit(factor=float(np.mean(y)), exponent=0.0, r2=1.0)
+        return Fit(factor=float(np.mean(y)) / max(1.0, x[0]), exponent=1.0, r2=0.0)
     u, v = np.log(np.asarray(x, float)), np.log(np.asarray(y, float))
     slope, start = np.polyfit(u, v, 1)
     rest, spread = np.sum((v - slope * u - start) ** 2), np.sum((v - v.mean()) ** 2)
@@ -84,13 +85,15 @@ class Rehearsal:
     divisor: float
 
     def per_step(self, step: str) -> Fit:
-        """Fit all requests of a step to the number of bundles."""
-        return fit([r.bundles for r in self.runs], [r.total(step).total for r in self.runs])
+        """Fit what tasks and client of a step ask for to the number of bundles, of the freeze to that of files."""
+        size = [float(r.files if step == "freeze" else r.bundles) for r in self.runs]
+        return fit(size, [r.of_tasks(step).total for r in self.runs])
 
 
-def rehearse(recipe: Recipe, drawn: Sequence[Sequence[Dataset]], text_bytes: int) -> Rehearsal:
-    """Run the recipe on samples of growing size in a process of its own; text_bytes: of the largest one."""
-    divisor = max(1.0, manifest.SMALLEST * BUNDLES / max(1, text_bytes))
+def rehearse(recipe: Recipe, drawn: Sequence[Sequence[Dataset]]) -> Rehearsal:
+    """Run the recipe on samples of growing size in a process of its own, each file a bundle if it can be."""
+    size = sum(os.path.getsize(path) for dataset in drawn[-1] for path in dataset.paths)
+    divisor = max(1.0, 2.0 * manifest.SMALLEST * BUNDLES / max(1, size))
     job = {"divisor": divisor, "recipes": [_data(recipe, datasets) for datasets in drawn]}
     printed = in_fresh_process("from pipelines.plan.wind_tunnel import main; main()", job)
     runs = tuple(from_json(found) for found in json.loads(printed.splitlines()[-1]))

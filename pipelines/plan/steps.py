@@ -9,6 +9,7 @@ from pipelines.plan.machine import Machine
 from pipelines.plan.memory import task_bytes
 from pipelines.plan.rates import Rates
 from pipelines.plan.reuse import Present
+from pipelines.plan.scale import SHARD_BYTES
 from pipelines.plan.tree import Action, MachinePlan, MemoryPlan, StagePlan
 from pipelines.plan.whole import Whole
 from stages.core.exchange_stage import ExchangeStage
@@ -81,9 +82,9 @@ def bytes_on_disk(rates: Rates, written: Mapping[str, float]) -> int:
     return round(sum(written.values()) - sum(exchange) + max(exchange, default=0.0))
 
 
-def describe_memory(rates: Rates, whole: Whole, where: Machine) -> MemoryPlan:
-    """Return the bytes that a worker holds, and what it has."""
-    tasks, resident = task_bytes(rates, whole), _resident()
+def describe_memory(rates: Rates, whole: Whole, where: Machine, hops: Mapping[str, int]) -> MemoryPlan:
+    """Return the bytes that a worker holds, and what it has; hops: of the tasks that receive rows of the exchange."""
+    tasks, resident = {**hops, **task_bytes(rates, whole)}, _resident() + SHARD_BYTES * whole.shards
     largest = max(tasks, key=lambda name: tasks[name])
     return {
         "process": resident,

@@ -172,8 +172,113 @@ class CostPlan(TypedDict):
     total: float
 
 
+class HopPlan(TypedDict):
+    """One hop of the exchange in the whole. times: hops of this kind; the numbers are of one."""
+
+    step: str
+    sends: str
+    receives: str
+    times: int
+    sources: int
+    destinations: int
+    merged: int
+    files: int
+    prefixes: int
+    requests: int
+    bytes_written: int
+    bytes_read: int
+    destination_bytes: int
+
+
+class StorePlan(TypedDict):
+    """Requests of the storage and their price in dollars; empty where nothing was counted (a file system)."""
+
+    kind: str
+    prices_as_of: str
+    price_per_thousand: dict[str, float]
+    price_per_tb_month: float
+    requests: dict[str, int]
+    steps: dict[str, dict[str, int]]
+    requests_cost: float
+    prefixes: int
+    scratch_tb_days: tuple[float, float]
+    scratch_cost: tuple[float, float]
+
+
+class RehearsedStep(TypedDict):
+    """Requests of a step as counted of each size, those of the exchange apart beside what is foreseen of them.
+
+    The power law goes through those of tasks and client; two ways lead to the whole, both with the exchange.
+    """
+
+    counted: list[int]
+    of_exchange: list[int]
+    foreseen: list[int]
+    factor: float
+    exponent: float
+    r2: float
+    by_fit: int
+    by_tasks: int
+
+
+class RehearsalPlan(TypedDict):
+    """Runs of growing size in the wind tunnel. divisor: of the sizes at which work is divided."""
+
+    divisor: float
+    documents: list[int]
+    bundles: list[int]
+    steps: dict[str, RehearsedStep]
+
+
+class WidthPlan(TypedDict):
+    """The kind of task that takes most of a step's time: how many there are, and how long the longest takes."""
+
+    step: str
+    task: str
+    tasks: int
+    threads: int
+    longest_seconds: float
+    in_one_process: list[str]
+
+
+class LimitsPlan(TypedDict):
+    """What client, scheduler and worker take beside the memory of tasks, and what this machine allows."""
+
+    client: int
+    client_limit: int
+    scheduler: int
+    tmp: int
+    tmp_limit: int
+    tmp_is: str
+    maps: int
+    maps_limit: int | None
+    descriptors: int
+    descriptors_limit: int
+
+
+class BoundsPlan(TypedDict):
+    """The least and the most seconds of a run, and dollars for machines (where a price is given) and storage."""
+
+    seconds: tuple[float, float]
+    cost: tuple[float, float]
+
+
+class WallPlan(TypedDict):
+    """A limit that the run would hit, and the setting that avoids it."""
+
+    step: str
+    what: str
+    value: float
+    limit: float
+    sentence: str
+    setting: str
+
+
 class Plan(TypedDict):
-    """The plan of a run. device: only where a GPU is asked for; cost: only where a price is given."""
+    """The plan of a run. device: only where a GPU is asked for; cost: only where a price is given.
+
+    rehearsal: only where it was asked for.
+    """
 
     format: int
     recipe: str
@@ -196,5 +301,13 @@ class Plan(TypedDict):
     time: TimePlan
     device: NotRequired[DevicePlan]
     cost: NotRequired[CostPlan]
+    hops: list[HopPlan]
+    store: StorePlan
+    width: list[WidthPlan]
+    limits: LimitsPlan
+    bounds: BoundsPlan
+    walls: list[WallPlan]
+    first_wall: str
+    rehearsal: NotRequired[RehearsalPlan]
     warnings: list[str]
     planned_in: float

@@ -8,14 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.plan import device
+from pipelines.plan import device, scale_view
 from pipelines.plan.tree import LshPlan, Plan
+from pipelines.plan.units import duration, size
 from stages.kernels.similarity.banding import probability
 
 WIDTH, HEIGHT = 61, 10  # characters of the S-curve's plot
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ACTIONS = {"run": "runs", "rest": "runs the rest", "reuse": "is reused", "skip": "is skipped"}
-UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def render(plan: Plan) -> Group:
@@ -23,32 +23,8 @@ def render(plan: Plan) -> Group:
     parts: list[RenderableType] = [_datasets(plan), _stages(plan), _summary(plan)]
     for entry in plan["lsh"]:
         parts += [s_curve(entry["bands"], entry["rows_per_band"], entry["threshold"]), _misses(entry)]
-    parts += [_sample(plan), *_warnings(plan)]
+    parts += [*scale_view.tables(plan), _sample(plan), *_warnings(plan), scale_view.wall(plan)]
     return Group(*parts)
-
-
-def size(number: float) -> str:
-    """Return bytes with three digits and a unit.
-
-    Examples
-    --------
-    >>> size(1_234_000), size(12)
-    ('1.23 MB', '12 B')
-    """
-    return next((f"{number / unit:.3g} {name}" for unit, name in UNITS if number >= unit), f"{number:.0f} B")
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person says it.
-
-    Examples
-    --------
-    >>> duration(3.21), duration(250), duration(9000)
-    ('3.2 s', '4.2 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _datasets(plan: Plan) -> Table:
@@ -105,6 +81,7 @@ def _summary(plan: Plan) -> Text:
         f"memory: a worker holds {size(memory['worker'])} at most (in {memory['largest']}), of {size(memory['limit'])} "
         f"({memory['limit_is']})",
         *device.lines(plan),
+        *scale_view.lines(plan),
     ]
     rows = sum(entry["documents"] for entry in plan["datasets"].values())
     for name, judged in plan["judged"].items():

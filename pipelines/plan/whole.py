@@ -42,6 +42,11 @@ class Whole:
         """Bytes of text of all datasets."""
         return sum(self.text_bytes.values())
 
+    @property
+    def shards(self) -> int:
+        """Entries of the manifest: files, and the parts that large ones are cut into."""
+        return sum(len(bundle.pieces) for bundle in self.bundles)
+
     def bundle_bytes(self) -> list[float]:
         """Return the bytes of text in every bundle: its dataset's, by rows."""
         rows = [b.rows for b in self.bundles]

@@ -11,10 +11,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, cast
 
 from cluster import counting_store, storage
 from cluster.counting_store import SCHEME, CountingStore
+from cluster.foreseen import foresee
 from cluster.requests import Requests
 from pipelines.plan.clock import WATCHING, Clock
 from pipelines.plan.sample import Measured, run_sample
@@ -38,7 +40,10 @@ CLIENT = ""  # the name of the task of what is asked for between the tasks
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """One run in the tunnel. requests: by step and task, those of the exchange apart; tasks: their number."""
+    """One run in the tunnel. requests: by step and task, those of the exchange apart; tasks: their number.
+
+    foreseen: what `cluster/foreseen.py` says of the hops that were run.
+    """
 
     documents: int
     text_bytes: int
@@ -47,28 +52,30 @@ class Counted:
     seconds: float
     requests: dict[str, dict[str, Requests]]
     exchange: dict[str, Requests]
+    foreseen: dict[str, Requests]
     tasks: dict[str, dict[str, int]]
 
-    def total(self, step: str) -> Requests:
-        """Return all requests of a step."""
-        found = self.exchange.get(step, Requests())
-        for requests in self.requests.get(step, {}).values():
-            found += requests
-        return found
+    def of_tasks(self, step: str) -> Requests:
+        """Return the requests of a step's tasks and of its client, without those of the exchange."""
+        return sum(self.requests.get(step, {}).values(), Requests())
 
     def steps(self) -> list[str]:
         """Return the steps that asked for something, in order."""
         return list(dict.fromkeys([*self.requests, *self.exchange]))
 
 
+def holders(module: str, name: str) -> list[ModuleType]:
+    """Return the modules that hold a size: its own, and those that imported it."""
+    size = getattr(importlib.import_module(module), name)
+    mine = [m for m in list(sys.modules.values()) if getattr(m, "__name__", "").startswith(PACKAGES)]
+    return [m for m in mine if vars(m).get(name) is size]
+
+
 def shrink(divisor: float) -> None:
     """Divide every size by `divisor`, in each module that holds it. Only in a process that does nothing else."""
     for module, name in SIZES:
-        home = importlib.import_module(module)
-        large: int = getattr(home, name)
-        for other in list(sys.modules.values()):
-            if getattr(other, "__name__", "").startswith(PACKAGES) and vars(other).get(name) is large:
-                setattr(other, name, max(1, round(large / divisor)))
+        for holder in holders(module, name):
+            setattr(holder, name, max(1, round(getattr(holder, name) / divisor)))
 
 
 def count(recipe: Recipe, folder: str) -> Counted:
@@ -89,8 +96,18 @@ def count(recipe: Recipe, folder: str) -> Counted:
         seconds=_seconds(measured),
         requests=requests,
         exchange=exchange,
+        foreseen=_foreseen(clock),
         tasks=tasks,
     )
+
+
+def _foreseen(clock: Clock) -> dict[str, Requests]:
+    found: dict[str, Requests] = {}
+    for call in clock.calls:
+        if call.hop and call.hop.part == "emit":
+            hop = foresee(call.hop.hop, len(call.seconds), call.hop.rows, call.hop.row_bytes)
+            found[call.step] = found.get(call.step, Requests()) + hop.requests
+    return found
 
 
 def _seconds(measured: Measured) -> float:
@@ -100,9 +117,11 @@ def _seconds(measured: Measured) -> float:
 def _split(clock: Clock) -> tuple[dict[str, dict[str, Requests]], dict[str, Requests]]:
     """Return (requests by step and task, requests of the exchange by step).
 
-    A request is the exchange's where it concerns a folder of a hop and comes from the hop's own task, or from none.
+    A request is the exchange's where it concerns a folder of a hop and comes from the hop's own task, or from none;
+    or from any where no task of the hop receives: then others read its slices.
     """
     hops = {_inside(call.hop.hop.folder) for call in clock.calls if call.hop}
+    received = {_inside(call.hop.hop.folder) for call in clock.calls if call.hop and call.hop.part == "receive"}
     requests: dict[str, dict[str, Requests]] = {}
     exchange: dict[str, Requests] = {}
     for key, found in CountingStore.counts.items():
@@ -110,7 +129,7 @@ def _split(clock: Clock) -> tuple[dict[str, dict[str, Requests]], dict[str, Requ
         if task == WATCHING:
             continue
         hop = next((h for h in (folder, folder.rpartition("/")[0]) if h in hops), None)
-        if hop is not None and (_inside(of) == hop or not task):
+        if hop is not None and (_inside(of) == hop or not task or hop not in received):
             exchange[step] = exchange.get(step, Requests()) + found
         else:
             mine = requests.setdefault(step, {})
@@ -151,11 +170,12 @@ def to_json(counted: Counted) -> dict[str, object]:
         **vars(counted),
         "requests": {s: {t: r.by_kind() for t, r in tasks.items()} for s, tasks in counted.requests.items()},
         "exchange": {s: r.by_kind() for s, r in counted.exchange.items()},
+        "foreseen": {s: r.by_kind() for s, r in counted.foreseen.items()},
     }
 
 
 def from_json(data: dict[str, Any]) -> Counted:
     """Return what `to_json` made plain."""
     requests = {s: {t: Requests(**r) for t, r in tasks.items()} for s, tasks in data["requests"].items()}
-    exchange = {s: Requests(**r) for s, r in data["exchange"].items()}
-    return Counted(**{**data, "requests": requests, "exchange": exchange})
+    exchange, foreseen = ({s: Requests(**r) for s, r in data[key].items()} for key in ("exchange", "foreseen"))
+    return Counted(**{**data, "requests": requests, "exchange": exchange, "foreseen": foreseen})
