@@ -39,6 +39,9 @@ def plan(
     sample_documents: Annotated[
         int, typer.Option(min=1, help="documents that are drawn and run to measure rates")
     ] = 4000,
+    duplicate_documents: Annotated[
+        int | None, typer.Option(min=0, help="documents in which duplicates are looked for (default: ten times more)")
+    ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="KIND", help="s3, gcs, lustre or local (default: by the run folder's URL)")
     ] = None,
@@ -70,6 +73,7 @@ def plan(
         gpu_memory=_size(gpu_memory),
         price_per_hour=price_per_hour,
         sample_documents=sample_documents,
+        duplicate_documents=duplicate_documents,
         store=store,
         prices=prices,
         rehearse=rehearse,

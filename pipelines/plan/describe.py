@@ -60,6 +60,8 @@ def describe_duplicates(flow: Flow) -> dict[str, DuplicatesPlan]:
             "groups": found.groups,
             "in_sample": found.in_sample,
             "in_all": found.in_all,
+            "looked_at": found.seen_among,
+            "candidates": found.candidates,
         }
         for name, found in flow.duplicates.items()
     }

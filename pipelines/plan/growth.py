@@ -8,40 +8,23 @@ a follows from the sample. It is given up where the whole is more than FARTHEST 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.plan import near
+from pipelines.plan.density import Dense, Duplicates
 from pipelines.plan.sample import Measured
 from stages.core.arrays import array
 from stages.core.view import View
 from stages.dedup.dedup_stage import DedupStage
 
 FARTHEST = 250  # times the sample that the whole may be
+ENOUGH = 20  # candidates of a sample that tell how many of them are duplicates
 MOST = 0.98  # of a dataset that is expected to go in one dedup stage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duplicates:
-    """What a dedup stage drops. in_sample: share of the sample's documents; in_all: of the whole, estimated.
-
-    `in_all` is None where the sample is too small to tell; see `share_in_all`.
-    """
-
-    documents: int  # of the sample that the stage saw
-    dropped: int
-    groups: int
-    in_sample: float
-    in_all: float | None
-
-    @property
-    def factor(self) -> float:
-        """How many times larger the share is in the whole than in the sample."""
-        if not self.dropped or self.in_all is None:
-            return 1.0
-        return max(1.0, self.in_all / self.in_sample)
 
 
 def share_in_all(in_sample: float, drawn: int, total: int) -> float | None:
@@ -75,8 +58,11 @@ def _share(documents: float, a: float) -> float:
     return 1.0 - math.log1p(x) / x if x > 1e-4 else x / 2
 
 
-def duplicates(measured: Measured, index: int, total: int) -> Duplicates:
-    """Return what the dedup stage at `index` of a sample run drops in the sample and, of `total`, in the whole."""
+def duplicates(measured: Measured, index: int, total: int, dense: Dense | None = None) -> Duplicates:
+    """Return what the dedup stage at `index` of a sample run drops in the sample and, of `total`, in the whole.
+
+    dense : the same among more documents than were run, which then tells the whole.
+    """
     run, live = measured.run, 0
     winners = [np.empty(0, np.int64)]
     for bundle in run.manifest.bundles:
@@ -87,8 +73,34 @@ def duplicates(measured: Measured, index: int, total: int) -> Duplicates:
     lost = np.concatenate(winners)
     groups = len(np.unique(lost))
     in_sample = len(lost) / max(1, live)
-    in_all = share_in_all(in_sample, live, total)
-    return Duplicates(documents=live, dropped=len(lost), groups=groups, in_sample=in_sample, in_all=in_all)
+    found = Duplicates(
+        documents=live,
+        dropped=len(lost),
+        groups=groups,
+        in_sample=in_sample,
+        in_all=share_in_all(in_sample, live, total),
+        seen_among=live,
+    )
+    if dense is None or dense.documents <= live:
+        return found
+    return _at_density(found, dense, total, _verified(measured, run.stages[index].name, found))
+
+
+def _at_density(found: Duplicates, dense: Dense, total: int, verified: float) -> Duplicates:
+    """Return what more documents tell of the whole; verified: share of what shares a key that is dropped."""
+    share = dense.dropped * verified
+    in_all = share if dense.complete else share_in_all(share, dense.documents, total)
+    if in_all is None:
+        return dataclasses.replace(found, seen_among=dense.documents)
+    grown = in_all / share if share else 1.0
+    candidates = min(1.0, dense.candidates * max(1.0, grown))
+    return dataclasses.replace(found, in_all=in_all, seen_among=dense.documents, candidates=candidates)
+
+
+def _verified(measured: Measured, stage: str, found: Duplicates) -> float:
+    """Return the share of the sample's candidates, less one for each group, that were dropped; 1 if there are few."""
+    candidates = near.in_sample(measured, stage)
+    return min(1.0, found.dropped / max(1, candidates - found.groups)) if candidates > ENOUGH else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +114,13 @@ class Flow:
     kept_bytes: dict[str, float]
 
 
-def flow(measured: Measured, documents: Mapping[str, int], text_bytes: Mapping[str, int]) -> Flow:
-    """Carry the sample's shares over to the whole, stage by stage."""
+def flow(
+    measured: Measured,
+    documents: Mapping[str, int],
+    text_bytes: Mapping[str, int],
+    dense: Mapping[str, Dense] | None = None,
+) -> Flow:
+    """Carry the sample's shares over to the whole, stage by stage; dense: what more documents tell of duplicates."""
     run = measured.run
     names = [d.name for d in run.datasets]
     counts = {name: _dropped(measured, name) for name in names}
@@ -118,11 +135,13 @@ def flow(measured: Measured, documents: Mapping[str, int], text_bytes: Mapping[s
         factor = 1.0
         if isinstance(stage, DedupStage):
             total = round(sum(live[n] for n in mine))
-            found[stage.name] = duplicates(measured, index, total)
+            found[stage.name] = duplicates(measured, index, total, (dense or {}).get(stage.name))
             factor = found[stage.name].factor
         dropped[stage.name] = {}
         for name in mine:
             share = min(MOST if factor > 1 else 1.0, factor * counts[name].get(stage.name, 0) / max(1.0, seen[name]))
+            if stage.name in found and not found[stage.name].dropped:  # the sample is too thin to hold a pair
+                share = found[stage.name].in_all or 0.0
             dropped[stage.name][name] = live[name] * share
             live[name] -= dropped[stage.name][name]
             seen[name] -= counts[name].get(stage.name, 0)

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pyarrow as pa
 
-from pipelines.plan.growth import Duplicates
+from pipelines.plan.density import Duplicates
 from pipelines.plan.sample import Measured
 from stages.core.arrays import whole
 from stages.core.costs import Quantity
@@ -36,7 +36,12 @@ def in_sample(measured: Measured, stage: str) -> int:
 
 
 def in_all(measured: Measured, stage: str, known: Duplicates, live: float) -> float:
-    """Estimate how many of `live` documents share a bucket: the duplicates, what they lost to, and strangers."""
+    """Estimate how many of `live` documents share a bucket: the duplicates, what they lost to, and strangers.
+
+    Where more documents than the sample were looked at, they tell.
+    """
+    if known.candidates is not None:
+        return live * known.candidates
     share = known.in_sample if known.in_all is None else known.in_all
     members = 1.0 + known.groups / max(1, known.dropped)
     strangers = max(0, in_sample(measured, stage) - known.dropped - known.groups) / max(1, known.documents)

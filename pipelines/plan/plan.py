@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.mix.job import part_count
-from pipelines.plan import deferred, device, growth, profile, scale, warnings
+from pipelines.plan import deferred, density, device, growth, profile, scale, warnings
 from pipelines.plan.at_scale import Known, fill, hops_in, memory_of_hops, running
+from pipelines.plan.density import Dense
 from pipelines.plan.describe import (
     Sampled,
     describe_datasets,
@@ -48,6 +49,7 @@ from stages.core.stage import ShardStage
 SAMPLE_DOCUMENTS = 4000
 PILOT = 16  # documents of each dataset that show what a task costs whatever its size
 REHEARSED = 1500  # documents of the largest rehearsal
+DENSER = 10  # times the sample's documents, in which duplicates are looked for
 LEAST = 200  # documents of a dataset that are drawn, however small it is
 
 
@@ -60,6 +62,7 @@ def plan(
     gpu_memory: int | None = None,
     price_per_hour: float | None = None,
     sample_documents: int = SAMPLE_DOCUMENTS,
+    duplicate_documents: int | None = None,
     store: str | None = None,
     prices: str | None = None,
     rehearse: bool = False,
@@ -73,6 +76,7 @@ def plan(
     gpu_memory : bytes of one GPU (default: of this machine's).
     price_per_hour : of one worker (one GPU with `gpus`).
     sample_documents : size of the sample, over all datasets.
+    duplicate_documents : documents in which duplicates are looked for (default: ten times the sample).
     store : s3, gcs, lustre or local (default: by the run folder's URL); prices : see `prices.store_of`.
     rehearse : also run samples of three sizes in the wind tunnel and show how their requests grow.
 
@@ -83,6 +87,7 @@ def plan(
     """
     begin = time.perf_counter()
     kept_in = store_of(run_dir, store, prices)
+    look_at = DENSER * sample_documents if duplicate_documents is None else duplicate_documents
     job = prepare(recipe, "").run
     inputs = [survey(d, job.extra_columns) for d in job.datasets]
     with tempfile.TemporaryDirectory(prefix="winnow-plan-") as folder:
@@ -92,7 +97,7 @@ def plan(
         where = replace(where, speed_up=_speed_up(recipe, sampled, measured, where, folder))
         rates = Rates(warm, measured)
         here = present(recipe, run_dir, inputs)
-        whole = _whole(recipe, measured, sampled, here)
+        whole = _whole(recipe, measured, sampled, here, _dense(recipe, inputs, sampled, here, look_at, folder))
         tunnel = _rehearse(recipe, inputs, sampled, sample_documents, folder) if rehearse or kept_in.counts else None
         known = Known(
             recipe=recipe,
@@ -266,7 +271,25 @@ def _bundles(here: Present, sampled: Sequence[Sampled]) -> list[Bundle]:
     return bundles_of([(s.input, s.drawn, s.size) for s in sampled])
 
 
-def _whole(recipe: Recipe, measured: Measured, sampled: Sequence[Sampled], here: Present) -> Whole:
+def _dense(
+    recipe: Recipe, inputs: Sequence[Input], sampled: Sequence[Sampled], here: Present, documents: int, folder: str
+) -> dict[str, Dense]:
+    """Look for duplicates in the facts that the run folder has of all documents, else in a larger draw."""
+    if here.run is not None and not here.changed and all(all(done) for done in here.done.values()):
+        found = density.of_run(here.run)
+        if found:
+            return found
+    total = sum(s.size.documents for s in sampled)
+    if all(s.drawn.whole for s in sampled) or documents <= sum(s.drawn.rows for s in sampled):
+        return {}
+    rows = {s.input.dataset.name: max(LEAST, documents * s.size.documents // max(1, total)) for s in sampled}
+    drawn = [d.dataset for d in _draw(recipe, inputs, rows, os.path.join(folder, "denser"))]
+    return density.of_drawn(recipe, drawn, os.path.join(folder, "density"))
+
+
+def _whole(
+    recipe: Recipe, measured: Measured, sampled: Sequence[Sampled], here: Present, dense: Mapping[str, Dense]
+) -> Whole:
     frozen, bundles = here.manifest if not here.changed else None, _bundles(here, sampled)
     documents = {s.input.dataset.name: s.size.documents for s in sampled}
     text = {s.input.dataset.name: s.size.text_bytes for s in sampled}
@@ -275,7 +298,7 @@ def _whole(recipe: Recipe, measured: Measured, sampled: Sequence[Sampled], here:
             rows = frozen.rows(name)
             text[name] = round(text[name] * rows / max(1, documents[name]))
             documents[name] = rows
-    flow = growth.flow(measured, documents, text)
+    flow = growth.flow(measured, documents, text, dense)
     mixed = expected_mix(recipe, flow.kept, flow.kept_bytes)
     shard_bytes = output_of_recipe(recipe).shard_bytes
     return Whole(

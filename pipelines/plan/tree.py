@@ -69,13 +69,18 @@ class LshPlan(TypedDict):
 
 
 class DuplicatesPlan(TypedDict):
-    """What a dedup stage drops of the sample, and the share it is expected to drop of the whole."""
+    """What a dedup stage drops of the sample, and the share it is expected to drop of the whole.
+
+    looked_at: documents that tell of the whole; candidates: share of the whole that shares a key, null if unknown.
+    """
 
     documents: int
     dropped: int
     groups: int
     in_sample: float
     in_all: float | None
+    looked_at: int
+    candidates: float | None
 
 
 class FlowPlan(TypedDict):

@@ -188,8 +188,8 @@ def _gpus(plan: Plan) -> list[str]:
 
 def _sample(plan: Plan) -> list[str]:
     found = [
-        f"{name}: the sample of {entry['documents']:,} documents is too small to tell the share of duplicates in the "
-        "whole; time and mix are given as if it were that of the sample. Use --sample-documents."
+        f"{name}: {entry['looked_at']:,} documents are too few to tell the share of duplicates in the whole; time and "
+        "mix are given as if it were that of the sample. Use --duplicate-documents."
         for name, entry in plan["duplicates"].items()
         if entry["in_all"] is None
     ]

@@ -20,7 +20,8 @@ from pipelines.mix.job import part_count
 from pipelines.plan import near
 from pipelines.plan.clock import Call
 from pipelines.plan.costs import TASK_SECONDS, kind_seconds, makespan, step_seconds
-from pipelines.plan.growth import Duplicates, flow
+from pipelines.plan.density import Duplicates
+from pipelines.plan.growth import flow
 from pipelines.plan.inputs import draw, survey
 from pipelines.plan.machine import Machine, machine_of
 from pipelines.plan.rates import Rate, Rates
