@@ -61,7 +61,7 @@ def _hop(rates: Rates, whole: Whole, emit: Call, receive: Call) -> Hop:
     little, much = amounts_of_sample(rates.sample, emit.step), amounts_of_whole(whole, rates.sample, emit.step)
     sources = _tasks(emit, little, much)
     if receive.hop is None:  # parts of the mix read several slices each
-        share = emit.hop.hop.destinations / max(1.0, receive.cost.tasks.at(little))
+        share = min(1.0, len(emit.seconds) / max(1.0, emit.cost.tasks.at(little)))  # of the mix in this hop
         destinations = max(_tasks(receive, little, much), share * much["mix_bytes"] / SLICE_BYTES)
     else:
         destinations = _tasks(receive, little, much)
