@@ -13,7 +13,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from stages.core.run import Run, StageRun
 from stages.core.stage import Decisions, ShardStage, Stage, param
 from stages.core.view import View
 from stages.detect import set_aside
-from stages.detect.benchmark_items import load, split_spec, stamp
+from stages.detect.benchmark_items import digest_of, load
 from stages.detect.spans import with_white_space
 
 I64 = npt.NDArray[np.int64]
@@ -53,9 +53,12 @@ VERDICTS = pa.schema(
         ("ngrams", pa.int32()),  # different n-grams of any item
         ("share", pa.float64()),  # of that item's n-grams
         ("spans", pa.list_(SPAN)),
+        ("document_share", pa.float64()),  # bytes of the document that its n-grams cover
     ]
 )
 _BEFORE, _AFTER = re.compile(rb"[\"'(\[{<*_]*$"), re.compile(rb"[!-/:-@\[-`{-~]*")
+_WIDE_MARKS = "|".join("\u3002\uff01\uff1f\u0964\u061f\u06d4")
+_END = re.compile(rf"[.!?][\"')\]]*(?=\s|\Z)|{_WIDE_MARKS}|\n".encode())  # of a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,9 @@ class BenchmarkMatches(ShardStage):
     ngram: int = param(13, "words", fact=True)
     short_ngram: int = param(8, "words", fact=True)
     max_items: int = param(50, "items", fact=True)
+    find_query: bool = param(True, "n-grams of queries", fact=True)
+    find_overlap: bool = param(True, "n-grams of query and label", fact=True)
+    cut: str = param("ngrams", "how far spans reach", fact=True)
 
     use: ClassVar[str] = "benchmark_matches"
     version: ClassVar[int] = 2  # 1 took a line of a script without spaces for one word
@@ -73,16 +79,16 @@ class BenchmarkMatches(ShardStage):
     schema: ClassVar[pa.Schema] = pa.schema([("matches", pa.list_(MATCH))])
 
     def model_digest(self) -> str:
-        stamps = [stamp(split_spec(spec)[1]) for spec in self.benchmarks]
-        return hashlib.blake2b("|".join(stamps).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(digest_of(self.benchmarks).encode(), digest_size=8).hexdigest()
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         from stages.kernels.text.ngrams import search
 
         texts = whole(documents.column("text"))
-        known = load(self.benchmarks, self.ngram, self.short_ngram, self.max_items)
+        chosen = {"query": self.find_query, "overlap": self.find_overlap}
+        known = load(self.benchmarks, self.ngram, self.short_ngram, self.max_items, **chosen)
         found = search(texts, known.keys, self.ngram, known.lengths, known.bits)
-        bounds = _widened(texts, found)
+        bounds = _widened(texts, found, self.cut == "sentences")
         item = known.item[found[:, 1]]
         columns = [
             pa.array(known.keys[found[:, 1]]),
@@ -95,8 +101,11 @@ class BenchmarkMatches(ShardStage):
         return pa.table([list_column(len(texts), found[:, 0], values)], schema=self.schema)
 
 
-def _widened(texts: pa.Array, found: I64) -> npt.NDArray[np.int32]:
-    """Return start, stop, left, right of each match: with the punctuation at its ends, then with white space."""
+def _widened(texts: pa.Array, found: I64, sentences: bool) -> npt.NDArray[np.int32]:
+    """Return start, stop, left, right of each match: with the punctuation at its ends, then with white space.
+
+    sentences: a match reaches to the start and the end of the sentences that hold its ends.
+    """
     bounds = np.empty((len(found), 4), np.int32)
     row, text = -1, b""
     for n, (at, start, stop) in enumerate(found[:, [0, 2, 3]].tolist()):
@@ -106,8 +115,26 @@ def _widened(texts: pa.Array, found: I64) -> npt.NDArray[np.int32]:
         after = _AFTER.match(text[stop : stop + 8])
         start -= len(before[0]) if before else 0
         stop += len(after[0]) if after else 0
+        if sentences:
+            start, stop = _sentences(text, start, stop)
         bounds[n] = (start, stop, *with_white_space(text, start, stop))
     return bounds
+
+
+def _sentences(text: bytes, start: int, stop: int) -> tuple[int, int]:
+    """Return where the sentences that hold a span start and stop, blanks after them too; lines end sentences."""
+    begin = 0
+    for m in _END.finditer(text, 0, start):
+        begin = m.end()
+    while begin < start and text[begin : begin + 1].isspace():
+        begin += 1
+    ended = _END.search(text[:stop], max(0, stop - 4))
+    if not ended or ended.end() < stop:
+        end = _END.search(text, stop)
+        stop = len((text[: end.end()] if end else text).rstrip())
+    while text[stop : stop + 1] in (b" ", b"\t"):
+        stop += 1
+    return begin, stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +148,14 @@ class Decontaminate(ExchangeStage):
     """
 
     use: ClassVar[str] = "decontaminate"
-    version: ClassVar[int] = 2  # 1 passed over whole items that many documents hold
+    version: ClassVar[int] = 3  # 2 had no document_share; 1 passed over whole items that many documents hold
     summary: ClassVar[str] = "drop or cut what benchmarks' items share n-grams with"
 
     benchmarks: tuple[str, ...] = param(
-        (), "files of items, [NAME=]PATH[#FIELD,FIELD]; JSONL, Parquet or CSV", fact=True, metavar="SPEC"
+        (),
+        "files or folders of items, [NAME=]PATH[#FIELD,QUERY+LABEL]; JSONL, Parquet or CSV",
+        fact=True,
+        metavar="SPEC",
     )
     ngram: int = param(13, "words of an n-gram", fact=True, ge=1, le=10_000)
     short_ngram: int = param(8, "fields of fewer words are not looked for", fact=True, ge=1, le=10_000)
@@ -136,8 +166,15 @@ class Decontaminate(ExchangeStage):
         ge=0,
         le=1,
     )
+    common_floor: int = param(RARE, "n-grams that stand in no more documents than this are never ignored", ge=0)
+    find_query: bool = param(True, "of fields QUERY+LABEL, look for n-grams of the query alone", fact=True)
+    find_overlap: bool = param(True, "of fields QUERY+LABEL, look for n-grams that hold words of both", fact=True)
     min_ngrams: int = param(1, "different n-grams that make a document contaminated", ge=1)
     min_share: float = param(0.0, "and the share of one item's n-grams that they must make up", ge=0, le=1)
+    min_document_share: float = param(0.0, "and the share of the document's bytes that they must cover", ge=0, le=1)
+    cut: str = param(
+        "ngrams", "what action cut takes out: n-grams, or the sentences they touch", choices=("ngrams", "sentences")
+    )
     action: str = param("drop", "drop the document, or cut the spans", choices=("drop", "cut"))
 
     def validate(self) -> None:
@@ -145,6 +182,11 @@ class Decontaminate(ExchangeStage):
             raise self.error("benchmarks", [], "at least one file", "For instance gsm8k=gsm8k/test.jsonl#question.")
         if self.short_ngram > self.ngram:
             raise self.error("short_ngram", self.short_ngram, f"at most ngram ({self.ngram})")
+        if self.cut != "ngrams" and self.action != "cut":
+            raise self.error("cut", self.cut, "ngrams, or used with action cut")
+        if not (self.find_query and self.find_overlap) and not any("+" in s.partition("#")[2] for s in self.benchmarks):
+            key = "find_overlap" if self.find_query else "find_query"
+            raise self.error(key, False, "used with benchmarks whose fields are QUERY+LABEL", "PATH#question+answer.")
 
     def companions(self) -> tuple[Stage, ...]:
         matches = BenchmarkMatches(
@@ -154,12 +196,14 @@ class Decontaminate(ExchangeStage):
             ngram=self.ngram,
             short_ngram=self.short_ngram,
             max_items=self.max_items,
+            find_query=self.find_query,
+            find_overlap=self.find_overlap,
+            cut=self.cut,
         )
         return (matches,)
 
     def model_digest(self) -> str:
-        stamps = [stamp(split_spec(spec)[1]) for spec in self.benchmarks]
-        return hashlib.blake2b("|".join(stamps).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(digest_of(self.benchmarks).encode(), digest_size=8).hexdigest()
 
     @property
     def drops(self) -> bool:
@@ -173,7 +217,7 @@ class Decontaminate(ExchangeStage):
     def common_from(self, run: Run) -> int:
         """Return the number of documents beyond which an n-gram is common."""
         documents = sum(run.manifest.rows(d.name) for d in run.datasets if self.applies_to(d.name))
-        return max(RARE, int(documents * self.common_share))
+        return max(self.common_floor, int(documents * self.common_share))
 
     def notes(self, stage_run: StageRun[Self]) -> list[str]:
         over, number = self.common_from(stage_run.run), set_aside.number
@@ -202,7 +246,7 @@ class Decontaminate(ExchangeStage):
     def _contaminated(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         enough = array(table, "ngrams") >= self.min_ngrams
         found: npt.NDArray[np.bool_] = enough & (array(table, "share") >= self.min_share)
-        return found
+        return found & (array(table, "document_share") >= self.min_document_share)
 
     def edits_of(self, view: View, index: int, rows: I64) -> Edits:
         if self.action == "drop":
@@ -226,9 +270,11 @@ def _evidence(
     kept = np.flatnonzero(counts)
     flat = flat.take(pa.array(kept))
     touched, first = np.unique(place[kept], return_index=True)
-    found = []
+    sizes, found = array(view.read, "num_bytes"), []
     for at, values in zip(touched.tolist(), np.split(np.arange(len(kept)), first[1:]), strict=False):
-        found.append({"row": int(rows[at]), **_summary(flat.take(pa.array(values)).to_pylist())})
+        matched = flat.take(pa.array(values)).to_pylist()
+        share = _covered(matched) / max(int(sizes[rows[at]]), 1)
+        found.append({"row": int(rows[at]), **_summary(matched), "document_share": min(share, 1.0)})
     return pa.Table.from_pylist(found, schema=VERDICTS)
 
 
@@ -240,6 +286,15 @@ def _of_whole_items(place: I64, hashes: key_counts.U64, matches: pa.Array) -> np
     held = np.bincount(different, minlength=int(owner.max()) + 1)[owner]
     found: npt.NDArray[np.bool_] = (held >= MANY) & (held >= WHOLE * np.asarray(pc.struct_field(matches, "of")))
     return found
+
+
+def _covered(matches: list[dict[str, Any]]) -> int:
+    """Return how many bytes the spans of matches cover, each once."""
+    covered = reach = 0
+    for start, stop in sorted((match["start"], match["stop"]) for match in matches):
+        covered += max(0, stop - max(start, reach))
+        reach = max(reach, stop)
+    return covered
 
 
 def _summary(matches: list[dict[str, object]]) -> dict[str, object]:

@@ -287,3 +287,93 @@ def test_a_short_item_on_many_pages_is_set_aside_and_said(tmp_path: Path) -> Non
 def test_what_is_set_aside_is_said_again_by_a_run_that_has_nothing_to_do(tmp_path: Path) -> None:
     first = told(tmp_path, ITEMS[2], 30)
     assert told(tmp_path, ITEMS[2], 30) == first
+
+
+# --- queries and labels, folders, shares of the document, sentences --------------------------------------
+
+QUERY = "A lady walks up to a barbell on the floor of the old hall"  # 13 words
+ANSWER = "she bends down and grabs the heavy pole with both of her hands"  # 13 words
+
+
+def pages(*texts: str) -> list[dict[str, str]]:
+    return [{"id": str(n), "text": f"Nothing is so painful. {text} Beware of it."} for n, text in enumerate(texts)]
+
+
+def found_with(tmp_path: Path, field: str, **more: Any) -> list[str]:
+    rows = [{"q": QUERY, "a": ANSWER}]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    middle = " ".join([*QUERY.split()[6:], *ANSWER.split()[:6]])  # 13 words, of both
+    documents = pages(QUERY + ".", ANSWER + ".", middle + ".", "Of something else.")
+    ledger = run(tmp_path, documents, 1, benchmarks=[f"b={tmp_path / 'b.jsonl'}#{field}"], **more)
+    return sorted(row["id"] for row in ledger if not row["kept"])
+
+
+def test_n_grams_of_queries_labels_and_both(tmp_path: Path) -> None:
+    assert found_with(tmp_path, "q,a") == ["0", "1"]
+    assert found_with(tmp_path, "q+a") == ["0", "1", "2"]
+    assert found_with(tmp_path, "q+a", find_query=False) == ["1", "2"]  # datatrove's default
+    assert found_with(tmp_path, "q+a", find_query=False, find_overlap=False) == ["1"]
+    assert found_with(tmp_path, "q+a", find_overlap=False) == ["0", "1"]
+
+
+def test_an_overlap_that_repeats_the_query_counts(tmp_path: Path) -> None:
+    one = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    (tmp_path / "b.jsonl").write_text(json.dumps({"q": f"{one} {one[:3]}", "a": one[4:]}) + "\n")
+    stage = {"benchmarks": [f"{tmp_path / 'b.jsonl'}#q+a"], "find_query": False}
+    assert [row["kept"] for row in run(tmp_path, pages(one + "."), 1, **stage)] == [False]
+
+
+def test_folders_and_globs_name_files(tmp_path: Path) -> None:
+    folder = tmp_path / "suite" / "quiz"
+    folder.mkdir(parents=True)
+    for n, item in enumerate(ITEMS[:2]):
+        (folder / f"{n}.jsonl").write_text(json.dumps({"question": item}) + "\n")
+    for spec in (f"quiz={tmp_path / 'suite'}#question", f"{folder}/*.jsonl", str(folder)):
+        found = {r["id"]: r["evidence"] for r in run(tmp_path, pages(*ITEMS[:2], "x"), 1, benchmarks=[spec])}
+        assert {key: bool(value) for key, value in found.items()} == {"0": True, "1": True, "2": False}
+    assert Decontaminate(benchmarks=(str(folder),)).fact_digest()
+    with pytest.raises(RecipeError, match="no data file"):
+        Decontaminate(benchmarks=(f"{folder}/*.csv",)).fact_digest()
+
+
+def test_the_share_of_the_document_and_the_floor(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text(json.dumps({"q": QUERY}) + "\n")
+    stage: dict[str, Any] = {"benchmarks": [str(tmp_path / "b.jsonl")]}
+    documents = [{"id": "half", "text": f"{QUERY} {'x' * len(QUERY)}"}, {"id": "all", "text": QUERY}]
+
+    def dropped(**more: Any) -> set[str]:
+        return {row["id"] for row in run(tmp_path, documents, 1, **stage, **more) if not row["kept"]}
+
+    assert dropped() == dropped(min_document_share=0.49) == {"half", "all"}
+    assert dropped(min_document_share=0.5) == dropped(min_document_share=1.0) == {"all"}
+    assert dropped(common_floor=1, common_share=0.0) == set()  # two documents have it
+    assert dropped(common_floor=2, common_share=0.0) == {"half", "all"}
+
+
+def test_sentences_are_cut_to_their_ends(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text(json.dumps({"q": QUERY}) + "\n")
+    text = f"It begins here. He saw that {QUERY} today, at once! It goes on.\nThe end"
+    documents = [{"id": "0", "text": text}, {"id": "1", "text": f"{QUERY}\nThe end"}]
+
+    def cut(how: str) -> list[str]:
+        run(tmp_path, documents, 1, benchmarks=[str(tmp_path / "b.jsonl")], action="cut", cut=how)
+        mix = pads.dataset(sorted(map(str, (tmp_path / "run" / "mix").rglob("*.parquet")))).to_table()
+        return [text for _, text in sorted(zip(mix["id"].to_pylist(), mix["text"].to_pylist(), strict=True))]
+
+    assert cut("sentences") == ["It begins here. It goes on.\nThe end", "\nThe end"]
+    assert cut("ngrams") == ["It begins here. He saw that  today, at once! It goes on.\nThe end", "\nThe end"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cut": "sentences"}, "used with action cut"),
+        ({"find_query": False}, r"QUERY\+LABEL"),
+        ({"find_overlap": False}, r"QUERY\+LABEL"),
+        ({"min_document_share": 2.0}, "min_document_share must be"),
+        ({"common_floor": -1}, "common_floor must be"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Decontaminate(benchmarks=("x.jsonl#q",), **values)
