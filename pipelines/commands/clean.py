@@ -6,6 +6,7 @@ Guarantees: the facts and decisions of the locked recipe, the ledger, the mix an
 from __future__ import annotations
 
 from cluster import storage
+from pipelines.mix.dropped import FOLDER
 from pipelines.mix.job import mix_job
 from pipelines.recipe.to_run import Prepared
 from pipelines.run.ledger_folder import records_of
@@ -52,6 +53,8 @@ def _unused(prepared: Prepared) -> list[str]:
     run = prepared.run
     live = _live(run) | {mix_job(prepared, {}).records}
     stale = [*_stale(run, live), *_stale_staged(run), *_temporary(run.root)]
+    if not prepared.dropped and storage.exists(unwanted := storage.join(run.root, FOLDER)):
+        stale.append(unwanted)
     exchange = storage.join(run.root, "exchange")
     if storage.names(exchange) - {BOOTS} or (storage.exists(exchange) and not storage.is_link(exchange)):
         stale.append(exchange)

@@ -18,6 +18,7 @@ from cluster.digesting import sha256_of
 from cluster.errors import DamagedError, RecipeError
 from cluster.options import available_cores
 from cluster.sealed import read_public_json
+from pipelines.mix import dropped
 from pipelines.recipe import lock
 from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files, records_of
@@ -25,7 +26,7 @@ from pipelines.run_state import only_one
 from stages.inputs.discover import size_of
 
 # JSON objects with their checksum as a key
-PUBLIC = ("timings.json", "passed_over.json", "mix/manifest.json", "dedup.json")
+PUBLIC = ("timings.json", "passed_over.json", "mix/manifest.json", "dropped/manifest.json", "dedup.json")
 SEALED = ("facts", "decisions", "staged")
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
@@ -74,7 +75,7 @@ def _lists(root: str) -> tuple[list[Fault], list[Check]]:
     """Return what is wrong with the lists of files, and what is to be checked one by one."""
     faults: list[Fault] = []
     found: dict[str, Check] = {path: Check(path) for path in _with_checksums(root)}
-    for read in (_listed_mix, _listed_ledger, _listed_dedup):
+    for read in (_listed_mix, _listed_ledger, _listed_dropped, _listed_dedup):
         try:
             listed = list(read(root))
         except DamagedError as error:
@@ -121,6 +122,11 @@ def _listed_mix(root: str) -> Iterator[Check]:
 def _listed_ledger(root: str) -> Iterator[Check]:
     for file in listed_files(root):
         yield Check(f"ledger/{file['path']}", file["bytes"], file["sha256"])
+
+
+def _listed_dropped(root: str) -> Iterator[Check]:
+    for file in dropped.files_of(root):
+        yield Check(file["path"], file["bytes"], file["sha256"])
 
 
 def _listed_dedup(root: str) -> Iterator[Check]:

@@ -219,6 +219,9 @@ class OutputSection(Section):
     holdout: float = Field(0.0, ge=0, lt=1, description="share of documents held out, drawn by content hash")
     format: Literal["parquet", "jsonl.zst"] = Field("parquet", description="format of the output files")
     repeat: bool = Field(False, description="write a document with copies > 1 that many times")
+    dropped: bool | tuple[str, ...] = Field(
+        False, description="write dropped documents too, to RUN/dropped with their reason; or those of these stages"
+    )
 
 
 class SlurmSection(Section):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cluster.credentials import check_place
+from cluster.errors import RecipeError
 from cluster.options import ClusterOptions, SlurmOptions
 from pipelines.recipe.output import INPUT_COLUMNS, Output
 from pipelines.recipe.recipe import Recipe
@@ -31,6 +32,7 @@ class Prepared:
     lock : the recipe as YAML text with every default written out (recipe.lock.yaml).
     sample : share of the documents worked on; None: all of them.
     max_quarantined : share of a dataset's rows that may be unreadable. strict : whether the mix must be as wished.
+    dropped : whether dropped documents are written too, or the stages whose drops are.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Prepared:
     sample: float | None = None
     max_quarantined: float = 1.0
     strict: bool = False
+    dropped: bool | tuple[str, ...] = False
 
     @property
     def tokens_are(self) -> str:
@@ -93,7 +96,16 @@ def prepare(
         max_quarantined=recipe.max_quarantined,
         strict=recipe.mix.strict,
         sample=sample,
+        dropped=_dropped(recipe.output.dropped, stages),
     )
+
+
+def _dropped(wanted: bool | tuple[str, ...], stages: tuple[Stage, ...]) -> bool | tuple[str, ...]:
+    """Return which stages' drops are written. Raises RecipeError where one is none of the recipe."""
+    names = [stage.name for stage in stages if not stage.hidden]
+    if not isinstance(wanted, bool) and (wrong := next((name for name in wanted if name not in names), None)):
+        raise RecipeError(f"output.dropped must name stages of the recipe ({', '.join(names)}), got {wrong!r}.")
+    return wanted
 
 
 def _stages_of_recipe(recipe: Recipe, sample: float | None) -> tuple[Stage, ...]:

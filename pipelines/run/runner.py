@@ -20,6 +20,7 @@ from cluster.errors import RecipeError
 from cluster.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
+from pipelines.mix.dropped import FOLDER, write_dropped
 from pipelines.mix.files import lost_values
 from pipelines.mix.job import check_columns, mix_job
 from pipelines.mix.manifest import write_mix_manifest
@@ -194,6 +195,9 @@ def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunRes
     job = mix_job(prepared, epochs)
     with engine.step("materialize", documents=sum(t.kept for t in tallies)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])
+    if prepared.dropped or storage.exists(storage.join(run.root, FOLDER)):
+        with engine.step("dropped"):
+            write_dropped(engine, prepared)
     warnings += unwritten(shares, {name: sum(f.documents for f in found) for name, found in files.items()})
     warnings += lost_values(files)
     warnings += [text for each in stage_runs(run, ExchangeStage) for text in each.stage.notes(each)]
