@@ -16,7 +16,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(classifier_app, name="classifier")
 
 Files = Annotated[list[str], typer.Argument(metavar="PATH...", help="files, folders or globs")]
-TextColumn = Annotated[str, typer.Option(help="column of the text")]
+TextColumn = Annotated[str, typer.Option("--text-column", help="column of the text")]
 PositiveLabel = Annotated[
     str, typer.Option(metavar="LABEL", help="label whose probability is the score (default: the one named hq, high …)")
 ]

@@ -17,6 +17,8 @@ import typer
 
 from cluster.errors import WinnowError
 from pipelines.cli.app import BadUsage, app
+from pipelines.cli.examples import add_examples
+from pipelines.cli.old_names import understood
 
 COMMANDS = (
     "pipelines.cli.run",
@@ -44,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     command = command_line()
     try:
-        code = command.main(arguments, prog_name="winnow", standalone_mode=False)
+        given = understood(sys.argv[1:] if arguments is None else arguments)
+        code = command.main(given, prog_name="winnow", standalone_mode=False)
         sys.stdout.flush()
         return int(code) if isinstance(code, int) else 0
     except _named("Exit") as stop:
@@ -126,6 +129,7 @@ def command_line() -> Any:
 
     command: Any = typer.main.get_command(app)
     command.add_command(StageGroup(name="stage", help="Run one stage on a run folder, with its parameters as flags."))
+    add_examples(command)
     return _shielded(command)
 
 

@@ -1,4 +1,4 @@
-"""`winnow stage NAME`: one stage on a run folder, its flags generated from the stage's dataclass.
+"""`winnow stage RUN NAME`: one stage on a run folder, its flags generated from the stage's dataclass.
 
 Guarantees: a flag that is not given leaves the run's recipe as it is; a stage that the recipe lacks is added
 at its end. Stages are imported only when one is named or all are listed.
@@ -42,6 +42,13 @@ class StageGroup(click.Group):
                     formatter.write_text(sentence)
 
 
+class StageCommand(click.Command):
+    """Shows the run folder where users write it, before the name (see old_names.py)."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(f"winnow stage RUN {self.name}", "[OPTIONS]")
+
+
 def stage_command(use: str) -> click.Command:
     cls = stage_class(use)
     options: list[click.Parameter] = [
@@ -54,7 +61,7 @@ def stage_command(use: str) -> click.Command:
     ]
     hints = typing.get_type_hints(cls)
     options += [_option(f, hints[f.name]) for f in dataclasses.fields(cls)]
-    return click.Command(use, params=options, callback=lambda **given: _run(use, given), help=cls.summary)
+    return StageCommand(use, params=options, callback=lambda **given: _run(use, given), help=cls.summary)
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:

@@ -83,7 +83,7 @@ def test_after_a_stage_with_another_threshold_readers_tell_and_contradict_nothin
 ) -> None:
     run = str(project / "run")
     monkeypatch.chdir(project)
-    assert main(["stage", "near_dedup", "run", "--jaccard-threshold", "0.4", "-q"]) == 0
+    assert main(["stage", "run", "near_dedup", "--jaccard-threshold", "0.4", "-q"]) == 0
     assert whats(project / "run") == ["ledger", "mix", "report", "card"]
     assert status_of_run(run)["stale"][0]["why"].endswith("(stages.near_dedup.jaccard_threshold 0.95 -> 0.4)")
     with pytest.warns(UserWarning, match="stale: ledger"):

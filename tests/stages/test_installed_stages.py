@@ -89,7 +89,7 @@ def test_the_stage_command_changes_the_entry_that_a_recipe_has(
 ) -> None:
     made = recipe(tmp_path, [{"use": "least_size", "least": 3}])
     runner.run(made, str(tmp_path / "run"))
-    assert main.main(["stage", "least_size", str(tmp_path / "run"), "--least", "12", "--quiet"]) == 0
+    assert main.main(["stage", str(tmp_path / "run"), "least_size", "--least", "12", "--quiet"]) == 0
     assert "2 dropped" in capsys.readouterr().out
     changed = reopen(str(tmp_path / "run")).run.stages
     assert [stage.least for stage in changed if stage.use == "least_size"] == [12]

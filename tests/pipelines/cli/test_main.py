@@ -66,7 +66,7 @@ def test_the_shell_completes_commands_and_stages() -> None:
         (["explain", "RUN", "--id", "x", "--url", "y"], "give one of --doc-id"),
         (["materialize", "RUN"], "is not a run folder"),
         (["materialize", "RUN", "--set", "stages.0.seed=1"], "materialize changes"),
-        (["stage", "minhash", "RUN"], "is not a run folder"),
+        (["stage", "RUN", "minhash"], "is not a run folder"),
         (["stage", "min_hash", "RUN"], "No such command"),
         (["minhash", "x", "-o", "RUN", "--a", "1,x"], "--a must be whole numbers"),
     ],

@@ -28,7 +28,7 @@ def test_a_stage_has_a_flag_for_every_parameter() -> None:
 
 def test_a_stage_runs_alone_from_a_recipe(winnow: Winnow, made: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    code, out, _ = winnow("stage", "near_dedup", str(run), "--recipe", str(made / "r.yaml"), "-q")
+    code, out, _ = winnow("stage", str(run), "near_dedup", "--recipe", str(made / "r.yaml"), "-q")
     dropped = sum(row["stage"] == "near_dedup" for row in read_ledger(made / "run").to_pylist())
     assert code == 0
     assert f"{dropped} dropped" in out
@@ -39,8 +39,8 @@ def test_a_stage_with_another_parameter_gives_what_a_run_with_it_gives(
     winnow: Winnow, made: Path, tmp_path: Path
 ) -> None:
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
-    winnow("stage", "near_dedup", one, "--recipe", str(made / "r.yaml"), "-q")
-    code, out, _ = winnow("stage", "near_dedup", one, "--jaccard-threshold", "0.4", "--json-log")
+    winnow("stage", one, "near_dedup", "--recipe", str(made / "r.yaml"), "-q")
+    code, out, _ = winnow("stage", one, "near_dedup", "--jaccard-threshold", "0.4", "--json-log")
     winnow("run", str(made / "r.yaml"), "-r", other, "-q", "--set", "stages.near_dedup.jaccard_threshold=0.4")
     assert code == 0
     assert json.loads(out)["dropped"] == sum(
@@ -51,7 +51,7 @@ def test_a_stage_with_another_parameter_gives_what_a_run_with_it_gives(
 def test_a_stage_that_the_recipe_lacks_is_added(winnow: Winnow, made: Path, tmp_path: Path) -> None:
     run = str(tmp_path / "run")
     arguments = ["--model", "column:score", "--min-score", "0.9", "--name", "strict", "--datasets", "a", "-q"]
-    code, out, _ = winnow("stage", "quality", run, "--recipe", str(made / "r.yaml"), *arguments)
+    code, out, _ = winnow("stage", run, "quality", "--recipe", str(made / "r.yaml"), *arguments)
     assert code == 0
     assert out.startswith("strict: ")
     assert "name: strict" in Path(run, "recipe.lock.yaml").read_text()
@@ -69,7 +69,7 @@ def test_a_stage_that_the_recipe_lacks_is_added(winnow: Winnow, made: Path, tmp_
 )
 def test_a_bad_parameter_of_a_stage_is_bad_usage(arguments: list[str], part: str, winnow: Winnow, made: Path) -> None:
     lock = (made / "run" / "recipe.lock.yaml").read_text()
-    code, _, err = winnow("stage", arguments[0], str(made / "run"), *arguments[1:])
+    code, _, err = winnow("stage", str(made / "run"), arguments[0], *arguments[1:])
     assert code == 2
     assert part in err
     assert (made / "run" / "recipe.lock.yaml").read_text() == lock

@@ -145,7 +145,7 @@ def do(folder: Folder, root: Path, step: tuple[Any, ...]) -> None:
         folder.limits.add(limit)
     elif (root / "recipe.lock.yaml").exists():
         command = {
-            "stage": ["stage", "near_dedup", str(root), "--jaccard-threshold", "0.6", "--quiet"],
+            "stage": ["stage", str(root), "near_dedup", "--jaccard-threshold", "0.6", "--quiet"],
             "materialize": ["materialize", str(root), "--set", "output.shuffle=none", "--quiet"],
             "status": ["status", str(root)],
         }[what]

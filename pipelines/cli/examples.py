@@ -1,0 +1,45 @@
+"""An example of every command, shown at the end of its `--help`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXAMPLES = {
+    "audit": "winnow audit RUN --threshold 0.75",
+    "check": "winnow check mix.yaml",
+    "classifier evaluate": "winnow classifier evaluate quality.bin --positive good.jsonl --negative bad.jsonl",
+    "classifier score": "winnow classifier score quality.bin data/*.parquet --out scores.parquet",
+    "classifier train": "winnow classifier train --positive good.jsonl --negative bad.jsonl --out quality.bin",
+    "clean": "winnow clean RUN --dry-run",
+    "dedup": "winnow dedup data/*.parquet --out OUT --jaccard-threshold 0.8",
+    "diff": "winnow diff RUN1 RUN2 --page diff.html",
+    "doctor": "winnow doctor mix.yaml",
+    "explain": "winnow explain RUN --url https://example.com/page",
+    "export": "winnow export RUN --format megatron --tokenizer tokenizer.json --sequence-length 4096 --out TOKENS",
+    "facts": "winnow facts RUN language_id --out language.parquet",
+    "init": "winnow init data/ --out mix.yaml",
+    "materialize": "winnow materialize RUN --set mix.target_tokens=1B",
+    "minhash": "winnow minhash data/*.parquet --out SIGNATURES",
+    "models fetch": "winnow models fetch",
+    "models list": "winnow models list",
+    "plan": "winnow plan mix.yaml --run-dir RUN",
+    "report": "winnow report RUN",
+    "run": "winnow run mix.yaml --run-dir RUN --limit 10000",
+    "schema": "winnow schema > recipe.schema.json",
+    "slurm-script": "winnow slurm-script mix.yaml --run-dir RUN > job.sh",
+    "stage": "winnow stage RUN near_dedup --jaccard-threshold 0.9",
+    "status": "winnow status RUN",
+    "submit": "winnow submit mix.yaml --address http://HEAD:8265 --run-dir /shared/RUN",
+    "trace": "winnow trace TOKENS --sequence 123456",
+    "verify": "winnow verify RUN",
+}
+
+
+def add_examples(command: Any) -> None:
+    """Put its example at the end of every command that has no epilog of its own."""
+    for path, example in EXAMPLES.items():
+        found = command
+        for name in path.split():
+            found = found.commands.get(name) if found is not None else None
+        if found is not None and not found.epilog:
+            found.epilog = f"Example: {example}"
