@@ -30,7 +30,8 @@ from tests.support.fuzzing import mutated
 
 ROWS: list[dict[str, Any]] = [
     {
-        "text": f"Das Dokument {n}: größer, ‘quoted’ and \U0001f33f. " * (n % 5) + ("line\nbreak, \t" if n % 3 else '"'),
+        "text": f"Das Dokument {n}: größer, «quoted» and \U0001f33f. " * (n % 5)
+        + ("line\nbreak, \t" if n % 3 else '"'),
         "id": f"id-{n}",
         "url": f"https://site.example/{n}",
         "score": n / 7,
@@ -123,7 +124,7 @@ def prepare(kind: str, folder: Path) -> Ready:
     whole = packed(plain, kind)
     base, _, codec = kind.partition(".")
     name = f"x.{SUFFIX.get(base, base.partition('-')[0])}" + (f".{codec.partition('-')[0]}" if codec else "")
-    others = tuple(_plain(other) for other in ("jsonl", "csv", "warc")) + (whole,)
+    others = (*(_plain(other) for other in ("jsonl", "csv", "warc")), whole)
     ready = Ready(kind, whole, plain, others, folder / name, [])
     ready.path.write_bytes(whole)
     rows, wrong = rows_of(ready)
@@ -155,8 +156,7 @@ def case(ready: Ready, draw: random.Random) -> str:
     try:
         rows, wrong = rows_of(ready)
     except WinnowError as error:
-        assert len(str(error)) < 5_000, "the sentence is too long"
-        return "refused"
+        return "refused" if len(str(error)) < 5_000 else f"a sentence of {len(str(error))} characters"
     if wrong:
         return "refused"
     if ready.kind in CHECKED and not inside and data != ready.whole:
@@ -192,11 +192,17 @@ def rows_of(ready: Ready) -> tuple[list[tuple[int, str]], list[str]]:
     rows, more = _read(ready, piece, copy, None)
     assert len(rows) == layout.rows, f"{len(rows)} rows came, the layout counts {layout.rows}"
     again, _ = _read(ready, piece, copy, None, batch_bytes=200)
-    assert again == rows, "read in smaller batches, rows differ"
+    assert _agree(again, rows), "read in smaller batches, rows differ"
     some = np.arange(1, layout.rows, 3)
     few, _ = _read(ready, piece, copy, some)
-    assert few == [rows[i] for i in some], "some rows differ from those that are read with all"
+    assert _agree(few, [rows[i] for i in some]), "some rows differ from those that are read with all"
     return rows, wrong + more
+
+
+def _agree(one: list[Any], other: list[Any]) -> bool:
+    """Tell whether rows are the same, those apart that one of the two reads could not reach."""
+    bad = {int(status) for status in ReadStatus if status.bad}
+    return len(one) == len(other) and all(a == b or {a[0], b[0]} & bad for a, b in zip(one, other, strict=True))
 
 
 def _read(ready: Ready, piece: Piece, copy: str | None, some: Any, **options: Any) -> tuple[list[Any], list[str]]:

@@ -1,9 +1,9 @@
 """Fuzzing: bytes changed by a seed, each case held to its promise in a process of its own, bounded in memory and CPU.
 
 A target is a module with `kinds()`, `prepare(kind, folder)`, which returns what a case needs, and `case(ready, draw)`,
-which returns "read" or "refused", or raises where a promise is broken. One process tries many seeds of a kind, so a
-segmentation fault, a hang and a killed process have the seed that was begun last. A finding is made again by
-`python -m tests.support.fuzzing TARGET KIND SEED SEED+1`.
+which returns "read" or "refused", another sentence where a promise is broken, or raises. One process tries many seeds
+of a kind, so a segmentation fault, a hang and a killed process have the seed that was begun last. A finding is made
+again by `python -m tests.support.fuzzing TARGET SEED SEED+1 KIND`.
 """
 
 from __future__ import annotations
@@ -68,28 +68,39 @@ def _changed(data: bytearray, draw: random.Random, others: tuple[bytes, ...]) ->
 # --- the process of the cases ------------------------------------------------------------------------------
 
 
-def try_seeds(target: Any, kind: str, first: int, stop: int) -> None:
-    """Try these seeds of a kind; print a JSON line at the beginning of each, for each finding, and at the end."""
-    ends: Counter[str] = Counter()
+def try_seeds(target: Any, first: int, stop: int, kinds: list[str]) -> None:
+    """Try these seeds of each kind; print a JSON line at the beginning of each, for each finding, and for each kind."""
+    _bound_this_process(target)
+    for kind in kinds:
+        ends: Counter[str] = Counter()
+        with tempfile.TemporaryDirectory() as folder:
+            ready = target.prepare(kind, Path(folder))
+            for seed in range(first, stop):
+                print(json.dumps({"kind": kind, "begin": seed}), flush=True)
+                before = _fresh_peak()
+                signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+                end = _end(target, ready, random.Random(f"{kind} {seed}"))
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                if (grown := peak_memory() - before) > MEMORY:
+                    end = f"the case took {grown >> 20} MB"
+                ends[end if end in ("read", "refused") else "found"] += 1
+                if end not in ("read", "refused"):
+                    print(json.dumps({"kind": kind, "seed": seed, "finding": end}), flush=True)
+        print(json.dumps({"kind": kind, "ends": ends}), flush=True)
+
+
+def _end(target: Any, ready: Any, draw: random.Random) -> str:
+    """Return how a case ends; a traceback where it raises."""
+    try:
+        return str(target.case(ready, draw))
+    except BaseException:
+        return traceback.format_exc()[-3000:]
+
+
+def _bound_this_process(target: Any) -> None:
+    """Let one kind be prepared, so that what is loaded and compiled is there; then nothing large may be mapped."""
     with tempfile.TemporaryDirectory() as folder:
-        ready = target.prepare(kind, Path(folder))
-        _bound_this_process()
-        for seed in range(first, stop):
-            print(json.dumps({"begin": seed}), flush=True)
-            before = _fresh_peak()
-            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            try:
-                ends[target.case(ready, random.Random(f"{kind} {seed}"))] += 1
-            except BaseException:
-                print(json.dumps({"seed": seed, "finding": traceback.format_exc()[-3000:]}), flush=True)
-            grown = peak_memory() - before
-            if grown > MEMORY:
-                print(json.dumps({"seed": seed, "finding": f"the case took {grown >> 20} MB"}), flush=True)
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    print(json.dumps({"ends": ends}), flush=True)
-
-
-def _bound_this_process() -> None:
+        target.prepare(target.kinds()[0], Path(folder))
     faulthandler.enable()
     faulthandler.register(signal.SIGPROF, chain=True)  # tells where it hangs, then the process ends
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -105,21 +116,21 @@ def _fresh_peak() -> int:
 # --- the test's side ---------------------------------------------------------------------------------------
 
 
-def findings(target: str, kind: str, first: int, stop: int) -> tuple[list[str], Counter[str]]:
-    """Try seeds in a process of their own; return what was found, and how cases ended that held."""
-    command = [sys.executable, "-m", "tests.support.fuzzing", target, kind, str(first), str(stop)]
+def findings(target: str, first: int, stop: int, kinds: tuple[str, ...]) -> tuple[list[str], dict[str, Counter[str]]]:
+    """Try seeds in a process of their own; return what was found, and how the cases of each kind ended."""
+    command = [sys.executable, "-m", "tests.support.fuzzing", target, str(first), str(stop), *kinds]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    found = [f"{target} {kind} {line['seed']}: {line['finding']}" for line in lines if "finding" in line]
+    found = [f"{target} {line['kind']} {line['seed']}: {line['finding']}" for line in lines if "finding" in line]
     if done.returncode:
-        begun = next((line["begin"] for line in reversed(lines) if "begin" in line), None)
-        found.append(f"{target} {kind} {begun}: the process ended with {done.returncode}\n{done.stderr[-3000:]}")
-        return found, Counter()
-    return found, Counter(lines[-1]["ends"])
+        begun = next((f"{line['kind']} {line['begin']}" for line in reversed(lines) if "begin" in line), "start")
+        found.append(f"{target} {begun}: the process ended with {done.returncode}\n{done.stderr[:3000]}")
+    return found, {line["kind"]: Counter(line["ends"]) for line in lines if "ends" in line}
 
 
 if __name__ == "__main__":
-    _, name, what, begin, end = sys.argv
-    try_seeds(importlib.import_module(name), what, int(begin), int(end))
+    _, name, begin, end, *which = sys.argv
+    module = importlib.import_module(name)
+    try_seeds(module, int(begin), int(end), which or list(module.kinds()))
