@@ -34,9 +34,7 @@ def test_what_arrow_writes_passes(version: str) -> None:
     check_chunks(footer(version=version))
     check_chunks(footer(NESTED.slice(0, 0)))
     check_chunks(footer(pa.table({"x": []})))
-    check_chunks(
-        footer(NESTED, bloom_filter_columns=None, write_page_index=True, sorting_columns=[pq.SortingColumn(0)])
-    )
+    check_chunks(footer(NESTED, write_page_index=True, sorting_columns=[pq.SortingColumn(0)]))
 
 
 def test_levels_are_those_of_arrow() -> None:
