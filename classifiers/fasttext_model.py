@@ -61,15 +61,12 @@ def _load(path: str, changed: int, size: int) -> FastTextModel:
 
     try:
         return NativeModel(format.read(path))
-    except format.Broken as error:  # the package might load it without a word, and answer with something
-        raise not_a_model(path, str(error)) from error
-    except format.Unsupported as error:
-        try:
-            model = PackageModel(path)
-        except ValueError:
-            raise not_a_model(path, str(error)) from error
+    except format.TooLarge as error:
+        model = PackageModel(path)
         log.warning("model read by the fasttext package path=%s reason=%s", path, error)
         return model
+    except format.Unsupported as error:  # the package might load it without a word, or end the process
+        raise not_a_model(path, str(error)) from error
 
 
 def labels_of(path: str) -> tuple[str, ...]:

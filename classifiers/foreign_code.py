@@ -18,7 +18,6 @@ from cluster import storage
 from cluster.errors import RecipeError
 
 _trusts: ContextVar[bool] = ContextVar("winnow_trusts", default=False)
-_called_from: ContextVar[str | None] = ContextVar("winnow_called_from", default=None)
 
 
 @contextlib.contextmanager
@@ -29,16 +28,6 @@ def trusting(trust: bool = True) -> Iterator[None]:
         yield
     finally:
         _trusts.reset(token)
-
-
-@contextlib.contextmanager
-def called_from(folder: str) -> Iterator[None]:
-    """Count a folder as the working folder too, while another one is (see `from_home` of pipelines/run_state.py)."""
-    token = _called_from.set(folder)
-    try:
-        yield
-    finally:
-        _called_from.reset(token)
 
 
 def trust_from_now_on() -> None:
@@ -70,7 +59,7 @@ def _why_not(top: str, root: str) -> str:
     elsewhere = _spec(top, allowed)
     if elsewhere is None:
         return f"{top} lies neither in an installed package nor on PYTHONPATH"
-    first = _spec(top, [*sys.path, os.getcwd()])
+    first = _spec(top, [*sys.path, os.getcwd(), storage.base_folder()])
     if first is None or _places(first) != _places(elsewhere):
         return f"another {top} lies in the working folder or the run folder"
     return ""
@@ -107,4 +96,4 @@ def _is_foreign(entry: str, root: str) -> bool:
         inside = os.path.realpath(storage.local_path(root))
         if f"{place}/".startswith(f"{inside}/"):
             return True
-    return place in {os.path.realpath(folder) for folder in (os.getcwd(), _called_from.get()) if folder}
+    return place in {os.path.realpath(folder) for folder in (os.getcwd(), storage.base_folder())}

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from classifiers import model_files
 from classifiers.base import F64, Scores
 from classifiers.models import file_digest
+from cluster import storage
 from cluster.device import backend
 from cluster.device.halving import in_parts
 from cluster.errors import BackendError, RecipeError
@@ -52,8 +53,8 @@ KNOWN = {
 
 def digest_of_model(name: str) -> str:
     """Return the sha256 of a local model folder; for a hub id, the id and the cached commit."""
-    if os.path.isdir(name):
-        return file_digest(name)
+    if os.path.isdir(folder := storage.local_path(name)):
+        return file_digest(folder)
     try:
         hub: Any = importlib.import_module("huggingface_hub")
     except ImportError as error:
@@ -82,10 +83,12 @@ class HuggingFaceClassifier:
         self.max_chars = max_chars or limits.max_chars
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            config = AutoConfig.from_pretrained(name)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
+            folder = storage.local_path(name)
+            place = folder if os.path.isdir(folder) else name
+            config = AutoConfig.from_pretrained(place)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(place)
             with model_files.weights_only():
-                model = _load_model(name, config)
+                model = _load_model(place, config)
             self._model: Any = model.eval().to(self.device, self._dtype())
         except (OSError, ValueError, UnpicklingError) as error:  # the latter two: code, or more than weights, in it
             raise RecipeError(f"model hf:{name} cannot be loaded: {error}. Give a model folder or a hub id.") from error

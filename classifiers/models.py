@@ -84,7 +84,7 @@ def resolve(spec: str) -> str:
     name = spec.removeprefix("fasttext:").removeprefix("hf:")
     if not storage.is_local(name):
         return _copied(name)
-    path = os.path.expanduser(storage.local_path(name))
+    path = storage.local_path(os.path.expanduser(name.removeprefix("file://")))
     if os.path.exists(path):
         return _checked(path)
     kept = models_folder() / name
@@ -144,7 +144,7 @@ def _missing(spec: str, name: str) -> RecipeError:
             "folder that all of them see."
         )
     return RecipeError(
-        f"model {spec!r}: there is no file {name!r}, neither as a path (from {os.getcwd()}) nor in "
+        f"model {spec!r}: there is no file {name!r}, neither as a path (from {storage.base_folder()}) nor in "
         f"{models_folder()}. Give the path of a model file, or get one of {known} with `winnow models fetch`."
     )
 

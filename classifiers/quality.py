@@ -8,7 +8,6 @@ Guarantees: a model is loaded once per process; `digest_of` answers without load
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from classifiers import fasttext_model, installed, models
 from classifiers.base import I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
 from classifiers.user_classifier import UserClassifier
+from cluster import storage
 from cluster.errors import RecipeError
 
 KINDS = ("fasttext", "hf", "nemo", "python")
@@ -65,7 +65,7 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 def spec_of(model: str) -> str:
     """Return the spec of what a command is given: a spec, an installed classifier's name, or a fastText file."""
-    named = model in installed.offers(installed.CLASSIFIERS).by_name and not os.path.exists(model)
+    named = model in installed.offers(installed.CLASSIFIERS).by_name and not storage.exists(model)
     return model if named or model.partition(":")[0] in KINDS else f"fasttext:{model}"
 
 

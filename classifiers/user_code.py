@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from cluster import storage
 from cluster.codebase import PACKAGES
 from cluster.errors import RecipeError, WinnowError
 
@@ -31,8 +32,9 @@ def imported(path: str, what: str) -> Any:
     module, _, name = path.partition(":")
     if not module or not name:
         raise RecipeError(f"{what} must be named MODULE:NAME, got {path!r}.")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that a file here hides no package
+    for folder in (os.getcwd(), storage.base_folder()):
+        if folder not in sys.path:
+            sys.path.append(folder)  # last, so that a file here hides no package
     with blamed(f"importing {what} {path}"):
         try:
             found = importlib.import_module(module)

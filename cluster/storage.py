@@ -14,10 +14,13 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, BinaryIO, cast
 
 TEMPORARY = ".tmp-"  # a name with this part is unfinished work and is never read
 NFS_OPEN = ".nfs"  # begins the name that NFS gives to a removed file while a process has it open
+_base: ContextVar[str | None] = ContextVar("winnow_relative_to", default=None)
+
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of file systems that cannot sync a file or a folder
 
 
@@ -27,8 +30,33 @@ def is_local(path: str) -> bool:
 
 
 def local_path(path: str) -> str:
-    """Return a local path without an optional file://."""
-    return path.removeprefix("file://")
+    """Return a local path without an optional file://; a relative one counts against the folder of `relative_to`."""
+    plain = path.removeprefix("file://")
+    base = _base.get()
+    return plain if base is None or not plain else os.path.join(base, plain)
+
+
+def absolute(path: str) -> str:
+    """Return a local path from the root of the file system; a URL as it is."""
+    return os.path.abspath(local_path(path)) if is_local(path) else path
+
+
+@contextlib.contextmanager
+def relative_to(folder: str) -> Iterator[None]:
+    """Let relative paths count against another folder than the working folder until the block ends.
+
+    In this thread alone: the working folder belongs to the process, where other threads and calls rely on it.
+    """
+    token = _base.set(os.path.abspath(folder))
+    try:
+        yield
+    finally:
+        _base.reset(token)
+
+
+def base_folder() -> str:
+    """Return the folder against which relative paths count."""
+    return _base.get() or os.getcwd()
 
 
 def filesystem(path: str) -> tuple[Any, str]:
@@ -181,7 +209,14 @@ def read_range(path: str, start: int, stop: int) -> bytes:
                 found += more  # one read of the system ends at 2 GB
             return found
     fs, inner = filesystem(path)
-    return cast(bytes, fs.cat_file(inner, start=start, end=stop))
+    try:
+        return cast(bytes, fs.cat_file(inner, start=start, end=stop))
+    except FileNotFoundError:
+        raise
+    except Exception:  # each store has an error of its own for a range behind the end (416 of HTTP)
+        if start < int(fs.size(inner) or 0):
+            raise
+        return b""
 
 
 def open_read(path: str, *, ranges: bool = False) -> BinaryIO:

@@ -10,11 +10,9 @@ import dataclasses
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-from classifiers.foreign_code import called_from
 from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
@@ -46,7 +44,7 @@ def write_lock(prepared: Prepared) -> None:
     root = prepared.run.root
     storage.write_bytes(storage.join(root, LOCK), sealed_lock(prepared.lock).encode())
     options = {"sample": prepared.sample, "output": dataclasses.asdict(prepared.output)}
-    write_json(_options_path(root), {**options, "started_in": os.getcwd(), "run_dir": absolute(root)})
+    write_json(_options_path(root), {**options, "started_in": os.getcwd(), "run_dir": storage.absolute(root)})
 
 
 def mix_digest(run: Run, mix: Mix, output: Output) -> str:
@@ -108,36 +106,35 @@ def _output_of(root: str) -> Output | None:
     return Output(**plain)
 
 
-def absolute(path: str) -> str:
-    """Return a local path from the root of the file system; a URL as it is."""
-    return os.path.abspath(storage.local_path(path)) if storage.is_local(path) else path
+@contextlib.contextmanager
+def from_home(run_dir: str) -> Iterator[str]:
+    """Let relative paths count against the folder in which a run was started; yield the run folder.
+
+    Where the folder is gone, or the inputs lie there no more, one at the same place relative to the run folder (both
+    were moved) is taken, else the present one. The working folder of the process stays: other threads rely on it.
+    """
+    check_place(run_dir, "the run folder")
+    there = home_of(run_dir)
+    if there == os.getcwd():
+        yield run_dir
+        return
+    root = storage.absolute(run_dir)
+    with storage.relative_to(there):
+        yield root
 
 
 @contextlib.contextmanager
-def from_home(run_dir: str) -> Iterator[str]:
-    """Work in the folder in which a run was started, against which its recipe's paths count; yield the run folder.
-
-    Where the folder is gone, or the inputs lie there no more, one at the same place relative to the run folder (both
-    were moved) is taken, else the present one. The working folder belongs to the process, so other threads see it too.
-    """
+def working_at_home(run_dir: str) -> Iterator[str]:
+    """Do what `from_home` does by the working folder of the process, which workers take over: for commands that run."""
     check_place(run_dir, "the run folder")
     here = os.getcwd()
     there = home_of(run_dir)
-    if there == here:
-        yield run_dir
-        return
-    root = absolute(run_dir)
-    imports = list(sys.path)
-    sys.path[:] = [here if place in ("", ".") else place for place in imports]
-    if here not in sys.path:
-        sys.path.append(here)  # before the start folder, which importing user code appends
+    root = run_dir if there == here else storage.absolute(run_dir)
     os.chdir(there)
     try:
-        with called_from(here):
-            yield root
+        yield root
     finally:
         os.chdir(here)
-        sys.path[:] = imports
 
 
 def shard_at_home(run: Run, ordinal: int) -> Shard:
@@ -158,7 +155,7 @@ def home_of(run_dir: str) -> str:
     places = [started]
     if storage.is_local(root) and storage.is_local(str(options.get("run_dir"))):
         beside = os.path.relpath(started, options["run_dir"])
-        places.append(os.path.normpath(os.path.join(absolute(root), beside)))
+        places.append(os.path.normpath(os.path.join(storage.absolute(root), beside)))
     frozen = manifest.read_manifest(root)
     paths = (s.path for s in (frozen.live_shards if frozen else ()) if storage.is_local(s.path))
     relative = next((storage.local_path(path) for path in paths if not os.path.isabs(storage.local_path(path))), "")

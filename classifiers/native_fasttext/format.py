@@ -29,6 +29,10 @@ class Unsupported(ValueError):
     """The file is no fastText model, one this reader does not know, or not whole."""
 
 
+class TooLarge(Unsupported):
+    """The model is whole, but too large to expand: the fasttext package can use it."""
+
+
 class Broken(Unsupported):
     """The file is cut short or contradicts itself: whoever loads it gets answers that mean nothing."""
 
@@ -212,7 +216,7 @@ def _read_matrix(file: BinaryIO, quantised: bool, axis: int) -> tuple[F32, F32 |
     rows, columns = _unpack(file, "qq")
     codes = _array(file, "u1", _unpack(file, "i")[0])
     if rows * columns * 4 > LARGEST_EXPANDED:
-        raise Unsupported(f"its quantised matrix of {rows:,} x {columns} is too large to expand")
+        raise TooLarge(f"its quantised matrix of {rows:,} x {columns} is too large to expand")
     matrix = _expand(file, codes, rows)
     if not has_norms:
         return matrix, None

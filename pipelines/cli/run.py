@@ -119,9 +119,9 @@ def materialize(
     parsed = locked_recipe(run_dir, overrides)
 
     from pipelines.run import runner
-    from pipelines.run_state import from_home, limit_of, sample_of
+    from pipelines.run_state import limit_of, sample_of, working_at_home
 
-    with from_home(run_dir) as root:
+    with working_at_home(run_dir) as root:
         result = runner.run(
             parsed,
             root,

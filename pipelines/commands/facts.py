@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError, RecipeError
-from pipelines.run_state import absolute, from_home, reopen, stage_progress
+from pipelines.run_state import from_home, reopen, stage_progress
 from stages.core.arrays import array
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
@@ -28,7 +28,7 @@ def export_facts(run_dir: str, stage: str, out: str) -> int:
 
     Raises RecipeError when the run has no such stage or the stage keeps no facts, LedgerError when it is not finished.
     """
-    target = absolute(out)
+    target = storage.absolute(out)
     with from_home(run_dir) as root:
         return _export(reopen(root).run, stage, target)
 

@@ -7,6 +7,7 @@ them, and the next `winnow run` makes them. Memory: a block of a file in each th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,9 +25,13 @@ from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files, records_of
 from pipelines.run_state import only_one
 from stages.inputs.discover import size_of
+from stages.passes import quarantined
 
 # JSON objects with their checksum as a key
 PUBLIC = ("timings.json", "passed_over.json", "mix/manifest.json", "dropped/manifest.json", "dedup.json")
+MARKS = ("decisions/ledger-made-by", "decisions/report-made-from", "decisions/card-made-from", "mix/.made-by")
+MARK = re.compile(rb"[0-9a-f]{16}")
+LEDGER_RECIPE = "decisions/ledger-recipe.lock.yaml"
 SEALED = ("facts", "decisions", "staged")
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
@@ -93,6 +98,8 @@ def _with_checksums(root: str) -> Iterator[str]:
     for name in ("manifest.parquet", "recipe.lock.yaml", *PUBLIC):
         if storage.exists(storage.join(root, name)):
             yield name
+    yield from (path for path in _below(root, "quarantine") if path.endswith(".jsonl"))
+    yield from (path for path in (*MARKS, LEDGER_RECIPE) if storage.exists(storage.join(root, path)))
     for folder in SEALED:
         yield from (path for path in _below(root, folder) if path.endswith((".arrow", ".parquet", ".slices", ".json")))
 
@@ -167,8 +174,12 @@ def _own(path: str, place: str) -> str | None:
     try:
         if place in PUBLIC:
             read_public_json(path)
-        elif place == "recipe.lock.yaml":
+        elif place in ("recipe.lock.yaml", LEDGER_RECIPE):
             lock.check_lock(path)
+        elif place in MARKS:
+            return None if MARK.fullmatch(storage.read_bytes(path)) else "it holds no digest"
+        elif place.startswith("quarantine/"):
+            return quarantined.fault_of(path)
         else:
             return integrity.fault_of(path)
     except DamagedError as error:

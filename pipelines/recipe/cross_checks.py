@@ -33,7 +33,7 @@ def check_together(
 def _datasets(datasets: Datasets, problems: Problems) -> None:
     for name, section in datasets.items():
         if not NAME.fullmatch(name):
-            problems.add(("datasets", name), "must be made of letters, digits, _ and -.")
+            problems.add(("datasets", name), "must be made of at most 100 letters, digits, _ and -.")
         if section.preset is not None and section.preset not in PRESETS:
             problems.choice(("datasets", name, "preset"), section.preset, sorted(PRESETS))
     if all(section.role == "reference" for section in datasets.values()):

@@ -15,6 +15,7 @@ from cluster.sealed import damaged
 from stages.core.formats import check_format
 
 LINE = "# checksum "
+ANYWHERE = re.compile(r"checksum|[0-9a-f]{16}\n")  # a lock without the line is of a winnow that wrote none
 FORMAT = re.compile(r"# winnow recipe, data format (\d+)")
 
 
@@ -31,7 +32,7 @@ def check_lock(path: str) -> None:
     line, _, rest = body.partition("\n")
     if not rest:
         raise damaged(path, "it is empty or cut")
-    if (line.startswith("#") or LINE.strip("# ") in line) and line != f"{LINE}{_mark(head, rest)}":
+    if (line.startswith("#") or ANYWHERE.search(text)) and line != f"{LINE}{_mark(head, rest)}":
         raise damaged(path, "its checksum does not fit (a recipe is changed in its own file, not here)")
     check_format_of(text, path)
 

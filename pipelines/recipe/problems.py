@@ -18,6 +18,7 @@ from pipelines.recipe.marked_yaml import Marked, Path
 
 SHOWN = 20  # problems listed in one message
 VALUE_WIDTH = 60
+SENTENCE_WIDTH = 1000  # a value of any length may stand in what a stage says of it
 
 PLAIN = {
     "bool_type": "true or false",
@@ -28,7 +29,7 @@ PLAIN = {
     "int_type": "a whole number",
     "list_type": "a list, such as [a, b]",
     "model_type": "a mapping (key: value)",
-    "string_pattern_mismatch": "made of letters, digits, _ and -",
+    "string_pattern_mismatch": "at most 100 letters, digits, _ and -",
     "string_type": "text",
     "tuple_type": "a list, such as [a, b]",
 }
@@ -83,9 +84,16 @@ class Problems:
         """Raise RecipeError when there is a problem."""
         if not self.sentences:
             return
-        unique = list(dict.fromkeys(self.sentences))
+        unique = list(dict.fromkeys(map(_shortened, self.sentences)))
         more = [f"... and {len(unique) - SHOWN} more."] if len(unique) > SHOWN else []
         raise RecipeError("\n".join(unique[:SHOWN] + more))
+
+
+def _shortened(sentence: str) -> str:
+    """Return a sentence, the middle of a long one left out: remedies stand at the end."""
+    if len(sentence) <= SENTENCE_WIDTH:
+        return sentence
+    return f"{sentence[: SENTENCE_WIDTH - 300]} … {sentence[-300:]}"
 
 
 def shown_override(override: str) -> str:

@@ -28,7 +28,7 @@ COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 SIZES = {"": 1, **{f"{p}B": 1000**i for i, p in enumerate(("", *"KMGTP"))}}
 SIZES |= {f"{p}IB": 1024**i for i, p in enumerate("KMGTP", start=1)}
 MAX_EPOCHS = 10_000  # more is a slip of the pen, and copies must fit 32 bits
-NAME = re.compile(r"[A-Za-z0-9_-]+")  # names become folders and parts of a key path
+NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # names become folders and parts of a key path
 
 
 def _scaled(value: object, units: Mapping[str, int], example: str) -> int:

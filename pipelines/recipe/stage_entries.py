@@ -46,7 +46,7 @@ def build_stage(entry: object, path: Path, problems: Problems) -> Stage | None:
         return None
     values = _checked(cls, entry, path, problems)
     if values.get("name") and not (NAME.fullmatch(values["name"]) and values["name"] not in RESERVED):
-        right = f"letters, digits, _ and -, and not {' or '.join(RESERVED)}"
+        right = f"at most 100 letters, digits, _ and -, and not {' or '.join(RESERVED)}"
         problems.add((*path, "name"), f"must be made of {right}, got {shown(values['name'])}.")
     if len(problems.sentences) > before:
         return None

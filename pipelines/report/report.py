@@ -34,6 +34,7 @@ from pipelines.runfolder import RunFolder, StageInfo, open_run
 from pipelines.staleness import check_readable, note_page, recipe_of_ledger, stale_sources
 from stages.core.digests import DATA_FORMAT, digest
 from stages.passes.freeze import passed_over
+from stages.passes.quarantined import problem_of
 
 QUARANTINED_SHOWN = 10
 LOG = logging.getLogger("winnow.report")
@@ -196,13 +197,8 @@ def _dataset(folder: RunFolder, name: str) -> tree.Dataset:
 
 def _problem(path: str, line: bytes) -> QuarantinedProblem:
     """Return a line of a quarantine file; one that is damaged still counts, as a problem of that file."""
-    known: QuarantinedProblem = {"path": path, "row": None, "byte_offset": None, "error": "the line is damaged"}
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return known
-    same = isinstance(found, dict) and found.keys() == known.keys()
-    return cast(QuarantinedProblem, found) if same else known
+    found = problem_of(line) or {"path": path, "row": None, "byte_offset": None, "error": "the line is damaged"}
+    return cast(QuarantinedProblem, found)
 
 
 def _quarantine(folder: RunFolder) -> tree.Quarantine:

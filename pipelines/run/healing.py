@@ -12,8 +12,11 @@ from typing import TypeVar
 
 from cluster import storage
 from cluster.errors import DamagedError
+from stages.core import manifest
+from stages.passes.quarantined import piece_name
 
 R = TypeVar("R")
+NOTES = ("ledger-made-by", "ledger-made-from.json", "ledger-recipe.lock.yaml", "report-made-from", "card-made-from")
 BEFORE_GENERATIONS = ("facts/bundles.json", "facts/inputs.json")
 
 
@@ -57,6 +60,22 @@ def rests_on(root: str, path: str) -> list[str]:
             folder = storage.join(root, "facts", stage, address)
             stem = name.partition(".")[0]
             return [storage.join(folder, n) for n in sorted(storage.names(folder)) if n.partition(".")[0] == stem]
+        case ["quarantine", name]:
+            return [path, *_facts_read(root, name)] if _facts_read(root, name) else []
+        case ["decisions", name] if name in NOTES:
+            return [path]
         case ["recipe.lock.yaml" | "timings.json"] | ["facts", _] | ["ledger" | "staged" | "mix", *_]:
             return [path]
+    return []
+
+
+def _facts_read(root: str, name: str) -> list[str]:
+    """Return the facts that were read with the problems of a quarantine file; none where it is about a whole input."""
+    frozen = manifest.read_manifest(root)
+    for bundle in frozen.bundles if frozen else ():
+        if name in {f"{piece_name(piece, position)}.jsonl" for position, piece in enumerate(bundle.pieces)}:
+            start = f"{bundle.number}-{bundle.fingerprint}"
+            top = storage.join(root, "facts", "read")
+            folders = [storage.join(top, address) for address in sorted(storage.names(top))]
+            return [storage.join(f, n) for f in folders for n in sorted(storage.names(f)) if n.startswith(start)]
     return []

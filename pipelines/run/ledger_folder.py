@@ -22,6 +22,7 @@ from stages.core.run import Run
 from stages.outcome import ledger, lineage
 from stages.outcome.mixing import Mix
 
+ADDRESS = re.compile(r"[0-9a-f]{16}")
 FILE = re.compile(r"[0-9]+\.parquet")
 
 
@@ -47,9 +48,10 @@ def ledger_folder(root: str) -> str:
 def records_of(root: str) -> str | None:
     """Return where the lists of the ledger's files lie that is in the run folder; None where none was begun."""
     try:
-        return _records(root, storage.read_bytes(ledger_mark(root)).decode("utf-8", "replace"))
+        address = storage.read_bytes(ledger_mark(root)).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
+    return _records(root, address) if ADDRESS.fullmatch(address) else None
 
 
 def listed_files(root: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from cluster import storage
 from cluster.errors import RecipeError
 from stages.detect.personal_data import Found
 
@@ -47,7 +48,7 @@ def version(config: str) -> str:
 def _checked(config: str) -> str:
     """Return the digest of a configuration; Presidio itself would pass over a file that it cannot read."""
     try:
-        text = Path(config).read_text(encoding="utf-8")
+        text = Path(storage.local_path(config)).read_text(encoding="utf-8")
         if not isinstance(yaml.safe_load(text), dict):
             raise ValueError("it holds no mapping")
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -39,13 +39,17 @@ class CountTokens(ShardStage):
 
 def counts(tokenizer: str, texts: list[str]) -> npt.NDArray[np.int64]:
     """Return the number of tokens of each text by a tokenizer file, special tokens excluded, (texts,)."""
-    encoded = _load(tokenizer).encode_batch_fast(texts, add_special_tokens=False)
+    encoded = _load(storage.absolute(tokenizer)).encode_batch_fast(texts, add_special_tokens=False)
     return np.fromiter((len(e.ids) for e in encoded), np.int64, len(texts))
 
 
-@functools.lru_cache(maxsize=4)
 def digest_of(path: str) -> str:
     """Return the digest of a tokenizer file. Raises RecipeError where there is none."""
+    return _digest(storage.absolute(path))
+
+
+@functools.lru_cache(maxsize=4)
+def _digest(path: str) -> str:
     try:
         return hashlib.sha256(storage.read_bytes(path)).hexdigest()
     except FileNotFoundError:

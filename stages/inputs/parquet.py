@@ -20,6 +20,7 @@ from stages.core.shard import Dataset
 from stages.inputs.batches import BATCH_ROWS, I64, Batch, Layout, Problem, ReadStatus, mark_text_status, split
 from stages.inputs.columns import Ambiguous, place
 from stages.inputs.fit import has_views, plain
+from stages.inputs.parquet_footer import check_chunks
 from stages.inputs.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.request import MALFORMED, Request, lost, missing, nothing_read, unreachable
 from stages.inputs.schema import Columns
@@ -70,6 +71,7 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
 def _check_footer(file: pq.ParquetFile) -> None:
     """Raise ArrowInvalid where the footer contradicts itself, UnicodeDecodeError where names are damaged."""
     list(file.schema_arrow.names)  # decodes them
+    check_chunks(file.metadata)
     rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     if min(rows, default=0) < 0 or sum(rows) != file.metadata.num_rows:
         raise pa.ArrowInvalid(f"the footer names {file.metadata.num_rows} rows, its row groups hold {sum(rows)}")

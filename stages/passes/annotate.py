@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from stages.inputs.batches import unreadable_batches
 from stages.inputs.discover import size_of
 from stages.inputs.reader import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.kernels.hashes.hashing import buffers, content_hash
+from stages.passes import quarantined
 
 
 @dataclass
@@ -136,9 +136,9 @@ def read_bundle(
     """
     offset = 0
     dataset = run.dataset(bundle.dataset)
-    given_up = storage.names(storage.join(run.root, "quarantine")) if run.on_error == "quarantine" else set()
+    listed = storage.names(quarantined.folder_of(run.root)) if run.on_error == "quarantine" else set()
     for position, piece in enumerate(bundle.pieces):
-        if f"{lost_name(piece)}.jsonl" in given_up:
+        if f"{quarantined.lost_name(piece)}.jsonl" in listed:
             for batch in _unreadable(piece, columns):
                 yield offset + batch.start - piece.start, batch
             offset += piece.rows
@@ -158,20 +158,17 @@ def read_bundle(
             if run.on_error == "stop":
                 _check_status(batch, piece.shard.path)
             yield offset + batch.start - piece.start, batch
+        name = quarantined.piece_name(piece, position)
         if problems:
-            name = f"{piece.shard.ordinal}-{position}-{piece.start}"
-            quarantine(run.root, name, problems)
+            quarantined.write_problems(run.root, name, problems)
+        elif f"{name}.jsonl" in listed:  # of the piece as it was cut before
+            storage.remove_files([storage.join(quarantined.folder_of(run.root), f"{name}.jsonl")])
         offset += piece.rows
 
 
 def _unreadable(piece: Piece, columns: list[str]) -> Iterator[Batch]:
     empty = pa.schema([(n, pa.large_string() if n in ("text", "id", "url") else pa.null()) for n in columns])
     return unreadable_batches(piece.shard.ordinal, range(piece.start, piece.stop), empty, ReadStatus.UNREADABLE, None)
-
-
-def lost_name(piece: Piece) -> str:
-    """Return the name under which a shard that no worker survives lies in quarantine, see lost_shards.py."""
-    return f"lost-{piece.shard.ordinal}-{piece.start}"
 
 
 def try_piece(run: Run, number: int, position: int) -> None:
@@ -258,15 +255,6 @@ def _check_status(batch: Batch, path: str) -> None:
     for status in ReadStatus:
         if status.bad and (at := np.flatnonzero(batch.status == status)).size:
             raise _stop(Problem(path, batch.start + int(at[0]), None, status.reason), "")
-
-
-def quarantine(root: str, name: str, problems: list[Problem]) -> None:
-    """Write a quarantine file, which its owner alone may read: path, row or byte offset, error of unreadable inputs."""
-    lines = [
-        json.dumps({"path": p.path, "row": p.row, "byte_offset": p.byte_offset, "error": p.error}) for p in problems
-    ]
-    path = storage.join(root, "quarantine", f"{name}.jsonl")
-    storage.write_bytes(path, ("\n".join(lines) + "\n").encode(), private=True)
 
 
 def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], batch: Batch) -> int:

@@ -28,7 +28,7 @@ from stages.inputs.discover import Found, discover, fingerprint, look, same_toke
 from stages.inputs.left_out import PassedOver
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
 from stages.inputs.schema import Columns
-from stages.passes.annotate import quarantine
+from stages.passes import quarantined
 from stages.passes.widen import write_types
 
 FILES_PER_TASK = 64
@@ -75,12 +75,14 @@ def freeze(
         if before != limit:
             manifest.write_manifest(run.root, result)
         _write_tokens(run.root, tokens)  # a touched file with the same content is not news
+        quarantined.drop_outdated(run.root, result)
         return result
     inspected, columns = _inspect_all(engine, run, new, limit, done)
     result = _extend(old, kept, retired, inspected, limit)
     manifest.check_limits(result.shards)
     write_types(engine, run, result, columns, result.shards[len(result.shards) - len(inspected) :])
     manifest.write_manifest(run.root, result)
+    quarantined.drop_outdated(run.root, result)
     _write_tokens(run.root, tokens | {i.found.path: [i.token, i.fingerprint] for i in inspected})
     return result
 
@@ -213,6 +215,9 @@ def _joined(parts: Iterable[dict[str, Columns]]) -> dict[str, Columns]:
 
 
 def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> tuple[list[Inspected], dict[str, Columns]]:
+    listed = storage.names(quarantined.folder_of(run.root))
+    for name, file in files:
+        quarantined.drop_listed(run.root, listed, name, file.relative_path)
     found = [_inspect_one(run, run.dataset(name), file) for name, file in files]
     columns = _joined({i.dataset: i.layout.columns} for i in found)
     return [dataclasses.replace(i, layout=dataclasses.replace(i.layout, columns=Columns())) for i in found], columns
@@ -250,14 +255,8 @@ def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
             f"{file.path} (dataset {dataset.name}): {layout.problem}. Repair or remove it, or set "
             "`on_error: quarantine` in the recipe to count it and go on."
         )
-    quarantine(
-        run.root, listed_name(dataset.name, file.relative_path), [Problem(file.path, None, None, str(layout.problem))]
-    )
-
-
-def listed_name(dataset: str, relative_path: str) -> str:
-    """Return the name under which quarantine lists a file that cannot be used, or not all of it."""
-    return f"{dataset}-{relative_path.replace('/', '~')}"
+    name = quarantined.listed_name(dataset.name, file.relative_path)
+    quarantined.write_problems(run.root, name, [Problem(file.path, None, None, str(layout.problem))])
 
 
 def _extend(

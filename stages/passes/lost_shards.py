@@ -14,7 +14,8 @@ from cluster.engines import Engine
 from cluster.errors import LostTaskError
 from stages.core.run import Run
 from stages.inputs.batches import Problem
-from stages.passes.annotate import ANNOTATE, annotate, lost_name, quarantine, try_piece
+from stages.passes.annotate import ANNOTATE, annotate, try_piece
+from stages.passes.quarantined import folder_of, lost_name, write_problems
 
 
 def annotate_all(engine: Engine, run: Run) -> None:
@@ -36,7 +37,7 @@ def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> 
     bundle = run.manifest.bundles[error.index]
     if run.facts(run.stages[0]).parts(bundle, run.reading(bundle.dataset)):
         return False  # it was read before: a stage is at fault
-    found, before = False, storage.names(storage.join(run.root, "quarantine"))
+    found, before = False, storage.names(folder_of(run.root))
     for position, piece in enumerate(bundle.pieces):
         if f"{lost_name(piece)}.jsonl" in before:
             continue
@@ -44,6 +45,6 @@ def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> 
             engine.map(partial(try_piece, run, error.index), [position], cost=ANNOTATE)
         except LostTaskError as again:
             what = f"rows {piece.start} to {piece.stop - 1} are given up: {again}"
-            quarantine(run.root, lost_name(piece), [Problem(piece.shard.path, None, None, what)])
+            write_problems(run.root, lost_name(piece), [Problem(piece.shard.path, None, None, what)])
             found = True
     return found

@@ -6,7 +6,6 @@ nothing could be read always stops, unless any number is allowed. Memory: the st
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from functools import partial
 
@@ -20,7 +19,7 @@ from stages.core.costs import per_bundle
 from stages.core.run import Run
 from stages.core.view import View
 from stages.inputs.batches import ReadStatus
-from stages.passes.freeze import listed_name
+from stages.passes.quarantined import folder_of, is_listed, problem_of
 
 FEW = 10  # rows that a small dataset may lose whatever their share is, though never more than half of it
 COUNT = per_bundle("count unreadable rows")
@@ -71,15 +70,15 @@ def _bad_rows(run: Run, position: int) -> dict[str, int]:
 def _lost_files(run: Run, dataset: str) -> Counter[str]:
     """Return the rows that files without any are likely to hold: as many per byte as the other files have."""
     shards = [s for s in run.manifest.live_shards if s.dataset == dataset]
-    listed = set(storage.names(storage.join(run.root, "quarantine")))
-    lost = [s for s in shards if not s.rows and f"{listed_name(s.dataset, s.relative_path)}.jsonl" in listed]
+    listed = storage.names(folder_of(run.root))
+    lost = [s for s in shards if not s.rows and is_listed(listed, s.dataset, s.relative_path)]
     whole = [s for s in shards if s.rows]
     rows, size = sum(s.rows for s in whole), sum(s.bytes for s in whole)
     return Counter({UNKNOWN: sum(max(1, round(s.bytes * rows / max(1, size))) for s in lost)} if lost else {})
 
 
 def _too_many(run: Run, name: str, rows: int, reasons: Counter[str], limit: float) -> ShardError:
-    folder, count = storage.join(run.root, "quarantine"), reasons.total()
+    folder, count = folder_of(run.root), reasons.total()
     why = ", ".join(f"{reason} {number:,}" for reason, number in sorted(reasons.items()) if number)
     return ShardError(
         f"dataset {name}: {count:,} of {rows:,} rows ({count / rows:.1%}) cannot be read ({why}), max_quarantined "
@@ -91,7 +90,7 @@ def _too_many(run: Run, name: str, rows: int, reasons: Counter[str], limit: floa
 
 def _example(folder: str) -> str:
     for name in sorted(storage.names(folder)):
-        for line in storage.read_bytes(storage.join(folder, name)).decode().splitlines():
-            problem = json.loads(line)
-            return f"The first: {problem['path']}: {problem['error']}. "
+        for line in storage.read_bytes(storage.join(folder, name)).splitlines():
+            if problem := problem_of(line):
+                return f"The first: {problem['path']}: {problem['error']}. "
     return ""

@@ -6,41 +6,22 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import fasttext
 import numpy as np
 import pytest
 
 from classifiers import fasttext_model, model_files, models
 from cluster.errors import RecipeError
+from tests.support.tiny_fasttext import write_model
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
     folder = tmp_path_factory.mktemp("models")
-    rng = np.random.default_rng(5)
-    words = [f"word{i}" for i in range(60)]
-    lines = [f"__label__{'hq' if n % 2 else 'lq'} {' '.join(rng.choice(words, 12))}" for n in range(300)]
-    (folder / "train.txt").write_text("\n".join(lines) + "\n")
     found: dict[str, bytes] = {}
 
     def model(variant: str) -> bytes:
         if variant not in found:
-            loss = "hs" if variant == "tree" else "softmax"
-            trained = fasttext.train_supervised(
-                str(folder / "train.txt"),
-                dim=8,
-                wordNgrams=2,
-                bucket=500,
-                minn=2,
-                maxn=3,
-                loss=loss,
-                thread=1,
-            )
-            if variant in ("quantised", "pruned"):
-                more = {"cutoff": 300, "retrain": False} if variant == "pruned" else {}
-                trained.quantize(str(folder / "train.txt"), qnorm=True, verbose=0, thread=1, **more)
-            trained.save_model(str(folder / variant))
-            found[variant] = (folder / variant).read_bytes()
+            found[variant] = write_model(folder / variant, variant).read_bytes()
         return found[variant]
 
     return model

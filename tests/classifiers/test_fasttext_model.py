@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,20 +200,31 @@ def test_a_model_is_loaded_once_until_its_file_changes(make: Callable[[str], Pat
     assert fasttext_model.load(str(path)) is not first
 
 
-def test_what_the_reader_does_not_know_is_left_to_the_package(
+def test_what_is_too_large_to_expand_is_left_to_the_package(
     make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(path: str) -> format.Loaded:
-        raise format.Unsupported("a new kind")
-
     path = make("quantised")
     expected = fasttext_model.load(str(path)).best(array(TEXTS))
-    monkeypatch.setattr(format, "read", refuse)
+    monkeypatch.setattr(format, "LARGEST_EXPANDED", 100)
     path.write_bytes(path.read_bytes() + b" ")  # another stamp, so that it is loaded again
     again = fasttext_model.load(str(path))
     assert isinstance(again, fasttext_model.PackageModel)
-    assert "a new kind" in caplog.text
+    assert "is too large to expand" in caplog.text
     np.testing.assert_array_equal(again.best(array(TEXTS))[0], expected[0])
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(4, 10), (4, 13), (32, 9), (36, 1)], ids=["old", "new", "loss", "vectors"]
+)
+def test_what_the_reader_does_not_know_is_refused_and_not_given_to_the_package(
+    make: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, value: int
+) -> None:
+    monkeypatch.setattr(fasttext_model, "PackageModel", lambda path: pytest.fail("the package would be asked"))
+    data = bytearray(make("plain").read_bytes())
+    struct.pack_into("<i", data, place, value)
+    (tmp_path / "x.bin").write_bytes(data)
+    with pytest.raises(RecipeError, match=r"x\.bin"):
+        fasttext_model.load(str(tmp_path / "x.bin"))
 
 
 def test_a_file_that_is_no_classifier_is_refused_with_its_path(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from classifiers import foreign_code
+from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.recipe.code_named import code_named
 from pipelines.recipe.lock import sealed_lock
@@ -168,9 +169,12 @@ def test_the_working_folder_stays_foreign_where_a_command_goes_elsewhere(
         (tmp_path / name).mkdir()
     (tmp_path / "here" / "behind.py").write_text("")
     monkeypatch.chdir(tmp_path / "there")
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "here"), *sys.path])  # as from_home leaves it for an empty entry
-    foreign_code.check_foreign("behind:X", "stages[0].use", "RUN")
-    with foreign_code.called_from(str(tmp_path / "here")), pytest.raises(RecipeError, match="neither in an installed"):
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "here"), *sys.path])
+    foreign_code.check_foreign("behind:X", "stages[0].use", "RUN")  # it is not where the command works
+    with storage.relative_to(str(tmp_path / "here")), pytest.raises(RecipeError, match="neither in an installed"):
+        foreign_code.check_foreign("behind:X", "stages[0].use", "RUN")
+    monkeypatch.chdir(tmp_path / "here")
+    with storage.relative_to(str(tmp_path / "there")), pytest.raises(RecipeError, match="neither in an installed"):
         foreign_code.check_foreign("behind:X", "stages[0].use", "RUN")
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cluster import storage
 from cluster.errors import LedgerError, WinnowError
+from cluster.sealed import read_json, write_json
 from pipelines.audit.audit import audit
 from pipelines.cli.main import main
 from pipelines.commands.facts import export_facts
@@ -18,8 +24,10 @@ from pipelines.explain.explain import explain
 from pipelines.mix.card import write_card
 from pipelines.report.report import write_report
 from pipelines.run import runner
+from pipelines.run_state import from_home
 from pipelines.runfolder import open_run
 from pipelines.staleness import stale_parts
+from tests.support.tiny_fasttext import write_model
 
 RECIPE = """\
 name: small
@@ -29,6 +37,17 @@ stages:
   - {use: exact_dedup}
   - {use: minhash, shingle_width: 8}
   - {use: near_dedup, jaccard_threshold: 0.95}
+cluster: {kind: inline}
+"""
+
+WITH_LISTS = """\
+datasets:
+  a: {paths: in/a, columns: {id: id, url: url}}
+stages:
+  - {use: url_rules, domains: [lists/d.txt]}
+  - {use: decontaminate, benchmarks: ['lists/items.jsonl#question']}
+  - {use: quality, model: 'fasttext:lists/q.bin', positive_label: hq}
+  - {use: pii}
 cluster: {kind: inline}
 """
 
@@ -167,3 +186,51 @@ def test_a_poorer_report_never_replaces_a_better_one(
     pages[0].unlink()
     write_report(str(project / "run"))
     assert pages[1].read_bytes() != before[1]
+
+
+def test_readers_leave_the_working_folder_alone_and_threads_do_not_mix(project: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(project, tmp_path / "other"))
+    here = os.getcwd()
+    for place in (project, other):  # as if each had been made there
+        options = str(place / "run" / "facts" / "options.json")
+        write_json(options, {**read_json(options), "started_in": str(place)})
+    places = [project, other] * 3
+    barrier = threading.Barrier(len(places))
+
+    def read(place: Path) -> tuple[set[str], set[str]]:
+        barrier.wait()
+        cwd, inputs = set(), set()
+        for _ in range(20):
+            with from_home(str(place / "run")):
+                barrier.wait()
+                inputs.add(storage.absolute("in/a"))
+                cwd.add(os.getcwd())
+        return cwd, inputs
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        answers = list(pool.map(read, places))
+    assert answers == [({here}, {str(place / "in" / "a")}) for place in places]
+    assert storage.absolute("in/a") == os.path.join(here, "in", "a")
+
+
+def test_models_and_lists_with_relative_paths_are_found_from_anywhere(tmp_path: Path, monkeypatch: Any) -> None:
+    for name in ("in/a", "lists", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "in" / "a" / "1.jsonl").write_text(json.dumps({"text": "ask me at a@b.org", "id": "1", "url": "x"}))
+    (tmp_path / "lists" / "d.txt").write_text("bad.example\n")
+    (tmp_path / "lists" / "items.jsonl").write_text(
+        json.dumps({"question": "who asks whom what and where and when and why"})
+    )
+    write_model(tmp_path / "lists" / "q.bin")
+    (tmp_path / "r.yaml").write_text(WITH_LISTS)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "r.yaml", "-r", "run", "-q"]) == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert status_of_run("../run")["stale"] == []
+    assert "a@b.org" not in str(explain("../run", id="1")["documents"][0]["text"])
+    (tmp_path / "run" / "report.html").unlink()
+    for command in (["report", "../run"], ["facts", "../run", "quality", "-o", "f.parquet"]):
+        assert main(command) == 0
+    assert (tmp_path / "elsewhere" / "f.parquet").exists()
+    assert main(["materialize", "../run", "-q"]) == 0
+    assert os.getcwd() == str(tmp_path / "elsewhere")
