@@ -42,7 +42,7 @@ from pipelines.export.tokens import (
 )
 from pipelines.run.progress import Progress, Silent
 from pipelines.run.watched import Watched
-from pipelines.run_state import absolute, from_home, only_one, reopen
+from pipelines.run_state import only_one, reopen, working_at_home
 from pipelines.runfolder import open_run
 from pipelines.staleness import recipe_of_ledger
 from stages.core.digests import DATA_FORMAT, digest
@@ -107,8 +107,8 @@ def export(
     check_place(out, "the export")
     files = find_tokenizer(wishes.tokenizer)
     settings = _settings(wishes, files)
-    target = absolute(out.rstrip("/"))
-    with from_home(run_dir) as root, _claimed(target):
+    target = storage.absolute(out.rstrip("/"))
+    with working_at_home(run_dir) as root, _claimed(target):
         folder = open_run(root, warn=False)
         prepared = reopen(root, recipe_of_ledger(root))
         options = prepared.cluster if workers is None else _with_workers(prepared.cluster, workers)
@@ -131,7 +131,7 @@ def export(
                 with engine.step("export", documents=None):
                     write_parts(engine, job)
                 known = _finish(job, address, prepared.run.manifest_digest, wishes, files)
-            _note_run(target, absolute(root))
+            _note_run(target, storage.absolute(root))
             storage.remove(storage.join(target, ".work"))
     return known
 
