@@ -47,7 +47,9 @@ def rests_on(root: str, path: str) -> list[str]:
             return [path, *(storage.join(root, name) for name in BEFORE_GENERATIONS)]
         case ["exchange", step, *_]:
             return [storage.join(root, "exchange", step)]
-        case ["decisions", ("mix" | "ledger"), _, _]:
+        case ["decisions", kind, _, _] if kind == "ledger" or kind.partition(".")[0] == "mix":
+            return [path]
+        case ["decisions", "mix.cells", _]:
             return [path]
         case ["decisions", stage, address, _, *_]:
             return [storage.join(root, "decisions", stage, address)]
@@ -57,6 +59,6 @@ def rests_on(root: str, path: str) -> list[str]:
             folder = storage.join(root, "facts", stage, address)
             stem = name.partition(".")[0]
             return [storage.join(folder, n) for n in sorted(storage.names(folder)) if n.partition(".")[0] == stem]
-        case ["recipe.lock.yaml" | "timings.json"] | ["facts", _] | ["ledger" | "staged" | "mix", *_]:
+        case ["recipe.lock.yaml" | "timings.json"] | ["facts", _] | ["ledger" | "staged" | "mix" | "mixes", *_]:
             return [path]
     return []
