@@ -54,10 +54,19 @@ class QuarantinedProblem(TypedDict):
     error: str
 
 
+class CellCount(TypedDict):
+    """What was written of a cell: documents, rows, and tokens of every copy."""
+
+    documents: int
+    rows: int
+    tokens: int
+
+
 class MixFileEntry(TypedDict):
     """One file of the mix. path: relative to the mix folder; tokens: of every copy.
 
     losses: values that the format cannot hold, by column and what became of them; absent where there are none.
+    cells: dataset -> cell -> what the file holds of it ("": held out), where the mix has cells or is interleaved.
     """
 
     path: str
@@ -67,6 +76,7 @@ class MixFileEntry(TypedDict):
     bytes: int
     sha256: str
     losses: NotRequired[dict[str, int]]
+    cells: NotRequired[dict[str, dict[str, CellCount]]]
 
 
 class Survivors(TypedDict):
@@ -92,8 +102,60 @@ class MixDataset(TypedDict, total=False):
     files: list[MixFileEntry]
 
 
+class MixLevel(TypedDict):
+    """Documents of a cell that are repeated alike. factor: of the recipe; documents, tokens: there are."""
+
+    factor: float
+    documents: int
+    tokens: int
+    epochs: float
+
+
+class MixCell(TypedDict):
+    """One cell of a mix; of a mix without cells every dataset is one.
+
+    weight: None where none is given. tokens_wanted: None where the cell is taken as it is. available: documents and
+    tokens, each counted once. epochs: expected tokens per token available. tokens_over, tokens_under: written beyond
+    and below what is wanted. levels: by factor, where the cell is upsampled. digest: of its documents and their epochs.
+    """
+
+    weight: float | None
+    tokens_wanted: int | None
+    documents_available: int
+    tokens_available: int
+    documents_written: int
+    rows_written: int
+    tokens_written: int
+    epochs: float
+    max_epochs: float
+    tokens_over: int
+    tokens_under: int
+    digest: str
+    levels: list[MixLevel]
+
+
+class HoldoutSimilarity(TypedDict):
+    """How similar the held-out documents are to the training part.
+
+    how: what was measured. measured: held-out documents looked at; compared: training documents. greatest, mean: of
+    each one's greatest similarity; held_out, training: doc_ids of the most similar pair.
+    """
+
+    how: str
+    measured: int
+    compared: int
+    greatest: float
+    mean: float
+    held_out: int | None
+    training: int | None
+
+
 class MixManifest(TypedDict, total=False):
-    """mix/manifest.json. No times, so that two runs can be compared byte for byte."""
+    """mix/manifest.json, or mixes/NAME/manifest.json. No times, so that two runs can be compared byte for byte.
+
+    mix: name of one of several. layout: by_dataset (files in `datasets`) or interleaved (in `files`). repeat: whether a
+    document with n copies is n rows. cells: by name, in the recipe's order.
+    """
 
     format: int
     name: str
@@ -103,6 +165,15 @@ class MixManifest(TypedDict, total=False):
     mode: str
     warnings: list[str]
     datasets: dict[str, MixDataset]
+    mix: str
+    layout: str
+    repeat: bool
+    exclude: list[str]
+    cells: dict[str, MixCell]
+    documents_in_no_cell: int
+    tokens_in_no_cell: int
+    files: list[MixFileEntry]
+    holdout: HoldoutSimilarity
 
 
 class PartTiming(TypedDict):

@@ -20,7 +20,7 @@ from cluster.sealed import damaged, read_json, write_json
 from cluster.writers import only_writer
 from pipelines.recipe.code_named import check_code
 from pipelines.recipe.lock import check_lock, sealed_lock
-from pipelines.recipe.output import Output
+from pipelines.recipe.output import Output, output_of_mix
 from pipelines.recipe.recipe import load_recipe
 from pipelines.recipe.to_run import Prepared, prepare
 from stages.core import manifest
@@ -36,6 +36,7 @@ from stages.passes import judge_later
 
 LOCK = "recipe.lock.yaml"
 LOCK_FILE = ".lock"
+MIXES = "mixes"  # the folder of named ones
 NO_LOCK = "{path} is a link or no plain file, so winnow does not lock by it. Look where it leads, then remove it."
 
 
@@ -49,7 +50,13 @@ def write_lock(prepared: Prepared) -> None:
 
 def mix_digest(run: Run, mix: Mix, output: Output) -> str:
     """Digest of everything that the bytes of the mix depend on."""
-    return digest("even parts", lineage_digest(run), mix, output, sorted(run.extra_columns))
+    written = output_of_mix(output, mix).values()
+    return digest("even parts", lineage_digest(run), mix.values(), written, sorted(run.extra_columns))
+
+
+def mix_root(root: str, name: str = "") -> str:
+    """Return where a mix of a run folder lies; name: of one of several."""
+    return storage.join(root, MIXES, name) if name else storage.join(root, "mix")
 
 
 def reopen(run_dir: str, recipe: str | None = None) -> Prepared:

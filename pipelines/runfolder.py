@@ -75,6 +75,7 @@ class RunFolder:
     root: str
     trust: bool = False  # import the code that it names, wherever that lies
     originals: bool = False  # show texts as the input has them, not as they are written
+    mix_name: str = ""  # of several mixes the one that is read; see `of_mix`
 
     @functools.cached_property
     def manifest(self) -> pa.Table:
@@ -101,9 +102,28 @@ class RunFolder:
             return stale_parts(self.root)
 
     @functools.cached_property
+    def mixes(self) -> list[str]:
+        """The names of the mixes, in the recipe's order; one empty name where the recipe has one mix."""
+        return list(self.recipe.get("mixes") or {}) or [""]
+
+    def of_mix(self, name: str) -> RunFolder:
+        """Return the same folder for reading one of several mixes. Raises RecipeError where none has the name."""
+        if name not in self.mixes:
+            there = ", ".join(filter(None, self.mixes)) or "one without a name"
+            raise RecipeError(f"no mix is called {name!r} in {self.root}; there is {there}.")
+        return replace(self, mix_name=name)
+
+    @property
+    def mix_folder(self) -> str:
+        """Where the mix lies: RUN/mix, or RUN/mixes/NAME of one of several."""
+        from pipelines.run_state import mix_root
+
+        return mix_root(self.root, self.mix_name)
+
+    @functools.cached_property
     def mix_manifest(self) -> MixManifest:
-        """mix/manifest.json: files, targets, epochs; empty when there is no mix yet."""
-        return cast("MixManifest", self.json("mix", "manifest.json") or {})
+        """manifest.json of the mix: files, targets, epochs; empty when there is no mix yet."""
+        return cast("MixManifest", self._json(storage.join(self.mix_folder, "manifest.json")) or {})
 
     def mix_dataset(self, dataset: str) -> MixDataset:
         """Return what mix/manifest.json says of one dataset; empty when it says nothing."""
@@ -166,8 +186,8 @@ class RunFolder:
         """Documents per dataset, counted from the ledger. Raises LedgerError unless they add up."""
         found = {name: Counts() for name in self.datasets}
         for name in found:
-            for table in self.ledger(name, ["kept", "copies", "stage", "reason"]):
-                found[name] = _add(found[name], table)
+            for table in self.ledger(name, ["kept", self._copies, "stage", "reason"]):
+                found[name] = _add(found[name], table, self._copies)
             dropped = sum(found[name].dropped.values())
             if found[name].kept + dropped != found[name].rows:
                 raise LedgerError(
@@ -176,15 +196,23 @@ class RunFolder:
                 )
         return found
 
+    @property
+    def _copies(self) -> str:
+        """The ledger's column of copies in the mix that is read, in all of them where none is named."""
+        return f"copies_{self.mix_name}" if self.mix_name else "copies"
+
     def path(self, *parts: str) -> str:
         """Return a path inside the run folder."""
         return storage.join(self.root, *parts)
 
     def json(self, *parts: str) -> dict[str, Any] | None:
         """Return a JSON file of the run folder, or None when it is not there."""
+        return self._json(self.path(*parts))
+
+    @staticmethod
+    def _json(path: str) -> dict[str, Any] | None:
         from stages.core.formats import check_format
 
-        path = self.path(*parts)
         if not storage.exists(path):
             return None
         found = read_public_json(path)
@@ -269,19 +297,54 @@ class RunFolder:
                         )
                 start = end
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of the mix's files in order, held-out files excluded, whatever the layout."""
+        if self.interleaved:
+            return self._training(file["path"] for file in self.mix_manifest.get("files") or [])
+        return [path for name in self.datasets for path in self.mix_files(name)]
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether each file of the mix holds a sample of all of it."""
+        return self.mix_manifest.get("layout") == "interleaved"
+
+    def _training(self, names: Iterable[str]) -> list[str]:
+        return [storage.join(self.mix_folder, n) for n in names if n.rsplit("/", 1)[-1].startswith("part-")]
+
     def mix_files(self, dataset: str) -> list[str]:
-        """Return the paths of a dataset's files in the mix, held-out files excluded."""
+        """Return the paths of a dataset's files in the mix, held-out files excluded; none of an interleaved mix."""
         names = [file["path"] for file in self.mix_dataset(dataset).get("files", [])]
         if "files" not in self.mix_dataset(dataset):
-            names = [f"{dataset}/{name}" for name in sorted(storage.names(self.path("mix", dataset)))]
-        return [self.path("mix", name) for name in names if name.rsplit("/", 1)[-1].startswith("part-")]
+            folder = storage.join(self.mix_folder, dataset)
+            names = [f"{dataset}/{name}" for name in sorted(storage.names(folder))]
+        return self._training(names)
 
     def mix(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the mix in tables of at most 131,072 rows, file by file, as `ledger` does."""
+        """Yield the mix in tables of at most 131,072 rows, file by file, as `ledger` does.
+
+        Of an interleaved mix a table holds rows of all datasets, or those of `dataset`. Of several mixes all are read,
+        one after the other, unless one was chosen by `of_mix`.
+        """
         self._check_dataset(dataset)
+        if self.mix_name not in self.mixes:
+            for name in self.mixes:
+                yield from self.of_mix(name).mix(dataset, columns)
+            return
+        if self.interleaved:
+            yield from self._interleaved_rows(dataset, columns)
+            return
         for name in self.datasets if dataset is None else [dataset]:
             for path in self.mix_files(name):
                 yield from _mix_tables(path, columns)
+
+    def _interleaved_rows(self, dataset: str | None, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        wanted = None if columns is None else list(dict.fromkeys([*columns, "source"]))
+        for path in self.files:
+            for table in _mix_tables(path, wanted):
+                mine = table if dataset is None else table.filter(pc.equal(table.column("source"), dataset))
+                if mine.num_rows or dataset is None:
+                    yield mine if columns is None else mine.select(list(columns))
 
     def texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
         """Return text, id and url of these documents, from the input where it can be read, else from the mix.
@@ -358,13 +421,13 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _add(counts: Counts, table: pa.Table) -> Counts:
+def _add(counts: Counts, table: pa.Table, copies_column: str) -> Counts:
     dropped = dict(counts.dropped)
     groups = table.filter(pc.invert(table.column("kept"))).group_by(["stage", "reason"])
     for row in groups.aggregate([([], "count_all")]).to_pylist():
         key = (str(row["stage"]), str(row["reason"]))
         dropped[key] = dropped.get(key, 0) + row["count_all"]
-    copies = table.column("copies").to_numpy()
+    copies = table.column(copies_column).to_numpy()
     return replace(
         counts,
         rows=counts.rows + table.num_rows,

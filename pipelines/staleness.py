@@ -21,7 +21,7 @@ from cluster.errors import LedgerError, WinnowError
 from cluster.sealed import read_json, read_public_json, write_json
 from pipelines.recipe.lock import check_lock
 from pipelines.recipe.to_run import Prepared
-from pipelines.run_state import LOCK, mix_digest, reopen
+from pipelines.run_state import LOCK, mix_digest, mix_root, reopen
 from stages.core import manifest
 from stages.core.digests import digest
 from stages.outcome.lineage import lineage_digest
@@ -67,14 +67,17 @@ def note_ledger(prepared: Prepared) -> None:
     write_json(_ledger_note(root), {"ledger": _text(ledger_mark(root)), **found})
 
 
-def note_page(root: str, page: str) -> None:
-    """Write down which ledger and mix the report (`report`) or the dataset card (`card`), just written, describes."""
-    storage.write_bytes(_page_note(root, page), _described(root).encode())
+def note_page(root: str, page: str, mix: str = "") -> None:
+    """Write down which ledger and mix the report (`report`) or the dataset card (`card`), just written, describes.
+
+    mix : name of the one that a card is about, where a recipe has several.
+    """
+    storage.write_bytes(_page_note(root, page, mix), _described(root, mix).encode())
 
 
-def _described(root: str) -> str:
-    """Return the digest of the ledger and the mix that lie in a run folder."""
-    return digest(*(_text(path) for path in (ledger_mark(root), _mix_mark(root), _mix_manifest(root))))
+def _described(root: str, mix: str = "") -> str:
+    """Return the digest of the ledger and of one mix that lie in a run folder."""
+    return digest(*(_text(path) for path in (ledger_mark(root), _mix_mark(root, mix), _mix_manifest(root, mix))))
 
 
 def recipe_of_ledger(root: str) -> str:
@@ -105,26 +108,40 @@ def stale_parts(run_dir: str) -> list[Stale]:
     prepared = reopen(root)
     now = _now(prepared)
     found = [*_ledger(prepared, now), *_mix(prepared, now)]
-    for page, path in PAGES.items():
-        if not storage.exists(storage.join(root, path)):
+    for page, mix, path in _pages(prepared):
+        if not storage.exists(path):
             continue
-        if (noted := _text(_page_note(root, page))) and noted != _described(root):
+        name = f"{page} {mix}".rstrip()
+        if (noted := _text(_page_note(root, page, mix))) and noted != _described(root, mix):
             why = "it describes another ledger or mix than the folder holds"
-            found.append({"what": page, "why": why, "command": _update(root)})
+            found.append({"what": name, "why": why, "command": _update(root)})
         elif found:
             why = "it describes the ledger and the mix as they are, which are stale"
-            found.append({"what": page, "why": why, "command": _update(root)})
+            found.append({"what": name, "why": why, "command": _update(root)})
     return found
+
+
+def _pages(prepared: Prepared) -> Iterator[tuple[str, str, str]]:
+    """Yield (page, mix, path) of the report and of every dataset card."""
+    root = prepared.run.root
+    yield "report", "", storage.join(root, PAGES["report"])
+    for mix in prepared.mixes:
+        yield "card", mix.name, storage.join(mix_root(root, mix.name), "README.md")
+
+
+def _named(mix: str) -> str:
+    return f"mix {mix}".rstrip()
 
 
 def stale_sources(root: str) -> list[Stale]:
     """Return what is stale of that from which report and card are made."""
-    return [part for part in stale_parts(root) if part["what"] not in PAGES]
+    return [part for part in stale_parts(root) if part["what"].partition(" ")[0] not in PAGES]
 
 
-def check_up_to_date(root: str) -> None:
+def check_up_to_date(root: str, mix: str = "") -> None:
     """Raise LedgerError where ledger or mix are stale: a dataset card goes with its data to people who see no more."""
-    parts = stale_sources(root)
+    others = [] if not mix else [part for part in stale_sources(root) if part["what"] not in ("ledger", _named(mix))]
+    parts = [part for part in stale_sources(root) if part not in others]
     if parts:
         raise LedgerError(f"no dataset card is written for {root}. {' '.join(stale_sentences(parts))}")
 
@@ -142,16 +159,18 @@ def _ledger_note(root: str) -> str:
     return storage.join(root, "decisions", "ledger-made-from.json")
 
 
-def _page_note(root: str, page: str) -> str:
+def _page_note(root: str, page: str, mix: str = "") -> str:
+    if mix:
+        return storage.join(mix_root(root, mix), f".{page}-made-from")
     return storage.join(root, "decisions", f"{page}-made-from")
 
 
-def _mix_mark(root: str) -> str:
-    return storage.join(root, "mix", ".made-by")
+def _mix_mark(root: str, mix: str = "") -> str:
+    return storage.join(mix_root(root, mix), ".made-by")
 
 
-def _mix_manifest(root: str) -> str:
-    return storage.join(root, "mix", "manifest.json")
+def _mix_manifest(root: str, mix: str = "") -> str:
+    return storage.join(mix_root(root, mix), "manifest.json")
 
 
 def _text(path: str) -> str:
@@ -168,7 +187,7 @@ def _now(prepared: Prepared) -> Made:
         stages = lineage_digest(prepared.run)
     except (WinnowError, OSError):
         stages = None
-    shares = digest(prepared.mix)
+    shares = digest(*(mix.values() for mix in prepared.mixes))
     recipe = digest(prepared.digest, prepared.sample)
     return Made(recipe=recipe, stages=stages, shares=shares, manifest=prepared.run.manifest_digest)
 
@@ -198,9 +217,11 @@ def _unfinished(prepared: Prepared) -> str | None:
     root = prepared.run.root
     shards = len(prepared.run.manifest.live_shards)
     have = sum(name.endswith(".parquet") for name in storage.names(storage.join(root, "ledger")))
-    if have < shards or not storage.exists(_mix_manifest(root)):
+    manifests = [_mix_manifest(root, mix.name) for mix in prepared.mixes]
+    there = next((path for path in manifests if storage.exists(path)), None)
+    if have < shards or there is None:
         return f"the run is not finished: {have:,} of {shards:,} files are written"
-    written = read_public_json(_mix_manifest(root))
+    written = read_public_json(there)
     if written.get("manifest_digest") != prepared.run.manifest_digest:
         return "it was made from other inputs than the manifest lists"
     if written.get("recipe_digest") != prepared.digest:
@@ -223,14 +244,17 @@ def _difference(root: str, made: Made, now: Made) -> str | None:
 
 
 def _mix(prepared: Prepared, now: Made) -> Iterator[Stale]:
-    """Yield why the mix is stale."""
+    """Yield why each mix is stale."""
     root = prepared.run.root
-    if not storage.exists(_mix_manifest(root)):
-        yield {"what": "mix", "why": "it is not written", "command": _update(root)}
-        return
-    mark = _text(_mix_mark(root))
-    if now.stages is not None and mark and mark != mix_digest(prepared.run, prepared.mix, prepared.output):
-        yield {"what": "mix", "why": "it was made by other decisions or another recipe", "command": _update(root)}
+    for mix in prepared.mixes:
+        command = _update(root) + (f" --mix {mix.name}" if mix.name else "")
+        if not storage.exists(_mix_manifest(root, mix.name)):
+            yield {"what": _named(mix.name), "why": "it is not written", "command": command}
+            continue
+        mark = _text(_mix_mark(root, mix.name))
+        if now.stages is not None and mark and mark != mix_digest(prepared.run, mix, prepared.output):
+            why = "it was made by other decisions or another recipe"
+            yield {"what": _named(mix.name), "why": why, "command": command}
 
 
 def _changes(root: str) -> list[str]:

@@ -36,7 +36,10 @@ STAGES: dict[str, str] = {
     "repair": "stages.repair:Repair",
     "bad_words": "stages.bad_words:BadWords",
 }
-RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite")  # names the run folder needs itself
+RESERVED = (  # names the run folder needs itself
+    *("read", "count_tokens", "lineage", "mix", "rewrite"),
+    *("mix_columns", "copy_numbers", "holdout_groups"),
+)
 
 
 def is_stage(use: str) -> bool:

@@ -22,8 +22,9 @@ from setuptools import find_packages
 
 from cluster.version import VERSION
 from pipelines.cli import main
+from pipelines.recipe.mix_section import MixSection
 from pipelines.recipe.recipe import Sections, builtin_names, load_data, load_recipe
-from pipelines.recipe.sections import ClusterSection, DatasetSection, MixSection, OutputSection
+from pipelines.recipe.sections import ClusterSection, DatasetSection, OutputSection
 from pipelines.run import runner
 from pipelines.runfolder import open_run
 from stages.core.digests import DATA_FORMAT

@@ -33,7 +33,7 @@ from stages.dedup.near.judge import Judge
 from stages.dedup.near.known_pairs import recall_pairs
 from stages.kernels.survivors.pair_answers import NO, YES
 from stages.near_dedup import NearDedup
-from stages.outcome.ledger import num_tokens
+from stages.outcome.verdicts import num_tokens
 
 I64 = npt.NDArray[np.int64]
 

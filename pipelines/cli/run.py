@@ -34,7 +34,7 @@ from pipelines.cli.app import (
 if TYPE_CHECKING:
     from pipelines.run.runner import RunResult
 
-MIX_KEYS = ("cluster", "mix", "name", "output", "seed")  # what can change without judging documents anew
+MIX_KEYS = ("cluster", "mix", "mixes", "name", "output", "seed")  # what can change without judging documents anew
 
 RunDir = Annotated[str, typer.Option("--run-dir", "-r", metavar="RUN", help="run folder (made if missing)")]
 
@@ -107,6 +107,9 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson =
 @app.command()
 def materialize(
     run_dir: RunArgument,
+    mix: Annotated[
+        list[str] | None, typer.Option("--mix", metavar="NAME", help="write only this mix (again for others)")
+    ] = None,
     overrides: Overrides = None,
     workers: Workers = None,
     quiet: Quiet = False,
@@ -128,6 +131,7 @@ def materialize(
             workers=workers,
             sample=sample_of(root),
             limit=limit_of(root),
+            mixes=mix or (),
             progress=display(quiet=quiet, json_log=json_log),
         )
     _say_result(result, json_log=json_log)
@@ -138,7 +142,11 @@ def _say_result(result: RunResult, *, json_log: bool) -> None:
     if json_log:
         left = {name: [item.to_json() for item in items] for name, items in result.passed_over.items() if items}
         last = {"event": "finished", "run": result.root, "report": result.report, "datasets": result.tallies}
-        more = {"passed_over": left} if left else {}
+        more: dict[str, object] = {"passed_over": left} if left else {}
+        if result.mixes:
+            more["mixes"] = list(result.mixes)
+        if result.changes:
+            more["changes"] = list(result.changes)
         say_json({**last, **more, "warnings": list(result.warnings)}, indent=False)
         return
     from pipelines.run.funnel import funnel_table
@@ -146,10 +154,13 @@ def _say_result(result: RunResult, *, json_log: bool) -> None:
     say(funnel_table(result))
     for text in result.warnings:
         say(f"warning: {text}")
+    for text in result.changes:
+        say(f"changed: {text}")
     for name, items in result.passed_over.items():
         for item in items:
             say(f"{name}: {item}")
-    say(f"mix: {result.root}/mix   ledger: {result.root}/ledger   report: {result.report}")
+    where = ", ".join(f"{result.root}/mixes/{name}" for name in result.mixes) or f"{result.root}/mix"
+    say(f"mix: {where}   ledger: {result.root}/ledger   report: {result.report}")
 
 
 @app.command()

@@ -6,6 +6,7 @@ Guarantees: the facts and decisions of the locked recipe, the ledger, the mix an
 from __future__ import annotations
 
 from cluster import storage
+from pipelines.mix.cell_changes import notes_folder
 from pipelines.mix.dropped import FOLDER
 from pipelines.mix.job import mix_job
 from pipelines.recipe.to_run import Prepared
@@ -15,6 +16,9 @@ from pipelines.run_state import only_one, reopen
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
 from stages.core.stage import ShardStage
+from stages.outcome.copy_numbers import copies_folder
+from stages.outcome.draw import Draw
+from stages.outcome.holdout_groups import groups_folder
 from stages.outcome.lineage import lineage_digest
 
 ALWAYS = {"types", "bundles.json", "inputs.json", "options.json"} | {
@@ -51,7 +55,9 @@ def _remove(path: str) -> None:
 def _unused(prepared: Prepared) -> list[str]:
     """Return what the run does not need."""
     run = prepared.run
-    live = _live(run) | {mix_job(prepared, {}).records}
+    live = _live(run) | {mix_job(prepared, Draw(mix=mix)).records for mix in prepared.mixes}
+    live.add(groups_folder(run, prepared.mix))
+    live |= {storage.join(notes_folder(run.root), name) for name in storage.names(notes_folder(run.root))}
     stale = [*_stale(run, live), *_stale_staged(run), *_temporary(run.root)]
     if not prepared.dropped and storage.exists(unwanted := storage.join(run.root, FOLDER)):
         stale.append(unwanted)
@@ -64,6 +70,7 @@ def _unused(prepared: Prepared) -> list[str]:
 def _live(run: Run) -> set[str]:
     """Return the sidecar folders that the run uses."""
     live = {storage.join(run.root, "decisions", "lineage", lineage_digest(run)), records_of(run.root) or ""}
+    live.add(copies_folder(run))
     for index, stage in enumerate(run.stages):
         if isinstance(stage, ShardStage):
             live.add(run.facts(stage).folder)

@@ -13,11 +13,10 @@ from cluster import storage
 from cluster.sealed import read_public_json
 from pipelines.artefacts import MixManifest
 from pipelines.recipe.to_run import Prepared
-from pipelines.run_state import from_home, reopen, stage_progress
+from pipelines.run_state import from_home, mix_root, reopen, stage_progress
 from pipelines.shown_text import visible
 from pipelines.staleness import Stale, stale_parts
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run
 
 
 class Done(TypedDict):
@@ -78,17 +77,18 @@ def _status(prepared: Prepared) -> Status:
         "shards": len(run.manifest.live_shards),
         "stages": stages,
         "ledger": {"done": ledger, "of": len(run.manifest.live_shards)},
-        "mix": _mix(run),
+        "mix": _mix(prepared),
         "stale": stale_parts(run.root),
     }
 
 
-def _mix(run: Run) -> MixWritten | None:
-    path = storage.join(run.root, "mix", "manifest.json")
-    if not storage.exists(path):
+def _mix(prepared: Prepared) -> MixWritten | None:
+    """Return what is written, of all mixes of the run together."""
+    paths = [storage.join(mix_root(prepared.run.root, mix.name), "manifest.json") for mix in prepared.mixes]
+    found = [cast(MixManifest, read_public_json(path)) for path in paths if storage.exists(path)]
+    if not found:
         return None
-    manifest = cast(MixManifest, read_public_json(path))
-    datasets = manifest["datasets"].values()
+    datasets = [dataset for manifest in found for dataset in manifest["datasets"].values()]
     return {
         "documents": sum(d["documents"] for d in datasets),
         "tokens": sum(d["tokens"] for d in datasets),
@@ -105,6 +105,7 @@ def render_status(found: Status) -> Group:
     for entry in found["stages"]:
         table.add_row(entry["stage"], f"{entry['done']:,} of {entry['of']:,}")
     old = {part["what"] for part in found["stale"]}
+    old |= {what.partition(" ")[0] for what in old}
     marks = {name: ", stale" if name in old else "" for name in ("ledger", "mix")}
     table.add_row("ledger (shards)", f"{found['ledger']['done']:,} of {found['ledger']['of']:,}{marks['ledger']}")
     mix = found["mix"]

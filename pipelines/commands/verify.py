@@ -23,7 +23,7 @@ from pipelines.mix import dropped
 from pipelines.recipe import lock
 from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files, records_of
-from pipelines.run_state import only_one
+from pipelines.run_state import MIXES, only_one
 from stages.inputs.discover import size_of
 from stages.passes import quarantined
 
@@ -100,6 +100,7 @@ def _with_checksums(root: str) -> Iterator[str]:
             yield name
     yield from (path for path in _below(root, "quarantine") if path.endswith(".jsonl"))
     yield from (path for path in (*MARKS, LEDGER_RECIPE) if storage.exists(storage.join(root, path)))
+    yield from (path for folder, path in _mix_manifests(root) if folder != "mix")
     for folder in SEALED:
         yield from (path for path in _below(root, folder) if path.endswith((".arrow", ".parquet", ".slices", ".json")))
 
@@ -118,12 +119,19 @@ def _below(root: str, folder: str) -> Iterator[str]:
         yield path.strip("/").removeprefix(f"{base}/")
 
 
+def _mix_manifests(root: str) -> Iterator[tuple[str, str]]:
+    """Yield (folder of a mix, path of its manifest) below the root, of the mixes that are whole."""
+    named = [f"{MIXES}/{name}" for name in sorted(storage.names(storage.join(root, MIXES)))]
+    for folder in ("mix", *named):
+        if storage.exists(storage.join(root, folder, "manifest.json")):
+            yield folder, f"{folder}/manifest.json"
+
+
 def _listed_mix(root: str) -> Iterator[Check]:
-    path = storage.join(root, "mix", "manifest.json")
-    if storage.exists(path):
-        for dataset in read_public_json(path)["datasets"].values():
-            for file in dataset["files"]:
-                yield Check(f"mix/{file['path']}", file["bytes"], file["sha256"])
+    for folder, path in _mix_manifests(root):
+        found = read_public_json(storage.join(root, path))
+        for file in [*(f for d in found["datasets"].values() for f in d["files"]), *found.get("files", [])]:
+            yield Check(f"{folder}/{file['path']}", file["bytes"], file["sha256"])
 
 
 def _listed_ledger(root: str) -> Iterator[Check]:
@@ -145,9 +153,9 @@ def _listed_dedup(root: str) -> Iterator[Check]:
 
 def _strangers(root: str, listed: dict[str, Check]) -> Iterator[Fault]:
     """Yield the files of mix and ledger that no list names, where there are lists."""
-    if "mix/manifest.json" in listed:
-        files = (p for p in _below(root, "mix") if p.rpartition("/")[2].startswith(("part-", "holdout-")))
-        yield from (_fault_at(root, p, "mix/manifest.json does not name it") for p in files if p not in listed)
+    for folder, path in _mix_manifests(root):
+        files = (p for p in _below(root, folder) if p.rpartition("/")[2].startswith(("part-", "holdout-")))
+        yield from (_fault_at(root, p, f"{path} does not name it") for p in files if p not in listed)
     if records_of(root):
         files = (p for p in _below(root, "ledger") if p.endswith(".parquet"))
         yield from (_fault_at(root, p, "no list of the ledger names it") for p in files if p not in listed)
@@ -172,7 +180,7 @@ def _fault(root: str, check: Check) -> tuple[int, Fault | None]:
 def _own(path: str, place: str) -> str | None:
     """Return what the checksum inside a file says against it."""
     try:
-        if place in PUBLIC:
+        if place in PUBLIC or (place.startswith(f"{MIXES}/") and place.endswith("/manifest.json")):
             read_public_json(path)
         elif place in ("recipe.lock.yaml", LEDGER_RECIPE):
             lock.check_lock(path)

@@ -29,7 +29,9 @@ from stages.core.digests import digest
 from stages.core.run import Run
 from stages.core.view import View
 from stages.inputs.ids import sound
-from stages.outcome.mixing import Mix, is_held_out
+from stages.outcome.holdout import held_out
+from stages.outcome.mixing import Mix
+from stages.outcome.verdicts import outcome
 
 I64 = npt.NDArray[np.int64]
 BATCH_ROWS = 1024
@@ -84,14 +86,13 @@ class Source:
 
 def mix_root(folder: RunFolder, name: str | None = None) -> str:
     """Return the folder of a mix. Raises RecipeError where the run has none of this name."""
-    if name:
-        raise RecipeError(f"--mix {name}: the run in {folder.root} has one mix, without a name.")
-    return folder.path("mix")
+    return folder.of_mix(name or "").mix_folder
 
 
 def open_source(engine: Engine, folder: RunFolder, split: str, name: str | None = None) -> Source:
     """Return the documents of a run's mix. Raises RecipeError where the mix holds none of this split."""
-    root = mix_root(folder, name)
+    folder = folder.of_mix(name or "")
+    root = folder.mix_folder
     entries = _entries(folder)
     found = _of_files(folder, root, entries, split) if entries and _are_whole(root, entries) else None
     found = found or _of_inputs(engine, folder, split)
@@ -173,25 +174,26 @@ def _of_inputs(engine: Engine, folder: RunFolder, split: str) -> Source:
 
     prepared = reopen(folder.root, recipe_of_ledger(folder.root))
     run = prepared.run
-    if split == "holdout" and prepared.mix.holdout <= 0:
+    mix = next(each for each in prepared.mixes if each.name == folder.mix_name)
+    if split == "holdout" and mix.holdout <= 0:
         return Source(units=(), digest="", tokens=0, split=split)
     places = [p for p, b in enumerate(run.manifest.bundles) if run.dataset(b.dataset).role != "reference"]
-    source = Source(units=(), digest="", tokens=0, split=split, run=run, mix=prepared.mix)
+    source = Source(units=(), digest="", tokens=0, split=split, run=run, mix=mix)
     found = engine.map(partial(_tokens_of, source), places)
     units = tuple(Unit(position=p) for p, n in zip(places, found, strict=True) if n)
     return Source(
         units=units,
-        digest=digest("inputs", run.manifest_digest, prepared.digest, prepared.sample, prepared.mix, split),
+        digest=digest("inputs", run.manifest_digest, prepared.digest, prepared.sample, mix.values(), split),
         tokens=sum(found),
         split=split,
         run=run,
-        mix=prepared.mix,
+        mix=mix,
     )
 
 
 def _tokens_of(source: Source, position: int) -> int:
     """Return the tokens of a bundle's documents, every copy counted."""
-    rows, number, ledger = _wanted(source, View.at(_run(source), position))
+    rows, number, ledger = _wanted(source, position)
     tokens = array(ledger, "num_tokens").astype(np.int64)[rows]
     return int((tokens * number[rows]).sum())
 
@@ -201,20 +203,21 @@ def _run(source: Source) -> Run:
     return source.run
 
 
-def _wanted(source: Source, view: View) -> tuple[I64, npt.NDArray[np.int32], pa.Table]:
+def _wanted(source: Source, position: int) -> tuple[I64, npt.NDArray[np.int32], pa.Table]:
     """Return (rows of the bundle in the split, copies of every row, its ledger). Raises LedgerError."""
     assert source.mix is not None
-    ledger = _ledger_of(view)
-    copies = array(ledger, "copies").astype(np.int32)
+    column = f"copies_{source.mix.name}" if source.mix.name else "copies"
+    ledger = _ledger_of(View.at(_run(source), position), column)
+    copies = array(ledger, column).astype(np.int32)
     if source.split == "train":
         return np.flatnonzero(copies > 0), copies, ledger
-    held = array(ledger, "kept").astype(np.bool_) & is_held_out(array(view.read, "h1").astype(np.uint64), source.mix)
+    held = held_out(source.mix, position, outcome(_run(source), position))
     return np.flatnonzero(held), held.astype(np.int32), ledger
 
 
-def _ledger_of(view: View) -> pa.Table:
+def _ledger_of(view: View, copies: str) -> pa.Table:
     """Return the ledger of a bundle, row by row."""
-    names = ["doc_id", "kept", "copies", "num_tokens"]
+    names = ["doc_id", copies, "num_tokens"]
     found = []
     for piece in view.bundle.pieces:
         path = storage.join(view.run.root, "ledger", f"{piece.shard.ordinal}.parquet")
@@ -237,7 +240,7 @@ def _from_inputs(source: Source, position: int) -> Iterator[pa.Table]:
     from stages.passes.annotate import check_texts, read_rows
 
     view = View.at(_run(source), position)
-    rows, number, _ = _wanted(source, view)
+    rows, number, _ = _wanted(source, position)
     for batch, at in read_rows(view.run, view.bundle, rows, ["text"]):
         here = rows[at]
         check_texts(view, here, batch.table)

@@ -15,7 +15,9 @@ import yaml
 
 from cluster import storage
 from pipelines.artefacts import MixDataset
+from pipelines.mix.card_cells import cells_section, similarity_section
 from pipelines.mix.markdown import code, inline, table
+from pipelines.recipe.output import FACT, INTERLEAVED, Output
 from pipelines.runfolder import Counts, RunFolder, open_run
 from pipelines.staleness import check_up_to_date, note_page
 from stages.inputs.fit import is_json
@@ -48,13 +50,16 @@ LIMITS = """\
   were made from, continue to apply to each of them."""
 
 
-def write_card(run_dir: str) -> str:
-    """Write mix/README.md into the run folder; return its path. Raises LedgerError where ledger or mix are stale."""
-    folder = open_run(run_dir, warn=False)
-    check_up_to_date(folder.root)
-    path = folder.path("mix", "README.md")
+def write_card(run_dir: str, mix: str = "") -> str:
+    """Write the README.md of a mix into its folder; return its path. mix: name of one of several.
+
+    Raises LedgerError where ledger or mix are stale.
+    """
+    folder = open_run(run_dir, warn=False).of_mix(mix)
+    check_up_to_date(folder.root, mix)
+    path = storage.join(folder.mix_folder, "README.md")
     storage.write_bytes(path, render_card(folder).encode("utf-8", "replace"))
-    note_page(folder.root, "card")
+    note_page(folder.root, "card", mix)
     return path
 
 
@@ -62,11 +67,13 @@ def render_card(folder: RunFolder) -> str:
     """Return the card of a run's mix."""
     head = yaml.safe_dump(front_matter(folder), sort_keys=False, allow_unicode=True, width=100)
     sections = [
-        f"# {inline(folder.recipe.get('name') or 'mix')}",
+        f"# {inline(_title(folder))}",
         _summary(folder),
         "## Sources\n\n" + _sources(folder),
         "## Steps\n\n" + _steps(folder),
         "## Counts\n\n" + _counts(folder),
+        *cells_section(folder),
+        *similarity_section(folder),
         *_warnings(folder),
         "## Columns\n\n" + _columns(folder),
         "## Known limits\n\n" + LIMITS.format(changed=CHANGED if _rewritten(folder) else "unchanged"),
@@ -79,7 +86,7 @@ def front_matter(folder: RunFolder) -> dict[str, Any]:
     names = _written(folder)
     licences = sorted({" ".join((folder.licence(name) or "unknown").split()) for name in names})
     valid = [lic.lower() for lic in licences if lic.lower() in LICENCES]
-    head: dict[str, Any] = {"pretty_name": folder.recipe.get("name") or "mix"}
+    head: dict[str, Any] = {"pretty_name": _title(folder)}
     others = [lic for lic in licences if lic.lower() not in LICENCES]
     keys = [*valid, *(["other"] if others else [])]
     head["license"] = keys[0] if len(keys) == 1 else keys
@@ -106,7 +113,7 @@ def size_category(rows: int) -> str:
 
 def _written(folder: RunFolder) -> list[str]:
     """Return the datasets that are in the mix."""
-    return [name for name in folder.datasets if folder.mix_files(name)]
+    return [n for n in folder.datasets if folder.mix_files(n) or folder.mix_dataset(n).get("documents")]
 
 
 def _rows_written(folder: RunFolder, names: list[str]) -> int:
@@ -117,7 +124,7 @@ def _languages(folder: RunFolder, names: list[str]) -> list[str]:
     """Return the languages of the mix, commonest first, as far as a stage told them."""
     found: Counter[str] = Counter()
     documents = 0
-    for name in names:
+    for name in names if not folder.interleaved else [None]:
         for batch in folder.mix(name, ["language"]):
             documents += batch.num_rows
             for entry in pc.value_counts(batch.column("language")).to_pylist():
@@ -136,11 +143,26 @@ def _configs(folder: RunFolder, names: list[str]) -> list[dict[str, Any]]:
 
     def files(dataset: str, held: bool) -> list[dict[str, str]]:
         found = [{"split": "train", "path": f"{dataset}/part-*"}]
-        return [*found, {"split": "holdout", "path": f"{dataset}/holdout-*"}] if held else found
+        return [*found, {"split": "holdout", "path": f"{place.format(dataset)}/holdout-*"}] if held else found
 
     held = {n for n in names if _held_out(folder, n)}
+    place = _place_of_holdout(folder)
+    if folder.interleaved:
+        return [{"config_name": "default", "default": True, "data_files": files(INTERLEAVED, bool(held))}]
     everything = {"config_name": "default", "default": True, "data_files": files("*", bool(held))}
     return [everything, *({"config_name": n, "data_files": files(n, n in held)} for n in names)]
+
+
+def _place_of_holdout(folder: RunFolder) -> str:
+    """Return the folder of a dataset's held-out files, with {} for its name."""
+    if folder.interleaved:
+        return "holdout"
+    return "holdout/{}" if isinstance((folder.recipe.get("output") or {}).get("holdout"), dict) else "{}"
+
+
+def _title(folder: RunFolder) -> str:
+    """Return the name of the mix: the recipe's, and its own where the recipe has several."""
+    return " ".join(filter(None, [str(folder.recipe.get("name") or "mix"), folder.mix_name]))
 
 
 def _rewritten(folder: RunFolder) -> bool:
@@ -186,7 +208,10 @@ def _steps(folder: RunFolder) -> str:
         only = f", only for {inline(', '.join(stage.datasets))}" if stage.datasets else ""
         given = ", ".join(f"{k} {code(_plain(v))}" for k, v in stage.parameters.items() if v not in (None, "", [], ()))
         lines.append(f"{number}. **{inline(stage.name)}**{use}{only}: {given or 'no parameters'}.")
-    mix = {k: v for k, v in (folder.recipe.get("mix") or {}).items() if v not in (None, "", [], {})}
+    wish = {**(folder.recipe.get("mix") or {}), **((folder.recipe.get("mixes") or {}).get(folder.mix_name) or {})}
+    mix = {k: v for k, v in wish.items() if v not in (None, "", [], {}) and k not in ("cells", "scores")}
+    if wish.get("cells"):
+        mix["cells"] = [cell.get("name") for cell in wish["cells"]]
     lines.append(f"{len(lines) + 1}. **mix**: " + ", ".join(f"{k} {code(_plain(v))}" for k, v in mix.items()) + ".")
     if folder.recipe.get("priority"):
         ranked = inline(", ".join(map(str, folder.recipe["priority"])))
@@ -255,8 +280,16 @@ def _columns(folder: RunFolder) -> str:
         "copies": "how often the document counts in the mix",
         "group_size": "documents that were duplicates of each other, this one included",
     }
-    extra = [c for c in (folder.recipe.get("output") or {}).get("columns") or [] if c not in known]
-    rows = [[code(k), v] for k, v in known.items()] + [[code(c), _source_of(folder, c)] for c in extra]
+    if folder.mix_manifest.get("mode") == "sample" and folder.mix_manifest.get("repeat"):
+        known["copies"] += "; it is that many rows"
+    if "documents_in_no_cell" in folder.mix_manifest:
+        known["cell"] = "the cell of the mix that the document belongs to"
+    given = (folder.recipe.get("output") or {}).get("columns") or []
+    extra = [c for c in given if c not in known and not c.startswith(FACT)]
+    rows = [[code(k), v] for k, v in known.items()]
+    for name, field in Output(columns=tuple(given)).facts(folder.run.stages).items() if extra != given else ():
+        rows.append([code(name), f"{inline(field.name)} as the run knows it, null where no stage judged"])
+    rows += [[code(c), _source_of(folder, c)] for c in extra]
     return table(["column", "what it is"], rows)
 
 

@@ -26,8 +26,8 @@ from pipelines.written_texts import Document, as_written
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.run import Run
-from stages.outcome.ledger import Outcome, outcome
 from stages.outcome.lineage import lineage_digest
+from stages.outcome.verdicts import Outcome, outcome
 from stages.passes.annotate import check_texts, read_rows
 
 I64 = npt.NDArray[np.int64]

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.digesting import Digesting
-from pipelines.artefacts import MixFileEntry
+from pipelines.artefacts import CellCount, MixFileEntry
 from pipelines.mix.json_rows import Losses, json_lines
 from stages.core.digests import DATA_FORMAT
 
+Counted = dict[tuple[str, str], tuple[int, int, int]]  # (dataset, cell) -> documents, rows, tokens
 ROW_GROUP_BYTES = 32 << 20  # text in a row group
 LEVEL = 1  # of zstd: 3 writes 2 % less at half the speed (measured on 600 MB of web text)
 
@@ -29,7 +30,8 @@ LEVEL = 1  # of zstd: 3 writes 2 % less at half the speed (measured on 600 MB of
 class MixFile:
     """One finished file of the mix. path is relative to the mix folder; tokens count every copy.
 
-    losses: values that the format cannot hold, by column and what became of them.
+    losses: values that the format cannot hold, by column and what became of them. cells: what it holds by dataset and
+    cell ("": none), where that is counted.
     """
 
     path: str
@@ -39,6 +41,7 @@ class MixFile:
     bytes: int
     sha256: str
     losses: dict[str, int] = field(default_factory=dict)
+    cells: dict[str, dict[str, CellCount]] = field(default_factory=dict)
 
     def entry(self) -> MixFileEntry:
         """Return the file's entry in mix/manifest.json."""
@@ -50,7 +53,11 @@ class MixFile:
             "bytes": self.bytes,
             "sha256": self.sha256,
         }
-        return {**entry, "losses": self.losses} if self.losses else entry
+        if self.losses:
+            entry["losses"] = self.losses
+        if self.cells:
+            entry["cells"] = self.cells
+        return entry
 
 
 def lost_values(files: Mapping[str, Iterable[MixFile]]) -> list[str]:
@@ -85,6 +92,7 @@ class PartWriter:
     _rows: int = 0
     _documents: int = 0
     _tokens: int = 0
+    _cells: Counted = field(default_factory=dict)
 
     def __enter__(self) -> PartWriter:
         return self
@@ -95,8 +103,8 @@ class PartWriter:
         else:
             self._stack.__exit__(kind, error, trace)
 
-    def write(self, table: pa.Table, documents: int, tokens: int) -> None:
-        """Append rows that stand for so many documents and tokens."""
+    def write(self, table: pa.Table, documents: int, tokens: int, cells: Counted | None = None) -> None:
+        """Append rows that stand for so many documents and tokens; cells: of each dataset and cell, where counted."""
         if not table.num_rows:
             return
         if self._sink is None:
@@ -106,6 +114,9 @@ class PartWriter:
         self._rows += table.num_rows
         self._documents += documents
         self._tokens += tokens
+        for key, counts in (cells or {}).items():
+            before = self._cells.get(key, (0, 0, 0))
+            self._cells[key] = (before[0] + counts[0], before[1] + counts[1], before[2] + counts[2])
         if self._out.size >= self.target_bytes:
             self._close()
 
@@ -136,10 +147,20 @@ class PartWriter:
                 bytes=self._out.size,
                 sha256=self._out.digest.hexdigest(),
                 losses={f"{name}: {what}": count for (name, what), count in sorted(losses.items())},
+                cells=_nested(self._cells),
             )
         )
+        self._cells = {}
         self._sink = self._out = None
         self._rows = self._documents = self._tokens = 0
+
+
+def _nested(counted: Counted) -> dict[str, dict[str, CellCount]]:
+    """Return counts by dataset, then cell, in alphabetical order."""
+    found: dict[str, dict[str, CellCount]] = {}
+    for (dataset, cell), (documents, rows, tokens) in sorted(counted.items()):
+        found.setdefault(dataset, {})[cell] = {"documents": documents, "rows": rows, "tokens": tokens}
+    return found
 
 
 class _Parquet:

@@ -6,18 +6,19 @@ Guarantees: parts follow from the manifest and the survivors alone, never from t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import RecipeError
-from pipelines.recipe.output import Output
+from pipelines.recipe.output import INTERLEAVED, Output, output_of_mix
 from pipelines.recipe.to_run import Prepared
-from pipelines.run_state import mix_digest
+from pipelines.run_state import mix_digest, mix_root
 from stages.core.digests import digest
 from stages.core.run import Run
+from stages.outcome.draw import Draw
 from stages.outcome.mixing import Mix
 
 COMPRESSED_SHARE = 0.45  # of zstd on web text; only steers how many bundles share a file
@@ -28,49 +29,78 @@ class MixJob:
     """All that a task needs to write its part of the mix."""
 
     run: Run
-    mix: Mix
-    output: Output
-    epochs: Mapping[str, float]
+    draw: Draw
+    output: Output  # with `repeat` told
     root: str  # of the mix
     records: str  # folder of finished tasks' file lists; beside it lie only those of other mixes
     exchange: str  # folder of a global shuffle's files, removed afterwards
+    volume: float = 1.0  # text written per text that survived, which interleaved parts are cut by
+
+    @property
+    def mix(self) -> Mix:
+        """The wish."""
+        return self.draw.mix
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether each file is a sample of the whole mix."""
+        return self.output.layout == INTERLEAVED
+
+    @property
+    def counts_cells(self) -> bool:
+        """Whether the files' entries tell what they hold of each dataset and cell."""
+        return self.interleaved or bool(self.mix.cells)
 
 
-def mix_job(prepared: Prepared, epochs: Mapping[str, float]) -> MixJob:
-    """Return what the tasks that write the mix are given. epochs: how often each dataset is repeated."""
-    run = prepared.run
-    address = digest("mix", mix_digest(run, prepared.mix, prepared.output))
+def mix_job(prepared: Prepared, draw: Draw, volume: float = 1.0) -> MixJob:
+    """Return what the tasks that write one mix are given. volume: text written per text that survived."""
+    run, name = prepared.run, draw.mix.name
+    output = output_of_mix(prepared.output, draw.mix)
+    address = digest("mix", mix_digest(run, draw.mix, output))
     return MixJob(
         run=run,
-        mix=prepared.mix,
-        output=prepared.output,
-        epochs=epochs,
-        root=storage.join(run.root, "mix"),
-        records=storage.join(run.root, "decisions", "mix", address),
+        draw=draw,
+        output=output,
+        root=mix_root(run.root, name),
+        records=storage.join(run.root, "decisions", f"mix.{name}" if name else "mix", address),
         exchange=storage.join(run.root, "exchange", f"mix-{address}"),
+        volume=volume,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one task writes: consecutive bundles of one dataset."""
+    """What one task writes: consecutive bundles of one dataset; interleaved, a range of the order of the whole mix."""
 
     dataset: str
     number: int
     positions: tuple[int, ...]
 
 
-def parts(run: Run, output: Output, text_bytes: Sequence[int]) -> list[Part]:
-    """Cut each dataset's bundles into tasks of about equal output, `shard_bytes` at most but for one bundle."""
-    found: list[Part] = []
+def parts(job: MixJob, text_bytes: Sequence[int]) -> list[Part]:
+    """Cut each dataset's bundles into tasks of about equal output, `shard_bytes` at most but for one bundle.
+
+    Interleaved, a task writes a range of the order of the whole mix, so that it reads all bundles.
+    """
+    run, found = job.run, list[Part]()
+    if job.interleaved:
+        size = sum(text_bytes[p] for p in mixed_positions(job, text_bytes)) * job.volume
+        count = part_count(size, job.output.shard_bytes) if size else 0
+        return [Part(dataset=INTERLEAVED, number=n, positions=()) for n in range(count)]
     for dataset in run.datasets:
         if dataset.role == "reference":
             continue
         mine = [p for p, b in enumerate(run.manifest.bundles) if b.dataset == dataset.name and text_bytes[p]]
-        groups = even_groups([text_bytes[p] * COMPRESSED_SHARE for p in mine], output.shard_bytes)
+        groups = even_groups([text_bytes[p] * COMPRESSED_SHARE for p in mine], job.output.shard_bytes)
         for number, group in enumerate(groups):
             found.append(Part(dataset=dataset.name, number=number, positions=tuple(mine[i] for i in group)))
     return found
+
+
+def mixed_positions(job: MixJob, text_bytes: Sequence[int]) -> list[int]:
+    """Return the bundles of the datasets that are mixed of which a document survived."""
+    mixed = {d.name for d in job.run.datasets if d.role != "reference"}
+    return [p for p, b in enumerate(job.run.manifest.bundles) if b.dataset in mixed and text_bytes[p]]
 
 
 def part_count(text_bytes: float, shard_bytes: int) -> int:

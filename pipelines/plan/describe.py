@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.plan.extent import Size
 from pipelines.plan.growth import Flow
 from pipelines.plan.inputs import Drawn, Input
 from pipelines.plan.tree import DatasetPlan, DuplicatesPlan, FlowPlan, KeptPlan, MixDatasetPlan, MixPlan
 from pipelines.plan.whole import Whole
+from pipelines.recipe.output import output_of_mix
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.to_run import mix_of_recipe
+from pipelines.recipe.to_run import mix_of_recipe, output_of_recipe
 from stages.implicit.read import BYTES_PER_TOKEN
-from stages.outcome.mixing import portions
+from stages.outcome.mixing import Mix, portions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,17 @@ def describe_kept(whole: Whole) -> dict[str, KeptPlan]:
     return {n: {"documents": round(k), "share": k / max(1, whole.documents[n])} for n, k in kept.items()}
 
 
+def _by_dataset(mix: Mix, mixable: Mapping[str, tuple[int, int]]) -> Mix:
+    """Return a mix of cells as one of datasets: what a cell holds is not known before the run, so all give alike."""
+    if not mix.cells:
+        return mix
+    there = sum(tokens for _, tokens in mixable.values())
+    fixed = sum(cell.tokens or 0 for cell in mix.cells)
+    target = mix.target_tokens or min(fixed or there, there)
+    weights = {name: float(tokens) for name, (_, tokens) in mixable.items()}
+    return replace(mix, cells=(), weights=weights, target_tokens=target, max_epochs=1000.0)
+
+
 def expected_mix(recipe: Recipe, kept: Mapping[str, float], kept_bytes: Mapping[str, float]) -> MixPlan:
     """Return what the mix is expected to hold, by the rules of `stages.outcome.mixing`."""
     mix = mix_of_recipe(recipe)
@@ -100,8 +112,9 @@ def expected_mix(recipe: Recipe, kept: Mapping[str, float], kept_bytes: Mapping[
     }
     found: dict[str, MixDatasetPlan] = {}
     written = 0.0
-    for name, portion in portions(mix, mixable).items():
-        copies = portion.epochs if recipe.output.repeat else min(1.0, portion.epochs)
+    repeat = output_of_mix(output_of_recipe(recipe), mix).repeat
+    for name, portion in portions(_by_dataset(mix, mixable), mixable).items():
+        copies = portion.epochs if repeat else min(1.0, portion.epochs)
         written += kept_bytes[name] * (copies * share + mix.holdout)
         found[name] = {
             "documents": round(portion.documents * min(1.0, portion.epochs)),

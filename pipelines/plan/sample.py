@@ -27,14 +27,16 @@ from pipelines.mix.job import MixJob
 from pipelines.mix.materialize import materialize
 from pipelines.plan.clock import Call, Clock, Grown, Stopwatch
 from pipelines.plan.disk_use import folder_bytes
+from pipelines.recipe.output import output_of_mix
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.to_run import output_of_recipe, prepare
+from pipelines.recipe.to_run import mix_of_recipe, output_of_recipe, prepare
 from stages.core.costs import ONCE
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.shard import Dataset
 from stages.core.stage import ShardStage
 from stages.outcome import ledger, lineage
+from stages.outcome.draw import draw_by_dataset
 from stages.outcome.mixing import Mix, portions
 from stages.passes import judge_later
 from stages.passes.annotate import ANNOTATE, annotate
@@ -142,7 +144,7 @@ def _resolve(clock: Clock, job: Run, index: int, stage: ExchangeStage) -> int:
 
 def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> tuple[int, list[ledger.Tally]]:
     """Decide, write ledger and mix as a run does; return (bytes of text mixed, counts per bundle)."""
-    mix = Mix(holdout=recipe.output.holdout, seed=recipe.seed)
+    mix = Mix(holdout=mix_of_recipe(recipe).holdout, seed=recipe.seed)
     clock.step = "lineage"
     lineage.trace(clock, job)
     positions = range(len(job.manifest.bundles))
@@ -152,14 +154,15 @@ def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> 
     epochs = {name: portion.epochs for name, portion in portions(mix, found).items()}
     clock.step, folder = "ledger", storage.join(job.root, "ledger")
     records = storage.join(job.root, "decisions", "ledger", "pilot")
-    write = partial(ledger.write_ledger, job, mix, epochs, folder, records)
+    draw = draw_by_dataset(mix, epochs)
+    write = partial(ledger.write_ledger, job, (draw,), folder, records)
     clock.map(write, range(len(job.manifest.units)), cost=ledger.WRITE)
     written["ledger"] = folder_bytes(folder)
     clock.step = "materialize"
     root, scratch = storage.join(job.root, "mix"), storage.join(job.root, "exchange", "mix")
     records = storage.join(job.root, "decisions", "mix", "pilot")
-    output = output_of_recipe(recipe)
-    work = MixJob(run=job, mix=mix, output=output, epochs=epochs, root=root, records=records, exchange=scratch)
+    output = output_of_mix(output_of_recipe(recipe), mix)
+    work = MixJob(run=job, draw=draw, output=output, root=root, records=records, exchange=scratch)
     materialize(clock, work, [t.text_bytes for t in tallies])
     written["materialize"], written["shuffle"] = folder_bytes(root), folder_bytes(scratch)
     mixed = sum(t.text_bytes for t in tallies if t.dataset in found)

@@ -5,11 +5,13 @@ Guarantees: reads the recipe only; every problem is noted with its key path, non
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.recipe.marked_yaml import Path
+from pipelines.recipe.mix_checks import check_mixes, check_output
+from pipelines.recipe.mix_section import MixSection, NamedMixSection
 from pipelines.recipe.problems import Problems
-from pipelines.recipe.sections import NAME, DatasetSection, MixSection
+from pipelines.recipe.sections import NAME, DatasetSection, OutputSection
 from stages.core.stage import Stage
 from stages.inputs.presets import PRESETS
 
@@ -21,13 +23,17 @@ def check_together(
     priority: Sequence[str] | None,
     stages: Sequence[Stage],
     mix: MixSection,
+    mixes: Mapping[str, NamedMixSection],
+    output: OutputSection,
     problems: Problems,
 ) -> None:
     """Note everything that does not fit together."""
     _datasets(datasets, problems)
     _priority(priority, datasets, problems)
     _stages(stages, datasets, problems)
-    _mix(mix, [name for name, section in datasets.items() if section.role != "reference"], problems)
+    mixed = [name for name, section in datasets.items() if section.role != "reference"]
+    check_mixes(mix, mixes, mixed, stages, problems)
+    check_output(output, stages, problems)
 
 
 def _datasets(datasets: Datasets, problems: Problems) -> None:
@@ -52,22 +58,6 @@ def _priority(priority: Sequence[str] | None, datasets: Datasets, problems: Prob
     double = sorted({name for name in priority if list(priority).count(name) > 1})
     if double:
         problems.add(("priority",), f"must name every dataset once; given twice: {', '.join(double)}.")
-
-
-def _mix(mix: MixSection, mixable: Iterable[str], problems: Problems) -> None:
-    names = list(mixable)
-    for key in ("weights", "max_epochs"):
-        given = getattr(mix, key)
-        for name in given if isinstance(given, Mapping) else ():
-            if name not in names:
-                problems.unknown(("mix", key, name), "dataset that is mixed", names)
-    if mix.weights and not sum(mix.weights.values()):
-        problems.add(("mix", "weights"), "must not all be 0.")
-    if mix.mode != "sample" and mix.target_tokens is not None:
-        problems.add(
-            ("mix", "target_tokens"),
-            f"has no effect where mix.mode is {mix.mode}. Set mix.mode to sample, or leave target_tokens out.",
-        )
 
 
 def _stages(stages: Sequence[Stage], datasets: Datasets, problems: Problems) -> None:

@@ -24,6 +24,7 @@ from pipelines.recipe.credentials import note_secrets
 from pipelines.recipe.cross_checks import check_together
 from pipelines.recipe.limits import LARGEST, MAX_BYTES, MAX_DATASETS, check_data
 from pipelines.recipe.marked_yaml import Marked, dump_yaml, parse_yaml
+from pipelines.recipe.mix_section import MixSection, NamedMixSection, plain
 from pipelines.recipe.overrides import apply_override
 from pipelines.recipe.problems import Problems, did_you_mean
 from pipelines.recipe.sections import (
@@ -32,7 +33,6 @@ from pipelines.recipe.sections import (
     Criterion,
     DatasetSection,
     IdSection,
-    MixSection,
     OutputSection,
     Section,
 )
@@ -64,6 +64,9 @@ class Sections(Section):
     prefer: tuple[Criterion, ...] = Field((), description="which document of equally ranked ones survives")
     stages: tuple[Any, ...] = Field((), description="the stages, in order")
     mix: MixSection = Field(MixSection(), description="how the survivors become the mix")
+    mixes: dict[str, NamedMixSection] = Field(
+        {}, max_length=100, description="several mixes of one run, by name; what they leave out, `mix` says"
+    )
     output: OutputSection = Field(OutputSection(), description="how the mix is written")
     cluster: ClusterSection = Field(ClusterSection(), description="where the work runs")
 
@@ -81,6 +84,7 @@ class Recipe:
     prefer: tuple[str, ...]
     stages: tuple[Stage, ...]
     mix: MixSection
+    mixes: Mapping[str, NamedMixSection]
     output: OutputSection
     cluster: ClusterSection
 
@@ -90,7 +94,11 @@ class Recipe:
 
     def to_data(self, *, secrets: bool = True) -> dict[str, Any]:
         """Return the recipe as plain data, every default written out; without secrets, their digests stand for them."""
-        sections = {name: getattr(self, name).model_dump(mode="json") for name in ("mix", "output", "cluster")}
+        sections = {"mix": plain(self.mix)}
+        if self.mixes:
+            sections["mixes"] = {name: plain(section) for name, section in self.mixes.items()}
+        sections["output"] = self._output_data()
+        sections["cluster"] = self.cluster.model_dump(mode="json")
         return {
             "name": self.name,
             "seed": self.seed,
@@ -102,6 +110,14 @@ class Recipe:
             "stages": [entry_of(stage, secrets=secrets) for stage in self.stages],
             **sections,
         }
+
+    def _output_data(self) -> dict[str, Any]:
+        """Return the output section; keys of later versions only where they are given."""
+        data = self.output.model_dump(mode="json")
+        sampled = self.mix.mode == "sample" or self.mixes or self.output.layout != "by_dataset"
+        if data["repeat"] is None and not sampled:
+            data["repeat"] = False
+        return {k: v for k, v in data.items() if (k, v) != ("layout", "by_dataset")}
 
     def to_yaml(self, *, secrets: bool = False) -> str:
         """Return the recipe as YAML that loads to an equal recipe, but for secrets, which are left out by default."""
@@ -222,7 +238,9 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
     built = [build_stage(entry, ("stages", i), problems) for i, entry in enumerate(sections.stages)]
     problems.stop()
     stages = tuple(stage for stage in built if stage is not None)
-    check_together(sections.datasets, sections.priority, stages, sections.mix, problems)
+    check_together(
+        sections.datasets, sections.priority, stages, sections.mix, sections.mixes, sections.output, problems
+    )
     problems.stop()
     return Recipe(
         name=sections.name,
@@ -234,6 +252,7 @@ def _load(document: Marked, overrides: Sequence[str]) -> Recipe:
         prefer=sections.prefer,
         stages=stages,
         mix=sections.mix,
+        mixes=sections.mixes,
         output=sections.output,
         cluster=sections.cluster,
     )

@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     WithJsonSchema,
 )
@@ -192,33 +193,59 @@ class DatasetSection(Section):
     )
 
 
-class MixSection(Section):
-    """How the surviving documents become the mix."""
+class HoldoutSection(Section):
+    """Documents that are in no mix, written to a folder of their own."""
 
-    mode: Literal["sample", "all_with_weights"] = Field(
-        "all_with_weights",
-        description="sample: documents drawn to the weights; all_with_weights: everything, weights recorded",
+    share: float = Field(ge=0, lt=1, description="share of documents held out")
+    by: str = Field(
+        "content",
+        description="what is held out together: content (equal texts), group (what shares a bucket of near_dedup with "
+        "a drawn document), domain, or any other field of cells",
     )
-    target_tokens: Count | None = Field(None, description="tokens in the mix, such as 10B or 5T")
-    weights: dict[str, Weight] = Field({}, description="share of each dataset in the resulting mix")
-    max_epochs: Epochs = Field(1.0, description="how often a document may be repeated; a number or one per dataset")
-    tokenizer: str | None = Field(None, description="tokenizer file; without it token counts are estimates")
-    strict: bool = Field(
-        False, description="stop where a dataset gives nothing or a weight cannot be kept, instead of a warning"
-    )
+
+
+def _holdout(value: object) -> float | HoldoutSection:
+    """Read a share, or a mapping of share and what is held out together."""
+    share = value.get("share") if isinstance(value, Mapping) else value
+    if isinstance(value, HoldoutSection):
+        return value
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise ValueError("must be a share from 0 to below 1, or a mapping such as {share: 0.01, by: domain}")
+    if not isinstance(value, Mapping):
+        return float(share)
+    by = value.get("by", "content")
+    if not isinstance(by, str) or not value.keys() <= {"share", "by"}:
+        raise ValueError("must be a share, or a mapping of share and by (the name of a field, content or group)")
+    return HoldoutSection(share=float(share), by=by)
+
+
+Holdout = Annotated[
+    float | HoldoutSection,
+    PlainValidator(_holdout),
+    PlainSerializer(lambda share: share.model_dump() if isinstance(share, HoldoutSection) else share),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, HoldoutSection.model_json_schema()]}
+    ),
+]
 
 
 class OutputSection(Section):
     """How the mix is written."""
 
     columns: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(
-        (), description="input columns passed through to the mix"
+        (), description="input columns passed through to the mix; fact:STAGE.FACT or fact:FIELD is a column of facts"
     )
     shard_bytes: Bytes = Field(512_000_000, description="target size of an output file, such as 512MB")
     shuffle: Literal["none", "shard", "global"] = Field("global", description="order of the documents")
-    holdout: float = Field(0.0, ge=0, lt=1, description="share of documents held out, drawn by content hash")
+    layout: Literal["by_dataset", "interleaved"] = Field(
+        "by_dataset", description="a folder per dataset, or files that are each a sample of the whole mix"
+    )
+    holdout: Holdout = Field(0.0, description="share of documents held out, or {share, by}: see HoldoutSection")
     format: Literal["parquet", "jsonl.zst"] = Field("parquet", description="format of the output files")
-    repeat: bool = Field(False, description="write a document with copies > 1 that many times")
+    repeat: bool | None = Field(
+        None,
+        description="write a document with n copies n times (default: true with mix.mode sample or layout interleaved)",
+    )
     dropped: bool | tuple[str, ...] = Field(
         False, description="write dropped documents too, to RUN/dropped with their reason; or those of these stages"
     )

@@ -12,14 +12,19 @@ from dataclasses import dataclass, replace
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from cluster.options import ClusterOptions, SlurmOptions
-from pipelines.recipe.output import INPUT_COLUMNS, Output
+from pipelines.recipe.mix_section import CellSection, ConditionSection, MixSection, ScoreSection, UpsampleSection
+from pipelines.recipe.output import FACT, INPUT_COLUMNS, INTERLEAVED, Output
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.sections import HoldoutSection
 from stages.core.run import Run
 from stages.core.stage import ShardStage, Stage
 from stages.implicit.count_tokens import CountTokens
+from stages.implicit.mix_columns import MixColumns, iso_seconds
 from stages.implicit.read import Read
 from stages.implicit.rewrite import Rewrite
-from stages.outcome.mixing import Mix
+from stages.outcome.cells import COMBINATIONS, Cell, Combined, Condition, Upsample
+from stages.outcome.fields import COLUMN
+from stages.outcome.mixing import CONTENT, Mix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,8 @@ class Prepared:
     """A recipe made ready for one run folder.
 
     run : the stages in order, the implicit ones included; its manifest digest is empty until inputs are frozen.
-    mix, output : how much of each dataset goes into the mix, and how that is written.
+    mixes, output : how much of each dataset or cell goes into the mix, or into each of the named ones, and how that is
+    written.
     cluster : where the work is done.
     lock : the recipe as YAML text with every default written out (recipe.lock.yaml).
     sample : share of the documents worked on; None: all of them.
@@ -38,7 +44,7 @@ class Prepared:
     name: str
     digest: str
     run: Run
-    mix: Mix
+    mixes: tuple[Mix, ...]
     output: Output
     cluster: ClusterOptions
     lock: str
@@ -46,6 +52,11 @@ class Prepared:
     max_quarantined: float = 1.0
     strict: bool = False
     dropped: bool | tuple[str, ...] = False
+
+    @property
+    def mix(self) -> Mix:
+        """The mix of a recipe that has one; the first of several."""
+        return self.mixes[0]
 
     @property
     def tokens_are(self) -> str:
@@ -89,7 +100,7 @@ def prepare(
         name=recipe.name,
         digest=recipe.digest(),
         run=run,
-        mix=mix_of_recipe(recipe),
+        mixes=mixes_of_recipe(recipe),
         output=wanted,
         cluster=cluster_of_recipe(recipe, workers),
         lock=recipe.to_yaml(),
@@ -117,29 +128,115 @@ def _stages_of_recipe(recipe: Recipe, sample: float | None) -> tuple[Stage, ...]
         repaired = any(before.hands_on_text for before in stages)
         stages.extend(stage.companions_after_repair() if repaired else stage.companions())
         stages.append(stage)
+    asked = _columns_of_mixes(recipe)
+    if asked:
+        stages.append(MixColumns(wanted=asked))
     if any(stage.rewrites() for stage in stages):
         stages.append(Rewrite())
     return tuple(stages)
 
 
+def _columns_of_mixes(recipe: Recipe) -> tuple[str, ...]:
+    """Return the input columns by which mixes choose documents, or that are held out together."""
+    mixes = mixes_of_recipe(recipe)
+    named = {condition.field for mix in mixes for cell in mix.cells for condition in cell.where}
+    named |= {cell.upsample.by for mix in mixes for cell in mix.cells if cell.upsample}
+    named |= {name for mix in mixes for score in mix.scores for name in score.of}
+    named |= {mix.holdout_by for mix in mixes}
+    return tuple(sorted(name.removeprefix(COLUMN) for name in named if name.startswith(COLUMN)))
+
+
 def _extra_columns(stages: tuple[Stage, ...], output: Output) -> tuple[str, ...]:
     """Return the input columns that stages and output read besides text, id and url."""
     named = (name for stage in stages if isinstance(stage, ShardStage) for name in stage.columns())
-    columns = {name.removeprefix("column:") for name in named if name.startswith("column:")} | {*output.columns}
+    columns = {name.removeprefix("column:") for name in named if name.startswith("column:")}
+    columns |= {name for name in output.columns if not name.startswith(FACT)}
     return tuple(sorted(columns if output.everything else columns.difference(INPUT_COLUMNS)))
 
 
 def mix_of_recipe(recipe: Recipe) -> Mix:
-    """Return how much of each dataset the recipe wants in the mix."""
-    mix = recipe.mix
+    """Return the mix that a recipe wants; the first of several."""
+    return mixes_of_recipe(recipe)[0]
+
+
+def mixes_of_recipe(recipe: Recipe) -> tuple[Mix, ...]:
+    """Return the mix that a recipe wants, or its named ones, each after those that it excludes."""
+    if not recipe.mixes:
+        return (_mix(recipe, recipe.mix),)
+    found: dict[str, Mix] = {}
+
+    def add(name: str) -> None:
+        for other in recipe.mixes[name].exclude:
+            add(other)
+        if name not in found:
+            section = recipe.mixes[name]
+            found[name] = replace(_mix(recipe, section.over(recipe.mix)), name=name, exclude=section.exclude)
+
+    for name in recipe.mixes:
+        add(name)
+    return tuple(found.values())
+
+
+def _mix(recipe: Recipe, section: MixSection) -> Mix:
+    holdout = recipe.output.holdout
+    by = holdout.by if isinstance(holdout, HoldoutSection) else CONTENT
     return Mix(
-        mode=mix.mode,
-        target_tokens=mix.target_tokens,
-        weights=dict(mix.weights) or None,
-        max_epochs=mix.max_epochs,
-        holdout=recipe.output.holdout,
+        mode=section.mode,
+        target_tokens=section.target_tokens,
+        weights=dict(section.weights) or None,
+        max_epochs=section.max_epochs,
+        holdout=holdout.share if isinstance(holdout, HoldoutSection) else holdout,
         seed=recipe.seed,
+        cells=tuple(_cell(cell, section) for cell in section.cells),
+        scores=tuple(_score(name, score) for name, score in section.scores.items()) if section.cells else (),
+        holdout_by=by,
     )
+
+
+def _cell(cell: CellSection, mix: MixSection) -> Cell:
+    most = cell.max_epochs if cell.max_epochs is not None else mix.max_epochs
+    return Cell(
+        name=cell.name,
+        where=tuple(_condition(name, condition) for name, condition in cell.where.items()),
+        weight=cell.weight,
+        tokens=cell.tokens,
+        max_epochs=most if isinstance(most, float | int) else 1.0,
+        upsample=_upsample(cell.upsample) if cell.upsample else None,
+    )
+
+
+def _condition(name: str, condition: ConditionSection) -> Condition:
+    return Condition(
+        field=name,
+        any_of=tuple(condition.any_of),
+        none_of=tuple(condition.none_of),
+        at_least=condition.min,
+        at_most=condition.max,
+        above=condition.above,
+        below=condition.below,
+        since=iso_seconds(condition.since) if condition.since else None,
+        before=iso_seconds(condition.before) if condition.before else None,
+        min_quantile=condition.min_quantile,
+        max_quantile=condition.max_quantile,
+        known=condition.known,
+    )
+
+
+def _upsample(section: UpsampleSection) -> Upsample:
+    curve = section.curve
+    return Upsample(
+        by=section.by,
+        steps=tuple((float(at), factor) for at, factor in (section.table or section.quantiles or {}).items()),
+        quantiles=section.quantiles is not None,
+        curve=curve is not None,
+        discard=curve.discard if curve else 0.0,
+        exponent=curve.exponent if curve else None,
+    )
+
+
+def _score(name: str, section: ScoreSection) -> Combined:
+    how = next(how for how in COMBINATIONS if getattr(section, how))
+    return Combined(name=name, how=how, of=getattr(section, how))
 
 
 def output_of_recipe(recipe: Recipe) -> Output:
@@ -151,6 +248,8 @@ def output_of_recipe(recipe: Recipe) -> Output:
         shuffle=out.shuffle,
         format=out.format,
         repeat=out.repeat,
+        layout=out.layout,
+        holdout_folder=isinstance(out.holdout, HoldoutSection) or out.layout == INTERLEAVED,
     )
 
 

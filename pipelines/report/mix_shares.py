@@ -37,4 +37,17 @@ def mix_shares(folder: RunFolder, sums: LedgerSums) -> tree.Mix:
         "documents": sum(sums.datasets[name].mix.documents for name in folder.datasets),
         "tokens": total,
         "datasets": datasets,
+        "cells": [_cells(folder.of_mix(name)) for name in folder.mixes if folder.of_mix(name).mix_manifest],
+    }
+
+
+def _cells(folder: RunFolder) -> tree.MixCells:
+    """Return the cells of one mix, or its datasets where it has none."""
+    manifest = folder.mix_manifest
+    return {
+        "name": folder.mix_name or None,
+        "exclude": manifest.get("exclude") or [],
+        "cells": manifest.get("cells") or {},
+        "documents_in_no_cell": manifest.get("documents_in_no_cell") or 0,
+        "holdout": manifest.get("holdout"),
     }

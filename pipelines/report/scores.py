@@ -265,7 +265,7 @@ def _scores_judged(folder: RunFolder) -> Iterator[tuple[str, F64]]:
 def _from_facts(folder: RunFolder) -> Iterator[Judged]:
     """Yield what the stages judged, bundle by bundle, out of the sidecars."""
     from stages.core.view import View
-    from stages.outcome.ledger import num_tokens
+    from stages.outcome.verdicts import num_tokens
 
     run = folder.run
     infos = {s.name: s for s in folder.stages}

@@ -13,7 +13,7 @@ from typing import (
 
 from typing_extensions import TypedDict
 
-from pipelines.artefacts import PartTiming, QuarantinedProblem
+from pipelines.artefacts import HoldoutSimilarity, MixCell, PartTiming, QuarantinedProblem
 from pipelines.shown_text import DifferenceTree
 from pipelines.staleness import Stale
 
@@ -228,12 +228,23 @@ class MixShare(MixedAmount):
     files: int
 
 
+class MixCells(TypedDict):
+    """The cells of one mix, as its manifest has them. name: None where the recipe has one mix; left: in no cell."""
+
+    name: str | None
+    exclude: list[str]
+    cells: dict[str, MixCell]
+    documents_in_no_cell: int
+    holdout: HoldoutSimilarity | None
+
+
 class Mix(Amount):
-    """The mix against what was wished."""
+    """The mix against what was wished; all mixes together where the recipe has several. cells: of each mix."""
 
     mode: str | None
     target_tokens: int | None
     datasets: dict[str, MixShare]
+    cells: list[MixCells]
 
 
 class SampledDocument(ShownDocument):

@@ -50,7 +50,9 @@ def rests_on(root: str, path: str) -> list[str]:
             return [path, *(storage.join(root, name) for name in BEFORE_GENERATIONS)]
         case ["exchange", step, *_]:
             return [storage.join(root, "exchange", step)]
-        case ["decisions", ("mix" | "ledger"), _, _]:
+        case ["decisions", kind, _, _] if kind == "ledger" or kind.partition(".")[0] == "mix":
+            return [path]
+        case ["decisions", "mix.cells", _]:
             return [path]
         case ["decisions", stage, address, _, *_]:
             return [storage.join(root, "decisions", stage, address)]
@@ -64,7 +66,7 @@ def rests_on(root: str, path: str) -> list[str]:
             return [path, *_facts_read(root, name)] if _facts_read(root, name) else []
         case ["decisions", name] if name in NOTES:
             return [path]
-        case ["recipe.lock.yaml" | "timings.json"] | ["facts", _] | ["ledger" | "staged" | "mix", *_]:
+        case ["recipe.lock.yaml" | "timings.json"] | ["facts", _] | ["ledger" | "staged" | "mix" | "mixes", *_]:
             return [path]
     return []
 

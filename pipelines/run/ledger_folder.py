@@ -8,7 +8,7 @@ decisions made, and none that is missing, empty or cut, stands as the ledger of 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -20,15 +20,15 @@ from pipelines.staleness import ledger_mark
 from stages.core.digests import digest
 from stages.core.run import Run
 from stages.outcome import ledger, lineage
-from stages.outcome.mixing import Mix
+from stages.outcome.draw import Draw
 
 ADDRESS = re.compile(r"[0-9a-f]{16}")
 FILE = re.compile(r"[0-9]+\.parquet")
 
 
-def write_ledger_folder(engine: Engine, job: Run, mix: Mix, epochs: Mapping[str, float]) -> None:
-    """Write what is missing of the ledger; one that other decisions made is replaced."""
-    mine = digest(lineage.lineage_digest(job), mix, epochs)
+def write_ledger_folder(engine: Engine, job: Run, draws: Sequence[Draw]) -> None:
+    """Write what is missing of the ledger; one that other decisions made is replaced. draws: of each mix."""
+    mine = digest(lineage.lineage_digest(job), *(part for draw in draws for part in draw.address()))
     _start_over_if_other(job.root, mine)
     folder, records = ledger_folder(job.root), _records(job.root, mine)
     have, listed = storage.sizes(folder), storage.names(records)
@@ -37,7 +37,7 @@ def write_ledger_folder(engine: Engine, job: Run, mix: Mix, epochs: Mapping[str,
         for unit in range(len(job.manifest.units))
         if f"{unit}.json" not in listed or not _is_whole(records, unit, have)
     ]
-    engine.map(partial(ledger.write_ledger, job, mix, dict(epochs), folder, records), todo, cost=ledger.WRITE)
+    engine.map(partial(ledger.write_ledger, job, draws, folder, records), todo, cost=ledger.WRITE)
 
 
 def ledger_folder(root: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,16 +21,15 @@ from cluster.errors import RecipeError
 from cluster.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
+from pipelines.mix.documents import check_masks
 from pipelines.mix.dropped import FOLDER, write_dropped
-from pipelines.mix.files import lost_values
 from pipelines.mix.job import check_columns, mix_job
-from pipelines.mix.manifest import write_mix_manifest
-from pipelines.mix.materialize import check_masks, materialize
 from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import Prepared, prepare
 from pipelines.run.healing import until_whole
 from pipelines.run.ledger_folder import write_ledger_folder
+from pipelines.run.mixes import Planned, check_names, plan_mixes, write_mix
 from pipelines.run.progress import Progress, Silent
 from pipelines.run.scratch import drop_scratch_of_before
 from pipelines.run.watched import Watched
@@ -37,14 +37,15 @@ from pipelines.run_state import only_one, write_lock
 from pipelines.staleness import note_ledger
 from stages.core.digests import DATA_FORMAT
 from stages.core.exchange_stage import ExchangeStage
-from stages.core.run import Run, StageRun, stage_runs
+from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
 from stages.inputs.left_out import PassedOver
 from stages.outcome import ledger, lineage
+from stages.outcome.draw import Draw
+from stages.outcome.holdout_groups import GROUP, hold_out_groups
+from stages.outcome.holdout_similarity import measure
 from stages.outcome.ledger import Tally
-from stages.outcome.mix_warnings import check_strict, mix_warnings, unwritten
-from stages.outcome.mixing import Portion, portions
 from stages.passes import judge_later
 from stages.passes.freeze import freeze, passed_over
 from stages.passes.lost_shards import annotate_all
@@ -72,6 +73,8 @@ class RunResult:
     report: str | None = None
     warnings: tuple[str, ...] = ()  # what the mix cannot be as the recipe wishes, and what was set aside
     passed_over: dict[str, list[PassedOver]] = field(default_factory=dict)  # by folders and globs, per dataset
+    mixes: tuple[str, ...] = ()  # names of those that were written, where a recipe has several
+    changes: tuple[str, ...] = ()  # cells that give something else than when the mix was last written
 
 
 def run(
@@ -86,6 +89,7 @@ def run(
     progress: Progress | None = None,
     output: Output | None = None,
     with_report: bool = True,
+    mixes: Sequence[str] = (),
 ) -> RunResult:
     """Run a recipe, or what is still missing of it, and return what it came to.
 
@@ -96,6 +100,7 @@ def run(
     refresh : take changed input files in instead of stopping.
     until : name of the stage after which to stop.
     output : how to write the mix, instead of as the recipe says.
+    mixes : names of the mixes to write; none: all that the recipe has.
 
     Raises
     ------
@@ -103,6 +108,7 @@ def run(
         of the kind that tells what to do; what was finished stays and is used by the next call.
     """
     prepared = prepare(recipe, run_dir, sample=sample, workers=workers, output=output)
+    check_names(prepared, mixes)
     if until is not None:
         _check_stage(prepared.run, until)
     with only_one(prepared.run.root):
@@ -117,9 +123,10 @@ def run(
                     _decide(engine, frozen, until)
                     return RunResult(root=frozen.run.root)
                 check_columns(frozen.run, frozen.output)
-                check_masks(mix_job(frozen, {}))
+                for mix in frozen.mixes:
+                    check_masks(mix_job(frozen, Draw(mix=mix)))
                 _decide(engine, frozen)
-                return _finish(engine, frozen, with_report=with_report)
+                return _finish(engine, frozen, mixes, with_report=with_report)
 
             return until_whole(prepared.run.root, attempt)
 
@@ -176,61 +183,51 @@ def _stages_up_to(run: Run, until: str) -> tuple[Stage, ...]:
     return (*run.stages[: last + 1], *rest)
 
 
-def _finish(engine: Watched, prepared: Prepared, *, with_report: bool) -> RunResult:
-    """Decide, write ledger and mix, report."""
+def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_report: bool) -> RunResult:
+    """Decide, write ledger and mixes (all, or those that are named), report."""
     run, mix = prepared.run, prepared.mix
     with engine.step("lineage"):
         lineage.trace(engine, run)
+    if mix.holdout and mix.holdout_by == GROUP:
+        with engine.step("holdout"):
+            hold_out_groups(engine, run, mix)
     with engine.step("tally"):
         tallies = engine.map(partial(ledger.tally, run, mix), range(len(run.manifest.bundles)), cost=ledger.TALLY)
     ledger.check_funnel(run, tallies)
-    shares = portions(mix, _mixable(run, tallies))
-    warnings = mix_warnings(mix, shares, {name: run.manifest.rows(name) for name in shares})
-    if prepared.strict:
-        check_strict(warnings)
-    epochs = {name: portion.epochs for name, portion in shares.items()}
+    planned = plan_mixes(engine, prepared, tallies)
     with engine.step("ledger", documents=run.manifest.rows()):
-        write_ledger_folder(engine, run, mix, epochs)
+        write_ledger_folder(engine, run, [each.draw for each in planned])
         note_ledger(prepared)
-    job = mix_job(prepared, epochs)
-    with engine.step("materialize", documents=sum(t.kept for t in tallies)):
-        files = materialize(engine, job, [t.text_bytes for t in tallies])
+    similarity = None
+    if mix.holdout and prepared.output.holdout_folder:
+        with engine.step("similarity"):
+            similarity = measure(engine, run, mix)
+    chosen = [each for each in planned if not only or each.name in only]
+    written = [write_mix(engine, prepared, each, tallies, similarity) for each in chosen]
     if prepared.dropped or storage.exists(storage.join(run.root, FOLDER)):
         with engine.step("dropped"):
             write_dropped(engine, prepared)
-    warnings += unwritten(shares, {name: sum(f.documents for f in found) for name, found in files.items()})
-    warnings += lost_values(files)
-    warnings += [text for each in stage_runs(run, ExchangeStage) for text in each.stage.notes(each)]
-    write_mix_manifest(prepared, shares, files, warnings)
-    storage.remove(job.exchange)
     return RunResult(
         root=run.root,
         name=prepared.name,
         stages=tuple(stage.name for stage in run.stages),
-        tallies=_dataset_tallies(tallies, shares),
-        report=_write_report(engine, run.root) if with_report else None,
-        warnings=tuple(warnings),
+        tallies=_dataset_tallies(tallies, planned[0]),
+        report=_write_report(engine, run.root, [each.name for each in chosen]) if with_report else None,
+        warnings=tuple(dict.fromkeys(text for warnings, _ in written for text in warnings)),
         passed_over=passed_over(run.root),
+        mixes=tuple(each.name for each in chosen if each.name),
+        changes=tuple(text for _, changes in written for text in changes),
     )
 
 
-def _mixable(run: Run, tallies: list[Tally]) -> dict[str, tuple[int, int]]:
-    """Return (documents, tokens) that survived and are not held out, per dataset that is written."""
-    found = {d.name: (0, 0) for d in run.datasets if d.role != "reference"}
-    for t in tallies:
-        if t.dataset in found:
-            documents, tokens = found[t.dataset]
-            found[t.dataset] = documents + t.mixable[0], tokens + t.mixable[1]
-    return found
-
-
-def _write_report(engine: Watched, root: str) -> str:
+def _write_report(engine: Watched, root: str, mixes: Sequence[str]) -> str:
     """Write dataset card, timings and report; return the path of the page."""
     from pipelines.mix.card import write_card
     from pipelines.report.report import write_report
 
     with trusting():  # whoever runs a recipe has run its code
-        write_card(root)
+        for name in mixes:
+            write_card(root, name)
     timings: Timings = {
         "format": DATA_FORMAT,
         "workers": engine.workers,
@@ -242,7 +239,7 @@ def _write_report(engine: Watched, root: str) -> str:
         return write_report(root, engine)
 
 
-def _dataset_tallies(tallies: list[Tally], shares: dict[str, Portion]) -> dict[str, DatasetTally]:
+def _dataset_tallies(tallies: list[Tally], planned: Planned) -> dict[str, DatasetTally]:
     """Return rows, dropped per stage and kept, per dataset, for the terminal."""
     found: dict[str, DatasetTally] = {}
     for t in tallies:
@@ -252,6 +249,6 @@ def _dataset_tallies(tallies: list[Tally], shares: dict[str, Portion]) -> dict[s
         entry["tokens"] += t.mixable[1]
         for (stage, _), count in t.dropped.items():
             entry["dropped"][stage] = entry["dropped"].get(stage, 0) + count
-        if t.dataset in shares:
-            entry["epochs"] = shares[t.dataset].epochs
+        if t.dataset in planned.portions:
+            entry["epochs"] = planned.portions[t.dataset].epochs
     return found

@@ -19,7 +19,7 @@ from cluster import storage
 from stages.inputs import formats, json_values
 
 SHOWN = 3  # names kept for each reason
-RUN_FOLDERS = {"mix", "ledger", "facts", "decisions", "exchange", "staged", "quarantine"}
+RUN_FOLDERS = {"mix", "mixes", "ledger", "facts", "decisions", "exchange", "staged", "quarantine"}
 RUN_FILES = {"manifest.parquet", "manifest.json", "recipe.lock.yaml", "report.json", "report.html", "timings.json"}
 RUN_FILES |= {"passed_over.json"}
 SIDE_NAMES = {  # side files that other tools write beside data, and whose content may look like a row
@@ -101,7 +101,8 @@ class Marks:
     def _in_run(self, folder: str, inner: Sequence[str]) -> str | None:
         if folder != self.root:
             return f"in a run folder of winnow ({posixpath.basename(folder)})"
-        return None if inner[0] == "mix" and len(inner) > 2 else "winnow's own, beside the mix of a run folder"
+        depth = {"mix": 2, "mixes": 3}.get(inner[0])
+        return None if depth is not None and len(inner) > depth else "winnow's own, beside the mix of a run folder"
 
 
 def _is_run(folder: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,19 +21,18 @@ from cluster import storage
 from cluster.digesting import Digesting
 from cluster.errors import LedgerError
 from cluster.sealed import Sealing, damaged, read_json, write_json
-from stages.core.arrays import BoolArray, FloatArray, array
+from stages.core.arrays import array
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT
-from stages.core.edits import sizes
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
-from stages.core.shard import ROW_BITS, check_ascending
-from stages.core.view import View
-from stages.dedup.dedup_stage import KINDS, DedupStage
-from stages.implicit.count_tokens import CountTokens
-from stages.implicit.read import estimated_tokens
+from stages.core.shard import ROW_BITS
+from stages.dedup.dedup_stage import KINDS
 from stages.outcome import lineage
-from stages.outcome.mixing import Mix, copies, is_held_out
+from stages.outcome.draw import Draw, Drawn, drawn
+from stages.outcome.holdout import held_out
+from stages.outcome.mixing import Mix, content_sum
+from stages.outcome.verdicts import Outcome, group_columns, lookup, num_tokens, outcome
 
 I64 = npt.NDArray[np.int64]
 
@@ -64,82 +63,6 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(eq=False)
-class Outcome:
-    """Verdicts on the rows of one bundle, arrays of shape (rows,)."""
-
-    view: View
-    stage: npt.NDArray[np.int16]  # place of the stage that dropped the row, -1: it lives
-    reason: npt.NDArray[np.int16]  # index into that stage's reasons
-    reasons: dict[int, tuple[str, ...]]
-    value: FloatArray
-    threshold: FloatArray
-    representative: I64  # -1: none
-    kind: npt.NDArray[np.int8]  # index into KINDS, -1: not dropped by deduplication
-
-    @property
-    def kept(self) -> BoolArray:
-        return self.stage < 0
-
-
-def outcome(run: Run, position: int) -> Outcome:
-    """Return the verdict on every row of the bundle at `position`: dropped by which stage, why, with which value."""
-    view = View(run, run.manifest.bundles[position])
-    rows = view.bundle.rows
-    result = Outcome(
-        view=view,
-        stage=np.full(rows, -1, np.int16),
-        reason=np.full(rows, -1, np.int16),
-        reasons={},
-        value=np.full(rows, np.nan),
-        threshold=np.full(rows, np.nan),
-        representative=np.full(rows, -1, np.int64),
-        kind=np.full(rows, -1, np.int8),
-    )
-    for index, stage in enumerate(run.stages):
-        judged, decisions = view.decided(index)
-        lost = decisions.dropped
-        at = judged[lost]
-        result.stage[at] = index
-        result.reason[at] = decisions.reason[lost]
-        result.reasons[index] = decisions.reasons
-        result.value[at] = decisions.value[lost]
-        result.threshold[at] = decisions.threshold[lost]
-        if isinstance(stage, DedupStage) and len(at):
-            table = view.stored_decisions(index)
-            result.representative[at] = array(table, "representative")
-            result.kind[at] = array(table, "similarity_kind")
-    return result
-
-
-def num_tokens(view: View) -> I64:
-    """Return the tokens of every row of a bundle, (rows,): counted, or estimated where there is no tokenizer.
-
-    A rewritten text has the tokens of the text as written; counted tokens shrink with its bytes.
-    """
-    before, edits = _tokens_read(view), view.edits
-    if not len(edits):
-        return before
-    num_bytes = array(view.read, "num_bytes").astype(np.int64)
-    rows = np.unique(edits.row)
-    after = sizes(edits, num_bytes)[rows]
-    if any(isinstance(stage, CountTokens) for stage in view.run.stages):
-        before[rows] = -(-before[rows] * after // num_bytes[rows])
-    else:
-        before[rows] = estimated_tokens(after.astype(np.uint32))
-    return before
-
-
-def _tokens_read(view: View) -> I64:
-    run = view.run
-    for index, stage in enumerate(run.stages):
-        if isinstance(stage, CountTokens):
-            rows, found = np.flatnonzero(view.live(index)), np.zeros(view.bundle.rows, np.int64)
-            found[rows] = array(view.facts(index, rows), "num_tokens")
-            return found
-    return estimated_tokens(array(view.read, "num_bytes").astype(np.uint32))
-
-
 @dataclass(frozen=True)
 class Tally:
     """Counts of one bundle, small enough to return from a task."""
@@ -150,6 +73,7 @@ class Tally:
     kept: int
     mixable: tuple[int, int]  # (documents, tokens) that survived and are not held out
     text_bytes: int  # of the survivors
+    content: int = 0  # sum of hashes of the documents that can be mixed, modulo 2^64
 
 
 TALLY = per_bundle("count outcomes")
@@ -161,7 +85,8 @@ def tally(run: Run, mix: Mix, position: int) -> Tally:
     found = outcome(run, position)
     kept = found.kept
     read = found.view.read
-    mixable = kept & ~is_held_out(array(read, "h1").astype(np.uint64), mix)
+    h1 = array(read, "h1").astype(np.uint64)
+    mixable = kept & ~held_out(mix, position, found)
     names: Counter[tuple[str, str]] = Counter()
     for index, stage in enumerate(run.stages):
         codes = found.reason[found.stage == index]
@@ -174,6 +99,7 @@ def tally(run: Run, mix: Mix, position: int) -> Tally:
         kept=int(kept.sum()),
         mixable=(int(mixable.sum()), int(num_tokens(found.view)[mixable].sum())),
         text_bytes=int(array(read, "num_bytes")[kept].sum(dtype=np.int64)),
+        content=content_sum(h1[mixable]),
     )
 
 
@@ -189,16 +115,6 @@ def check_funnel(run: Run, tallies: list[Tally]) -> None:
                 f"the funnel of {dataset.name} does not close: {rows:,} rows in the manifest, {kept:,} kept + "
                 f"{dropped:,} dropped. The mix is not written; report this with the run folder."
             )
-
-
-def document_copies(run: Run, mix: Mix, epochs: Mapping[str, float], found: Outcome) -> npt.NDArray[np.int32]:
-    """Return the copies of each row of a bundle in the mix, (rows,) int32; 0 if dropped or held out."""
-    dataset = found.view.bundle.dataset
-    h1 = array(found.view.read, "h1").astype(np.uint64)
-    if run.dataset(dataset).role == "reference":
-        return np.zeros(len(h1), np.int32)
-    number = copies(h1, epochs.get(dataset, 0.0), mix.seed)
-    return np.where(found.kept & ~is_held_out(h1, mix), number, 0).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -225,19 +141,17 @@ def files_of_unit(records: str, unit: int) -> list[LedgerFile]:
         raise damaged(path, str(error)) from None
 
 
-def write_ledger(
-    run: Run, mix: Mix, epochs: Mapping[str, float], folder: str, records: str, unit: int
-) -> dict[str, int]:
+def write_ledger(run: Run, draws: Sequence[Draw], folder: str, records: str, unit: int) -> dict[str, int]:
     """Write the ledger files of one unit of bundles into `folder`, then their list into `records`; return counts."""
     counts = {"documents": 0, "bytes": 0}
     files: list[LedgerFile] = []
     with contextlib.ExitStack() as stack:
         writer: _File | None = None
         for position in run.manifest.units[unit]:
-            for ordinal, table in _pieces(run, mix, epochs, position):
+            for ordinal, table in _pieces(run, draws, position):
                 if writer is None or writer.ordinal != ordinal:
                     stack.close()
-                    writer = stack.enter_context(_open(folder, ordinal, files))
+                    writer = stack.enter_context(_open(folder, ordinal, files, table.schema))
                 writer.write(table)
                 counts["documents"] += table.num_rows
     write_json(unit_path(records, unit), [asdict(file) for file in files])
@@ -259,14 +173,14 @@ class _File:
 
 
 @contextlib.contextmanager
-def _open(folder: str, ordinal: int, files: list[LedgerFile]) -> Iterator[_File]:
+def _open(folder: str, ordinal: int, files: list[LedgerFile], schema: pa.Schema) -> Iterator[_File]:
     """Open a shard's ledger file; it is added to `files` once it is whole."""
     name = f"{ordinal}.parquet"
     with storage.commit(storage.join(folder, name)) as raw:
         out = Digesting(raw)
         sealing = Sealing(out)
         with pq.ParquetWriter(
-            sealing, SCHEMA, compression="zstd", compression_level=1, write_page_checksum=True
+            sealing, schema, compression="zstd", compression_level=1, write_page_checksum=True
         ) as writer:
             file = _File(ordinal, writer)
             yield file
@@ -274,25 +188,30 @@ def _open(folder: str, ordinal: int, files: list[LedgerFile]) -> Iterator[_File]
     files.append(LedgerFile(path=name, rows=file.rows, bytes=out.size, sha256=out.digest.hexdigest()))
 
 
-def _pieces(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> Iterator[tuple[int, pa.Table]]:
-    table = rows_of(run, mix, epochs, position)
+def _pieces(run: Run, draws: Sequence[Draw], position: int) -> Iterator[tuple[int, pa.Table]]:
+    table = rows_of(run, draws, position)
     offset = 0
     for piece in run.manifest.bundles[position].pieces:
         yield piece.shard.ordinal, table.slice(offset, piece.rows)
         offset += piece.rows
 
 
-def rows_of(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> pa.Table:
-    """Return the ledger rows of the bundle at `position`, in the ledger's schema."""
+def rows_of(run: Run, draws: Sequence[Draw], position: int) -> pa.Table:
+    """Return the ledger rows of the bundle at `position`, in the ledger's schema.
+
+    `copies` counts those of all mixes. Behind the columns of every ledger stand, for a mix with cells, the cell of each
+    document, and for each named mix its cell and copies.
+    """
     found = outcome(run, position)
     view, bundle = found.view, found.view.bundle
     doc = view.doc_ids
     names, reasons = _names(run, found)
     lost_to = pa.array(found.representative, mask=found.representative < 0)
-    survivor = _lookup(*lineage.survivors_of(run, run.manifest.group_at(position)), doc)
+    survivor = lookup(*lineage.survivors_of(run, run.manifest.group_at(position)), doc)
     survivor[found.kept] = doc[found.kept]
     group_size, group_datasets = group_columns(run, position, found)
     by_dedup = found.kind >= 0
+    taken = [drawn(run, draw, position, found) for draw in draws]
     columns = {
         "doc_id": pa.array(doc),
         "dataset": _constant(bundle.dataset, bundle.rows),
@@ -302,7 +221,7 @@ def rows_of(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> p
         "row": pa.array(doc & ((1 << ROW_BITS) - 1)),
         "id": view.read.column("id"),
         "kept": pa.array(found.kept),
-        "copies": pa.array(document_copies(run, mix, epochs, found)),
+        "copies": pa.array(sum((each.number for each in taken), np.zeros(bundle.rows, np.int32)), pa.int32()),
         "stage": names,
         "reason": reasons,
         "value": pa.array(found.value, mask=np.isnan(found.value)),
@@ -317,33 +236,21 @@ def rows_of(run: Run, mix: Mix, epochs: Mapping[str, float], position: int) -> p
         "num_tokens": pa.array(num_tokens(view)),
         "evidence": _evidence(run, found),
     }
-    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    more = _of_mixes(run, draws, taken)
+    schema = pa.schema([*SCHEMA, *((name, column.type) for name, column in more.items())], metadata=SCHEMA.metadata)
+    return pa.table([*(columns[name] for name in SCHEMA.names), *more.values()], schema=schema)
 
 
-def _lookup(keys: I64, values: I64, wanted: I64) -> I64:
-    """Return the value of each doc_id, -1 if there is none, (docs,). Raises LedgerError unless the keys ascend."""
-    check_ascending(keys, "doc_ids of survivors and groups")
-    found = np.full(len(wanted), -1, np.int64)
-    if len(keys):
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        hit = keys[at] == wanted
-        found[hit] = values[at[hit]]
+def _of_mixes(run: Run, draws: Sequence[Draw], taken: Sequence[Drawn]) -> dict[str, pa.Array]:
+    """Return the columns that only ledgers of cells and of named mixes have."""
+    found: dict[str, pa.Array] = {}
+    for draw, each in zip(draws, taken, strict=True):
+        end = f"_{draw.mix.name}" if draw.mix.name else ""
+        if draw.mix.cells:
+            found[f"cell{end}"] = _choose(tuple(draw.names(run)), each.cell)
+        if end:
+            found[f"copies{end}"] = pa.array(each.number)
     return found
-
-
-def group_columns(run: Run, position: int, found: Outcome) -> tuple[pa.Array, pa.Array]:
-    """Return columns group_size and group_datasets of a bundle's rows: null if dropped, 1 without duplicates."""
-    groups = lineage.groups_of(run, run.manifest.group_at(position))
-    doc = found.view.doc_ids
-    at = _lookup(array(groups, "doc").astype(np.int64), np.arange(groups.num_rows, dtype=np.int64), doc)
-    won = at >= 0
-    size = np.ones(len(doc), np.int32)
-    size[won] = array(groups, "group_size")[at[won]]
-    alone = f'{{"{found.view.bundle.dataset}": 1}}'
-    texts = groups.column("group_datasets").combine_chunks()
-    texts = pa.concat_arrays([pa.array([alone], pa.large_string()), *pa.chunked_array(texts).chunks])
-    picked = texts.take(pa.array(np.where(found.kept, at + 1, 0), mask=~found.kept))
-    return pa.array(size, mask=~found.kept), picked
 
 
 def _constant(value: str, rows: int) -> pa.Array:

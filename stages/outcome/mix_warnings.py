@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cluster.errors import RecipeError
+from stages.outcome.cell_shares import CellShare
 from stages.outcome.mixing import Mix, Portion
 
 SMALL = 0.5  # a mix of a smaller share of what survived is worth a warning
@@ -31,6 +32,40 @@ def mix_warnings(mix: Mix, shares: Mapping[str, Portion], rows: Mapping[str, int
     if not any(share.expected_tokens for share in shares.values()):
         return [*found, "the mix is empty: no dataset with a weight has a surviving document."]
     return [*found, *_capped(mix, wanted)]
+
+
+def cell_warnings(mix: Mix, shares: Mapping[str, CellShare], left: tuple[int, int]) -> list[str]:
+    """Return one sentence for everything that a mix of cells cannot be. left: (documents, tokens) in no cell."""
+    wanted = {name: share for name, share in shares.items() if share.weight != 0}
+    found = [text for share in wanted.values() for text in _short_cell(share)]
+    if left[0]:
+        found.append(
+            f"{left[0]:,} documents ({left[1]:,} tokens) are in no cell and are left out. Add a cell without `where` "
+            "at the end to take them."
+        )
+    if not any(share.expected_tokens for share in shares.values()):
+        return [*found, "the mix is empty: no cell that is wanted has a document."]
+    return [*found, *_over_target(mix, shares)]
+
+
+def _short_cell(share: CellShare) -> Iterator[str]:
+    if not sum(share.documents):
+        yield f"cell {share.name} is empty: no surviving document meets its conditions and is in no earlier cell."
+    elif share.wanted is not None and share.under > 1:
+        yield (
+            f"cell {share.name} gives {share.expected_tokens:,} of {share.wanted:,} tokens wanted: it has "
+            f"{share.available:,} and max_epochs {share.max_epochs:g}. Raise its max_epochs, or want less of it."
+        )
+
+
+def _over_target(mix: Mix, shares: Mapping[str, CellShare]) -> Iterator[str]:
+    """Say so where what cells ask for apart from weights is more than the whole mix."""
+    fixed = sum(s.wanted if s.wanted is not None else s.expected_tokens for s in shares.values() if s.weight is None)
+    if mix.target_tokens is not None and fixed > mix.target_tokens:
+        yield (
+            f"cells without a weight take {fixed:,} tokens, more than target_tokens {mix.target_tokens:,}: nothing is "
+            "left for the weights. Raise target_tokens, or give these cells a weight."
+        )
 
 
 def check_strict(warnings: list[str]) -> None:

@@ -1,28 +1,42 @@
 """Mixing: copies of each kept document by dataset weights, target tokens and epochs.
 
-Guarantees: copies depend on a document's content, the seed and its dataset's number of epochs alone, so
-adding a dataset reshuffles no other. Shortfalls are reported, never hidden.
+Guarantees: copies depend on a document's content, its number among the copies of that text in its dataset, the seed,
+the name of the mix and the number of epochs alone, so adding a dataset reshuffles no other. Shortfalls are reported,
+never hidden.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stages.core.arrays import FloatArray
 from stages.implicit.read import unit_interval
+from stages.kernels.hashes.hashing import mix64
+from stages.outcome.cells import Cell, Combined
 
 COPIES_SALT = 0x6D6978  # so that sampling, holding out and shuffling are independent of each other
 HOLDOUT_SALT = 0x686F6C64
 SHUFFLE_SALT = 0x73687566
+CONTENT_SALT = 0x63656C6C
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: multiples of it are spread evenly over 2^64
+CONTENT = "content"  # what is held out together: equal texts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """The mix that a recipe asks for. weights are shares of the resulting mix; empty: as they come."""
+    """The mix that a recipe asks for. weights are shares of the resulting mix; empty: as they come.
+
+    name : empty for the one mix of a recipe. cells : instead of weights per dataset; scores : combined, for their
+    conditions. exclude : mixes of which no document is taken. holdout_by : the field whose values are held out whole.
+    """
 
     mode: str = "all_with_weights"  # or sample
     target_tokens: int | None = None
@@ -30,6 +44,25 @@ class Mix:
     max_epochs: float | Mapping[str, float] = 1.0
     holdout: float = 0.0
     seed: int = 0
+    name: str = ""
+    cells: tuple[Cell, ...] = ()
+    scores: tuple[Combined, ...] = ()
+    exclude: tuple[str, ...] = ()
+    holdout_by: str = CONTENT
+
+    def values(self) -> dict[str, Any]:
+        """Return what digests are made of: a key that later versions brought counts only where it is given."""
+        found = dataclasses.asdict(self)
+        later = ("name", "cells", "scores", "exclude", "holdout_by")
+        return {k: v for k, v in found.items() if k not in later or v not in ("", (), CONTENT)}
+
+    @property
+    def draw_seed(self) -> int:
+        """The seed of its draw: mixes of one run are drawn independently of each other."""
+        if not self.name:
+            return self.seed ^ COPIES_SALT
+        salt = int.from_bytes(hashlib.blake2b(self.name.encode(), digest_size=8).digest(), "big")
+        return self.seed ^ COPIES_SALT ^ salt
 
     def epochs_allowed(self, dataset: str) -> float:
         """Return the greatest number of epochs of a dataset."""
@@ -106,15 +139,41 @@ def _total(mix: Mix, survivors: Mapping[str, tuple[int, int]], weights: Mapping[
     return min(limits, default=0.0)
 
 
-def is_held_out(h1: npt.NDArray[np.uint64], mix: Mix) -> npt.NDArray[np.bool_]:
-    """Mark held-out documents, chosen by content hash, (docs,) bool."""
+def is_held_out(keys: npt.NDArray[np.uint64], mix: Mix) -> npt.NDArray[np.bool_]:
+    """Mark held-out documents, chosen by the hash of their content or of what they are held out by, (docs,) bool."""
     if mix.holdout <= 0:
-        return np.zeros(len(h1), np.bool_)
-    return unit_interval(h1, mix.seed ^ HOLDOUT_SALT) < mix.holdout
+        return np.zeros(len(keys), np.bool_)
+    return unit_interval(keys, mix.seed ^ HOLDOUT_SALT) < mix.holdout
 
 
-def copies(h1: npt.NDArray[np.uint64], epochs: float, seed: int) -> npt.NDArray[np.int32]:
-    """Return the copies of each document in the mix: whole epochs, plus one for the sampled fraction, (docs,) int32."""
-    whole = math.floor(epochs)
-    share = unit_interval(h1, seed ^ COPIES_SALT)
-    return (whole + (share < epochs - whole)).astype(np.int32)
+def copies(
+    h1: npt.NDArray[np.uint64],
+    epochs: float | FloatArray,
+    seed: int,
+    numbers: npt.NDArray[np.int64] | None = None,
+) -> npt.NDArray[np.int32]:
+    """Return the copies of each document in the mix: whole epochs, plus one for the sampled fraction, (docs,) int32.
+
+    Parameters
+    ----------
+    h1 : content hashes.
+    epochs : of all documents, or of each.
+    seed : `Mix.draw_seed`.
+    numbers : of each document among those of its dataset with the same text, from 0; None: all texts differ.
+
+    Notes
+    -----
+    A document is drawn where its number in [0, 1), from the content, lies below the fraction. Copies of one text are
+    spread evenly over [0, 1) by multiples of the golden ratio: of n of them, a share f gives n * f, give or take a few.
+    """
+    whole = np.floor(epochs)
+    bits = mix64(h1, seed)
+    if numbers is not None:
+        bits = bits + numbers.astype(np.uint64) * GOLDEN
+    share = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return np.asarray(whole + (share < epochs - whole)).astype(np.int32)
+
+
+def content_sum(h1: npt.NDArray[np.uint64]) -> int:
+    """Return a number that says which documents these are, in any order: a sum of hashes modulo 2^64."""
+    return int(np.add.reduce(mix64(h1, CONTENT_SALT), dtype=np.uint64))

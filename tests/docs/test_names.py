@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.recipe.mix_section import MixSection
 from pipelines.recipe.recipe import builtin_names
-from pipelines.recipe.sections import ClusterSection, MixSection, OutputSection
+from pipelines.recipe.sections import ClusterSection, OutputSection
 from stages.registry import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent.parent

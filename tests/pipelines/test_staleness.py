@@ -23,7 +23,7 @@ from pipelines.commands.status import status_of_run
 from pipelines.explain.explain import explain
 from pipelines.mix.card import write_card
 from pipelines.report.report import write_report
-from pipelines.run import runner
+from pipelines.run import mixes, runner
 from pipelines.run_state import from_home
 from pipelines.runfolder import open_run
 from pipelines.staleness import stale_parts
@@ -137,7 +137,7 @@ def test_a_run_that_stopped_is_told_of(project: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.chdir(project)
     with monkeypatch.context() as patch:
-        patch.setattr(runner, step, stop)
+        patch.setattr(runner if step == "write_ledger_folder" else mixes, step, stop)
         assert main(["run", "r.yaml", "-r", "run", "-q", "--set", "stages.near_dedup.jaccard_threshold=0.5"]) == 1
     assert whats(project / "run")[0] == ("ledger" if step == "write_ledger_folder" else "mix")
     assert main(["materialize", "run", "-q"]) == 0

@@ -11,6 +11,7 @@ from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import load_data
 from pipelines.recipe.to_run import Prepared, prepare
 from pipelines.run_state import reopen
+from stages.outcome.draw import Draw
 from tests.support import run_folders
 
 
@@ -49,8 +50,8 @@ def test_a_run_folder_opens_as_it_was_prepared(tmp_path: Path) -> None:
         again, run=dataclasses.replace(again.run, manifest_digest=found.run.manifest_digest), cluster=found.cluster
     )
     assert again == found
-    assert mix_job(again, {}).records == mix_job(found, {}).records
-    assert Path(mix_job(found, {}).records).is_dir()
+    assert mix_job(again, Draw(mix=again.mix)).records == mix_job(found, Draw(mix=found.mix)).records
+    assert Path(mix_job(found, Draw(mix=found.mix)).records).is_dir()
 
 
 def _data_of(prepared: Prepared) -> dict[str, Any]:
