@@ -145,6 +145,11 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: str) -> None:
+    """Make a local folder and those above it that are missing, so that they are there after a power cut."""
+    _make_folder(local_path(path) or ".", _syncs())
+
+
 def _make_folder(folder: str, synced: bool) -> None:
     """Make a folder and those above it that are missing; synced: the name of each is brought to the disk."""
     missing = []

@@ -236,7 +236,7 @@ def only_one(root: str) -> Iterator[None]:
 def _open_lock(root: str) -> int:
     """Open the lock file of a local run folder, through no link and without changing what it holds."""
     path = os.path.join(storage.local_path(root), LOCK_FILE)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    storage.make_folder(os.path.dirname(path))  # synced: else a power cut takes the run folder, with all it holds
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         held = os.open(path, flags, 0o600)
