@@ -44,7 +44,7 @@ doctest: $(DEV) ## the examples in docstrings
 # Tests marked nightly as well, ten times the examples of property tests, and what the tests reach.
 nightly: lint types doctest ## the slow nets: marked tests, more examples, coverage
 	-$(BIN)/winnow models fetch
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m 'not gpu and not loaders' $(COVERAGE) $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 14400 -m 'not gpu and not loaders' $(COVERAGE) $(PYTEST_ARGS)
 
 coverage: $(DEV) ## which lines the tests reach (kernels are compiled, so their lines show as missed)
 	$(BIN)/pytest -n $(WORKERS) $(COVERAGE) $(PYTEST_ARGS)
