@@ -38,6 +38,7 @@ LOCK = "recipe.lock.yaml"
 LOCK_FILE = ".lock"
 MIXES = "mixes"  # the folder of named ones
 NO_LOCK = "{path} is a link or no plain file, so winnow does not lock by it. Look where it leads, then remove it."
+absolute = storage.absolute
 
 
 def write_lock(prepared: Prepared) -> None:

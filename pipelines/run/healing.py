@@ -66,7 +66,9 @@ def rests_on(root: str, path: str) -> list[str]:
             return [path, *_facts_read(root, name)] if _facts_read(root, name) else []
         case ["decisions", name] if name in NOTES:
             return [path]
-        case ["recipe.lock.yaml" | "timings.json"] | ["facts", _] | ["ledger" | "staged" | "mix" | "mixes", *_]:
+        case ["recipe.lock.yaml" | "timings.json"] | ["facts", _]:
+            return [path]
+        case ["ledger" | "staged" | "mix" | "mixes" | "dropped", *_]:
             return [path]
     return []
 
