@@ -27,7 +27,7 @@ from stages.outcome.copy_numbers import number_copies
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_similarity import Similarity
 from stages.outcome.ledger import Tally
-from stages.outcome.mix_warnings import cell_warnings, check_strict, mix_warnings, unwritten
+from stages.outcome.mix_warnings import cell_warnings, check_strict, holdout_warnings, mix_warnings, unwritten
 from stages.outcome.mixing import Mix, Portion, portions
 from stages.outcome.settle_cells import NO_CELL, settle, tally_cells
 
@@ -66,8 +66,17 @@ def plan_mixes(engine: Watched, prepared: Prepared, tallies: Sequence[Tally]) ->
         found = _plan_cells(engine, prepared, draw) if mix.cells else _plan_datasets(engine, prepared, draw, tallies)
         if prepared.strict:
             check_strict(list(found.warnings))
+        held = holdout_warnings(mix, *_kept_and_held(prepared, tallies))
+        found = dataclasses.replace(found, warnings=(*found.warnings, *held))
         planned[mix.name] = _numbered(engine, prepared, found)
     return list(planned.values())
+
+
+def _kept_and_held(prepared: Prepared, tallies: Sequence[Tally]) -> tuple[int, int]:
+    """Return surviving documents of the datasets that are mixed, and how many of them are held out."""
+    mixed = {d.name for d in prepared.run.datasets if d.role != "reference"}
+    mine = [t for t in tallies if t.dataset in mixed]
+    return sum(t.kept for t in mine), sum(t.kept - t.mixable[0] for t in mine)
 
 
 def _plan_cells(engine: Watched, prepared: Prepared, draw: Draw) -> Planned:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from cluster.errors import RecipeError
 from stages.outcome.cell_shares import CellShare
-from stages.outcome.mixing import Mix, Portion
+from stages.outcome.mixing import CONTENT, Mix, Portion
 
 SMALL = 0.5  # a mix of a smaller share of what survived is worth a warning
 
@@ -46,6 +46,19 @@ def cell_warnings(mix: Mix, shares: Mapping[str, CellShare], left: tuple[int, in
     if not any(share.expected_tokens for share in shares.values()):
         return [*found, "the mix is empty: no cell that is wanted has a document."]
     return [*found, *_over_target(mix, shares)]
+
+
+def holdout_warnings(mix: Mix, kept: int, held: int) -> list[str]:
+    """Return a sentence where far more or fewer documents are held out than asked: values are drawn, not documents.
+
+    kept, held : surviving documents that can be mixed, and those of them that are held out.
+    """
+    if mix.holdout_by == CONTENT or not kept or not mix.holdout or 0.5 <= held / kept / mix.holdout <= 2:
+        return []
+    return [
+        f"{held:,} of {kept:,} documents ({held / kept:.1%}) are held out instead of {mix.holdout:.1%}: those that "
+        f"share a value of {mix.holdout_by} are held out together. Choose another output.holdout.share or by."
+    ]
 
 
 def _short_cell(share: CellShare) -> Iterator[str]:

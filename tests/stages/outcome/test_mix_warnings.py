@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import RecipeError
-from stages.outcome.mix_warnings import check_strict, mix_warnings, unwritten
+from stages.outcome.mix_warnings import check_strict, holdout_warnings, mix_warnings, unwritten
 from stages.outcome.mixing import Mix, portions
 
 ROWS = {"a": 300, "b": 100, "c": 50}
@@ -73,3 +73,12 @@ def test_a_dataset_of_which_chance_drew_nothing_is_named() -> None:
     shares, _ = of({"a": (300, 9000), "b": (2, 100)}, weights={"a": 1, "b": 1}, target_tokens=20)
     assert unwritten(shares, {"a": 1, "b": 0}) == [text for text in unwritten(shares, {"a": 1, "b": 0}) if "b" in text]
     assert len(unwritten(shares, {"a": 1, "b": 0})) == 1
+
+
+@pytest.mark.parametrize(("held", "told"), [(0, True), (9, True), (10, False), (40, False), (165, True)])
+def test_a_hold_out_far_from_its_share_is_told(held: int, told: bool) -> None:
+    found = holdout_warnings(Mix(holdout=0.02, holdout_by="domain"), 1000, held)
+    assert [f"{held} of 1,000 documents ({held / 1000:.1%})" in text and "of domain" in text for text in found] == [
+        True
+    ] * told
+    assert holdout_warnings(Mix(holdout=0.02), 1000, held) == []
