@@ -95,4 +95,4 @@ def _closed_on_error(close: Callable[[], object]) -> Iterator[None]:
 
 
 def _timeouts(options: ClusterOptions) -> Timeouts:
-    return Timeouts(task=options.task_timeout, workers=options.wait)
+    return Timeouts(task=options.task_timeout, workers=options.wait, scheduler=options.link_timeout)
