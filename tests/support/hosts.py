@@ -109,4 +109,12 @@ class Hosts:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         for space in [*self._namespaces.values(), self._switch]:
+            self._end_all_in(space)
             subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False)
+
+    def _end_all_in(self, space: str) -> None:
+        """End what still runs on a host, such as daemons that left their starter."""
+        found = subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True, check=False)
+        for pid in map(int, found.stdout.split()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,3 +112,45 @@ def test_a_link_that_is_down_for_a_while_changes_nothing(
     code = client.wait(timeout=600)  # type: ignore[attr-defined]
     assert code == 0, "\n".join(cluster.log(name)[-2000:] for name in ("client", "scheduler", "one", "two"))
     assert outcome(tmp_path / "run") == expected
+
+
+# --- Ray -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+def test_a_ray_node_that_is_cut_off_changes_nothing(
+    tmp_path: Path, inputs: dict[str, str], expected: dict[str, str]
+) -> None:
+    """A head and two nodes; the job is sent over HTTP from a fourth host, and one node is away for LONG seconds."""
+    pytest.importorskip("ray")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    more = {**token, "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path), "PATH": path}
+    logs, root = tmp_path / "logs", tmp_path / "run"
+    # the names of sockets are short: Ray's folder is not below tmp_path
+    with tempfile.TemporaryDirectory(prefix="wr") as short, Hosts("head", "one", "two", "client") as hosts:
+
+        def start(host: str, *flags: str) -> None:
+            command = ["ray", "start", "--block", f"--node-ip-address={hosts.address[host]}", "--num-cpus=1", *flags]
+            memory = "--object-store-memory=100000000"
+            hosts.start(
+                host, logs / f"{host}.log", sys.executable, "-m", "ray.scripts.scripts", *command[1:], memory, **more
+            )
+
+        start("head", "--head", "--port=6379", "--dashboard-host=0.0.0.0", f"--temp-dir={short}")
+        wait_for(lambda: "Ray runtime started" in (logs / "head.log").read_text(), 120)
+        for host in ("one", "two"):
+            start(host, f"--address={hosts.address['head']}:6379")
+        data = recipe(inputs).to_data()
+        data["cluster"] = {"wait": 200}
+        (tmp_path / "recipe.yaml").write_text(json.dumps(data))
+        command = ["-m", "pipelines", "submit", str(tmp_path / "recipe.yaml"), "--run-dir", str(root)]
+        url = f"http://{hosts.address['head']}:8265"
+        client = hosts.start("client", logs / "client.log", sys.executable, *command, "--address", url, **more)
+        wait_for(lambda: any(root.glob("facts/read/*/*.arrow")), 300)
+        hosts.cut("one")
+        time.sleep(LONG)
+        hosts.join("one")
+        assert client.wait(timeout=700) == 0, (logs / "client.log").read_text()[-3000:]
+    assert outcome(root) == expected
