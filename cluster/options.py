@@ -23,11 +23,28 @@ TASK_TIMEOUT = 6 * 3600.0
 
 LOOPBACK_PAGES = "127.0.0.1:0"  # address of Dask's status pages, which exist without a dashboard too: this machine only
 
+LEAST_LINK_SECONDS = 12.0  # with less a connection cannot be probed, says Dask
+LINK_SECONDS = 300.0  # that a network link may be down before what lies behind it is given up
+
+
+def link_settings(seconds: float) -> dict[str, Any]:
+    """Return Dask's configuration for links that may be down for so long: a connection waits, and goes on after it.
+
+    Dask's own 30 s end a worker, and with its connections the run, when a switch is restarted.
+    """
+    return {
+        "distributed.comm.timeouts.tcp": f"{seconds:g}s",
+        "distributed.comm.timeouts.connect": f"{max(30.0, seconds / 5):g}s",
+        "distributed.scheduler.worker-ttl": f"{max(300.0, 2 * seconds):g}s",
+    }
+
+
 DASK_SETTINGS = {  # Dask's configuration for schedulers and workers that winnow starts
     "distributed.worker.memory.spill": False,  # tasks return counts; there is nothing to spill
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.pause": 0.9,
     "distributed.admin.log-format": "%(name)s %(levelname)s %(message)s",
+    **link_settings(LINK_SECONDS),
 }
 
 
@@ -61,6 +78,8 @@ class ClusterOptions:
     scheduler_file: str | None = None
     task_timeout: float | None = TASK_TIMEOUT  # seconds after which a task is taken to hang; None: never
     wait: float = 300.0  # seconds to wait for workers
+    link_timeout: float = LINK_SECONDS  # seconds that a network link may be down
+    cores: int | None = None  # kind ray: that the autoscaler is asked for
     backend: str = "auto"  # auto | cpu | gpu; see device/agree.py
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
 

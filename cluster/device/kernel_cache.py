@@ -1,5 +1,8 @@
 """Cache folder of compiled kernels: beside the code, else in the home folder, else in a private temporary folder.
 
+Code that was uploaded for a Ray job is gone after it: its kernels are kept in the home folder, and found again by the
+next job with the same code (kernel_locator.py).
+
 Guarantees: a container with read-only code, or a user without a home folder, still computes; a folder that another
 user could write to is not used, since its content is executed. The folder's name contains a digest of all kernels:
 numba compares only a kernel's own file and would miss a change in a function that is inlined into it.
@@ -22,6 +25,8 @@ KERNELS = (
     "classifiers/segments.py",
 )
 NAME = "winnow-kernels"
+UPLOADS = "runtime_resources"  # part of the path below which Ray unpacks what a job uploads
+LOCATORS = "cluster.device.kernel_locator.KernelLocator,UserProvidedCacheLocator,InTreeCacheLocator"
 
 
 def prepare() -> None:
@@ -29,8 +34,15 @@ def prepare() -> None:
     if NAME not in os.environ.get("NUMBA_CACHE_DIR", NAME):
         return
     folder = os.environ["NUMBA_CACHE_DIR"] = os.path.join(_place(), _own_digest())
+    locators = os.environ["NUMBA_CACHE_LOCATOR_CLASSES"] = LOCATORS if is_uploaded() else ""
     if "numba" in sys.modules:  # which has read its environment already
         sys.modules["numba"].config.CACHE_DIR = folder
+        sys.modules["numba"].config.CACHE_LOCATOR_CLASSES = locators
+
+
+def is_uploaded() -> bool:
+    """Return whether this code was uploaded for a job: it goes with the job, and what is compiled shall stay."""
+    return UPLOADS in ROOT.parts
 
 
 def prepare_cupy() -> None:
@@ -56,7 +68,7 @@ def _own_digest() -> str:
 def _place() -> str:
     """Return the first of the three folders that can be written to."""
     code = ROOT / "stages" / "kernels"
-    if _writable(code):
+    if _writable(code) and not is_uploaded():
         return str(code / "__pycache__" / NAME)
     home = _home()
     return private_folder() if home is None else str(home / NAME)

@@ -2,7 +2,8 @@
 
 Guarantees: client and scheduler hold as many tasks as there are threads, times IN_FLIGHT_PER_THREAD, whatever the
 size of the corpus; workers may join and leave; a task whose worker is lost, or hangs, is retried on another, at most
-ATTEMPTS times; a scheduler that is lost, or has no workers left, ends the map with BackendError.
+ATTEMPTS times; after a link to the scheduler that was down for a while the tasks in flight are sent again; a
+scheduler that is lost, or has no workers left, ends the map with BackendError.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from cluster.engines.attempt import Attempt, Failed
 from cluster.engines.cost import TaskCost
-from cluster.engines.timeouts import NO_ANSWER, BackgroundCall, try_with_timeout
+from cluster.engines.timeouts import NO_ANSWER, BackgroundCall, refuses, try_with_timeout
 from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError
 
 T = TypeVar("T")
@@ -31,8 +32,11 @@ MOST_DEATHS = 5  # of workers while there is none: each dies at its start
 TICK = 1.0  # seconds between two polls of the cluster
 SCHEDULER_TIMEOUT = 120.0  # seconds in which a scheduler must answer
 WORKERS_TIMEOUT = 300.0  # seconds to wait for a worker to join
+LINK_POLL = 0.5  # seconds between two looks whether a link is there again
 CLOSING = 15.0  # seconds for a cleanup call to the scheduler
 FETCH = 5.0  # seconds for a result, which is small, to arrive
+CUTS = 20  # times that a task may be sent again because the link to the scheduler was down
+CUT: Any = object()  # instead of a result whose task the scheduler forgot while the link was down
 LOST: Any = object()  # instead of a result that was lost with its worker
 
 
@@ -57,12 +61,14 @@ class KnownDeaths(Protocol):
 
 @dataclass
 class _Flight:
-    """A submitted task. since: time of submission, or of the last timeout; hung: number of timeouts."""
+    """A submitted task. since: time of submission, or of the last timeout; hung: number of timeouts; cuts: of links."""
 
     index: int
+    task: Any = None
     future: Any = None
     since: float = field(default_factory=time.monotonic)
     hung: int = 0
+    cuts: int = 0
 
 
 class DaskEngine:
@@ -94,6 +100,7 @@ class DaskEngine:
         self._timeouts = timeouts or Timeouts()
         self._code = code
         self._threads: dict[str, int] = dict(client.nthreads())
+        self._address = str(getattr(getattr(client, "scheduler", None), "address", ""))
         self._seen = time.monotonic()
         self._poll: BackgroundCall[dict[str, int]] | None = None
         self._flights: dict[str, _Flight] = {}
@@ -126,6 +133,10 @@ class DaskEngine:
                     if result is LOST:
                         future.add_done_callback(ended.put)  # it runs again
                         continue
+                    if result is CUT:
+                        del self._flights[future.key]
+                        self._submit(attempt, flight, ended)
+                        continue
                     results[flight.index] = result
                     del self._flights[future.key]
                     future.release()
@@ -141,15 +152,35 @@ class DaskEngine:
             item = next(queue, None)
             if item is None:
                 return
-            if self._client.status != "running":
-                raise self._scheduler_lost()
-            key = _key(attempt)
-            flight = self._flights[key] = _Flight(item[0])  # first, so that no event about it is missed
-            flight.future = self._client.submit(attempt, item[1], key=key, retries=ATTEMPTS - 1, pure=False)
-            flight.future.add_done_callback(ended.put)
+            self._submit(attempt, _Flight(*item), ended)
+
+    def _submit(self, attempt: Attempt, flight: _Flight, ended: SimpleQueue[Any]) -> None:
+        """Send a task to the scheduler, once there is a connection. Raises BackendError where there is none."""
+        if not self._is_linked():
+            raise self._scheduler_lost()
+        key = _key(attempt)
+        self._flights[key] = flight  # first, so that no event about it is missed
+        flight.since = time.monotonic()
+        flight.future = self._client.submit(attempt, flight.task, key=key, retries=ATTEMPTS - 1, pure=False)
+        flight.future.add_done_callback(ended.put)
+
+    def _is_linked(self) -> bool:
+        """Tell whether there is a connection to the scheduler, after waiting for the client to make it again.
+
+        A machine that refuses the connection answers: its scheduler has ended, and nothing is waited for.
+        """
+        end, waited = time.monotonic() + self._timeouts.scheduler, False
+        while self._client.status == "connecting" and time.monotonic() < end:
+            if refuses(self._address):
+                return False
+            waited = True
+            time.sleep(min(TICK, LINK_POLL))
+        if waited:
+            self._poll, self._seen = None, time.monotonic()
+        return bool(self._client.status == "running")
 
     def _value(self, flight: _Flight, attempt: Attempt) -> Any:
-        """Return a task's result, or LOST when it was lost with its worker; raise the task's error."""
+        """Return a task's result, LOST when it was lost with its worker, CUT when with the link; raise its error."""
         from distributed.scheduler import KilledWorker
 
         task = f"{_name(attempt)} of task {flight.index}"
@@ -163,7 +194,10 @@ class DaskEngine:
                 flight.index,
             ) from None
         except CancelledError:
-            raise self._scheduler_lost() from None
+            flight.cuts += 1
+            if flight.cuts > CUTS or not self._is_linked():
+                raise self._scheduler_lost() from None
+            return CUT
         except (OSError, MemoryError) as error:
             if flight.future.status != "error":
                 return LOST
@@ -199,7 +233,9 @@ class DaskEngine:
             if self._threads:
                 self._seen, self._died = now, self._deaths.count if self._deaths else 0
             self._check_workers(now - self._seen)
-        elif now - self._poll.started > self._timeouts.scheduler:
+        elif self._poll.error is not None and self._is_linked():
+            self._poll = None
+        elif self._poll.error is not None or now - self._poll.started > self._timeouts.scheduler:
             raise self._scheduler_lost() from self._poll.error
         if self._timeouts.task is not None:
             self._retry_overdue(now, self._timeouts.task)

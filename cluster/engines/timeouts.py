@@ -7,6 +7,7 @@ which does not keep the process alive.
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -72,6 +73,20 @@ def try_with_timeout(function: Callable[[], object], seconds: float) -> None:
     call.wait(seconds)
     if call.error is not None and not isinstance(call.error, NO_ANSWER):
         logging.getLogger("winnow.cluster").error("an error while tidying up", exc_info=call.error)
+
+
+def refuses(address: str) -> bool:
+    """Tell whether the machine at an address such as tcp://10.0.0.1:8786 answers, and has nothing at that port."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return False
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float) -> bool:

@@ -21,6 +21,8 @@ from cluster.kinds import preflight
 from cluster.kinds.deaths import Deaths
 from cluster.options import ClusterOptions
 
+SLACK = 10.0  # seconds for a scheduler to answer after a link is there again
+
 
 def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str, deaths: Deaths | None = None) -> Engine:
     """Return the engine on a Dask cluster object that this process started; closing the engine closes the cluster.
@@ -95,4 +97,5 @@ def _closed_on_error(close: Callable[[], object]) -> Iterator[None]:
 
 
 def _timeouts(options: ClusterOptions) -> Timeouts:
-    return Timeouts(task=options.task_timeout, workers=options.wait)
+    silence = 2 * options.link_timeout + SLACK  # a connection is given up after one link_timeout, a new one after two
+    return Timeouts(task=options.task_timeout, workers=options.wait, scheduler=silence)

@@ -80,6 +80,7 @@ class Placement:
         kind = _actor(self._ray, SchedulerActor, here, restarts=0)
         self._scheduler = kind.remote(self._security, dashboard_keywords(options))
         self.address = str(self._wait(self._scheduler.address.remote(), "the scheduler"))
+        self._ask_for(self._options.cores)
         self.place_workers()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -93,6 +94,22 @@ class Placement:
         make: Any = distributed.Client
         return make(self.address, security=self._security, set_as_default=False, timeout=ACTOR_START_SECONDS)
 
+    def _ask_for(self, cores: int | None) -> None:
+        """Ask the autoscaler, where there is one, to have nodes with so many cores together; None: for nothing."""
+        if self._options.cores is None:
+            return
+        from ray.autoscaler.sdk import request_resources
+
+        with contextlib.suppress(self._ray.exceptions.RayError, OSError, RuntimeError):
+            request_resources(num_cpus=cores or 0)
+
+    def _free_cores(self, node: Node) -> int:
+        """Return the cores of a node that no other job has taken."""
+        from ray._private.state import available_resources_per_node
+
+        free = available_resources_per_node().get(node["NodeID"], node["Resources"])
+        return int(free.get("CPU", 0))
+
     def place_workers(self) -> None:
         """Start worker actors on nodes that have none yet; drop the records of nodes that left."""
         nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
@@ -104,12 +121,13 @@ class Placement:
                 self._workers[name] = actors
 
     def _place(self, node: Node) -> list[Any]:
-        """Return the started worker actors of one node."""
-        cores = int(node["Resources"].get("CPU", 0))
+        """Return the started worker actors of one node, on the cores that are free; none yet where none is free."""
+        every = int(node["Resources"].get("CPU", 0))
+        cores = min(every, self._free_cores(node))
         gpus = int(node["Resources"].get("GPU", 0))
         if cores < 1:
             return []
-        memory = int(node["Resources"].get("memory", 0) * MEMORY_SHARE)
+        memory = int(node["Resources"].get("memory", 0) * MEMORY_SHARE * share_of_node(self._options, cores, every))
         processes, threads = (gpus, 1) if gpus else processes_and_threads(self._options, cores, memory)
         limit = self._options.memory_limit or memory // processes
         kind = _actor(
@@ -140,11 +158,28 @@ class Placement:
         self._stop.set()
 
     def close(self) -> None:
-        """Kill every actor of this run."""
+        """Kill every actor of this run, and ask for no more nodes."""
         self.stop_watching()
+        self._ask_for(None)
         for actor in [a for actors in self._workers.values() for a in actors] + [self._scheduler]:
             with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
                 self._ray.kill(actor, no_restart=True)
+
+
+def share_of_node(options: ClusterOptions, cores: int, every: int) -> float:
+    """Return the share of a node's memory that a run may take: that of the cores it takes.
+
+    Examples
+    --------
+    >>> share_of_node(ClusterOptions(), 16, 16), share_of_node(ClusterOptions(), 4, 16)
+    (1.0, 0.25)
+    >>> share_of_node(ClusterOptions(workers=1, threads_per_worker=4), 16, 16)
+    0.25
+    """
+    wanted = cores
+    if options.workers is not None:
+        wanted = min(cores, options.workers * (options.threads_per_worker or 1))
+    return wanted / max(1, every)
 
 
 def _actor(ray: Any, cls: type, node: str, *, restarts: int, cpus: int = 0, gpus: int = 0) -> Any:

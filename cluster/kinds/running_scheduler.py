@@ -12,7 +12,7 @@ from cluster.engines.engine import Engine
 from cluster.engines.timeouts import NO_ANSWER, wait_until
 from cluster.errors import BackendError, RecipeError
 from cluster.kinds.attach import attach
-from cluster.options import ClusterOptions
+from cluster.options import ClusterOptions, link_settings
 
 CONNECT_SECONDS = 30.0  # to reach a scheduler that should be there
 
@@ -27,13 +27,17 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     BackendError
         No scheduler answers, or its workers are too few or unfit.
     """
+    import dask
+
     if (options.address is None) == (options.scheduler_file is None):
         raise RecipeError(
             "cluster.kind scheduler needs one of cluster.address (--scheduler-address tcp://HOST:8786) and "
             f"cluster.scheduler_file (--scheduler-file FILE), got {'neither' if options.address is None else 'both'}."
         )
     where = options.address or str(options.scheduler_file)
+    dask.config.set(link_settings(options.link_timeout))  # for good: a client that reconnects reads it again
     client = _client(options, where)
+    client._timeout = options.link_timeout  # how long it tries to reconnect; the first time it shall be quick
     return attach(client, client.close, options, run_dir, where)
 
 

@@ -26,6 +26,7 @@ from cluster.options import (
     ClusterOptions,
     SlurmOptions,
     dashboard_keywords,
+    link_settings,
 )
 
 MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
@@ -140,6 +141,7 @@ def batch_script(options: ClusterOptions, command: list[str], run_dir: str, name
         "set -euo pipefail",
         *asked.prologue,
         "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False",
+        *_link(options),
         f"RUN={shlex.quote(run_dir)}",
         f"PYTHON={shlex.quote(sys.executable)}  # -P: a folder called stages beside the recipe hides no package",
         *_code_path(),
@@ -155,6 +157,13 @@ def batch_script(options: ClusterOptions, command: list[str], run_dir: str, name
         f'{shlex.join(command)} --scheduler-file "$FILE"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _link(options: ClusterOptions) -> list[str]:
+    """Return the line that tells scheduler and workers for how long a network link may be down."""
+    settings = link_settings(options.link_timeout)
+    names = {"DASK_" + key.replace(".", "__").replace("-", "_").upper(): value for key, value in settings.items()}
+    return ["export " + " ".join(f"{name}={value}" for name, value in names.items())]
 
 
 def _code_path() -> list[str]:
@@ -206,10 +215,20 @@ def _workers(options: ClusterOptions) -> str:
     scratch = shlex.quote(asked.local_directory) if asked.local_directory else '"${SLURM_TMPDIR:-${TMPDIR:-/tmp}}"'
     module = DASK_CUDA if asked.gpus else "distributed.cli.dask_worker"
     count = "" if asked.gpus else f" --nworkers {processes}"
-    return (
-        f'srun --kill-on-bad-exit=0 "$PYTHON" -P -m {module} --scheduler-file "$FILE"{count} '
+    worker = (
+        f'"$PYTHON" -P -m {module} --scheduler-file "$FILE"{count} --death-timeout {options.link_timeout:.0f} '
         f"--nthreads {threads} --memory-limit {_memory(options)}{_interface(asked)} --local-directory {scratch} "
         f"--no-dashboard --dashboard-address {LOOPBACK_PAGES}"
+    )
+    # The scheduler file is removed at the end: until then workers that ended, such as by a lost link, come back.
+    return f"export PYTHON FILE\nsrun --kill-on-bad-exit=0 bash -c {shlex.quote(_again(worker))}"
+
+
+def _again(worker: str) -> str:
+    """Return shell words that start workers again until the run has ended; a signal ends the loop with them."""
+    return (
+        f"trap 'kill $! 2>/dev/null; exit 0' TERM INT; "
+        f'while [ -e "$FILE" ] || [ -z "${{started:-}}" ]; do {worker} & started=1; wait $! || true; sleep 5; done'
     )
 
 

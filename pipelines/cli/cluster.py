@@ -24,7 +24,20 @@ def submit(
     working_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="folder to upload; .rayignore says what not")
     ] = None,
-    python: Annotated[str, typer.Option(metavar="PATH", help="Python on the cluster")] = "python",
+    python: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Python on the cluster (default: one that has what winnow needs)")
+    ] = None,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="print a RayJob for Kubernetes (KubeRay) instead of submitting")
+    ] = False,
+    image: Annotated[
+        str | None, typer.Option(metavar="NAME", help="--manifest: container image with winnow and Ray")
+    ] = None,
+    claim: Annotated[
+        str | None, typer.Option(metavar="NAME", help="--manifest: volume claim that holds RUN's folder and inputs")
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="--manifest: worker nodes at most")] = 4,
+    spot: Annotated[bool, typer.Option("--spot", help="--manifest: workers may run on spot nodes")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="do not follow the job's log")] = False,
     status: JobId = None,
     follow: JobId = None,
@@ -39,7 +52,16 @@ def submit(
     if recipe is not None:
         if run_dir is None:
             raise BadUsage("give --run-dir RUN, a folder that every node of the cluster sees.")
-        given_recipe(recipe, overrides)  # what is wrong with it is bad usage
+        parsed = given_recipe(recipe, overrides)  # what is wrong with it is bad usage
+        if manifest:
+            from pipelines.commands.ray_manifest import Pods, ray_job
+
+            if image is None:
+                raise BadUsage("give --image NAME, a container image that has winnow-mix[ray].")
+            print(ray_job(parsed, str(run_dir), Pods(image=image, claim=claim, nodes=nodes, spot=spot)), end="")
+            return
+    elif manifest:
+        raise BadUsage("--manifest needs a RECIPE.")
     jobs = ray_jobs.client(address)
     if recipe is not None:
         job = ray_jobs.submit(

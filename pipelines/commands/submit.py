@@ -20,6 +20,7 @@ from typing import Any
 from cluster import storage
 from cluster.codebase import PACKAGES, package_folder
 from cluster.errors import BackendError, RecipeError
+from pipelines.commands.ray_python import finding
 from pipelines.recipe.problems import shown_override
 from pipelines.recipe.recipe import builtin_names, load_recipe
 
@@ -61,7 +62,7 @@ def submit(
     overrides: Sequence[str] = (),
     flags: Sequence[str] = (),
     working_dir: str | None = None,
-    python: str = "python",
+    python: str | None = None,
 ) -> str:
     """Upload a recipe and start its run; return the id of the job.
 
@@ -74,7 +75,7 @@ def submit(
     flags : further flags of `winnow run`.
     working_dir : folder to upload, in which relative paths then start. None: only recipe and code are
         uploaded, and relative paths start in the current folder, which the cluster should see.
-    python : interpreter on the cluster.
+    python : interpreter on the cluster; None: the first one there that has what winnow needs.
 
     Raises
     ------
@@ -89,13 +90,13 @@ def submit(
     with tempfile.TemporaryDirectory(prefix="winnow-submit-") as staging:
         if working_dir is None:
             (Path(staging) / RECIPE).write_text(parsed.to_yaml(secrets=True), encoding="utf-8")
-            command = _from_here(shlex.join([python, "-P", "-m", "pipelines", "run"]), shlex.join(tail))
+            command = finding(python) + _from_here('"$PYTHON" -P -m pipelines run', shlex.join(tail))
         else:
             _check_overrides(overrides)
             _check_names(Path(working_dir))
             sets = [part for override in overrides for part in ("--set", override)]
-            words = [python, "-P", "-m", "pipelines", "run", _inside(recipe, working_dir), *tail, *sets]
-            command = shlex.join(words)
+            words = ["-P", "-m", "pipelines", "run", _inside(recipe, working_dir), *tail, *sets]
+            command = finding(python) + f'exec "$PYTHON" {shlex.join(words)}'
         return _submit(jobs, command, working_dir or staging, parsed.name)
 
 

@@ -89,7 +89,8 @@ def reading_seconds(rates: Rates, whole: Whole) -> float:
     return sum(rates.annotate("read", name) * size for name, size in whole.text_bytes.items())
 
 
-def report_seconds(rates: Rates, whole: Whole) -> float:
-    """Return the seconds of the report: its samples and charts do not grow, reading the ledger does."""
+def report_seconds(rates: Rates, whole: Whole, where: Machine) -> float:
+    """Return the seconds of the report: its samples and charts do not grow; workers read the ledger, which does."""
     fixed = sum(sum(c.seconds) for c in rates.sample.calls if c.step == "report")
-    return fixed + whole.rows * sum(rate.unit for rate in rates.of("tally"))
+    read = whole.rows * sum(rate.unit for rate in rates.of("tally"))
+    return fixed + read / max(1.0, min(where.slots, len(whole.bundles)))

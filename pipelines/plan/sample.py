@@ -27,6 +27,7 @@ from pipelines.mix.job import MixJob
 from pipelines.mix.materialize import materialize
 from pipelines.plan.clock import Call, Clock, Grown, Stopwatch
 from pipelines.plan.disk_use import folder_bytes
+from pipelines.recipe.lock import sealed_lock
 from pipelines.recipe.output import output_of_mix
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import mix_of_recipe, output_of_recipe, prepare
@@ -173,7 +174,7 @@ def _report(clock: Clock, recipe: Recipe, job: Run) -> None:
     from pipelines.report.report import write_report
 
     clock.step = "report"
-    storage.write_bytes(storage.join(job.root, "recipe.lock.yaml"), recipe.to_yaml().encode())
+    storage.write_bytes(storage.join(job.root, "recipe.lock.yaml"), sealed_lock(recipe.to_yaml()).encode())
     storage.write_bytes(storage.join(job.root, "facts", "options.json"), b'{"sample": null}')
     with trusting():  # the recipe's code has run on the sample
         clock.map(write_report, [job.root], cost=REPORT)

@@ -72,7 +72,7 @@ def seconds_of_steps(rates: Rates, whole: Whole, where: Machine, here: Present) 
     for name in CLOSING:
         if name not in here.complete:
             found[name] = costs.step_seconds(rates, whole, where, name)
-    return found | {"report": costs.report_seconds(rates, whole)}
+    return found | {"report": costs.report_seconds(rates, whole, where)}
 
 
 def bytes_on_disk(rates: Rates, written: Mapping[str, float]) -> int:

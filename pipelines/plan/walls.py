@@ -12,7 +12,8 @@ from pipelines.plan.prices import Store
 from pipelines.plan.tree import LimitsPlan, MemoryPlan, Plan, WallPlan
 
 NARROW = 0.05  # of the run's time that a step with fewer tasks than threads must take to be worth a word
-SUSTAINED = 60.0  # seconds of a prefix's full rate that a step must need: shorter bursts are served late, not refused
+SUSTAINED = 60.0  # seconds at the full rate of its prefixes that a step must need, and
+SHARE = 0.01  # of the run's time: shorter bursts are served late, which nobody notices
 LONG = 600.0  # seconds, the same
 
 
@@ -113,12 +114,13 @@ def _tmp(plan: Plan) -> Iterator[WallPlan]:
 def _rates(plan: Plan, requests: Mapping[str, Requests], store: Store) -> Iterator[WallPlan]:
     """Yield a wall for every step whose requests come faster than its prefixes are served."""
     workers = plan["machine"]["workers"]
+    least = max(SUSTAINED, SHARE * plan["time"]["total"])
     for step, found in requests.items():
         seconds = plan["time"]["steps"].get(step, 0.0)
         prefixes = max((hop["prefixes"] for hop in plan["hops"] if hop["step"] == step), default=1)
         for name, number, limit in (("GET", found.get + found.head, store.gets), ("PUT", found.put, store.puts)):
             rate = number / seconds if seconds else 0.0
-            if limit and rate > limit * prefixes and number > limit * prefixes * SUSTAINED:
+            if limit and rate > limit * prefixes and number > limit * prefixes * least:
                 fit = max(1, int(workers * limit * prefixes / rate))
                 sentence = (
                     f"{step}: {rate:,.0f} {name} requests a second on {prefixes} prefix(es), of which {store.kind} "

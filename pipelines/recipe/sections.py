@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from cluster.options import LEAST_LINK_SECONDS
 from pipelines.recipe.limits import LARGEST, MAX_DIGITS
 from pipelines.recipe.output import INPUT_COLUMNS, MIX_COLUMNS
 from stages.inputs.presets import PRESETS
@@ -286,6 +287,12 @@ class ClusterSection(Section):
         21600.0, gt=0, description="seconds after which a task is taken to hang and run elsewhere; null: never"
     )
     wait: float = Field(300.0, gt=0, description="seconds to wait for workers")
+    link_timeout: float = Field(
+        300.0,
+        ge=LEAST_LINK_SECONDS,
+        description="seconds that a network link may be down before what lies behind it is given up",
+    )
+    cores: int | None = Field(None, ge=1, description="kind ray: cores that the autoscaler is asked for")
     slurm: SlurmSection = Field(SlurmSection(), description="kind slurm: what a job asks for")
     backend: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="what computes: auto takes gpu where every worker has a GPU of its own"

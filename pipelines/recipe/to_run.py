@@ -266,6 +266,8 @@ def cluster_of_recipe(recipe: Recipe, workers: int | None = None) -> ClusterOpti
         scheduler_file=section.scheduler_file,
         task_timeout=section.task_timeout,
         wait=section.wait,
+        link_timeout=section.link_timeout,
+        cores=section.cores,
         backend=section.backend,
         slurm=SlurmOptions(**dict(section.slurm)),
     )

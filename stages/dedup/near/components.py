@@ -21,7 +21,7 @@ from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
 from stages.core.arrays import array, whole
-from stages.core.costs import CANDIDATES, ONCE, Quantity, per_group
+from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
 from stages.kernels.hashes.hashing import mix64
@@ -81,7 +81,12 @@ def join_buckets(engine: Engine, stage_run: StageRun[Stage], buckets: Sequence[s
     return Labels(paths=(path,), by_group=False, documents=documents, largest=largest)
 
 
-JOIN = TaskCost(name="join components", tasks=ONCE, work=CANDIDATES)
+def _join_tasks(candidates: float) -> float:
+    """Return how many tasks join components: one as long as it may hold all candidates."""
+    return 1.0 if candidates <= AT_ONCE else _edge_tasks(candidates)
+
+
+JOIN = TaskCost(name="join components", tasks=Growth(quantity=Quantity.CANDIDATES, law=_join_tasks), work=CANDIDATES)
 
 
 def _by_edges(name: str) -> TaskCost:
