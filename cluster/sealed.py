@@ -236,7 +236,7 @@ def parse_json(path: str, text: bytes) -> Any:
     """Return the data of the content of a file that `write_json` wrote."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise damaged(path, "it is empty" if not text else "it is no JSON") from None
     if not isinstance(found, dict) or not {"checksum", "data"} & found.keys():
         return found  # of a winnow that wrote no checksums
@@ -256,7 +256,7 @@ def read_public_json(path: str) -> dict[str, Any]:
     text = storage.read_bytes(path)
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise damaged(path, "it is empty" if not text else "it is no JSON") from None
     mark = found.pop("checksum", None) if isinstance(found, dict) else ""
     if mark is not None and mark != _mark(found):

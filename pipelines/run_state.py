@@ -36,6 +36,7 @@ from stages.passes import judge_later
 
 LOCK = "recipe.lock.yaml"
 LOCK_FILE = ".lock"
+PLACES = ("started_in", "run_dir")  # of the options
 MIXES = "mixes"  # the folder of named ones
 NO_LOCK = "{path} is a link or no plain file, so winnow does not lock by it. Look where it leads, then remove it."
 absolute = storage.absolute
@@ -102,6 +103,8 @@ def _options(run_dir: str) -> dict[str, Any]:
     found = read_json(path)
     if not isinstance(found, dict) or not found:
         raise damaged(path, "it holds no options")
+    if not all(isinstance(found.get(name, ""), str) and "\0" not in found.get(name, "") for name in PLACES):
+        raise damaged(path, "its folders are no paths")
     return found
 
 

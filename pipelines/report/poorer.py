@@ -30,7 +30,7 @@ def what_is_lost(path: str, new: tree.Report) -> list[str]:
 def _read(path: str) -> dict[str, Any] | None:
     try:
         found = json.loads(storage.read_bytes(path))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

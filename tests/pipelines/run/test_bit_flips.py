@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.cli.main import main
 from pipelines.commands.verify import verify
 from tests.support import every_artefact
 
@@ -159,3 +160,21 @@ def test_verify_names_what_no_list_names(done: Path, tmp_path: Path, place: str)
     shutil.copy(sorted(root.glob("ledger/*.parquet"))[0], root / place)
     [fault] = verify(str(root))["faults"]
     assert (fault["path"], "name" in fault["what"]) == (place, True)
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        ("passed_over.json", b"[" * 100_000),
+        ("report.json", b'{"a": ' + b"[" * 100_000),
+        ("facts/options.json", b'{"started_in": ["a"], "run_dir": 5}'),
+        ("facts/options.json", b'{"started_in": "/x\\u0000", "run_dir": "/x"}'),
+        ("decisions/ledger-made-by", b""),
+        ("decisions/ledger-made-by", b"../../../../etc"),
+    ],
+)
+def test_a_forged_file_is_no_traceback(done: Path, tmp_path: Path, place: str, content: bytes) -> None:
+    root = Path(shutil.copytree(done / "run", tmp_path / "run"))
+    (root / place).write_bytes(content)
+    for command in ("status", "report", "verify"):
+        assert main([command, str(root)]) in (0, 1)
