@@ -188,7 +188,7 @@ def test_the_readme_shows_commands() -> None:
 def problem_of(line: str) -> str:
     """What is wrong with a call of winnow: no such command, no such option; empty when nothing is."""
     command: Any = command_line()
-    words = shlex.split(line, comments=True)[1:]
+    words = understood(shlex.split(line, comments=True)[1:])
     while hasattr(command, "get_command") and words and not words[0].startswith("-"):
         command, name, words = command.get_command(None, words[0]), words[0], words[1:]
         if command is None:
