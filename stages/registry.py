@@ -35,6 +35,7 @@ STAGES: dict[str, str] = {
     "url_rules": "stages.url_rules:UrlRules",
     "repair": "stages.repair:Repair",
     "bad_words": "stages.bad_words:BadWords",
+    "attributes": "stages.attributes:JoinedAttributes",
 }
 RESERVED = (  # names the run folder needs itself
     *("read", "count_tokens", "lineage", "mix", "rewrite"),

@@ -77,6 +77,8 @@ def test_spaced_ellipses_and_blank_lines() -> None:
     assert facts(text)["ellipsis_lines"] == pytest.approx(1 / 3)
     assert facts(text, ellipses="spaced")["ellipsis_lines"] == pytest.approx(2 / 3)
     assert facts(text, ellipses="spaced")["ellipsis_ratio"] == pytest.approx(2 / 3)
+    many = "Too many . . . of these . . . in this text."
+    assert facts(many, ellipses="spaced", split="spaces", signs="words")["ellipsis_ratio"] == 2 / 9
     assert facts(text, ellipses="spaced", blank_lines="counted")["ellipsis_lines"] == 0.5
 
 

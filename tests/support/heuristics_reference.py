@@ -68,10 +68,14 @@ def ellipses_in(text: str, *, spaced: bool) -> int:
     return len(re.findall(r"\.\.\.|\. \. \.|\u2026" if spaced else r"\.\.\.|\u2026", text))
 
 
+def pieces(text: str, *, spaced: bool) -> list[str]:
+    return re.findall(r"(?:\. \. \.|\S)+", text) if spaced else text.split()
+
+
 def facts(text: str, how: Readings = DEFAULT) -> dict[str, float]:
     """Return every fact of one text."""
     size = len(text)
-    every = text.split() if how.split == "spaces" else tokens(text)
+    every = pieces(text, spaced=how.ellipses == "spaced") if how.split == "spaces" else tokens(text)
     words = every if how.signs == "words" else [t for t in every if not is_sign(t)]
     of = len(every) if how.signs == "shares" else len(words)
     grams = [t for t in every if not is_sign(t)] if how.signs == "never" else every

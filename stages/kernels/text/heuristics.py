@@ -46,6 +46,7 @@ from stages.kernels.text.word_tokens import (
     UPPER,
     WORD,
     classes,
+    spaced_ellipsis,
     split,
     split_by_spaces,
 )
@@ -308,8 +309,7 @@ def ellipsis_at(points, i, n, flags):  # type: ignore[no-untyped-def]
     """Return the length of the ellipsis that the point at i begins, 0 for none."""
     if i + 2 < n and points[i + 1] == 46 and points[i + 2] == 46:
         return 3
-    spaced = flags & SPACED_ELLIPSES and i + 4 < n and points[i + 1] == 32 and points[i + 3] == 32
-    return 5 if spaced and points[i + 2] == 46 and points[i + 4] == 46 else 0
+    return 5 if flags & SPACED_ELLIPSES and spaced_ellipsis(points, i, n) else 0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -328,7 +328,7 @@ def judge(data, offsets, table_of_classes, longest, stop_words, lower, short_lin
         for i in range(n):
             kinds[i] = table_of_classes[points[i]]
         if flags & BY_SPACES:
-            tokens = split_by_spaces(kinds, n, starts, lengths)
+            tokens = split_by_spaces(points, kinds, n, starts, lengths, flags & SPACED_ELLIPSES != 0)
         else:
             tokens = split(points, kinds, n, starts, lengths)
         kept, of = judge_words(points, kinds, tokens, starts, lengths, hashes, stop_words, lower, flags, out)

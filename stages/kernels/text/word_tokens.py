@@ -280,8 +280,11 @@ def split(points, kinds, n, starts, stops):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def split_by_spaces(kinds, n, starts, stops):  # type: ignore[no-untyped-def]
-    """Write where the pieces between white space start and stop; return their number."""
+def split_by_spaces(points, kinds, n, starts, stops, spaced):  # type: ignore[no-untyped-def]
+    """Write where the pieces between white space start and stop; return their number.
+
+    spaced: three points with a blank between each two are in one piece.
+    """
     count = i = 0
     while i < n:
         if kinds[i] & SPACE:
@@ -289,7 +292,15 @@ def split_by_spaces(kinds, n, starts, stops):  # type: ignore[no-untyped-def]
             continue
         starts[count] = i
         while i < n and not kinds[i] & SPACE:
-            i += 1
+            i += 5 if spaced and spaced_ellipsis(points, i, n) else 1
         stops[count] = i
         count += 1
     return count
+
+
+@numba.njit(cache=True, nogil=True)
+def spaced_ellipsis(points, i, n):  # type: ignore[no-untyped-def]
+    """Tell whether three points with a blank between each two begin at i."""
+    if i + 4 >= n or points[i] != POINT or points[i + 2] != POINT or points[i + 4] != POINT:
+        return False
+    return points[i + 1] == 32 and points[i + 3] == 32
