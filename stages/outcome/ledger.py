@@ -10,6 +10,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ from stages.outcome.draw import Draw, Drawn, drawn
 from stages.outcome.holdout import held_out
 from stages.outcome.mixing import Mix, content_sum
 from stages.outcome.verdicts import Outcome, group_columns, lookup, num_tokens, outcome
+from stages.outcome.by_language import ByLanguage, count_by_language
+from stages.outcome.mixing import Mix, copies, is_held_out
 
 I64 = npt.NDArray[np.int64]
 
@@ -74,6 +78,7 @@ class Tally:
     mixable: tuple[int, int]  # (documents, tokens) that survived and are not held out
     text_bytes: int  # of the survivors
     content: int = 0  # sum of hashes of the documents that can be mixed, modulo 2^64
+    languages: ByLanguage = field(default_factory=ByLanguage)
 
 
 TALLY = per_bundle("count outcomes")
@@ -100,6 +105,7 @@ def tally(run: Run, mix: Mix, position: int) -> Tally:
         mixable=(int(mixable.sum()), int(num_tokens(found.view)[mixable].sum())),
         text_bytes=int(array(read, "num_bytes")[kept].sum(dtype=np.int64)),
         content=content_sum(h1[mixable]),
+        languages=count_by_language(found.view),
     )
 
 
