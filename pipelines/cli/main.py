@@ -29,6 +29,7 @@ COMMANDS = (
     "pipelines.cli.doctor",
     "pipelines.cli.plan",
     "pipelines.cli.export",
+    "pipelines.cli.rules",
 )
 DAMAGE = {  # by name: none of these packages is imported for `--help`
     ("builtins", "EOFError"),
