@@ -227,7 +227,7 @@ class Heuristics(ShardStage):
             right = f"{learned}, as in {self._files[0]}"
             raise self.error("words", how, right, "Limits and texts must count the same words.")
         if how == words.ICU and not words.installed():
-            remedy = "Install the extra: pip install 'winnow[languages]'."
+            remedy = "Install the extra: pip install 'winnow-mix[languages]'."
             raise self.error("words", how, "characters without ICU", remedy)
         return how
 

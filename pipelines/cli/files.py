@@ -131,11 +131,11 @@ def models_list() -> None:
 @models_app.command("fetch")
 def models_fetch(name: Annotated[str, typer.Argument(help="published model")] = "lid.176.ftz") -> None:
     """Fetch a published model, check its digest and state its licence."""
-    from classifiers.models import PUBLISHED, fetch
+    from classifiers.models import PUBLISHED, fetch, file_digest
 
     path = fetch(name)
     model = PUBLISHED[name]
-    say(f"{path}  sha256 {model.sha256}  licence {model.licence}  {model.source}")
+    say(f"{path}  sha256 {file_digest(str(path))}  licence {model.licence}  {model.source}")
 
 
 @classifier_app.command("train")

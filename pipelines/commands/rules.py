@@ -65,7 +65,7 @@ class Choices:
             raise RecipeError(f"documents must be at least {LEAST_DOCUMENTS}, got {self.documents}.")
         if self.words == words.ICU and not words.installed():
             raise RecipeError(
-                "words must be characters without ICU. Install the extra: pip install 'winnow[languages]'."
+                "words must be characters without ICU. Install the extra: pip install 'winnow-mix[languages]'."
             )
 
 

@@ -83,10 +83,11 @@ def known_of(texts: pa.Array, tags: list[str] | None, learned: dict[str, Languag
         place[row] = places[key]
     hashes = [np.unique(np.array([scalar_hash(w) for w in each], np.uint64)) for each in lists]
     bounds = np.cumsum([0, *map(len, hashes)]).astype(np.int64)
-    spans = _given_words(texts, scripts, how)
     joined = np.concatenate([np.empty(0, np.uint64), *hashes])
-    sizes = (np.array([pick(map(len, each)) for each in lists], np.int64) for pick in (min, max))
-    return Languages(Known(place, joined, bounds, *sizes, *spans), tags, scripts)
+    shortest, longest = (np.array([pick(map(len, each)) for each in lists], np.int64) for pick in (min, max))
+    starts, stops, given = _given_words(texts, scripts, how)
+    known = Known(place, joined, bounds, shortest, longest, starts, stops, given)
+    return Languages(known, tags, scripts)
 
 
 def _list_of(tag: str, script: str, learned: dict[str, LanguageLimits], how: str, lists: list[tuple[str, ...]]) -> int:

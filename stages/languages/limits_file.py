@@ -47,6 +47,11 @@ class LimitsFile:
 
     languages: dict[str, LanguageLimits]
     words: str = ""
+    language_id: str = ""  # the model whose scores language_score is about
+
+    def scores(self) -> dict[str, float]:
+        """Return the least score of each language that has one."""
+        return {tag: one.language_score for tag, one in self.languages.items() if one.language_score is not None}
 
     def words_digest(self) -> str:
         """Return the digest of the stop words, on which facts depend."""
@@ -88,7 +93,7 @@ def _parsed(path: str, data: bytes) -> LimitsFile:
     if words not in ("", "icu", "characters"):
         raise RecipeError(f"limits {path!r}: words must be icu or characters, got {words!r}.")
     entries = {_tag(name, path): _language(entry, path, str(name)) for name, entry in languages.items()}
-    return LimitsFile(languages=entries, words=words)
+    return LimitsFile(languages=entries, words=words, language_id=str(whole.get("language_id") or ""))
 
 
 def _mapping(value: object, path: str, where: str, keys: Iterable[str]) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ class Reference:
         """Measure texts of the language. scores: of the language model, NaN where it named another language."""
         about = knowledge.known_of(texts, [tag] * len(texts), {}, how)
         extra = scores if scores is not None else np.full(len(texts), np.nan, np.float32)
-        rows = np.column_stack([measure(texts, about.known), extra]).astype(np.float32)
+        rows = np.column_stack([measure(texts, known=about.known), extra]).astype(np.float32)
         self.documents += len(texts)
         self.hashes = np.concatenate([self.hashes, content_hash(*buffers(texts))[0].astype(np.uint64)])
         self.rows = np.concatenate([self.rows, rows])
