@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster import compression, storage
 from cluster.errors import RecipeError, ShardError
@@ -72,12 +73,33 @@ def texts(paths: Paths, column: str = "text") -> Iterator[TextBatch]:
         yield from _texts_of(file.path, column)
 
 
-def _texts_of(path: str, column: str) -> Iterator[TextBatch]:
-    dataset = Dataset(name="files", paths=(path,), columns=Columns(text=column))
+def labelled(paths: Paths, column: str, label: str) -> Iterator[tuple[list[str], pa.Array]]:
+    """Yield (labels, texts) of the rows of all files that have both; numbers as they are written.
+
+    Raises as `texts` does.
+    """
+    for file in find(paths, column):
+        for batch in _usable(
+            Dataset(name="files", paths=(file.path,), columns=Columns(text=column, id=label)), file.path
+        ):
+            values = batch.table.column("id").combine_chunks()
+            usable = pa.array(batch.status == ReadStatus.OK)
+            usable = pc.and_(usable, pc.greater(pc.utf8_length(pc.fill_null(values, "")), 0))
+            texts = batch.table.column("text").combine_chunks().filter(usable)
+            yield values.filter(usable).to_pylist(), texts
+
+
+def _usable(dataset: Dataset, path: str) -> Iterator[Batch]:
     for batch in _whole(dataset, path, format_of(dataset, path)):
         for problem in batch.problems:
             at = "" if problem.row is None else f", row {problem.row}"
             raise damaged(f"{path}{at}", problem.error)
+        yield batch
+
+
+def _texts_of(path: str, column: str) -> Iterator[TextBatch]:
+    dataset = Dataset(name="files", paths=(path,), columns=Columns(text=column))
+    for batch in _usable(dataset, path):
         usable = batch.status == ReadStatus.OK
         found = batch.table.column("text").combine_chunks().filter(pa.array(usable))
         yield TextBatch(path, batch.rows[np.flatnonzero(usable)].tolist(), found)

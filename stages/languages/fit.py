@@ -6,7 +6,7 @@ are left as they are or switched off, lists of at least eight stop words of whic
 mean length of words, and for the score of the language `max(0.3, min(0.9, median - standard deviation))`. The cuts
 follow one of the methods that the paper compares:
 
-- `tail`: the cut beyond which a share of the reference lies (its 10Tail: 0.1 for each rule).
+- `tail`: the cut beyond which at most a share lies (its 10Tail: 0.1 for each rule), with a margin for small references.
 - `mean_std`: as many standard deviations from the reference's mean as the English limit is from English text's.
 - `quantile`: the cut beyond which as large a share of the reference lies as of English text beyond the English limit.
 - `median_ratio`: the English limit times the ratio of the two medians.
@@ -28,6 +28,7 @@ F64 = npt.NDArray[np.float64]
 Bounds = tuple[float, float]
 METHODS = ("tail", "mean_std", "quantile", "median_ratio")
 LEAST_STOP_WORDS, NEEDED = 8, 2
+Z95 = 1.645  # one-sided 95 % quantile of the normal distribution
 STOP_WORD_SHARE = 0.008  # of a text's words: about what the shortest lists of FineWeb2's large languages begin at
 LEARNED = (  # facts, as in FineWeb2's configurations
     "mean_word_length",
@@ -113,7 +114,7 @@ def _high(fact: str, values: F64, limit: float, method: str, share: float, engli
     if not math.isfinite(limit):
         return limit
     if method == "tail":
-        cut = float(np.quantile(values, 1 - share))
+        cut = _tail(values, share)
     elif method == "quantile":
         cut = float(np.quantile(values, np.mean(english <= limit)))
     else:
@@ -125,12 +126,25 @@ def _low(fact: str, values: F64, limit: float, method: str, share: float, englis
     if not math.isfinite(limit):
         return limit
     if method == "tail":
-        cut = float(np.quantile(values, share))
+        cut = -_tail(-values, share)
     elif method == "quantile":
         cut = float(np.quantile(values, np.mean(english < limit)))
     else:
         cut = _scaled(values, limit, method, english)
     return max(0.0, cut if fact in UNBOUNDED else min(cut, (1 + limit) / 2))
+
+
+def _tail(values: F64, share: float) -> float:
+    """Return the value that at most this share lies above, of what the reference is a sample of: with 95 % confidence.
+
+    That is an order statistic (normal approximation of the binomial); in a sample too small to have it, a tenth of the
+    way from the median to the greatest value beyond that.
+    """
+    ordered, n = np.sort(values), len(values)
+    above = math.floor(n * share - Z95 * math.sqrt(n * share * (1 - share)))
+    if above > 0:
+        return float(ordered[-above - 1])
+    return float(ordered[-1] + 0.1 * (ordered[-1] - np.median(ordered)))
 
 
 def _scaled(values: F64, limit: float, method: str, english: F64) -> float:

@@ -66,6 +66,7 @@ PARAMETERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "line_rules": lambda folder: {"rules": ("c4",), "max_removed": 0.5},
     "document_filter": lambda folder: {"filter": FILTER, "arguments": ("least=20",)},
     "quality": lambda folder: {"model": "column:score", "min_score": 2.0},
+    "label": lambda folder: {"model": "column:score", "drop_labels": ("2",)},
     "pii": lambda folder: {"max_found": 3},
     "url_rules": url_rules,
     "bad_words": bad_words,
