@@ -16,8 +16,7 @@ import math
 import random
 import re
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -73,11 +72,11 @@ class Parameters:
 class Counts:
     """What the labelled files held, texts per label."""
 
-    texts: Counter[str] = field(default_factory=Counter)
+    texts: dict[str, int] = field(default_factory=lambda: {POSITIVE: 0, NEGATIVE: 0})
     copies: int = 0  # the same text again under the same label: used once
     conflicting: int = 0  # texts under both labels: not used
-    trained: Counter[str] = field(default_factory=Counter)
-    held_out: Counter[str] = field(default_factory=Counter)
+    trained: dict[str, int] = field(default_factory=lambda: {POSITIVE: 0, NEGATIVE: 0})
+    held_out: dict[str, int] = field(default_factory=lambda: {POSITIVE: 0, NEGATIVE: 0})
     tokens: int = 0
 
 
@@ -121,10 +120,10 @@ def train(positive: Texts, negative: Texts, out: str | Path, **parameters: Any) 
     chosen = parameters_of(parameters)
     out = Path(out)
     with tempfile.TemporaryDirectory() as folder:
-        both = (
-            (label, batch) for label, side in ((POSITIVE, positive), (NEGATIVE, negative)) for batch in side.batches()
-        )
-        counts = gather(Path(folder), ((label, text) for label, batch in both for text in batch.to_pylist()), chosen)
+        sides = ((POSITIVE, positive), (NEGATIVE, negative))
+        batches = ((label, batch) for label, side in sides for batch in side.batches())
+        labelled = ((label, text) for label, batch in batches for text in batch.to_pylist())
+        counts = gather(Path(folder), labelled, chosen, (POSITIVE, NEGATIVE))
         _check(counts, positive, negative)
         chosen = fit(Path(folder), out, chosen, counts)
         evaluation = _on_held_out(Path(folder) / "test.txt", out) if chosen.holdout else None
@@ -133,9 +132,12 @@ def train(positive: Texts, negative: Texts, out: str | Path, **parameters: Any) 
     return Trained(path=str(out), counts=counts, parameters=chosen, evaluation=evaluation, card=card)
 
 
-def gather(folder: Path, labelled: Iterable[tuple[str, str]], chosen: Parameters) -> Counts:
-    """Write train.txt and test.txt of (label, text) into a folder, each text once; return what they hold."""
-    counts = Counts()
+def gather(folder: Path, labelled: Iterable[tuple[str, str]], chosen: Parameters, labels: Sequence[str] = ()) -> Counts:
+    """Write train.txt and test.txt of (label, text) into a folder, each text once; return what they hold.
+
+    labels : those that are counted even where there is no text of them.
+    """
+    counts = Counts(texts=dict.fromkeys(labels, 0), trained=dict.fromkeys(labels, 0), held_out=dict.fromkeys(labels, 0))
     _distribute(folder, labelled, chosen, counts)
     _collect(folder, chosen, counts)
     return counts
@@ -172,7 +174,7 @@ def _distribute(folder: Path, labelled: Iterable[tuple[str, str]], chosen: Param
         for label, text in labelled:
             line = line_of(text, chosen.max_chars)
             if line:
-                counts.texts[label] += 1
+                counts.texts[label] = counts.texts.get(label, 0) + 1
                 key = hashlib.blake2b(line.encode(), digest_size=16).hexdigest()
                 parts[int(key[:8], 16) % PARTS].write(f"{key} {label} {line}\n")
     finally:
@@ -212,7 +214,8 @@ def _unique(path: Path, counts: Counts) -> dict[str, tuple[str, str]]:
 
 def _write(train: IO[str], test: IO[str], key: str, label: str, line: str, chosen: Parameters, counts: Counts) -> None:
     held_out = int(key[8:24], 16) < chosen.holdout * 2**64  # by content alone: the same for every seed
-    (counts.held_out if held_out else counts.trained)[label] += 1
+    mine = counts.held_out if held_out else counts.trained
+    mine[label] = mine.get(label, 0) + 1
     if not held_out:
         counts.tokens += line.count(" ") + 1
     (test if held_out else train).write(f"__label__{label} {line}\n")

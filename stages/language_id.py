@@ -55,6 +55,8 @@ class LanguageId(ShardStage):
         ]
     )
 
+    hands_on: ClassVar[tuple[str, ...]] = ("language",)
+
     languages: tuple[str, ...] = param((), "keep these languages (ISO 639-1 or 639-3; default: all)")
     min_score: float = param(0.0, "drop documents whose language is less certain", ge=0.0, le=1.0)
     thresholds: tuple[str, ...] | str = param(

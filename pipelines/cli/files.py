@@ -185,7 +185,7 @@ def _say_sides(trained: Trained) -> None:
 
 def _say_classes(trained: TrainedClasses) -> None:
     counts = trained.counts
-    say(f"{trained.path}: {counts.trained.total():,} texts of {len(counts.trained)} labels trained")
+    say(f"{trained.path}: {sum(counts.trained.values()):,} texts of {len(counts.trained)} labels trained")
     if trained.results:
         found = trained.results
         error = "" if found.error is None else f", mean absolute error {found.error:.3f}"

@@ -172,7 +172,7 @@ class Run:
 
 def has_fact(stage: Stage, name: str, datasets: Iterable[str]) -> bool:
     """Tell whether a stage has a fact of this name for the documents of all these datasets."""
-    if not isinstance(stage, ShardStage) or stage.costly or name not in stage.schema.names or stage.facts_needed():
+    if not isinstance(stage, ShardStage) or name not in stage.hands_on:
         return False
     return all(stage.applies_to(dataset) for dataset in datasets)
 

@@ -192,6 +192,9 @@ class ShardStage(Stage):
 
     schema: ClassVar[pa.Schema] = pa.schema([])  # of the facts, one row per document
     expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
+    hands_on: ClassVar[
+        tuple[str, ...]
+    ] = ()  # facts that later stages are given, see `facts_needed`; not of costly ones
     device_expansion: ClassVar[float] = 0.0  # the same on a GPU, for what a stage computes there
 
     @property
@@ -219,7 +222,7 @@ class ShardStage(Stage):
         return "text" in self.columns()
 
     def facts_needed(self) -> tuple[str, ...]:
-        """Return the facts of the nearest stage before this one that has them: columns `fact:NAME` of `annotate`."""
+        """Return the facts that the nearest stage before this one hands on: columns `fact:NAME` of `annotate`."""
         return ()
 
     def annotate(self, documents: pa.Table) -> pa.Table:

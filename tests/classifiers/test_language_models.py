@@ -89,7 +89,7 @@ def test_the_language_is_found_and_spelled_as_a_tag(model: str) -> None:
 @pytest.mark.parametrize("text", ["", "   ", "12 34,5", "?!…", "\n\n", "🙂"])
 def test_a_text_without_a_letter_is_undetermined(model: str, text: str) -> None:
     facts = LanguageId(model=model).annotate(documents(text))
-    assert facts.to_pylist() == [{"language": "und", "language_score": 0.0, "language_shares": None}]
+    assert facts.to_pylist() == [{"language": "und", "language_score": 0.0, "language_shares": None, "script": "Zyyy"}]
 
 
 def test_newlines_count_as_spaces_and_nul_too(model: str) -> None:
@@ -110,7 +110,8 @@ def test_a_long_document_is_judged_by_its_beginning(model: str) -> None:
 def facts(*rows: tuple[str, float]) -> pa.Table:
     names, scores = zip(*rows, strict=True)
     shares = pa.nulls(len(rows), LanguageId.schema.field("language_shares").type)
-    return pa.table([pa.array(names), pa.array(scores, pa.float32()), shares], schema=LanguageId.schema)
+    scripts = pa.nulls(len(rows), pa.string())
+    return pa.table([pa.array(names), pa.array(scores, pa.float32()), shares, scripts], schema=LanguageId.schema)
 
 
 def test_decisions_name_the_reason_the_score_and_the_threshold() -> None:
