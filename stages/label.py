@@ -30,7 +30,8 @@ class Label(ShardStage):
     Reads: text, or the column that `model: column:NAME` names. Writes: label (null where the model names none),
     label_score (the label's probability by a fastText model, any other model's own score, null of a column). Drops:
     `label` where it is none of `keep_labels` or one of `drop_labels`, `low_label_score` and `high_label_score` beyond
-    `min_score` and `max_score`, `no_label` where the recipe keeps some labels and the document has none.
+    `min_score` and `max_score`, `no_label` where the recipe keeps some labels and the document has none
+    (`keep_missing` keeps those).
     """
 
     use: ClassVar[str] = "label"
@@ -42,6 +43,7 @@ class Label(ShardStage):
     drop_labels: tuple[str, ...] = param((), "drop documents with one of these labels")
     min_score: float | None = param(None, "drop documents whose label is less certain")
     max_score: float | None = param(None, "drop documents whose label is more certain")
+    keep_missing: bool = param(False, "documents without a label stay, whatever keep_labels names")
     max_chars: int | None = param(
         None, "judge a longer text by its first characters", fact=True, ge=1, le=(1 << 31) - 1
     )
@@ -100,7 +102,7 @@ class Label(ShardStage):
                 reason[beyond], threshold[beyond] = code, limit
         if self.keep_labels:
             reason[~self._is_in(label, self.keep_labels)] = 1
-            reason[label.is_null().to_numpy(zero_copy_only=False)] = 0
+            reason[label.is_null().to_numpy(zero_copy_only=False)] = -1 if self.keep_missing else 0
         reason[self._is_in(label, self.drop_labels)] = 1
         return Decisions(reason, REASONS, score, threshold)
 

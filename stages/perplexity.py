@@ -32,7 +32,7 @@ class Perplexity(ShardStage):
     Reads: text; with `language: auto` the fact `language` of the language_id stage before it. Writes: perplexity (null
     where the language has no model, or nothing is left of the text). Drops: `high_perplexity` above
     `max_perplexity`, `low_perplexity` below `min_perplexity`, `no_model` where there is no perplexity and
-    `drop_unmodelled` is set. For CCNet's head, middle and tail put `score_cut` with `per: language` behind it:
+    `keep_missing` is false. For CCNet's head, middle and tail put `score_cut` with `per: language` behind it:
     `max_quantile: 0.3` is the head, `min_quantile: 0.3, max_quantile: 0.6` the middle.
     """
 
@@ -46,7 +46,7 @@ class Perplexity(ShardStage):
     normalise: bool = param(True, "normalise texts as CCNet does", fact=True)
     min_perplexity: float | None = param(None, "drop documents with a lower perplexity", ge=0.0)
     max_perplexity: float | None = param(None, "drop documents with a higher perplexity", ge=0.0)
-    drop_unmodelled: bool = param(False, "drop documents without a perplexity")
+    keep_missing: bool = param(True, "documents without a perplexity stay")
 
     def validate(self) -> None:
         if not self.models:
@@ -79,7 +79,7 @@ class Perplexity(ShardStage):
 
     @property
     def drops(self) -> bool:
-        return self.drop_unmodelled or self.min_perplexity is not None or self.max_perplexity is not None
+        return not self.keep_missing or self.min_perplexity is not None or self.max_perplexity is not None
 
     def files(self) -> dict[str, ModelFiles]:
         """Return the models by language tag: those of folders, then those written out."""
@@ -130,6 +130,6 @@ class Perplexity(ShardStage):
             if limit is not None:
                 beyond = value < limit if code == 1 else value > limit
                 reason[beyond], threshold[beyond] = code, limit
-        if self.drop_unmodelled:
+        if not self.keep_missing:
             reason[np.isnan(value)] = 0
         return Decisions(reason, REASONS, value, threshold)

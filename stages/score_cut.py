@@ -98,10 +98,9 @@ class ScoreCut(ExchangeStage):
             threshold = np.array([low.get(name, math.nan) for name in names], np.float64)[place]
             most = np.array([high.get(name, math.nan) for name in names], np.float64)[place]
             reason[score < threshold] = 1
-        reason[np.isnan(score)] = -1 if self.keep_missing else 0
             reason[score > most] = 3
             threshold = np.where((reason == 3) | np.isnan(threshold), most, threshold)
-        reason[np.isnan(score)] = 0
+        reason[np.isnan(score)] = -1 if self.keep_missing else 0
         return rows, Decisions(reason, REASONS, value, threshold)
 
 

@@ -125,7 +125,7 @@ def test_limits_decide_without_text(tmp_path: Path) -> None:
     assert good < 50 < bad
     assert none is None
     assert stage.decide(facts).dropped.tolist() == [False, True, False]
-    strict = Perplexity(models=stage.models, language="en", min_perplexity=good + 1, drop_unmodelled=True)
+    strict = Perplexity(models=stage.models, language="en", min_perplexity=good + 1, keep_missing=False)
     found = strict.decide(facts)
     assert [found.reasons[i] if i >= 0 else None for i in found.reason] == ["low_perplexity", None, "no_model"]
 
