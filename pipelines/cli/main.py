@@ -30,6 +30,7 @@ COMMANDS = (
     "pipelines.cli.plan",
     "pipelines.cli.export",
     "pipelines.cli.rules",
+    "pipelines.cli.lists",
 )
 DAMAGE = {  # by name: none of these packages is imported for `--help`
     ("builtins", "EOFError"),
