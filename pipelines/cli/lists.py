@@ -28,7 +28,7 @@ def lists_fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="lists or suites")],
     source: Annotated[
         str,
-        typer.Option("--from", metavar="PATH", help="file of the list, or folder of the suite, instead of the network"),
+        typer.Option("--from", metavar="PATH", help="file of a list or folder of a suite, instead of the network"),
     ] = "",
 ) -> None:
     """Fetch lists, checked against their digests, and the items of suites from the Hub cache or a folder."""

@@ -1,8 +1,8 @@
 """`winnow lists`: lists of bad words, block lists and the items of benchmark suites, fetched by name.
 
 Guarantees: a list is the published file to the bit, or it is not kept; the items of a suite come from the user's Hub
-cache, a folder, or the Hub, and their digest is stated. Lists lie in $WINNOW_LISTS, or ~/.cache/winnow/lists. Memory: one
-list; one item.
+cache, a folder, or the Hub, and their digest is stated. Lists lie in $WINNOW_LISTS, or ~/.cache/winnow/lists. Memory:
+one list; one item.
 """
 
 from __future__ import annotations
@@ -78,18 +78,26 @@ def _fetch_list(entry: PublishedList, source: str | None) -> Fetched:
     if source is None and path.exists():
         data = path.read_bytes()
     else:
-        data = Path(source).read_bytes() if source is not None else _content(entry)
+        data = _content(entry) if source is None else _given(source)
     found = hashlib.sha256(data).hexdigest()
     if found != entry.sha256:
+        origin = source or (path if path.exists() else entry.url or entry.requirement)
         raise BackendError(
-            f"{entry.name} from {source or path if path.exists() else entry.url or entry.requirement} has sha256 {found}, "
-            f"{entry.sha256} was expected. It was not stored. Delete {path} if it is there, and fetch again."
+            f"{entry.name} from {origin} has sha256 {found}, {entry.sha256} was expected. It was not stored. Delete "
+            f"{path} if it is there, and fetch again."
         )
     if not path.exists() or path.read_bytes() != data:
         storage.write_bytes(str(path), data)
     lines = sum(1 for line in data.splitlines() if line.strip())
     use = entry.use.replace("PATH", str(path))
     return Fetched(name=entry.name, path=str(path), sha256=found, entries=lines, licence=entry.licence, use=use)
+
+
+def _given(source: str) -> bytes:
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise RecipeError(f"the list {source!r} cannot be read ({type(error).__name__}). Give a file.") from None
 
 
 def _content(entry: PublishedList) -> bytes:
