@@ -64,6 +64,9 @@ class LanguageId(ShardStage):
     )
     model: str = param("fasttext:lid.176.ftz", "fasttext:NAME or fasttext:PATH", fact=True, metavar="SPEC")
     case: str = param("keep", "lower: judge texts in lower case; capitals: those in capitals", fact=True, choices=CASES)
+    calibration: str = param(
+        "", "file made by `winnow rules fit` that makes scores the share of labels that are right", fact=True
+    )
     max_chars: int = param(MAX_CHARS, "judge a longer text by its first characters", fact=True, ge=1, le=(1 << 31) - 1)
 
     segment_chars: int = param(
@@ -105,12 +108,25 @@ class LanguageId(ShardStage):
         """Return `thresholds` by language tag: those of files, then those written out."""
         found: dict[str, float] = {}
         for path in self._files():
-            learned = limits_file.load(path)
-            if learned.language_id not in ("", self.model):
-                right = f"scores of {self.model}"
-                raise self.error("thresholds", path, right, f"This file's are of {learned.language_id}.")
-            found |= learned.scores()
+            scores = self._learned("thresholds", path).scores()
+            if self.calibration:
+                scores = {tag: float(self._calibration().calibrated(score)) for tag, score in scores.items()}
+            found |= scores
         return found | dict(self._score_of(pair) for pair in self._pairs())
+
+    def _learned(self, key: str, path: str) -> limits_file.LimitsFile:
+        learned = limits_file.load(path)
+        if learned.language_id not in ("", self.model):
+            right = f"scores of {self.model}"
+            raise self.error(key, path, right, f"This file's are of {learned.language_id}.")
+        return learned
+
+    def _calibration(self) -> limits_file.LimitsFile:
+        learned = self._learned("calibration", self.calibration)
+        if not learned.calibration:
+            remedy = "Learn it with `winnow rules fit CODE=PATH …`, of text whose language is known."
+            raise self.error("calibration", self.calibration, "a file with a calibration", remedy)
+        return learned
 
     def _score_of(self, pair: str) -> tuple[str, float]:
         code, _, score = pair.partition(":")
@@ -134,7 +150,8 @@ class LanguageId(ShardStage):
             for code in codes:
                 if not language.matches(tags, language.check_code(code)).any():
                     raise self.error(key, code, f"a language of {self.model}", language.remedy(tags, code))
-        return models.file_digest(models.resolve(self.model))
+        model = models.file_digest(models.resolve(self.model))
+        return digest(model, self._calibration().calibration) if self.calibration else model
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         if not documents.num_rows:
@@ -145,7 +162,11 @@ class LanguageId(ShardStage):
         found = identifier.identify(texts)
         shares = identifier.shares(texts, self.segment_chars) if self.segment_chars else pa.nulls(len(texts), SHARES)
         script = script_names(scripts_of(given))
-        return pa.table([identifier.names(found), pa.array(found.score), shares, script], schema=self.schema)
+        score = found.score
+        if self.calibration:
+            known = found.index < len(identifier.tags) - 1
+            score = np.where(known, self._calibration().calibrated(score), score).astype(np.float32)
+        return pa.table([identifier.names(found), pa.array(score), shares, script], schema=self.schema)
 
     def decide(self, facts: pa.Table) -> Decisions:
         rows = facts.num_rows

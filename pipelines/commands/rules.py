@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from stages.inputs import side_files
 from stages.languages import fit, knowledge, words
 from stages.languages.reference import Reference
 
+SCORE_BINS = 1000
+LEAST_WRONG = 10  # labels that the model must have wrong, for its scores to be calibrated
 LEAST_DOCUMENTS = 100  # of a language, for its quantiles to mean something
 BATCH = 2048
 
@@ -39,6 +41,20 @@ class Fitted:
     cuts: list[fit.Cut]
     score: float | None
     facts: dict[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How often the language model was right and wrong about text whose language is known, by its score, (bins,)."""
+
+    right: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
+    wrong: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
+
+    def add(self, scores: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]) -> None:
+        """Count labels by score."""
+        place = np.minimum((scores.astype(np.float64) * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+        for counts, mine in ((self.right, right), (self.wrong, ~right)):
+            np.add(counts, np.bincount(place[mine], minlength=SCORE_BINS), out=counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +107,8 @@ def fit_rules(
     if wrong := fit.needed(choices.method, english):
         raise RecipeError(wrong)
     how = words.resolved(choices.words)
-    found = _read(reference, choices, how)
+    judged = Judged()
+    found = _read(reference, choices, how, judged)
     notes = [
         f"{tag}: {one.documents} documents are too few to learn from (at least {LEAST_DOCUMENTS}); it is left out."
         for tag, one in found.items()
@@ -103,7 +120,7 @@ def fit_rules(
         raise RecipeError(f"no language has {LEAST_DOCUMENTS} documents of reference text ({counts}). Give more text.")
     theirs = _english(english, choices, how)
     fitted = [_fitted(tag, one, choices, theirs) for tag, one in sorted(enough.items())]
-    storage.write_bytes(out, _as_yaml(fitted, choices, how).encode())
+    storage.write_bytes(out, _as_yaml(fitted, choices, how, judged).encode())
     storage.write_bytes(page_of(out), page(fitted, choices.method, choices.share, how).encode())
     if how == words.CHARACTERS:
         notes.append(
@@ -117,14 +134,14 @@ def page_of(out: str) -> str:
     return out.removesuffix(".yml").removesuffix(".yaml") + ".html"
 
 
-def _read(reference: Sequence[str], choices: Choices, how: str) -> dict[str, Reference]:
+def _read(reference: Sequence[str], choices: Choices, how: str, judged: Judged | None = None) -> dict[str, Reference]:
     found: dict[str, Reference] = {}
     model = _model(reference, choices)
     for spec in reference:
         tag, path = _split(spec)
         for batch in side_files.texts([path], choices.column):
             for start in range(0, len(batch.texts), BATCH):
-                _add(found, batch.texts.slice(start, BATCH), tag, model, choices, how)
+                _add(found, batch.texts.slice(start, BATCH), tag, model, choices, how, judged)
     for one in found.values():
         one.cut()
     return found
@@ -155,6 +172,7 @@ def _add(
     model: language.LanguageIdentifier | None,
     choices: Choices,
     how: str,
+    judged: Judged | None,
 ) -> None:
     """Measure a batch under its language, or under the languages that the model finds in it."""
     if model is None:
@@ -165,6 +183,8 @@ def _add(
     for one in [tag] if tag else sorted(set(names.tolist()) - {language.UNDETERMINED}):
         mine = np.ones(len(names), np.bool_) if tag else names == one
         same = language.matches(tuple(names[mine]), knowledge.base_of(one))
+        if tag and judged is not None:
+            judged.add(seen.score, same)
         scores = np.where(same, seen.score[mine], np.float32(np.nan)).astype(np.float32)
         entry = found.setdefault(one, Reference(choices.documents))
         entry.add(texts.filter(pa.array(mine)), one, how, scores)
@@ -194,17 +214,24 @@ def _fitted(tag: str, one: Reference, choices: Choices, english: dict[str, npt.N
     )
 
 
-def _as_yaml(fitted: Sequence[Fitted], choices: Choices, how: str) -> str:
+def _as_yaml(fitted: Sequence[Fitted], choices: Choices, how: str, judged: Judged) -> str:
     published = {fact for name in choices.presets for fact in PRESETS[name]}
     data = {
         "words": how,
         "method": choices.method,
         "share": choices.share,
         "language_id": choices.model,
+        **({"calibration": knots} if (knots := _calibration(judged)) else {}),
         "languages": {one.tag: _entry(one, published) for one in fitted},
     }
     head = "# Limits per language, learned from reference text by `winnow rules fit`; see docs/languages.md.\n"
     return head + yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=120)
+
+
+def _calibration(judged: Judged) -> list[list[float]]:
+    """Return the knots of the scores' calibration; none where the model was too seldom wrong to tell."""
+    enough = judged.wrong.sum() >= LEAST_WRONG
+    return [list(knot) for knot in fit.calibration(judged.right, judged.wrong)] if enough else []
 
 
 def _entry(one: Fitted, published: set[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 Bounds = tuple[float, float]
 METHODS = ("tail", "mean_std", "quantile", "median_ratio")
 LEAST_STOP_WORDS, NEEDED = 8, 2
@@ -78,6 +79,30 @@ def language_score(scores: F64) -> float:
     (0.9, 0.3)
     """
     return round(max(0.3, min(0.9, float(np.median(scores) - np.std(scores)))), 3)
+
+
+def calibration(right: I64, wrong: I64) -> list[tuple[float, float]]:
+    """Return (score, share that is right) at the knots of the isotonic regression of labels that are right or wrong.
+
+    right, wrong : labels by score, in bins of equal width from 0 to 1, (bins,) each. Pools adjacent violators (Zadrozny
+    and Elkan 2002); a block of n labels of which k are right has the share (k + 0.5) / (n + 1).
+
+    >>> calibration(np.array([1, 9]), np.array([8, 0]))
+    [(0.25, 0.15), (0.75, 0.95)]
+    """
+    blocks: list[list[float]] = []  # right, all, sum of scores
+    for place in np.flatnonzero(right + wrong):
+        n = float(right[place] + wrong[place])
+        blocks.append([float(right[place]), n, n * (place + 0.5) / len(right)])
+        while len(blocks) > 1 and _share(blocks[-2]) >= _share(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
+    shares = np.maximum.accumulate(np.array([_share(block) for block in blocks], np.float64))
+    return [(round(b[2] / b[1], 6), round(float(share), 6)) for b, share in zip(blocks, shares, strict=True)]
+
+
+def _share(block: list[float]) -> float:
+    return (block[0] + 0.5) / (block[1] + 1)
 
 
 def cuts(

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
 from classifiers import language
@@ -28,7 +30,7 @@ from cluster.errors import RecipeError
 from stages.kernels.text.heuristic_facts import FACTS
 
 Bounds = tuple[float, float]
-TOP_KEYS = ("words", "languages", "language_id", "method", "share", "source")
+TOP_KEYS = ("words", "languages", "language_id", "calibration", "method", "share")
 KEYS = ("stop_words", "limits", "documents", "language_score")
 
 
@@ -47,7 +49,13 @@ class LimitsFile:
 
     languages: dict[str, LanguageLimits]
     words: str = ""
-    language_id: str = ""  # the model whose scores language_score is about
+    language_id: str = ""  # the model whose scores language_score and calibration are about
+    calibration: tuple[tuple[float, float], ...] = ()  # (score, share that is right), both ascending
+
+    def calibrated(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the share of labels of such scores that is right, between the knots by straight lines."""
+        knots = np.array(self.calibration, np.float64)
+        return np.asarray(np.interp(np.asarray(scores, np.float64), knots[:, 0], knots[:, 1]), np.float64)
 
     def scores(self) -> dict[str, float]:
         """Return the least score of each language that has one."""
@@ -93,7 +101,18 @@ def _parsed(path: str, data: bytes) -> LimitsFile:
     if words not in ("", "icu", "characters"):
         raise RecipeError(f"limits {path!r}: words must be icu or characters, got {words!r}.")
     entries = {_tag(name, path): _language(entry, path, str(name)) for name, entry in languages.items()}
-    return LimitsFile(languages=entries, words=words, language_id=str(whole.get("language_id") or ""))
+    model = str(whole.get("language_id") or "")
+    knots = _knots(whole.get("calibration") or [], path)
+    return LimitsFile(languages=entries, words=words, language_id=model, calibration=knots)
+
+
+def _knots(value: object, path: str) -> tuple[tuple[float, float], ...]:
+    knots = value if isinstance(value, list) else [value]
+    pairs = [knot for knot in knots if isinstance(knot, list) and len(knot) == 2 and all(map(_is_share, knot))]
+    columns = list(zip(*pairs, strict=True))
+    if len(pairs) != len(knots) or any(list(column) != sorted(column) for column in columns):
+        raise RecipeError(f"limits {path!r}: calibration must be pairs [score, share] in [0, 1], both ascending.")
+    return tuple((float(score), float(share)) for score, share in pairs)
 
 
 def _mapping(value: object, path: str, where: str, keys: Iterable[str]) -> Mapping[str, Any]:

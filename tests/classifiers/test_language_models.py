@@ -311,3 +311,20 @@ def test_scores_of_another_model_are_refused(tmp_path: Path, model: str) -> None
         RecipeError, match=r"thresholds must be scores of fasttext:.*This file's are of fasttext:glotlid"
     ):
         stage.digest()
+
+
+def test_a_calibration_changes_scores_and_learned_thresholds_alike(tmp_path: Path, model: str) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(
+        f"language_id: {model}\ncalibration: [[0.0, 0.0], [1.0, 0.5]]\nlanguages: {{en: {{language_score: 0.8}}}}"
+    )
+    plain = LanguageId(model=model, thresholds=str(path))
+    stage = LanguageId(model=model, thresholds=str(path), calibration=str(path))
+    texts = documents(SAMPLES["__label__eng_Latn"], "12")
+    before, after = (s.annotate(texts).column("language_score").to_pylist() for s in (plain, stage))
+    assert after == pytest.approx([before[0] / 2, 0.0])
+    assert stage.scores_by_language() == {"en": pytest.approx(0.4)}
+    assert stage.fact_digest() != plain.fact_digest()
+    path.write_text(f"language_id: {model}\nlanguages: {{en: {{}}}}")
+    with pytest.raises(RecipeError, match="calibration must be a file with a calibration"):
+        stage.fact_digest()

@@ -12,7 +12,7 @@ import yaml
 
 from cluster.errors import RecipeError
 from pipelines.cli.main import main
-from pipelines.commands.rules import Choices, fit_rules
+from pipelines.commands.rules import Choices, Judged, fit_rules
 from stages.heuristics import Heuristics
 from stages.languages import fit, limits_file
 from stages.languages.reference import Reference
@@ -193,3 +193,23 @@ def test_too_few_documents_are_no_reference(tmp_path: Path) -> None:
     (tmp_path / "few.jsonl").write_text(json.dumps({"text": "그리고 나는"}) + "\n")
     with pytest.raises(RecipeError, match=r"no language has 100 documents of reference text \(ko 1\)"):
         fit_rules([f"ko={tmp_path / 'few.jsonl'}"], str(tmp_path / "l.yaml"), Choices(words="characters"))
+
+
+def test_calibrated_scores_are_the_share_that_is_right() -> None:
+    draw = np.random.default_rng(3)
+    score = draw.random(20_000)
+    right = draw.random(20_000) < score**2  # a model that is surer than it should be
+    judged = Judged()
+    judged.add(score.astype(np.float32), right)
+    knots = fit.calibration(judged.right, judged.wrong)
+    learned = limits_file.LimitsFile(languages={}, calibration=tuple(knots))
+    assert np.abs(learned.calibrated([0.2, 0.5, 0.9]) - np.array([0.04, 0.25, 0.81])).max() < 0.05
+    assert [knot[1] for knot in knots] == sorted(knot[1] for knot in knots)
+
+
+@pytest.mark.parametrize("value", ["[[0.5, 2]]", "[[0.5]]", "0.5", "[[0.5, 0.9], [0.6, 0.1]]"])
+def test_a_calibration_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(f"calibration: {value}\nlanguages: {{ko: {{}}}}")
+    with pytest.raises(RecipeError, match="calibration must be pairs"):
+        limits_file.load(str(path))
