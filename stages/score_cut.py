@@ -64,7 +64,7 @@ class ScoreCut(ExchangeStage):
         low, high = self.min_quantile, self.max_quantile
         if (low is None and high is None) == (self.pareto_alpha is None):
             raise self.error(
-                "min_quantile", low, "given, or max_quantile, or pareto_alpha, and not a quantile and that"
+                "min_quantile", low, "a quantile (or max_quantile) or pareto_alpha, and not both"
             )
         if low is not None and high is not None and low > high:
             raise self.error("min_quantile", low, f"at most max_quantile ({high})")

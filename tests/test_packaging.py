@@ -38,6 +38,7 @@ MIX_COLUMNS = ("text", "id", "doc_id", "source", "url", "language", "language_sc
 HEAVY = ("numba", "dask", "distributed", "pandas", "torch", "scipy", "fasttext", "ray", "jinja2", "pyarrow.dataset")
 # Import names whose distribution is called otherwise, or comes with another one.
 DISTRIBUTIONS = {
+    "kenlm": "ufal-kenlm",
     "cudf": "cudf-cu13",
     "cuml": "cuml-cu13",
     "cupy": "cudf-cu13",
