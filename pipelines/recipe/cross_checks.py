@@ -12,8 +12,6 @@ from pipelines.recipe.mix_checks import check_mixes, check_output
 from pipelines.recipe.mix_section import MixSection, NamedMixSection
 from pipelines.recipe.problems import Problems
 from pipelines.recipe.sections import NAME, DatasetSection, OutputSection
-from stages.core.stage import Stage
-from pipelines.recipe.sections import NAME, DatasetSection, MixSection
 from stages.core.run import has_fact, lacks_fact
 from stages.core.stage import ShardStage, Stage
 from stages.inputs.presets import PRESETS
@@ -89,7 +87,7 @@ def _stages(stages: Sequence[Stage], datasets: Datasets, problems: Problems) -> 
 def _facts_needed(
     stage: ShardStage, earlier: Sequence[Stage], mine: Sequence[str], path: Path, problems: Problems
 ) -> None:
-    """Note facts that a stage needs and no stage before it has for all its datasets."""
+    """Note facts that a stage needs and no stage before it hands on for all its datasets."""
     for name in stage.facts_needed():
         if not any(has_fact(other, name, mine) for other in earlier):
             problems.add(path, str(lacks_fact(stage, name)))

@@ -45,7 +45,6 @@ from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import GROUP, hold_out_groups
 from stages.outcome.holdout_similarity import measure
-from stages.outcome.by_language import language_warnings
 from stages.outcome.ledger import Tally
 from stages.passes import judge_later
 from stages.passes.freeze import freeze, passed_over
@@ -208,12 +207,6 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
     if prepared.dropped or storage.exists(storage.join(run.root, FOLDER)):
         with engine.step("dropped"):
             write_dropped(engine, prepared)
-    warnings += unwritten(shares, {name: sum(f.documents for f in found) for name, found in files.items()})
-    warnings += lost_values(files)
-    warnings += [text for each in stage_runs(run, ExchangeStage) for text in each.stage.notes(each)]
-    warnings += language_warnings(run, (t.languages for t in tallies))
-    write_mix_manifest(prepared, shares, files, warnings)
-    storage.remove(job.exchange)
     return RunResult(
         root=run.root,
         name=prepared.name,

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,12 +29,11 @@ from stages.core.run import Run
 from stages.core.shard import ROW_BITS
 from stages.dedup.dedup_stage import KINDS
 from stages.outcome import lineage
+from stages.outcome.by_language import ByLanguage, count_by_language
 from stages.outcome.draw import Draw, Drawn, drawn
 from stages.outcome.holdout import held_out
 from stages.outcome.mixing import Mix, content_sum
 from stages.outcome.verdicts import Outcome, group_columns, lookup, num_tokens, outcome
-from stages.outcome.by_language import ByLanguage, count_by_language
-from stages.outcome.mixing import Mix, copies, is_held_out
 
 I64 = npt.NDArray[np.int64]
 
