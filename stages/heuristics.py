@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -332,7 +330,7 @@ class Heuristics(ShardStage):
         names: dict[str, int] = {}
         reason = np.full(facts.num_rows, -1, np.int16)
         value, threshold = np.full(facts.num_rows, np.nan), np.full(facts.num_rows, np.nan)
-        for (tag, script), rows in _kinds(facts):
+        for (tag, script), rows in knowledge.kinds(facts):
             part = self._decided(facts.take(pa.array(rows)), self.rules_of(tag, script))
             codes = np.array([*(names.setdefault(name, len(names)) for name in part.reasons), -1], np.int16)
             reason[rows], value[rows], threshold[rows] = codes[part.reason], part.value, part.threshold
@@ -369,7 +367,7 @@ class Heuristics(ShardStage):
         found: dict[str, BoolArray] = {}
         unmeasured = whole(facts.column("stop_words")).is_null().to_numpy(zero_copy_only=False)
         wished, how = self.rules().keys() - self._own().keys(), self._how()
-        for (tag, script), rows in _kinds(facts):
+        for (tag, script), rows in knowledge.kinds(facts):
             in_force = self.rules_of(tag, script)
             skipped = {f"not_judged by {fact}" for fact in wished - in_force.keys()}
             if script in SPACELESS and how == words.CHARACTERS:
@@ -380,19 +378,6 @@ class Heuristics(ShardStage):
                 mask = found.setdefault("not_judged by stop_words", np.zeros(facts.num_rows, np.bool_))
                 mask[rows[unmeasured[rows]]] = True
         return found
-
-
-def _kinds(facts: pa.Table) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.int64]]]:
-    """Yield (language tag, script) and the rows of each pair that occurs, sorted."""
-    columns = [whole(facts.column(name)).fill_null("").dictionary_encode() for name in ("language", "script")]
-    names = [column.dictionary.to_pylist() for column in columns]
-    codes = [column.indices.to_numpy(zero_copy_only=False).astype(np.int64) for column in columns]
-    both = codes[0] * max(len(names[1]), 1) + codes[1]
-    found = {}
-    for code in np.unique(both).tolist():
-        tag, script = divmod(code, max(len(names[1]), 1))
-        found[names[0][tag], names[1][script]] = np.flatnonzero(both == code)
-    yield from sorted(found.items())
 
 
 def _number(text: str) -> float | None:

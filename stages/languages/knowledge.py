@@ -6,6 +6,7 @@ learned for a language (limits_file.py) always judge it. Memory: the words of a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from classifiers import language
+from stages.core.arrays import whole
 from stages.kernels.text.heuristic_facts import REPEATED, TOP
 from stages.kernels.text.known_words import ENGLISH, UNKNOWN, Known, nothing_known
 from stages.kernels.text.repetition import scalar_hash
@@ -124,3 +126,16 @@ def _given_words(
         stops.append(end)
         counts[row + 1] = len(begin)
     return np.concatenate(starts), np.concatenate(stops), np.cumsum(counts)
+
+
+def kinds(facts: pa.Table) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.int64]]]:
+    """Yield (language tag, script) and the rows of each pair that occurs, sorted."""
+    columns = [whole(facts.column(name)).fill_null("").dictionary_encode() for name in ("language", "script")]
+    names = [column.dictionary.to_pylist() for column in columns]
+    codes = [column.indices.to_numpy(zero_copy_only=False).astype(np.int64) for column in columns]
+    both = codes[0] * max(len(names[1]), 1) + codes[1]
+    found = {}
+    for code in np.unique(both).tolist():
+        tag, script = divmod(code, max(len(names[1]), 1))
+        found[names[0][tag], names[1][script]] = np.flatnonzero(both == code)
+    yield from sorted(found.items())
