@@ -63,7 +63,7 @@ class ScoreCut(ExchangeStage):
     def validate(self) -> None:
         low, high = self.min_quantile, self.max_quantile
         if (low is None and high is None) == (self.pareto_alpha is None):
-            raise self.error("min_quantile", low, "a quantile (or max_quantile) or pareto_alpha, and not both")
+            raise self.error("min_quantile", low, "given (or max_quantile), or pareto_alpha, and not both")
         if low is not None and high is not None and low > high:
             raise self.error("min_quantile", low, f"at most max_quantile ({high})")
         if self.pareto_alpha is not None and not self.pareto_alpha > 0:
