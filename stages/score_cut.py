@@ -32,7 +32,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[np.float64]
 PER = ("dataset", "language", "all")
-REASONS = ("no_score", "below_quantile", "not_drawn")
+REASONS = ("no_score", "below_quantile", "not_drawn", "above_quantile")
 _DIGIT_BITS = 16  # a pass settles so many bits of every threshold
 PARETO_SALT = 0x9A3E70
 
@@ -43,7 +43,8 @@ class ScoreCut(ExchangeStage):
 
     Reads: the score of stage `of`. Writes: nothing (one threshold per dataset or language). Drops: `below_quantile`
     (the score is below the population's `min_quantile`: the smallest score that at least this share of it does not
-    exceed), `not_drawn` (Brown et al. 2020, appendix A: kept if a Lomax draw exceeds 1 - score), `no_score`.
+    exceed), `above_quantile` (above that of `max_quantile`), `not_drawn` (Brown et al. 2020, appendix A: kept if a
+    Lomax draw exceeds 1 - score), `no_score`.
     """
 
     use: ClassVar[str] = "score_cut"
@@ -53,14 +54,18 @@ class ScoreCut(ExchangeStage):
     of: str = param("quality", "stage before this one whose score counts")
     column: str = param("quality_score", "its fact that is the score")
     min_quantile: float | None = param(None, "drop documents below this quantile of the population", ge=0, le=1)
+    max_quantile: float | None = param(None, "drop documents above this quantile of the population", ge=0, le=1)
     per: str = param("dataset", "what has a quantile of its own; language is that of stage language_id", choices=PER)
     pareto_alpha: float | None = param(None, "shape of the Pareto draw (GPT-3: 9); scores in [0, 1]")
     seed: int = param(0, "seed of the draw")
     keep_missing: bool = param(False, "documents without a score stay")
 
     def validate(self) -> None:
-        if (self.min_quantile is None) == (self.pareto_alpha is None):
-            raise self.error("min_quantile", self.min_quantile, "given, or pareto_alpha, and not both")
+        low, high = self.min_quantile, self.max_quantile
+        if (low is None and high is None) == (self.pareto_alpha is None):
+            raise self.error("min_quantile", low, "given (or max_quantile), or pareto_alpha, and not both")
+        if low is not None and high is not None and low > high:
+            raise self.error("min_quantile", low, f"at most max_quantile ({high})")
         if self.pareto_alpha is not None and not self.pareto_alpha > 0:
             raise self.error("pareto_alpha", self.pareto_alpha, "above 0")
 
@@ -69,11 +74,9 @@ class ScoreCut(ExchangeStage):
         _source(stage_run)
         if is_complete(stage_run) and storage.exists(_path(stage_run)):
             return
-        found: dict[str, int] = {}
-        if self.min_quantile is not None:
-            found = _order_statistics(engine, stage_run, self.min_quantile)
-        data = {group: from_ordered(np.array([bits], np.uint64))[0].item() for group, bits in found.items()}
-        write_json(_path(stage_run), data)
+        low = _thresholds(engine, stage_run, self.min_quantile)
+        high = _thresholds(engine, stage_run, self.max_quantile)
+        write_json(_path(stage_run), low if self.max_quantile is None else {"low": low, "high": high})
         mark_complete(stage_run)
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
@@ -88,9 +91,13 @@ class ScoreCut(ExchangeStage):
         else:
             value = score
             limits = read_json(_path(here))
+            low, high = (limits, {}) if self.max_quantile is None else (limits["low"], limits["high"])
             names, place = groups(here, view, rows)
-            threshold = np.array([limits.get(name, math.nan) for name in names], np.float64)[place]
+            threshold = np.array([low.get(name, math.nan) for name in names], np.float64)[place]
+            most = np.array([high.get(name, math.nan) for name in names], np.float64)[place]
             reason[score < threshold] = 1
+            reason[score > most] = 3
+            threshold = np.where((reason == 3) | np.isnan(threshold), most, threshold)
         reason[np.isnan(score)] = -1 if self.keep_missing else 0
         return rows, Decisions(reason, REASONS, value, threshold)
 
@@ -100,6 +107,12 @@ def pareto_draw(h1: U64, seed: int, alpha: float) -> F64:
     uniform = unit_interval(h1, seed ^ PARETO_SALT)
     found: F64 = np.power(1 - uniform, -1 / alpha) - 1
     return found
+
+
+def _thresholds(engine: Engine, stage_run: StageRun[ScoreCut], share: float | None) -> dict[str, float]:
+    """Return each group's quantile; nothing where none is asked for."""
+    found = {} if share is None else _order_statistics(engine, stage_run, share)
+    return {group: from_ordered(np.array([bits], np.uint64))[0].item() for group, bits in found.items()}
 
 
 def _path(stage_run: StageRun[ScoreCut]) -> str:

@@ -22,6 +22,7 @@ from setuptools import find_packages
 
 from cluster.version import VERSION
 from pipelines.cli import main
+from pipelines.cli.old_names import understood
 from pipelines.recipe.mix_section import MixSection
 from pipelines.recipe.recipe import Sections, builtin_names, load_data, load_recipe
 from pipelines.recipe.sections import ClusterSection, DatasetSection, OutputSection
@@ -38,6 +39,7 @@ MIX_COLUMNS = ("text", "id", "doc_id", "source", "url", "language", "language_sc
 HEAVY = ("numba", "dask", "distributed", "pandas", "torch", "scipy", "fasttext", "ray", "jinja2", "pyarrow.dataset")
 # Import names whose distribution is called otherwise, or comes with another one.
 DISTRIBUTIONS = {
+    "kenlm": "ufal-kenlm",
     "cudf": "cudf-cu13",
     "cuml": "cuml-cu13",
     "cupy": "cudf-cu13",

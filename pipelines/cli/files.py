@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say, say_json
 from pipelines.shown_text import visible
+
+if TYPE_CHECKING:
+    from classifiers.classes import TrainedClasses
+    from classifiers.train import Trained
 
 models_app = typer.Typer(help="List and fetch model files.", no_args_is_help=True)
 classifier_app = typer.Typer(help="Train, evaluate and apply quality classifiers.", no_args_is_help=True)
@@ -131,32 +135,60 @@ def models_list() -> None:
 @models_app.command("fetch")
 def models_fetch(name: Annotated[str, typer.Argument(help="published model")] = "lid.176.ftz") -> None:
     """Fetch a published model, check its digest and state its licence."""
-    from classifiers.models import PUBLISHED, fetch
+    from classifiers.models import PUBLISHED, fetch, file_digest
 
     path = fetch(name)
     model = PUBLISHED[name]
-    say(f"{path}  sha256 {model.sha256}  licence {model.licence}  {model.source}")
+    say(f"{path}  sha256 {file_digest(str(path))}  licence {model.licence}  {model.source}")
 
 
 @classifier_app.command("train")
 def classifier_train(
-    positive: Annotated[list[str], typer.Option(help="files of texts to keep")],
-    negative: Annotated[list[str], typer.Option(help="files of texts to drop")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="MODEL.bin", help="model to write")],
+    positive: Annotated[list[str] | None, typer.Option(help="files of texts to keep")] = None,
+    negative: Annotated[list[str] | None, typer.Option(help="files of texts to drop")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="files of texts with a label or a score each")] = None,
+    label_column: Annotated[str, typer.Option(help="column of the label: a model of several labels")] = "",
+    score_column: Annotated[str, typer.Option(help="column of the score: a model whose score is such a number")] = "",
+    bins: Annotated[int, typer.Option(min=2, help="classes that scores with fractions are put into")] = 10,
     column: TextColumn = "text",
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    autotune: Annotated[int, typer.Option(min=0, help="trials of other learning rates, epochs and n-grams")] = 0,
 ) -> None:
-    """Train a fastText quality classifier (DCLM's way); writes the model and its card."""
-    from pipelines.commands.classifier import train
+    """Train a fastText classifier: of two sides (DCLM's way), of labels, or of a number; writes model and card."""
+    from pipelines.commands import classifier
 
-    trained = train(positive, negative, out, column=column, seed=seed)
-    say(f"{trained.path}: {trained.counts.trained} trained, {trained.counts.held_out} held out")
+    more: dict[str, Any] = {"column": column, "seed": seed, "autotune": autotune}
+    if positive and negative and not (data or label_column or score_column):
+        _say_sides(classifier.train(positive, negative, out, **more))
+    elif data and bool(label_column) != bool(score_column) and not (positive or negative):
+        if label_column:
+            _say_classes(classifier.train_labels(data, out, label_column=label_column, **more))
+        else:
+            _say_classes(classifier.train_scores(data, out, score_column=score_column, bins=bins, **more))
+    else:
+        raise BadUsage("give --positive and --negative, or --data with either --label-column or --score-column.")
+
+
+def _say_sides(trained: Trained) -> None:
+    trained_on, held_out = (dict(sorted(c.items())) for c in (trained.counts.trained, trained.counts.held_out))
+    say(f"{trained.path}: {trained_on} trained, {held_out} held out")
     if trained.evaluation:
         at = trained.evaluation.at
         say(
             f"held out: AUC {trained.evaluation.auc:.3f}, "
             f"at {at.threshold:g} precision {at.precision:.3f}, recall {at.recall:.3f}"
         )
+    say(f"card: {trained.card}")
+
+
+def _say_classes(trained: TrainedClasses) -> None:
+    counts = trained.counts
+    say(f"{trained.path}: {sum(counts.trained.values()):,} texts of {len(counts.trained)} labels trained")
+    if trained.results:
+        found = trained.results
+        error = "" if found.error is None else f", mean absolute error {found.error:.3f}"
+        say(f"held out, {found.texts:,} texts: accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f}{error}")
     say(f"card: {trained.card}")
 
 

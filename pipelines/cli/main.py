@@ -29,6 +29,8 @@ COMMANDS = (
     "pipelines.cli.doctor",
     "pipelines.cli.plan",
     "pipelines.cli.export",
+    "pipelines.cli.rules",
+    "pipelines.cli.lists",
 )
 DAMAGE = {  # by name: none of these packages is imported for `--help`
     ("builtins", "EOFError"),

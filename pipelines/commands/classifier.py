@@ -1,4 +1,7 @@
-"""`winnow classifier train` and `evaluate`: labelled files are read here, classifiers see texts."""
+"""`winnow classifier train` and `evaluate`: labelled files are read here, classifiers see texts.
+
+A classifier tells two sides, names one of several labels, or gives a number.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from classifiers import train as training
+from classifiers.classes import Labelled, TrainedClasses, label_of, train_classes, train_numbers
 from classifiers.evaluation import Evaluation
 from classifiers.train import Texts, Trained
 from stages.inputs import side_files
@@ -36,6 +40,31 @@ def train(positive: Paths, negative: Paths, out: str | Path, *, column: str = "t
         A file is cut short or corrupt.
     """
     return training.train(texts(positive, column), texts(negative, column), out, **parameters)
+
+
+def labelled(paths: Paths, column: str, label: str, *, numbers: bool = False) -> Labelled:
+    """Return the labelled texts of files, folders and globs. Raises RecipeError where one names no data file."""
+    files = side_files.find(paths, column)
+
+    def batches() -> Iterator[tuple[list[str], pa.Array]]:
+        for labels, found in side_files.labelled([file.path for file in files], column, label):
+            yield labels if numbers else [label_of(text) for text in labels], found
+
+    return Labelled(tuple(file.path for file in files), batches)
+
+
+def train_labels(
+    data: Paths, out: str | Path, *, label_column: str, column: str = "text", **parameters: Any
+) -> TrainedClasses:
+    """Train a classifier of several labels from files with a label column, as `classifiers.classes.train_classes`."""
+    return train_classes(labelled(data, column, label_column), out, **parameters)
+
+
+def train_scores(
+    data: Paths, out: str | Path, *, score_column: str, column: str = "text", **parameters: Any
+) -> TrainedClasses:
+    """Train a classifier of a number from files with a score column, as `classifiers.classes.train_numbers`."""
+    return train_numbers(labelled(data, column, score_column, numbers=True), out, **parameters)
 
 
 def evaluate(

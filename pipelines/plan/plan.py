@@ -117,6 +117,7 @@ def plan(
     if price_per_hour is not None:
         found["cost"] = _cost(found, where, price_per_hour)
     found["warnings"] = warnings.warnings(recipe, measured.run, found, whole.bundle_bytes()) + _trial(run_dir, here)
+    found["warnings"] += warnings.of_languages(measured)
     found["planned_in"] = time.perf_counter() - begin
     return found
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cluster import storage
 from pipelines.plan import device
+from pipelines.plan.sample import Measured
 from pipelines.plan.tree import FilterPlan, Plan
 from pipelines.recipe.recipe import Recipe
 from stages.core.run import Run
@@ -17,6 +18,7 @@ from stages.core.stage import ShardStage
 from stages.dedup.dedup_stage import DedupStage
 from stages.kernels.similarity import banding
 from stages.near_dedup import NearDedup, near_job
+from stages.outcome.by_language import language_warnings
 
 STEEP = 0.15  # share of documents that come or go when a threshold is nudged
 ALL, NOTHING = 0.999, 0.001
@@ -41,6 +43,12 @@ def warnings(recipe: Recipe, run: Run, plan: Plan, bundle_bytes: Sequence[float]
         *device.warnings(plan),
         *_sample(plan),
     ]
+
+
+def of_languages(measured: Measured) -> list[str]:
+    """Return what rules about texts do to languages in the sample."""
+    found = language_warnings(measured.run, (tally.languages for tally in measured.tallies))
+    return [f"of the sample, {text}" for text in found]
 
 
 def _banding(run: Run) -> list[str]:

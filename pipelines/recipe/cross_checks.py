@@ -12,7 +12,8 @@ from pipelines.recipe.mix_checks import check_mixes, check_output
 from pipelines.recipe.mix_section import MixSection, NamedMixSection
 from pipelines.recipe.problems import Problems
 from pipelines.recipe.sections import NAME, DatasetSection, OutputSection
-from stages.core.stage import Stage
+from stages.core.run import has_fact, lacks_fact
+from stages.core.stage import ShardStage, Stage
 from stages.inputs.presets import PRESETS
 
 Datasets = Mapping[str, DatasetSection]
@@ -75,10 +76,21 @@ def _stages(stages: Sequence[Stage], datasets: Datasets, problems: Problems) -> 
         earlier = [other.name for other in stages[:place] if other.hands_on_text]
         if stage.hands_on_text and earlier:
             problems.add((*path, "judge"), f"must be original: {earlier[0]} hands on repaired texts already.")
+        if isinstance(stage, ShardStage):
+            _facts_needed(stage, stages[:place], [name for name in datasets if stage.applies_to(name)], path, problems)
         if stage.use == "minhash":
             signatures[stage.name] = stage
         if stage.use == "near_dedup":
             _near_dedup(stage, signatures, datasets, path, problems)
+
+
+def _facts_needed(
+    stage: ShardStage, earlier: Sequence[Stage], mine: Sequence[str], path: Path, problems: Problems
+) -> None:
+    """Note facts that a stage needs and no stage before it hands on for all its datasets."""
+    for name in stage.facts_needed():
+        if not any(has_fact(other, name, mine) for other in earlier):
+            problems.add(path, str(lacks_fact(stage, name)))
 
 
 def _near_dedup(

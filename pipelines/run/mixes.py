@@ -22,6 +22,7 @@ from pipelines.recipe.to_run import Prepared
 from pipelines.run.watched import Watched
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import stage_runs
+from stages.outcome.by_language import language_warnings
 from stages.outcome.cell_shares import CellShare, shares_of_cells, shares_of_datasets
 from stages.outcome.copy_numbers import number_copies
 from stages.outcome.draw import Draw
@@ -156,6 +157,7 @@ def write_mix(
         files = materialize(engine, job, [t.text_bytes for t in tallies])
     warnings = [*planned.warnings, *_of(job.mix, [*_unwritten(job, planned, files), *lost_values(files)])]
     warnings += [text for each in stage_runs(prepared.run, ExchangeStage) for text in each.stage.notes(each)]
+    warnings += language_warnings(prepared.run, (tally.languages for tally in tallies))
     mixable = mixable_tokens(prepared, tallies)
     written = WrittenMix(
         job=job,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar, cast
 
 import pyarrow as pa
 
 from cluster import storage
+from cluster.errors import RecipeError
 from stages.core import manifest
 from stages.core.digests import digest
 from stages.core.extractor import extractor
@@ -99,14 +101,30 @@ class Run:
         """Return the place of the stage whose edits are applied to the texts that stage `index` judges, if any is."""
         return next((place for place in range(index - 1, -1, -1) if self.stages[place].hands_on_text), None)
 
+    def facts_from(self, index: int) -> dict[str, int]:
+        """Return the place of the stage that has each fact which stage `index` needs, by the fact's name.
+
+        Raises RecipeError where no stage before it has one for all its datasets.
+        """
+        stage, found = self.stages[index], {}
+        mine = [d.name for d in self.datasets if stage.applies_to(d.name)]
+        for name in stage.facts_needed() if isinstance(stage, ShardStage) else ():
+            found[name] = next((i for i in range(index - 1, -1, -1) if has_fact(self.stages[i], name, mine)), -1)
+            if found[name] < 0:
+                raise lacks_fact(stage, name)
+        return found
+
     def facts(self, stage: Stage) -> Sidecars:
-        """Return where a stage's facts lie: addressed by its parameters, and by the repair of what it judges.
+        """Return where a stage's facts lie: addressed by its parameters, the repair of what it judges, facts it needs.
 
         Where its column became text in a dataset, facts of numbers are not used again.
         """
-        place = self.text_from(self.index(stage.name))
+        index = self.index(stage.name)
+        place = self.text_from(index)
         mine, texts = stage.fact_digest(), self._texts_of(stage)
         address = mine if place is None else digest(mine, self.stages[place].fact_digest())
+        if needed := self.facts_from(index):
+            address = digest(address, [self.stages[i].fact_digest() for i in needed.values()])
         return Sidecars(storage.join(self.root, "facts", stage.use, digest(address, texts) if texts else address))
 
     def _texts_of(self, stage: Stage) -> list[tuple[str, str]]:
@@ -150,6 +168,22 @@ class Run:
         earlier = [s.digest() for s in self.stages[: index + 1]]
         readings = [(d.name, d.role, self.reading(d.name)) for d in self.datasets]
         return digest(earlier, filters, self.priority, self.prefer, readings, self.manifest_digest)
+
+
+def has_fact(stage: Stage, name: str, datasets: Iterable[str]) -> bool:
+    """Tell whether a stage has a fact of this name for the documents of all these datasets."""
+    if not isinstance(stage, ShardStage) or name not in stage.hands_on:
+        return False
+    return all(stage.applies_to(dataset) for dataset in datasets)
+
+
+def lacks_fact(stage: Stage, name: str) -> RecipeError:
+    """Build the error for a stage that needs a fact which no stage before it has."""
+    maker = "language_id" if name == "language" else f"that has the fact {name}"
+    return RecipeError(
+        f"stage {stage.name} needs the {name} of every document: put a stage {maker} before it, for the same datasets"
+        + (", or name it, for instance language: en." if name == "language" else ".")
+    )
 
 
 @dataclass(frozen=True)

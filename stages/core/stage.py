@@ -192,6 +192,9 @@ class ShardStage(Stage):
 
     schema: ClassVar[pa.Schema] = pa.schema([])  # of the facts, one row per document
     expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
+    hands_on: ClassVar[
+        tuple[str, ...]
+    ] = ()  # facts that later stages are given, see `facts_needed`; not of costly ones
     device_expansion: ClassVar[float] = 0.0  # the same on a GPU, for what a stage computes there
 
     @property
@@ -218,6 +221,10 @@ class ShardStage(Stage):
         """Whether annotate needs its texts on the host; if not, they may be `Documents` that lie on a device."""
         return "text" in self.columns()
 
+    def facts_needed(self) -> tuple[str, ...]:
+        """Return the facts that the nearest stage before this one hands on: columns `fact:NAME` of `annotate`."""
+        return ()
+
     def annotate(self, documents: pa.Table) -> pa.Table:
         """Return the facts of these documents: same number of rows, `schema`'s columns.
 
@@ -231,6 +238,18 @@ class ShardStage(Stage):
 
     def figures(self, facts: pa.Table) -> dict[str, int]:
         """Return what the report counts of these facts, by name."""
+        return {}
+
+    def group_columns(self) -> tuple[str, ...]:
+        """Return the facts that `groups` and `remarks` read; none: the stage's losses are not counted by language."""
+        return ()
+
+    def groups(self, facts: pa.Table) -> pa.Array:
+        """Return the language, or what is known of it, of every row of `facts`, string."""
+        return pa.nulls(facts.num_rows, pa.string())
+
+    def remarks(self, facts: pa.Table) -> dict[str, BoolArray]:
+        """Return what is to be said of some rows of `facts`, counted by language: the beginning of a sentence each."""
         return {}
 
     def edits(self, facts: pa.Table) -> Edits:

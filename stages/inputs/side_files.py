@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster import compression, storage
 from cluster.errors import RecipeError, ShardError
@@ -72,31 +73,54 @@ def texts(paths: Paths, column: str = "text") -> Iterator[TextBatch]:
         yield from _texts_of(file.path, column)
 
 
-def _texts_of(path: str, column: str) -> Iterator[TextBatch]:
-    dataset = Dataset(name="files", paths=(path,), columns=Columns(text=column))
-    for batch in _whole(dataset, path, format_of(dataset, path)):
+def labelled(paths: Paths, column: str, label: str) -> Iterator[tuple[list[str], pa.Array]]:
+    """Yield (labels, texts) of the rows of all files that have both; numbers as they are written.
+
+    Raises as `texts` does, RecipeError too where no row of a file has a label.
+    """
+    for file in find(paths, column):
+        dataset, found = Dataset(name="files", paths=(file.path,), columns=Columns(text=column, id=label)), 0
+        for batch in _usable(dataset, file.path, ("text", "id")):
+            values = batch.table.column("id").combine_chunks()
+            named = pc.greater(pc.utf8_length(pc.fill_null(values, "")), 0)
+            usable = pc.and_(pa.array(batch.status == ReadStatus.OK), named)
+            labels = values.filter(usable).to_pylist()
+            found += len(labels)
+            yield labels, batch.table.column("text").combine_chunks().filter(usable)
+        if not found:
+            raise RecipeError(f"{file.path}: no row has {label!r}. Name the column of the label.")
+
+
+def _usable(dataset: Dataset, path: str, columns: tuple[str, ...] = ("text",)) -> Iterator[Batch]:
+    for batch in _whole(dataset, path, format_of(dataset, path), columns):
         for problem in batch.problems:
             at = "" if problem.row is None else f", row {problem.row}"
             raise damaged(f"{path}{at}", problem.error)
+        yield batch
+
+
+def _texts_of(path: str, column: str) -> Iterator[TextBatch]:
+    dataset = Dataset(name="files", paths=(path,), columns=Columns(text=column))
+    for batch in _usable(dataset, path):
         usable = batch.status == ReadStatus.OK
         found = batch.table.column("text").combine_chunks().filter(pa.array(usable))
         yield TextBatch(path, batch.rows[np.flatnonzero(usable)].tolist(), found)
 
 
-def _whole(dataset: Dataset, path: str, kind: str) -> Iterator[Batch]:
-    """Yield the texts of a whole file. Raises RecipeError where it lacks the column, ShardError where it is damaged."""
+def _whole(dataset: Dataset, path: str, kind: str, columns: tuple[str, ...] = ("text",)) -> Iterator[Batch]:
+    """Yield columns of a whole file. Raises RecipeError where it lacks the text's, ShardError where it is damaged."""
     table = table_of(dataset, path, kind)
     if table is not None:
         try:
             _check(dataset, path, parquet.check_columns(dataset, table.schema()))
         except parquet.Corrupt as error:
             raise damaged(path, error) from error
-        yield from tables.read(compressed.whole(dataset, path, ("text",)), table)
+        yield from tables.read(compressed.whole(dataset, path, columns), table)
         ended = table.error
     elif formats.is_staged(kind):
         _check(dataset, path, jsonl.text_missing(dataset, Stream(path, kind).lines()))
         stream = Stream(path, kind)
-        yield from compressed.batches_of(compressed.whole(dataset, path, ("text",)), stream)
+        yield from compressed.batches_of(compressed.whole(dataset, path, columns), stream)
         ended = stream.error
     else:
         layout = count_and_layout(dataset, path, kind=kind)
@@ -114,7 +138,7 @@ def _whole(dataset: Dataset, path: str, kind: str) -> Iterator[Batch]:
             format=kind,
         )
         piece = Piece(shard=shard, start=0, stop=layout.rows)
-        yield from read_piece(dataset, piece, ["text"], batch_bytes=BATCH_BYTES)
+        yield from read_piece(dataset, piece, columns, batch_bytes=BATCH_BYTES)
         ended = None
     if ended:
         raise damaged(path, ended)

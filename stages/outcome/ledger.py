@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from stages.core.run import Run
 from stages.core.shard import ROW_BITS
 from stages.dedup.dedup_stage import KINDS
 from stages.outcome import lineage
+from stages.outcome.by_language import ByLanguage, count_by_language
 from stages.outcome.draw import Draw, Drawn, drawn
 from stages.outcome.holdout import held_out
 from stages.outcome.mixing import Mix, content_sum
@@ -74,6 +75,7 @@ class Tally:
     mixable: tuple[int, int]  # (documents, tokens) that survived and are not held out
     text_bytes: int  # of the survivors
     content: int = 0  # sum of hashes of the documents that can be mixed, modulo 2^64
+    languages: ByLanguage = field(default_factory=ByLanguage)
 
 
 TALLY = per_bundle("count outcomes")
@@ -100,6 +102,7 @@ def tally(run: Run, mix: Mix, position: int) -> Tally:
         mixable=(int(mixable.sum()), int(num_tokens(found.view)[mixable].sum())),
         text_bytes=int(array(read, "num_bytes")[kept].sum(dtype=np.int64)),
         content=content_sum(h1[mixable]),
+        languages=count_by_language(found.view),
     )
 
 

@@ -46,6 +46,8 @@ class Track:
     index: int
     stage: ShardStage
     covered: BoolArray
+    needs: dict[str, int] = field(default_factory=dict)  # places of the stages whose facts it is given, by name
+    handed: dict[str, pa.Array] = field(default_factory=dict)  # its facts of the batch that others are given
     rows: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     table: pa.Table | None = None
     writer: Writer | None = None
@@ -90,16 +92,24 @@ def _parts(tracks: list[Track], seconds: float) -> dict[str, dict[str, float]]:
 
 def tracks_of(run: Run, bundle: Bundle, indexes: Iterable[int]) -> list[Track]:
     """Return a track for each of these stages that is a ShardStage and applies to the bundle's dataset."""
-    stages = ((i, run.stages[i]) for i in indexes)
-    return [_track(run, bundle, i, s) for i, s in stages if isinstance(s, ShardStage) and s.applies_to(bundle.dataset)]
+    chosen = {i: s for i in indexes if isinstance(s := run.stages[i], ShardStage) and s.applies_to(bundle.dataset)}
+    needs = {i: run.facts_from(i) for i in chosen}
+    wanted: dict[int, set[str]] = {}
+    for names in needs.values():
+        for name, place in names.items():
+            wanted.setdefault(place, set()).add(name)
+    return [_track(run, bundle, i, s, needs[i], wanted.get(i, set())) for i, s in chosen.items()]
 
 
-def _track(run: Run, bundle: Bundle, index: int, stage: ShardStage) -> Track:
+def _track(
+    run: Run, bundle: Bundle, index: int, stage: ShardStage, needs: dict[str, int], handed: Iterable[str]
+) -> Track:
+    """Return the track of one stage; handed: its facts that later stages are given."""
     sidecars = run.facts(stage)
     reading = run.reading(bundle.dataset)
-    track = Track(index, stage, np.zeros(bundle.rows, np.bool_))
+    track = Track(index, stage, np.zeros(bundle.rows, np.bool_), needs, dict.fromkeys(handed))
     if sidecars.parts(bundle, reading):
-        table = sidecars.read(bundle, reading, None if stage.drops or stage.hands_on_text else [])
+        table = sidecars.read(bundle, reading, None if stage.drops or stage.hands_on_text or track.handed else [])
         track.rows = table.column("row").to_numpy()
         track.table = table
         track.covered[track.rows] = True
@@ -267,14 +277,15 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
     for track in tracks:
         begin = time.perf_counter()
         need = live & ~track.covered[place]
-        fresh, where = _annotate(run, track, batch, need)
+        fresh, where = _annotate(run, track, batch, need, tracks)
         count += len(where)
         if track.writer is not None and len(where):
             track.writer.append(place[where], fresh)
-        if track.stage.drops:
+        if track.stage.drops or track.handed:
             at = np.flatnonzero(live)
-            decisions = track.stage.decide(_joined(track, fresh, where, at, place))
-            live[at[decisions.dropped]] = False
+            facts = _joined(track, fresh, where, at, place)
+            _hand_on(track, facts, at, len(place))
+            live[at[track.stage.decide(facts).dropped]] = False
         if track.stage.hands_on_text:
             batch = _rewritten(track, fresh, where, np.flatnonzero(live), place, batch)
         track.documents += len(where)
@@ -282,7 +293,28 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
     return count
 
 
-def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+def _hand_on(track: Track, facts: pa.Table, at: npt.NDArray[np.int64], rows: int) -> None:
+    """Keep the facts of batch rows `at` that later stages are given; null for the other rows of the batch."""
+    if not track.handed:
+        return
+    place = np.full(rows, -1, np.int64)
+    place[at] = np.arange(len(at))
+    index = pa.array(place, mask=place < 0)
+    for name in track.handed:
+        track.handed[name] = whole(facts.column(name)).take(index)
+
+
+def _with_needed(track: Track, tracks: list[Track], documents: pa.Table) -> pa.Table:
+    """Return a batch's documents with the facts of earlier stages that this one needs, as columns fact:NAME."""
+    for name, place in track.needs.items():
+        source = next(other for other in tracks if other.index == place)
+        documents = documents.append_column(f"fact:{name}", source.handed[name])
+    return documents
+
+
+def _annotate(
+    run: Run, track: Track, batch: Batch, need: BoolArray, tracks: list[Track]
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Return (new facts, batch rows they belong to)."""
     where = np.flatnonzero(need)
     if track.index == 0:
@@ -291,6 +323,8 @@ def _annotate(run: Run, track: Track, batch: Batch, need: BoolArray) -> tuple[pa
     if not len(where):
         return track.stage.schema.empty_table(), where
     documents = batch.documents(track.stage.columns())
+    if track.needs:
+        documents = _with_needed(track, tracks, documents)
     facts = track.stage.annotate(documents if need.all() else documents.take(pa.array(where)))
     if len(facts) != len(where):
         raise RecipeError(

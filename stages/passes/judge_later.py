@@ -75,7 +75,8 @@ def judge_rows(view: View, indexes: Iterable[int], among: BoolArray) -> dict[str
     run, bundle = view.run, view.bundle
     wanted = set(indexes)
     repairs = (run.text_from(index) for index in wanted)
-    tracks = tracks_of(run, bundle, sorted(wanted.union(at for at in repairs if at is not None)))
+    needed = (at for index in wanted for at in run.facts_from(index).values())
+    tracks = tracks_of(run, bundle, sorted(wanted.union(needed, (at for at in repairs if at is not None))))
     rows = missing(tracks, among)
     counts: dict[str, Any] = {"documents": 0, "bytes": 0, "annotated": 0, "parts": {}}
     with contextlib.ExitStack() as stack:

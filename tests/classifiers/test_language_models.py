@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers import language, segments
+from classifiers import language, models, segments
 from classifiers.language import LanguageIdentifier, normalise
 from cluster.errors import RecipeError
-from stages.language_id import LanguageId
+from stages.language_id import CASES, LanguageId
 
 SAMPLES = {
     "__label__eng_Latn": "the quick brown fox jumps over the lazy dog and runs away",
@@ -89,7 +89,7 @@ def test_the_language_is_found_and_spelled_as_a_tag(model: str) -> None:
 @pytest.mark.parametrize("text", ["", "   ", "12 34,5", "?!…", "\n\n", "🙂"])
 def test_a_text_without_a_letter_is_undetermined(model: str, text: str) -> None:
     facts = LanguageId(model=model).annotate(documents(text))
-    assert facts.to_pylist() == [{"language": "und", "language_score": 0.0, "language_shares": None}]
+    assert facts.to_pylist() == [{"language": "und", "language_score": 0.0, "language_shares": None, "script": "Zyyy"}]
 
 
 def test_newlines_count_as_spaces_and_nul_too(model: str) -> None:
@@ -110,7 +110,8 @@ def test_a_long_document_is_judged_by_its_beginning(model: str) -> None:
 def facts(*rows: tuple[str, float]) -> pa.Table:
     names, scores = zip(*rows, strict=True)
     shares = pa.nulls(len(rows), LanguageId.schema.field("language_shares").type)
-    return pa.table([pa.array(names), pa.array(scores, pa.float32()), shares], schema=LanguageId.schema)
+    scripts = pa.nulls(len(rows), pa.string())
+    return pa.table([pa.array(names), pa.array(scores, pa.float32()), shares, scripts], schema=LanguageId.schema)
 
 
 def test_decisions_name_the_reason_the_score_and_the_threshold() -> None:
@@ -255,3 +256,75 @@ def test_parts_are_the_document_end_to_end(texts: list[str], length: int, skip: 
     values = parts.to_pylist()
     assert ["".join(values[a:b]) for a, b in pairwise(firsts)] == texts[skip:]
     assert all(len(value.encode()) <= 4 * length + 4 and value for value in values)
+
+
+def test_scripts_are_facts(model: str) -> None:
+    facts = LanguageId(model=model).annotate(documents("лисица скаче", "the fox", "12", "한국어"))
+    assert facts.column("script").to_pylist() == ["Cyrl", "Latn", "Zyyy", "Hang"]
+
+
+def test_capitals_may_be_judged_in_lower_case(model: str) -> None:
+    loud = SAMPLES["__label__eng_Latn"].upper()
+    quiet, mixed = loud.lower(), "The Quick Brown Fox jumps"
+    plain = [LanguageId(model=model, case=case).annotate(documents(loud, quiet, mixed)) for case in CASES]
+    scores = {case: facts.column("language_score").to_pylist() for case, facts in zip(CASES, plain, strict=True)}
+    assert scores["lower"][0] == scores["lower"][1] == scores["keep"][1] == scores["capitals"][0]
+    assert scores["keep"][0] != scores["keep"][1]
+    assert scores["capitals"][2] == scores["keep"][2] != scores["lower"][2]
+
+
+def test_english_in_capitals_is_english(tmp_path: Path) -> None:
+    try:
+        models.resolve("fasttext:lid.176.ftz")
+    except RecipeError as error:
+        pytest.skip(str(error))
+    loud = documents("THIS IS THE HOUSE THAT THE PEOPLE OF THE TOWN HAVE BUILT BY THE RIVER")
+    found = LanguageId(case="capitals").annotate(loud)
+    assert found.column("language").to_pylist() == ["en"]
+    assert found.column("language_score").to_pylist()[0] > 0.5
+
+
+def limits(folder: Path, model: str, **scores: float) -> str:
+    entries = "".join(f"  {code}: {{language_score: {score}}}\n" for code, score in scores.items())
+    (folder / "limits.yaml").write_text(f"language_id: {model}\nlanguages:\n{entries}")
+    return str(folder / "limits.yaml")
+
+
+def test_thresholds_are_taken_from_learned_limits_and_what_is_written_comes_first(tmp_path: Path) -> None:
+    path = limits(tmp_path, "fasttext:lid.176.ftz", en=0.7, fr=0.4)
+    rows = facts(("en", 0.6), ("fr", 0.5), ("de", 0.1))
+    assert LanguageId(thresholds=path).decide(rows).dropped.tolist() == [True, False, False]
+    assert LanguageId(thresholds=(path, "en:0.5", "de:0.2")).decide(rows).dropped.tolist() == [False, False, True]
+
+
+def test_decisions_follow_a_file_of_thresholds_and_facts_do_not(tmp_path: Path, model: str) -> None:
+    stage = LanguageId(model=model, thresholds=limits(tmp_path, model, en=0.7))
+    before = stage.digest(), stage.fact_digest()
+    limits(tmp_path, model, en=0.8)
+    assert stage.digest() != before[0]
+    assert stage.fact_digest() == before[1] == LanguageId(model=model).fact_digest()
+
+
+def test_scores_of_another_model_are_refused(tmp_path: Path, model: str) -> None:
+    stage = LanguageId(model=model, thresholds=limits(tmp_path, "fasttext:glotlid_v3.bin", en=0.7))
+    with pytest.raises(
+        RecipeError, match=r"thresholds must be scores of fasttext:.*This file's are of fasttext:glotlid"
+    ):
+        stage.digest()
+
+
+def test_a_calibration_changes_scores_and_learned_thresholds_alike(tmp_path: Path, model: str) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(
+        f"language_id: {model}\ncalibration: [[0.0, 0.0], [1.0, 0.5]]\nlanguages: {{en: {{language_score: 0.8}}}}"
+    )
+    plain = LanguageId(model=model, thresholds=str(path))
+    stage = LanguageId(model=model, thresholds=str(path), calibration=str(path))
+    texts = documents(SAMPLES["__label__eng_Latn"], "12")
+    before, after = (s.annotate(texts).column("language_score").to_pylist() for s in (plain, stage))
+    assert after == pytest.approx([before[0] / 2, 0.0])
+    assert stage.scores_by_language() == {"en": pytest.approx(0.4)}
+    assert stage.fact_digest() != plain.fact_digest()
+    path.write_text(f"language_id: {model}\nlanguages: {{en: {{}}}}")
+    with pytest.raises(RecipeError, match="calibration must be a file with a calibration"):
+        stage.fact_digest()

@@ -135,3 +135,48 @@ def test_the_digest_of_a_folder_covers_names_and_content(tmp_path: Path) -> None
     assert one == digest({"a/weights": b"1", "config.json": b"{}"})
     assert one != digest({"config.json": b"{}", "a/weights": b"2"})
     assert one != digest({"config.json": b"{}", "b/weights": b"1"})
+
+
+def hub(folder: Path, monkeypatch: pytest.MonkeyPatch, blob: str, sha256: str = "") -> models.Published:
+    """Put DATA into a Hub cache as a blob of this name, and publish a model of it."""
+    (folder.parent / "blobs").mkdir(parents=True)
+    (folder.parent / "blobs" / blob).write_bytes(DATA)
+    (folder.parent / "model_v9.bin").symlink_to(folder.parent / "blobs" / blob)
+    model = models.Published(
+        name="glot.bin", repository="some/glot", member="model_v9.bin", sha256=sha256, bytes=0, licence="X", source=""
+    )
+    monkeypatch.setattr(models, "PUBLISHED", {"glot.bin": model})
+    monkeypatch.setattr(models, "_hub_file", lambda model: str(folder.parent / model.member))
+    return model
+
+
+def test_a_model_of_the_hub_is_checked_against_the_digest_that_the_hub_states(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256(DATA).hexdigest()
+    hub(folder, monkeypatch, digest)
+    path = models.fetch("glot.bin")
+    assert path.read_bytes() == DATA
+    assert models.resolve("fasttext:glot.bin") == str(path)
+    assert models.licence_of(str(path)) == "X"
+    assert [model.name for model in models.list_models()] == ["glot.bin"]
+    path.write_bytes(DATA + b"!")
+    with pytest.raises(RecipeError, match="is not the published file"):
+        models.resolve("fasttext:glot.bin")
+
+
+@pytest.mark.parametrize(("blob", "sha256"), [("0" * 64, ""), ("model_v9", ""), ("model_v9", "1" * 64)])
+def test_a_model_of_the_hub_that_is_another_file_is_not_stored(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, blob: str, sha256: str
+) -> None:
+    hub(folder, monkeypatch, blob, sha256)
+    with pytest.raises(BackendError, match="was expected"):
+        models.fetch("glot.bin")
+    assert not (folder / "glot.bin").exists()
+
+
+def test_published_models_of_the_hub_name_revision_and_licence() -> None:
+    for model in models.PUBLISHED.values():
+        assert bool(model.requirement) != bool(model.repository)
+        assert model.licence
+        assert model.sha256 or model.repository

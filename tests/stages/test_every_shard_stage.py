@@ -16,6 +16,7 @@ from stages.base import ShardStage
 from stages.pii import Pii
 from stages.registry import STAGES, stage_class
 from stages.testing import StageSuite, sample_documents
+from tests.support.ngram_models import arpa
 
 FILTER = "tests.stages.test_every_shard_stage:Longer"
 
@@ -58,6 +59,11 @@ def decontaminate(folder: Path) -> dict[str, Any]:
     return {"benchmarks": (str(folder / "quiz.jsonl"),), "ngram": 8}
 
 
+def perplexity(folder: Path) -> dict[str, Any]:
+    pytest.importorskip("kenlm")
+    return {"models": (f"en={arpa(folder / 'en.arpa')}",), "language": "en", "max_perplexity": 100.0}
+
+
 # Parameters by recipe key: every shard stage is here, and every exchange stage that brings shard stages along.
 PARAMETERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "language_id": language_id,
@@ -66,6 +72,8 @@ PARAMETERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "line_rules": lambda folder: {"rules": ("c4",), "max_removed": 0.5},
     "document_filter": lambda folder: {"filter": FILTER, "arguments": ("least=20",)},
     "quality": lambda folder: {"model": "column:score", "min_score": 2.0},
+    "label": lambda folder: {"model": "column:score", "drop_labels": ("2",)},
+    "perplexity": perplexity,
     "pii": lambda folder: {"max_found": 3},
     "url_rules": url_rules,
     "bad_words": bad_words,

@@ -174,7 +174,8 @@ def test_limits_change_no_fact() -> None:
 
 
 def test_a_value_on_the_limit_stays_as_the_rule_says() -> None:
-    facts = {name: np.zeros(2, np.float32) for name in Heuristics.schema.names}
+    facts: dict[str, Any] = {name: np.zeros(2, np.float32) for name in Heuristics.schema.names}
+    facts |= {"language": [None, None], "script": [None, None]}
     facts["short_lines"][:] = [np.float32(0.67), np.float32(0.6701)]
     facts["line_punctuation"][:] = 1
     found = Heuristics(presets=("fineweb",)).decide(pa.table(facts, schema=Heuristics.schema))

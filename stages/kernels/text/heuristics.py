@@ -28,6 +28,7 @@ from stages.kernels.text.heuristic_facts import (
     WITH_BLANK_LINES,
     Readings,
 )
+from stages.kernels.text.known_words import ENGLISH, Known, nothing_known
 from stages.kernels.text.repetition import (
     cleared,
     copies_of,
@@ -313,7 +314,29 @@ def ellipsis_at(points, i, n, flags):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def judge(data, offsets, table_of_classes, longest, stop_words, lower, short_line, flags, found):  # type: ignore[no-untyped-def]
+def words_of(points, kinds, n, known, d, flags, starts, stops):  # type: ignore[no-untyped-def]
+    """Write where the tokens of document d start and stop, as given or as they are split; return their number."""
+    first, last = known.bounds[d], known.bounds[d + 1]
+    if last > first:
+        starts[: last - first], stops[: last - first] = known.starts[first:last], known.stops[first:last]
+        return last - first
+    if flags & BY_SPACES:
+        return split_by_spaces(points, kinds, n, starts, stops, flags & SPACED_ELLIPSES != 0)
+    return split(points, kinds, n, starts, stops)
+
+
+@numba.njit(cache=True, nogil=True)
+def stop_words_of(known, d, english):  # type: ignore[no-untyped-def]
+    """Return the stop words of document d's language, as `_stops` gives them."""
+    place = known.language[d]
+    if place < 0:
+        return english
+    first, last = known.stop_bounds[place], known.stop_bounds[place + 1]
+    return known.stop_hashes[first:last], known.shortest[place], known.longest[place]
+
+
+@numba.njit(cache=True, nogil=True)
+def judge(data, offsets, table_of_classes, longest, stop_words, lower, short_line, flags, known, found):  # type: ignore[no-untyped-def]
     """Fill in `found`, (documents, facts)."""
     points, kinds = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint16)
     starts, lengths = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
@@ -327,11 +350,11 @@ def judge(data, offsets, table_of_classes, longest, stop_words, lower, short_lin
         n = decode(data, offsets[d], offsets[d + 1], points)
         for i in range(n):
             kinds[i] = table_of_classes[points[i]]
-        if flags & BY_SPACES:
-            tokens = split_by_spaces(points, kinds, n, starts, lengths, flags & SPACED_ELLIPSES != 0)
-        else:
-            tokens = split(points, kinds, n, starts, lengths)
-        kept, of = judge_words(points, kinds, tokens, starts, lengths, hashes, stop_words, lower, flags, out)
+        tokens = words_of(points, kinds, n, known, d, flags, starts, lengths)
+        mine = stop_words_of(known, d, stop_words)
+        kept, of = judge_words(points, kinds, tokens, starts, lengths, hashes, mine, lower, flags, out)
+        if known.language[d] < ENGLISH:
+            out[7] = np.nan
         judge_characters(points, kinds, n, of, flags, out)
         judge_lines(points, kinds, n, table, counts, tokens, short_line, flags, out)
         judge_paragraphs(points, kinds, n, table, counts, flags, out)
@@ -345,12 +368,16 @@ def judge(data, offsets, table_of_classes, longest, stop_words, lower, short_lin
             out[15 + k] = repeated_chars(sums, lengths, kept, 5 + k, table, counts, flags) / of_text
 
 
-def measure(texts: pa.Array | pa.ChunkedArray, readings: Readings = DEFAULT) -> F64:
-    """Return the facts of large_string texts without nulls, (texts, len(FACTS)) float64."""
+def measure(texts: pa.Array | pa.ChunkedArray, readings: Readings = DEFAULT, known: Known | None = None) -> F64:
+    """Return the facts of large_string texts without nulls, (texts, len(FACTS)) float64.
+
+    known : stop words and words of the texts' languages; None: those of English.
+    """
     data, offsets = buffers(texts)
     found = np.zeros((len(offsets) - 1, COUNT), np.float64)
     if len(found):
         longest = int(np.diff(offsets).max())
-        chosen = _stops(readings.stop_words), lowered(), readings.short_line, readings.flags
+        about = known or nothing_known(len(found))
+        chosen = _stops(readings.stop_words), lowered(), readings.short_line, readings.flags, about
         judge(data, offsets, _classes(readings.end_marks), longest, *chosen, found)
     return found
