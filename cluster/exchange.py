@@ -24,16 +24,16 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
+from cluster.outputs import Outputs, folders_of, is_spread, numbered_path, output_name
+from cluster.scale import scaled
 from cluster.sealed import commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
 from cluster.slices import ENTRY, SliceWriter, merge_slices, read_slice
 
 S = TypeVar("S")
-MERGED_FROM = 1024  # pairs of source and destination from which on small slices are merged
-SLICE_BYTES = 128 << 10  # mean size that slices of merged files shall have
+MERGED_FROM = scaled(1024)  # pairs of source and destination from which on small slices are merged
+SLICE_BYTES = scaled(128 << 10, least=64 << 10)  # mean size that slices of merged files shall have
 MOST_MERGED = 1024  # sources of one merge
 INDEX_BYTES = 128 << 20  # of the indexes that a merge holds
-SPREAD_FROM = 4096  # files of one kind from which on they lie below PREFIXES prefixes
-PREFIXES = 256
 PLAN = "written.json"  # how many sources are merged into one file, where any are
 Half = Literal["emit", "merge", "receive"]
 Emit = Callable[[S], Iterable[pa.Table]]
@@ -67,7 +67,7 @@ class Exchange:
         *,
         emit_cost: TaskCost | None = None,
         receive_cost: TaskCost | None = None,
-    ) -> list[str | None]:
+    ) -> Outputs:
         """Return the path of every destination's output (None where `receive` returned None).
 
         emit_cost, receive_cost : how the tasks of either half grow, see `TaskCost`.
@@ -75,35 +75,47 @@ class Exchange:
         Raises LedgerError when a destination left neither an output nor a marker of an empty one.
         """
         have = self._listed(self.destinations)
-        wanted = [d for d in range(self.destinations) if not have & {_out_name(d), _none_name(d)}]
+        wanted = [d for d in range(self.destinations) if not have & {output_name(d), _none_name(d)}]
         if wanted:
             written = self.scatter(engine, sources, emit, done, cost=emit_cost)
             engine.map(partial(_read, self, receive, written), wanted, done=done, cost=receive_cost)
         return self.outputs()
 
-    def outputs(self) -> list[str | None]:
+    def outputs(self) -> Outputs:
         """Return the path of every destination's output, None where its output is empty."""
         have = self._listed(self.destinations)
-        return [self._output(d, have) for d in range(self.destinations)]
+        without = [d for d in range(self.destinations) if output_name(d) not in have]
+        for d in without:
+            self._check_empty(d, have)
+        return Outputs.of(self.folder, self.destinations, without)
+
+    def outputs_so_far(self) -> Outputs:
+        """Return the outputs that there are; None for a destination that wrote none, or has not been run."""
+        have = self._listed(self.destinations)
+        return Outputs.of(
+            self.folder, self.destinations, (d for d in range(self.destinations) if output_name(d) not in have)
+        )
+
+    def is_done(self) -> bool:
+        """Tell whether every destination has been run."""
+        have = self._listed(self.destinations)
+        return all(have & {output_name(d), _none_name(d)} for d in range(self.destinations))
 
     def has_all_outputs(self) -> bool:
         """Tell whether every destination has written an output."""
         have = self._listed(self.destinations)
-        return all(_out_name(d) in have for d in range(self.destinations))
+        return all(output_name(d) in have for d in range(self.destinations))
 
-    def _output(self, destination: int, have: set[str]) -> str | None:
-        if _out_name(destination) in have:
-            return self.output_path(destination)
+    def _check_empty(self, destination: int, have: set[str]) -> None:
         if _none_name(destination) not in have:
             raise LedgerError(
                 f"{self.folder}: the output of destination {destination} was written and is not listed; "
                 "the storage shows old listings or files were removed. Run again."
             )
-        return None
 
     def output_path(self, destination: int) -> str:
         """Return where the output of a destination lies, if it has one."""
-        return self._path(_out_name(destination), destination, self.destinations)
+        return numbered_path(self.folder, output_name(destination), destination, self.destinations)
 
     def scatter(
         self,
@@ -154,7 +166,7 @@ class Exchange:
         for folder in self.folders(sources):
             size += sum(many for name, many in storage.sizes(folder).items() if name.startswith("map-"))
         written = self.grouping(sources, size)
-        if written.group == 1 and sources <= SPREAD_FROM:
+        if written.group == 1 and not is_spread(sources):
             return written
         write_json(storage.join(self.folder, PLAN), asdict(written), scratch=self.scratch)
         return written
@@ -176,19 +188,14 @@ class Exchange:
 
     def folders(self, count: int) -> list[str]:
         """Return the folders that hold files of one kind: this one, or one for each prefix."""
-        if count <= SPREAD_FROM:
-            return [self.folder]
-        return [self.folder, *(storage.join(self.folder, f"{prefix:02x}") for prefix in range(PREFIXES))]
+        return folders_of(self.folder, count)
 
     def _listed(self, count: int) -> set[str]:
         """Return the names of all finished files, by one listing for each folder."""
         return set().union(*map(storage.names, self.folders(count)))
 
     def _path(self, name: str, number: int, count: int) -> str:
-        """Return where file `number` of `count` lies: object stores serve prefixes, not buckets, at a limited rate."""
-        if count <= SPREAD_FROM:
-            return storage.join(self.folder, name)
-        return storage.join(self.folder, f"{number % PREFIXES:02x}", name)
+        return numbered_path(self.folder, name, number, count)
 
     def _map_path(self, source: int, sources: int) -> str:
         return self._path(_map_name(source), source, sources)
@@ -232,10 +239,6 @@ def _map_name(source: int) -> str:
 
 def _merged_name(number: int) -> str:
     return f"merged-{number}.slices"
-
-
-def _out_name(destination: int) -> str:
-    return f"out-{destination}.arrow"
 
 
 def _none_name(destination: int) -> str:
@@ -328,6 +331,14 @@ def _reader(path: str, data: pa.Buffer) -> pa.ipc.RecordBatchFileReader:
         return pa.ipc.open_file(pa.BufferReader(data))
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(path, " ".join(str(error).split())) from None
+
+
+def read_arrow_if_there(path: str) -> pa.Table | None:
+    """Return a whole Arrow file, checked, or None where there is none: one request. Raises DamagedError."""
+    try:
+        return read_arrow(path)
+    except FileNotFoundError:
+        return None
 
 
 def write_arrow(path: str, table: pa.Table, compression: str | None = None, *, scratch: bool = False) -> None:

@@ -6,7 +6,7 @@ their bytes are (text_digest.py), which nobody can forge. Memory: the candidates
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Self
@@ -92,10 +92,11 @@ class ExactDedup(DedupStage):
         )
         receive = _receive if in_rounds else partial(_resolve, stage_run)
         emit, cost = partial(_emit, stage_run), RECEIVE if in_rounds else DECIDE
-        found = hop.run(engine, stage_run.positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
+        received = hop.run(engine, stage_run.positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
+        found: Sequence[str | None] = received
         if in_rounds:
             decide = partial(_decide, stage_run)
-            found = promotion.decide_in_rounds(engine, stage_run, found, decide, cost=DECIDE)
+            found = promotion.decide_in_rounds(engine, stage_run, received, decide, cost=DECIDE)
         write_decisions(engine, stage_run, found)
         mark_complete(stage_run)
 

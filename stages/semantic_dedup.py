@@ -11,7 +11,7 @@ each centroid, in single precision); the documents of one destination, half prec
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -24,6 +24,7 @@ from classifiers import embeddings
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
+from cluster.scale import scaled
 from stages.core.arrays import array, whole
 from stages.core.costs import DOCUMENTS, ONCE, Quantity, per_bundle
 from stages.core.exchange_stage import is_complete, mark_complete
@@ -52,10 +53,10 @@ KINDS = "onnx:FOLDER, sentence-transformers:PATH_OR_ID or column:NAME"
 VECTOR = pa.list_(pa.float16())
 SAMPLE = pa.schema([("key", pa.uint64()), ("embedding", VECTOR)])
 
-DOCUMENTS_PER_CENTROID = 10_000  # comparing them costs seconds; more centroids part more similar pairs
+DOCUMENTS_PER_CENTROID = scaled(10_000)  # comparing them costs seconds; more centroids part more similar pairs
 MAX_CENTROIDS = 16_384
 SAMPLE_PER_CENTROID = 64
-DOCUMENTS_PER_DESTINATION = 50_000
+DOCUMENTS_PER_DESTINATION = scaled(50_000)
 MAX_DESTINATIONS = 4_096
 SAMPLE_SEED = 3
 
@@ -214,7 +215,7 @@ def centroids_for(documents: int) -> int:
     return min(MAX_CENTROIDS, max(1, round(documents / DOCUMENTS_PER_CENTROID)))
 
 
-def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int) -> list[str | None]:
+def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int) -> Sequence[str | None]:
     """Compare documents of the same centroid; return the files of verdicts, one per destination."""
     given, positions = stage_run.stage.centroids, stage_run.positions
     clusters, count = given or centroids_for(documents), destination_count(given, documents)

@@ -19,6 +19,7 @@ from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
+from cluster.scale import scaled
 from cluster.sealed import damaged, read_json, write_json
 from pipelines.mix.documents import KEYS, documents, schema_of
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
@@ -30,7 +31,7 @@ from stages.core.costs import Quantity, per_bundle
 
 I64 = npt.NDArray[np.int64]
 HOLDOUT = "holdout"  # folder of held-out documents, where they have one of their own
-SLICE_BYTES = 32 << 20  # of text that a global shuffle sorts at once
+SLICE_BYTES = scaled(32 << 20)  # of text that a global shuffle sorts at once
 
 
 MIX_BYTES = Growth(quantity=Quantity.MIX_BYTES)

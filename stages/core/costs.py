@@ -10,8 +10,8 @@ import math
 from enum import StrEnum
 
 from cluster.engines import Growth, TaskCost
+from stages.core import manifest
 from stages.core.exchange_stage import destinations_for
-from stages.core.manifest import MAX_GROUPS
 
 
 class Quantity(StrEnum):
@@ -45,7 +45,7 @@ def n_log_n(amount: float) -> float:
 
 def group_count(bundles: float) -> float:
     """Return the greatest number of groups of a number of bundles: the destinations of rows routed to documents."""
-    return min(bundles, float(MAX_GROUPS))
+    return float(manifest.group_count(math.ceil(bundles)))
 
 
 ONCE = Growth(quantity=Quantity.ONCE)

@@ -14,14 +14,15 @@ import numpy.typing as npt
 
 from cluster import storage
 from cluster.engines import Engine
+from cluster.scale import scaled
 from stages.core.arrays import array
 from stages.core.edits import Edits
 from stages.core.run import StageRun
 from stages.core.stage import Decisions, Stage
 from stages.core.view import View
 
-ROWS_PER_DESTINATION = 250_000
-SMALL = 20_000  # below this one destination does it all
+ROWS_PER_DESTINATION = scaled(250_000)
+SMALL = scaled(20_000)  # below this one destination does it all
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,17 +20,19 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError
+from cluster.scale import scaled
 from cluster.sealed import commit_sealed, damaged, read_sealed
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.formats import check_format
 from stages.core.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
 from stages.core.types import shards_address
 
-SMALLEST, LARGEST = 16 << 20, 512 << 20  # decoded text of one bundle, in bytes
-BUNDLES = 256  # aimed at in between: enough to keep many workers busy to the end
-BUNDLE_ROWS = 200_000  # bounds the facts of one task: 100 MB of signatures
+SMALLEST, LARGEST = scaled(16 << 20), scaled(512 << 20)  # decoded text of one bundle, in bytes
+BUNDLES = scaled(256)  # aimed at in between: enough to keep many workers busy to the end
+BUNDLE_ROWS = scaled(200_000)  # bounds the facts of one task: 100 MB of signatures
 BUNDLE_SHARDS = 512
-MAX_GROUPS = 512  # destinations of what is routed to documents
+GROUPS = scaled(512)  # destinations of what is routed to documents; more where each would have over GROUP_BUNDLES
+GROUP_BUNDLES = 16  # of 200,000 rows: the verdicts on all of them take 80 MB
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -97,8 +99,8 @@ class Manifest:
 
     @functools.cached_property
     def groups(self) -> list[list[int]]:
-        """Positions of bundles, in at most MAX_GROUPS groups of whole units: the destinations of verdicts."""
-        count = min(len(self.units), MAX_GROUPS)
+        """Positions of bundles, in `group_count` groups of whole units: the destinations of verdicts."""
+        count = min(len(self.units), group_count(len(self.bundles)))
         groups: list[list[int]] = [[] for _ in range(count)]
         for number, unit in enumerate(self.units):
             groups[number * count // len(self.units)].extend(unit)
@@ -153,6 +155,17 @@ class Manifest:
     def digest(self) -> str:
         """Digest of the live shards, on which every cross-shard result depends."""
         return digest([(s.ordinal, s.dataset, s.rows, s.fingerprint, s.relative_path) for s in self.live_shards])
+
+
+def group_count(bundles: int) -> int:
+    """Return how many groups a number of bundles is put in: as many as bundles, then GROUPS, then a share of them.
+
+    Examples
+    --------
+    >>> [group_count(bundles) for bundles in (3, 5_000, 65_900)]
+    [3, 512, 4119]
+    """
+    return min(bundles, max(GROUPS, -(-bundles // GROUP_BUNDLES)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import LedgerError
-from cluster.exchange import read_arrow, write_arrow
+from cluster.exchange import read_arrow_if_there, write_arrow
 from cluster.sealed import commit_sealed, damaged
 from stages.core.digests import DATA_FORMAT
 from stages.core.formats import check_format
@@ -65,17 +65,22 @@ class Sidecars:
 
     def read(self, bundle: Bundle, reading: str, columns: list[str] | None = None) -> pa.Table:
         """Return all parts as one table sorted by `row`. Raises LedgerError if it does not fit the bundle."""
-        paths = self.parts(bundle, reading)
-        if not paths:
+        table = self.read_if_there(bundle, reading, columns)
+        if table is None:
             raise LedgerError(f"sidecar {self.path(bundle, reading)} is missing; `winnow run` again makes it.")
-        tables = [self._open(path, bundle, columns) for path in paths]
-        if len(tables) == 1:
-            return tables[0]
+        return table
+
+    def read_if_there(self, bundle: Bundle, reading: str, columns: list[str] | None = None) -> pa.Table | None:
+        """Return what `read` does, None where there is no part: a request for each, and one that finds no more."""
+        tables: list[pa.Table] = []
+        while (table := read_arrow_if_there(self.path(bundle, reading, len(tables)))) is not None:
+            tables.append(self._checked(table, self.path(bundle, reading, len(tables)), bundle, columns))
+        if len(tables) < 2:
+            return tables[0] if tables else None
         table = pa.concat_tables(tables)
         return table.take(pa.array(np.argsort(table.column("row").to_numpy(), kind="stable")))
 
-    def _open(self, path: str, bundle: Bundle, columns: list[str] | None) -> pa.Table:
-        table = read_arrow(path)
+    def _checked(self, table: pa.Table, path: str, bundle: Bundle, columns: list[str] | None) -> pa.Table:
         metadata = table.schema.metadata or {}
         check_format(metadata.get(_FORMAT), f"sidecar {path}")
         if int(metadata.get(_ROWS, b"-1")) != bundle.rows:

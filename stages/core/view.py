@@ -169,9 +169,9 @@ class View:
     def covered(self, index: int) -> BoolArray:
         """Mark the rows that have facts of a stage, (rows,) bool."""
         found = np.zeros(self.bundle.rows, np.bool_)
-        sidecars = self.run.facts(self.run.stages[index])
-        if sidecars.parts(self.bundle, self.reading):
-            found[array(sidecars.read(self.bundle, self.reading, []), "row")] = True
+        table = self.run.facts(self.run.stages[index]).read_if_there(self.bundle, self.reading, [])
+        if table is not None:
+            found[array(table, "row")] = True
         return found
 
     def criteria(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float64]]:

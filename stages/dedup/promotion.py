@@ -9,6 +9,7 @@ that was interrupted resumes. Memory: the candidates of one destination, and the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,8 @@ import pyarrow.compute as pc
 
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
-from cluster.exchange import Exchange, read_arrow, write_arrow
+from cluster.exchange import Exchange, read_arrow, read_arrow_if_there, write_arrow
+from cluster.outputs import Outputs
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import Quantity, per_bundle, per_destination, per_group
 from stages.core.run import Run, StageRun
@@ -127,21 +129,27 @@ def write_requests(stage_run: StageRun[Stage], round_: int, destination: int, do
     write_arrow(_path(stage_run, "questions", round_, destination), pa.table({"doc": doc}), scratch=True)
 
 
-def rounds_with_requests(stage_run: StageRun[Stage], round_: int, destination: int) -> int:
-    """Return in how many rounds before `round_` a destination requested scores."""
-    return sum(storage.exists(_path(stage_run, "questions", r, destination)) for r in range(round_))
+def _listed(stage_run: StageRun[Stage], kind: str, round_: int) -> list[int]:
+    """Return the destinations that wrote a file of this kind in a round, ascending, by one listing."""
+    names = storage.names(stage_run.folder(f"{kind}-{round_}"))
+    return sorted(int(name.removesuffix(".arrow")) for name in names)
+
+
+def rounds_with_requests(stage_run: StageRun[Stage], round_: int) -> Counter[int]:
+    """Return in how many rounds before `round_` each destination requested scores."""
+    rounds = range(round_ if is_needed(stage_run) else 0)
+    return Counter(d for r in rounds for d in _listed(stage_run, "questions", r))
 
 
 def count_requests(stage_run: StageRun[Stage], round_: int, destination: int) -> int:
     """Return how many documents a destination needs scored in a round."""
-    path = _path(stage_run, "questions", round_, destination)
-    return int(read_arrow(path).num_rows) if storage.exists(path) else 0
+    found = read_arrow_if_there(_path(stage_run, "questions", round_, destination))
+    return 0 if found is None else int(found.num_rows)
 
 
-def score_requests(engine: Engine, stage_run: StageRun[Stage], round_: int, destinations: int) -> list[str | None]:
+def score_requests(engine: Engine, stage_run: StageRun[Stage], round_: int, destinations: int) -> Outputs:
     """Score the documents that destinations requested in a round; return the file of eligibility of each."""
-    paths = [_path(stage_run, "questions", round_, d) for d in range(destinations)]
-    requests = [(d, path) for d, path in enumerate(paths) if storage.exists(path)]
+    requests = [(d, _path(stage_run, "questions", round_, d)) for d in _listed(stage_run, "questions", round_)]
     run = stage_run.run
     hop = Exchange(
         folder=stage_run.folder(f"asked-{round_}"),
@@ -151,10 +159,10 @@ def score_requests(engine: Engine, stage_run: StageRun[Stage], round_: int, dest
     )
     emit = partial(_emit_requests, run)
     by_group = hop.run(engine, requests, emit, sort_requests, emit_cost=ASK, receive_cost=SORT)
-    sources = [(group, path) for group, path in enumerate(by_group) if path]
+    sources = by_group.numbered
     folder = stage_run.folder(f"answers-{round_}")
     answers = Exchange(folder=folder, destinations=destinations, schema=ELIGIBILITY, route="destination")
-    if not {f"done-{d}" for d in range(destinations)} <= storage.names(folder):
+    if not answers.is_done():
         tasks = [task for found in engine.map(partial(_bundles, run), sources, cost=LIST) for task in found]
         engine.map(partial(_judge, stage_run), tasks, cost=JUDGE)
     answer = partial(_emit_eligibility, stage_run)
@@ -221,42 +229,37 @@ def _receive_eligibility(_: int, table: pa.Table) -> pa.Table | None:
 
 
 def decide_in_rounds(
-    engine: Engine, stage_run: StageRun[Stage], tables: Sequence[str | None], decide: Decide, *, cost: TaskCost
-) -> list[str | None]:
+    engine: Engine, stage_run: StageRun[Stage], tables: Outputs, decide: Decide, *, cost: TaskCost
+) -> list[str]:
     """Choose survivors in each file of candidates, round by round until all pass; return the files of verdicts.
 
     cost : of `decide` for one file.
     """
-    eligibility: list[list[str | None]] = []
+    eligibility: list[Outputs] = []
+    settled: list[str] = []
     for round_ in range(1 << 16):
+        open_ = _listed(stage_run, "questions", round_ - 1) if round_ else [d for d, _ in tables.numbered]
+        done = set(_listed(stage_run, "settled", round_))
         attempt = partial(_attempt, stage_run, tables, eligibility, decide, round_)
-        requested = engine.map(attempt, range(len(tables)), cost=cost)
-        if not sum(requested):
+        requested = sum(engine.map(attempt, [d for d in open_ if d not in done], cost=cost))
+        requested += sum(count_requests(stage_run, round_, d) for d in done)  # of a run that was interrupted
+        settled += [_path(stage_run, "settled", round_, d) for d in open_]
+        if not requested:
             break
         eligibility.append(score_requests(engine, stage_run, round_, len(tables)))
-    return [
-        path
-        for r in range(round_ + 1)
-        for d in range(len(tables))
-        if storage.exists(path := _path(stage_run, "settled", r, d))
-    ]
+    return settled
 
 
 def _attempt(
     stage_run: StageRun[Stage],
-    tables: Sequence[str | None],
-    eligibility: list[list[str | None]],
+    tables: Outputs,
+    eligibility: Sequence[Outputs],
     decide: Decide,
     round_: int,
     d: int,
 ) -> int:
     """Decide the units of destination `d` whose representatives pass; return how many documents must be scored."""
-    path = tables[d]
-    if path is None or (round_ and not storage.exists(_path(stage_run, "questions", round_ - 1, d))):
-        return 0
-    if storage.exists(_path(stage_run, "settled", round_, d)):
-        return count_requests(stage_run, round_, d)
-    table = read_arrow(path)
+    table = read_arrow(tables.path(d))
     if round_:
         undecided = read_arrow(_path(stage_run, "left", round_ - 1, d))
         table = table.filter(pc.is_in(whole(table.column("doc")), whole(undecided.column("doc"))))

@@ -9,7 +9,7 @@ bundles; messages of 24 bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine
-from cluster.exchange import Exchange, read_arrow
+from cluster.exchange import Exchange, read_arrow, read_arrow_if_there, write_arrow
+from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.costs import per_group
 from stages.core.digests import digest
@@ -57,15 +58,18 @@ def trace(engine: Engine, run: Run) -> None:
     if not rounds or _complete(run):
         return
     groups = len(run.manifest.groups)
-    sources: list[tuple[int, str | None]] = [(g, None) for g in range(groups)]
+    sources: Sequence[tuple[int, str | None]] = [(g, None) for g in range(groups)]
+    chases: list[Outputs] = []
     for round_ in range(rounds):
         emit, follow = partial(_emit, run), partial(_follow, run)
         out = _chase(run, round_).run(engine, sources, emit, follow, emit_cost=SEND, receive_cost=FOLLOW)
-        sources = [(g, path) for g, path in enumerate(out) if path]
-    chases = [_chase(run, round_) for round_ in range(rounds)]
+        chases.append(out)
+        sources = out.numbered
     route = partial(_emit_home, run, chases)
     _home(run).run(engine, range(groups), route, _receive_home, emit_cost=ROUTE, receive_cost=SORT)
-    engine.map(partial(_count_groups, run, chases), range(groups), cost=COUNT)
+    counted = storage.names(_folder(run, "groups"))
+    todo = [g for g in range(groups) if f"{g}.arrow" not in counted]
+    engine.map(partial(_count_groups, run, chases), todo, cost=COUNT)
     storage.write_bytes(storage.join(_folder(run, ""), "complete"), b"")
     for chase in chases:
         storage.remove(chase.folder)
@@ -123,7 +127,8 @@ def _messages(run: Run, doc: I64, at: I64) -> pa.Table:
 def _emit(run: Run, source: tuple[int, str | None]) -> Iterable[pa.Table]:
     group, path = source
     if path is not None:
-        table = read_arrow(path).filter(pa.array(array(read_arrow(path), "open").astype(np.bool_)))
+        table = read_arrow(path)
+        table = table.filter(pa.array(array(table, "open").astype(np.bool_)))
         yield _messages(run, array(table, "doc").astype(np.int64), array(table, "at").astype(np.int64))
         return
     for position in run.manifest.groups[group]:
@@ -150,12 +155,11 @@ def _follow(run: Run, group: int, table: pa.Table) -> pa.Table | None:
     return pa.table(columns)
 
 
-def _settled(chases: list[Exchange], group: int) -> tuple[I64, I64]:
+def _settled(chases: Sequence[Outputs], group: int) -> tuple[I64, I64]:
     """Return (duplicates, survivors) that ended at this group in any round; NONE where no survivor exists."""
     docs, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for chase in chases:
-        path = chase.output_path(group)
-        if storage.exists(path):
+        if path := chase[group]:
             table = read_arrow(path)
             closed = ~array(table, "open").astype(np.bool_)
             docs.append(array(table, "doc").astype(np.int64)[closed])
@@ -163,7 +167,7 @@ def _settled(chases: list[Exchange], group: int) -> tuple[I64, I64]:
     return np.concatenate(docs), np.concatenate(ends)
 
 
-def _emit_home(run: Run, chases: list[Exchange], group: int) -> Iterable[pa.Table]:
+def _emit_home(run: Run, chases: Sequence[Outputs], group: int) -> Iterable[pa.Table]:
     doc, survivor = _settled(chases, group)
     where = run.manifest.group_of(doc).astype(np.int32)
     yield pa.table([pa.array(where), pa.array(doc), pa.array(survivor)], schema=HOME)
@@ -173,13 +177,8 @@ def _receive_home(_: int, table: pa.Table) -> pa.Table:
     return table.select(SETTLED.names).combine_chunks().sort_by("doc")
 
 
-def _count_groups(run: Run, chases: list[Exchange], group: int) -> None:
+def _count_groups(run: Run, chases: Sequence[Outputs], group: int) -> None:
     """Write group_size and group_datasets of the survivors with duplicates in one group of bundles."""
-    path = storage.join(_folder(run, "groups"), f"{group}.arrow")
-    if storage.exists(path):
-        return
-    from cluster.exchange import write_arrow
-
     doc, survivor = _settled(chases, group)
     doc, survivor = doc[survivor >= 0], survivor[survivor >= 0]
     names = [d.name for d in run.datasets]
@@ -193,7 +192,7 @@ def _count_groups(run: Run, chases: list[Exchange], group: int) -> None:
     texts = [json.dumps({n: int(c) for n, c in zip(names, row, strict=True) if c}) for row in kinds]
     members = pa.array(texts, pa.large_string()).take(pa.array(kind.reshape(-1)))
     columns = [pa.array(winners), pa.array((sizes + 1).astype(np.int32)), members]
-    write_arrow(path, pa.table(columns, schema=GROUPS))
+    write_arrow(storage.join(_folder(run, "groups"), f"{group}.arrow"), pa.table(columns, schema=GROUPS))
 
 
 def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
@@ -204,16 +203,14 @@ def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
 
 def survivors_of(run: Run, group: int) -> tuple[I64, I64]:
     """Return (duplicates, survivors) of one group of bundles, sorted by duplicate; NONE where no survivor exists."""
-    path = _home(run).output_path(group)
-    if not dedup_stages(run) or not storage.exists(path):
+    table = read_arrow_if_there(_home(run).output_path(group)) if dedup_stages(run) else None
+    if table is None:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    table = read_arrow(path)
     return array(table, "doc").astype(np.int64), array(table, "survivor").astype(np.int64)
 
 
 def groups_of(run: Run, group: int) -> pa.Table:
     """Return the survivors with duplicates of one group of bundles, a table in `GROUPS` sorted by document."""
     path = storage.join(_folder(run, "groups"), f"{group}.arrow")
-    if not dedup_stages(run) or not storage.exists(path):
-        return GROUPS.empty_table()
-    return read_arrow(path)
+    table = read_arrow_if_there(path) if dedup_stages(run) else None
+    return GROUPS.empty_table() if table is None else table

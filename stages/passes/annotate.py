@@ -108,8 +108,9 @@ def _track(
     sidecars = run.facts(stage)
     reading = run.reading(bundle.dataset)
     track = Track(index, stage, np.zeros(bundle.rows, np.bool_), needs, dict.fromkeys(handed))
-    if sidecars.parts(bundle, reading):
-        table = sidecars.read(bundle, reading, None if stage.drops or stage.hands_on_text or track.handed else [])
+    every = stage.drops or stage.hands_on_text or track.handed
+    table = sidecars.read_if_there(bundle, reading, None if every else [])
+    if table is not None:
         track.rows = table.column("row").to_numpy()
         track.table = table
         track.covered[track.rows] = True

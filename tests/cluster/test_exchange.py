@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import exchange, slices
+from cluster import exchange, outputs, slices
 from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, destinations, read_arrow
@@ -135,7 +135,7 @@ def test_merging_changes_no_row_and_no_order(
     plain = rows_of(Exchange(folder=str(tmp_path / "plain"), destinations=5, schema=SCHEMA), 13)
     monkeypatch.setattr(exchange, "MERGED_FROM", 0)
     monkeypatch.setattr(exchange, "SLICE_BYTES", slice_bytes)
-    monkeypatch.setattr(exchange, "SPREAD_FROM", 4)
+    monkeypatch.setattr(outputs, "SPREAD_FROM", 4)
     monkeypatch.setattr(slices, "WINDOW", window)
     hop = Exchange(folder=str(tmp_path / "merged"), destinations=5, schema=SCHEMA)
     assert rows_of(hop, 13) == plain

@@ -6,7 +6,7 @@ joining components takes is stated in components.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
+from cluster.scale import scaled
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, Quantity, n_log_n, per_bundle
 from stages.core.view import View
@@ -28,9 +29,9 @@ from stages.kernels.similarity.minhash import slots8
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
-BAND_BYTES = 4 << 30  # band records written by one batch of bands
-RECORDS_PER_DESTINATION = 2_000_000
-DOCUMENTS_PER_DESTINATION = 100_000
+BAND_BYTES = scaled(4 << 30)  # band records written by one batch of bands
+RECORDS_PER_DESTINATION = scaled(2_000_000)
+DOCUMENTS_PER_DESTINATION = scaled(100_000)
 MAX_DESTINATIONS = 4096
 
 DIGEST = ("d1", "d2")  # facts of `read`: the digest by which texts are equal
@@ -43,8 +44,8 @@ class Groups:
     """Files of the candidates of each destination: bucket members and documents."""
 
     labels: Labels
-    members: list[str | None]
-    documents: list[str | None]
+    members: Sequence[str | None]
+    documents: Sequence[str | None]
 
     @property
     def destinations(self) -> int:
@@ -73,7 +74,7 @@ def group_candidates(engine: Engine, near: NearJob) -> Groups | None:
     return Groups(labels=labels, members=by_bucket, documents=by_document)
 
 
-def _members(engine: Engine, near: NearJob, labels: Labels, buckets: list[str], count: int) -> list[str | None]:
+def _members(engine: Engine, near: NearJob, labels: Labels, buckets: list[str], count: int) -> Sequence[str | None]:
     """Route the members of every bucket to the destination of their component; return its files.
 
     With labels per group of bundles the sources are bundles: band keys are computed again, and buckets of one member
@@ -115,7 +116,7 @@ def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
 
 def record_destinations(records: int) -> int:
     """Return the number of destinations for a number of band records; depends on the data alone."""
-    return 1 if records < 100_000 else max(4, -(-records // RECORDS_PER_DESTINATION))
+    return 1 if records < scaled(100_000) else max(4, -(-records // RECORDS_PER_DESTINATION))
 
 
 def candidate_destinations(documents: int) -> int:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
+from cluster.scale import scaled
 from stages.core.arrays import array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.run import Run, StageRun
@@ -30,8 +31,8 @@ from stages.kernels.survivors.stars import large_star, small_star
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
-AT_ONCE = 16_000_000  # documents that one task may have to join: 700 MB
-EDGES_PER_DESTINATION = 2_000_000
+AT_ONCE = scaled(16_000_000)  # documents that one task may have to join: 700 MB
+EDGES_PER_DESTINATION = scaled(2_000_000)
 NODE_SEED = 3
 COMPONENT_SEED = 2
 ROUNDS = 1000  # chains of a billion need about 30
@@ -45,7 +46,7 @@ HOME = pa.schema([("destination", pa.int32()), *LABELS])
 class Labels:
     """Files of (doc, label) rows, sorted by doc: one of all documents, or one per group of bundles. Picklable."""
 
-    paths: tuple[str | None, ...]
+    paths: Sequence[str | None]
     by_group: bool
     documents: int  # that share a bucket
     largest: int  # documents of the largest component
@@ -187,7 +188,7 @@ def _in_rounds(engine: Engine, run: Run, folder: str, buckets: Sequence[str], re
     )
     emit = partial(_emit_labels, run)
     return Labels(
-        paths=tuple(home.run(engine, stars, emit, _receive_labels, emit_cost=SEND, receive_cost=SORT)),
+        paths=home.run(engine, stars, emit, _receive_labels, emit_cost=SEND, receive_cost=SORT),
         by_group=True,
         documents=sum(documents for documents, _ in sizes),
         largest=max((largest for _, largest in sizes), default=0),

@@ -5,7 +5,7 @@ Guarantees: another threshold reads no text for a pair that was compared before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine
 from cluster.exchange import Exchange, read_arrow, write_arrow
+from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, per_group
 from stages.core.run import Run
@@ -42,29 +43,26 @@ def texts_hop(near: NearJob, destinations: int, round_: int) -> Exchange:
 
 def keep_pairs(engine: Engine, near: NearJob, groups: Groups) -> None:
     """Store the verified pairs of this run as facts, one file per destination."""
-    rounds = 0
-    while storage.exists(texts_hop(near, groups.destinations, rounds).folder):
-        rounds += 1
-    keep = partial(_keep_pairs, near, groups.destinations, rounds)
-    engine.map(keep, range(groups.destinations), cost=KEEP)
+    rounds = sum(name.startswith("texts-") for name in storage.names(near.folder("")))
+    found = [texts_hop(near, groups.destinations, round_).outputs_so_far() for round_ in range(rounds)]
+    some = sorted({d for outputs in found for d, _ in outputs.numbered})
+    engine.map(partial(_keep_pairs, near, found), some, cost=KEEP)
 
 
-def _keep_pairs(near: NearJob, destinations: int, rounds: int, d: int) -> None:
-    paths = [texts_hop(near, destinations, round_).output_path(d) for round_ in range(rounds)]
-    found = [read_arrow(path) for path in paths if storage.exists(path)]
-    if found:
-        name = f"{near.run.decision_digest(near.index)}-{d}.arrow"
-        write_arrow(storage.join(near.pairs_folder, name), pa.concat_tables(found))
+def _keep_pairs(near: NearJob, found: Sequence[Outputs], d: int) -> None:
+    pairs = [read_arrow(path) for outputs in found if (path := outputs[d])]
+    name = f"{near.run.decision_digest(near.index)}-{d}.arrow"
+    write_arrow(storage.join(near.pairs_folder, name), pa.concat_tables(pairs))
 
 
-def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> list[str | None]:
+def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> Sequence[str | None]:
     """Route the verified pairs of earlier runs to the destinations of their components; return its files."""
     folder = near.pairs_folder
     mine = near.run.decision_digest(near.index)
     names = sorted(n for n in storage.names(folder) if n.endswith(".arrow") and not n.startswith(mine))
     sources = [storage.join(folder, name) for name in names]
     if near.verify != "exact" or not sources:
-        return [None] * groups.destinations
+        return Outputs.of(near.folder("known"), groups.destinations, range(groups.destinations))
     hop = Exchange(folder=near.folder("known"), destinations=groups.destinations, schema=KEYED)
     found: list[tuple[int, str]] = [(0, path) for path in sources]
     if groups.labels.by_group:
@@ -76,7 +74,7 @@ def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> list[str | No
         )
         emit = partial(_emit_home, near.run)
         paths = home.run(engine, sources, emit, _receive_known, emit_cost=RECALL, receive_cost=SORT)
-        found = [(group, path) for group, path in enumerate(paths) if path]
+        found = paths.numbered
     send = partial(_emit_known, groups.labels)
     return hop.run(engine, found, send, _receive_known, emit_cost=SEND, receive_cost=RECEIVE)
 

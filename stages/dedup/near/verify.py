@@ -11,7 +11,7 @@ bytes are never fetched: their estimate decides, and the ledger says so.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 from cluster import storage
 from cluster.engines import Engine, Growth
 from cluster.errors import LedgerError
-from cluster.exchange import Exchange, read_arrow, write_arrow
+from cluster.exchange import Exchange, read_arrow, read_arrow_if_there, write_arrow
+from cluster.scale import scaled
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.view import View
@@ -43,7 +44,7 @@ from stages.passes.annotate import read_rows
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-TEXT_BYTES = 64 << 20  # of text compared at a time
+TEXT_BYTES = scaled(64 << 20)  # of text compared at a time
 
 
 TRY = per_candidates("try candidates")
@@ -53,17 +54,44 @@ READ = per_group("read wanted texts", Growth(quantity=Quantity.CANDIDATE_TEXTS),
 COMPARE = per_candidates("compute similarities", Growth(quantity=Quantity.CANDIDATE_PAIRS))
 
 
-def choose_survivors(engine: Engine, near: NearJob, groups: Groups) -> list[str | None]:
+def choose_survivors(engine: Engine, near: NearJob, groups: Groups) -> list[str]:
     """Choose survivors in rounds until every pair is decided; return the files of verdicts, one per destination."""
-    known, eligibility = [recall_pairs(engine, near, groups)], list[list[str | None]]()
+    known, eligibility = [recall_pairs(engine, near, groups)], list[Sequence[str | None]]()
     for round_ in range(1 << 16):
-        task = partial(_attempt, near, groups, known, eligibility, round_)
-        if not sum(engine.map(task, range(groups.destinations), cost=TRY)):
+        if not _try_all(engine, near, groups, known, eligibility, round_):
             break
         known.append(_compare(engine, near, groups.destinations, round_))
         if promotion.is_needed(near.stage_run):
             eligibility.append(promotion.score_requests(engine, near.stage_run, round_, groups.destinations))
     return [_verdicts_path(near, d) for d in range(groups.destinations)]
+
+
+def _try_all(
+    engine: Engine,
+    near: NearJob,
+    groups: Groups,
+    known: Sequence[Sequence[str | None]],
+    eligibility: Sequence[Sequence[str | None]],
+    round_: int,
+) -> int:
+    """Try the destinations without verdicts; return how many pairs and documents are waited for.
+
+    Two listings tell which of them were tried by a run that was interrupted.
+    """
+    done = storage.names(near.folder("verdicts"))
+    left = [d for d in range(groups.destinations) if f"{d}.arrow" not in done]
+    tried = storage.names(near.folder(f"open-{round_}"))
+    asked = promotion.rounds_with_requests(near.stage_run, round_)
+    tasks = [(d, asked[d]) for d in left if f"{d}.arrow" not in tried]
+    waiting = sum(engine.map(partial(_attempt, near, groups, known, eligibility, round_), tasks, cost=TRY))
+    again = [d for d in left if f"{d}.arrow" in tried]
+    return waiting + sum(engine.map(partial(_count_open, near, round_), again, cost=TRY))
+
+
+def _count_open(near: NearJob, round_: int, d: int) -> int:
+    """Return how many pairs and documents a destination that was tried before waits for."""
+    pairs = read_arrow(_open_path(near, round_, d)).num_rows
+    return int(pairs) + promotion.count_requests(near.stage_run, round_, d)
 
 
 def _verdicts_path(near: NearJob, destination: int) -> str:
@@ -85,18 +113,17 @@ def _undecided_path(near: NearJob, round_: int, destination: int) -> str:
 def _attempt(
     near: NearJob,
     groups: Groups,
-    known: list[list[str | None]],
-    eligibility: list[list[str | None]],
+    known: Sequence[Sequence[str | None]],
+    eligibility: Sequence[Sequence[str | None]],
     round_: int,
-    d: int,
+    task: tuple[int, int],
 ) -> int:
-    """Decide the candidates of destination `d`; return how many pairs and documents it must wait for, and list them."""
+    """Decide the candidates of destination `d`; return how many pairs and documents it must wait for, and list them.
+
+    task : `d`, and in how many rounds it requested scores.
+    """
+    d, asked = task
     members, documents = groups.members[d], groups.documents[d]
-    if storage.exists(_verdicts_path(near, d)):
-        return 0
-    if storage.exists(_open_path(near, round_, d)):
-        requested = promotion.count_requests(near.stage_run, round_, d)
-        return requested + int(read_arrow(_open_path(near, round_, d)).num_rows)
     decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
     if members is None or documents is None:
         write_arrow(_verdicts_path(near, d), VERDICTS.empty_table(), scratch=True)
@@ -108,9 +135,7 @@ def _attempt(
     judge = Judge(near, table, [paths[d] for paths in known])
     grouped = bucketed(near, judge, buckets)
     result = decide_groups(near, judge, grouped)
-    to_score, open_ = _rows_to_score(
-        near, judge, grouped, result, promotion.rounds_with_requests(near.stage_run, round_, d)
-    )
+    to_score, open_ = _rows_to_score(near, judge, grouped, result, asked)
     result = dataclasses.replace(result, open_group=open_)
     now = final_verdicts(judge, result)
     if not len(result.unknown_left) and not len(to_score):
@@ -175,7 +200,7 @@ def final_verdicts(judge: Judge, result: Result) -> pa.Table:
     return verdicts(judge.doc[lost], judge.doc[winner], similarity, kind)
 
 
-def _compare(engine: Engine, near: NearJob, destinations: int, round_: int) -> list[str | None]:
+def _compare(engine: Engine, near: NearJob, destinations: int, round_: int) -> Sequence[str | None]:
     """Fetch the texts of undecided pairs; return the files of their true Jaccard similarities, in `SIMILARITIES`."""
     wanted = Exchange(
         folder=near.folder(f"wanted-{round_}"),
@@ -183,20 +208,19 @@ def _compare(engine: Engine, near: NearJob, destinations: int, round_: int) -> l
         schema=promotion.REQUESTS,
         route="destination",
     )
-    opened = [(d, path) for d in range(destinations) if storage.exists(path := _open_path(near, round_, d))]
+    listed = storage.names(near.folder(f"open-{round_}"))
+    opened = [d for d in range(destinations) if f"{d}.arrow" in listed]
     name = partial(_emit_wanted, near, round_)
     lists = wanted.run(engine, opened, name, promotion.sort_requests, emit_cost=NAME, receive_cost=SORT)
     texts = texts_hop(near, destinations, round_)
-    sources = [(group, path) for group, path in enumerate(lists) if path]
     receive = partial(_receive_texts, near, destinations, round_)
-    return texts.run(engine, sources, partial(_emit_texts, near), receive, emit_cost=READ, receive_cost=COMPARE)
+    return texts.run(engine, lists.numbered, partial(_emit_texts, near), receive, emit_cost=READ, receive_cost=COMPARE)
 
 
-def _emit_wanted(near: NearJob, round_: int, source: tuple[int, str]) -> Iterable[pa.Table]:
+def _emit_wanted(near: NearJob, round_: int, home: int) -> Iterable[pa.Table]:
     """Yield requests for the texts of undecided pairs that no earlier round fetched."""
-    home, path = source
-    before = [p for r in range(round_) if storage.exists(p := _open_path(near, r, home))]
-    doc = np.setdiff1d(_named(path), np.concatenate([np.empty(0, np.int64), *map(_named, before)]))
+    before = [_named(_open_path(near, r, home)) for r in range(round_)]  # it was open in all of them
+    doc = np.setdiff1d(_named(_open_path(near, round_, home)), np.concatenate([np.empty(0, np.int64), *before]))
     yield promotion.requests_of(near.run, doc, home)
 
 
@@ -228,10 +252,8 @@ def _emit_texts(near: NearJob, source: tuple[int, str]) -> Iterable[pa.Table]:
 def _receive_texts(near: NearJob, destinations: int, round_: int, d: int, table: pa.Table) -> pa.Table | None:
     """Return the true Jaccard similarity of every undecided pair of destination `d`, in `SIMILARITIES`."""
     path = _open_path(near, round_, d)
-    if not storage.exists(path):
-        return None
-    pairs = read_arrow(path)
-    if not pairs.num_rows:
+    pairs = read_arrow_if_there(path)  # a destination that is decided has none
+    if pairs is None or not pairs.num_rows:
         return None
     named = pa.array(_named(path))
     for before in range(round_):
