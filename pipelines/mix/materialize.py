@@ -31,7 +31,7 @@ from stages.core.costs import Quantity, per_bundle
 
 I64 = npt.NDArray[np.int64]
 HOLDOUT = "holdout"  # folder of held-out documents, where they have one of their own
-SLICE_BYTES = scaled(32 << 20)  # of text that a global shuffle sorts at once
+SLICE_BYTES = scaled(32 << 20, least=256 << 10)  # of text that a global shuffle sorts at once
 
 
 MIX_BYTES = Growth(quantity=Quantity.MIX_BYTES)
@@ -218,10 +218,11 @@ def _write_shuffled(engine: Engine, job: MixJob, todo: list[Part], text_bytes: S
         destinations=len(todo) * slices,
         schema=pa.schema([*KEYS, *[f.with_name(f"mix_{f.name}") for f in schema]]),
     )
-    numbers = [part.number for part in todo if not storage.exists(_record(job, dataset, part.number))]
+    written = storage.names(job.records)
+    numbers = [p.number for p in todo if _record(job, dataset, p.number).rpartition("/")[2] not in written]
     if numbers:
-        written = hop.scatter(engine, positions, partial(_emit_shuffled, job, schema, hop.schema), cost=SEND)
-        write = partial(_write_sorted, job, hop, written, (dataset, schema, slices))
+        sent = hop.scatter(engine, positions, partial(_emit_shuffled, job, schema, hop.schema), cost=SEND)
+        write = partial(_write_sorted, job, hop, sent, (dataset, schema, slices))
         engine.map(write, numbers, cost=WRITE_SORTED)
 
 

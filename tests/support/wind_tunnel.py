@@ -8,6 +8,7 @@ go through as many tasks, destinations and merges as some million do.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import math
 import os
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 DIVISOR = 1000
 ROWS = 200  # documents of a file: as many as a bundle takes
 WORDS = 3000  # of the language that the texts are written in
+LENGTH = 200  # words of a text
 STAGES: list[dict[str, Any]] = [
     {"use": "quality", "model": "column:score", "min_score": 0.05},
     {"use": "exact_dedup", "max_removed": 0.9},
@@ -36,10 +38,23 @@ STAGES: list[dict[str, Any]] = [
 Figures = dict[str, float]
 
 
-def measure(files: Sequence[int], rows: int = ROWS, **recipe: Any) -> list[Figures]:
-    """Return the figures of a run for each number of files, of `rows` documents each; recipe: keys to replace."""
+def measure(
+    files: Sequence[int],
+    rows: int = ROWS,
+    recipe: Mapping[str, Any] | None = None,
+    patch: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Figures]:
+    """Return the figures of a run for each number of files, of `rows` documents each.
+
+    recipe : keys to replace. patch : values by module and name, to show that the tunnel finds a fault.
+    """
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.support.wind_tunnel", json.dumps([list(files), rows, recipe])]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.wind_tunnel",
+        json.dumps([list(files), rows, recipe or {}, patch or {}]),
+    ]
     environment = os.environ | {"WINNOW_SIZES_DIVIDED_BY": str(DIVISOR), "PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
@@ -140,12 +155,12 @@ def texts(number: int, seed: int) -> Iterator[str]:
     words = np.array([f"w{n:x}" for n in range(WORDS)])
     before: list[list[str]] = []
     for n in range(number):
-        own = words[draw.integers(0, WORDS, 100)].tolist()
+        own = words[draw.integers(0, WORDS, LENGTH)].tolist()
         if n % 8 == 1:
             own = list(before[n // 8 * 4 % len(before)])
         elif n % 8 == 5:
             own = list(before[n // 8 * 4 % len(before)])
-            own[int(draw.integers(0, 100))] = "changed"
+            own[int(draw.integers(0, LENGTH))] = "changed"
         else:
             before.append(own)
         yield " ".join(own)
@@ -205,7 +220,10 @@ def main() -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    files, rows, more = json.loads(sys.argv[1])
+    files, rows, more, patch = json.loads(sys.argv[1])
+    for module, values in patch.items():
+        for name, value in values.items():
+            setattr(importlib.import_module(module), name, value)
     print(json.dumps([run_once(number, rows, more) for number in files]))
 
 

@@ -1,0 +1,53 @@
+"""What a run asks of its store, its workers and its client grows as its documents and its files do, and no faster.
+
+The real code, with sizes divided by 1,000, at three sizes (tests/support/wind_tunnel.py).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.wind_tunnel import Figures, exponent, measure
+
+LINEAR = ("requests", "get", "head", "put", "bytes_read", "bytes_written", "tasks", "sent", "held")
+RESUMED = ("again_requests", "again_get", "again_head", "again_bytes_read")
+CONSTANT = ("list", "again_list", "largest_task")
+
+
+def check_growth(figures: list[Figures], most: float = 1.1) -> None:
+    """Fail where a figure grows faster than the input, or one that shall stay the same grows."""
+    found = {name: round(exponent(figures, name), 2) for name in (*LINEAR, *RESUMED)}
+    too_fast = {name: [each[name] for each in figures] for name, power in found.items() if power > most}
+    grown = {n: [each[n] for each in figures] for n in CONSTANT if figures[2][n] > 1.1 * figures[0][n] + 4}
+    assert not too_fast, f"grows with more than n^{most}: {too_fast}"
+    assert not grown, f"shall stay the same: {grown}"
+
+
+@pytest.fixture(scope="module")
+def of_documents() -> list[Figures]:
+    return measure([10, 20, 40])
+
+
+def test_a_run_grows_with_its_documents(of_documents: list[Figures]) -> None:
+    check_growth(of_documents)
+
+
+@pytest.mark.parametrize("name", ["requests", "bytes_read", "tasks"])
+def test_the_tunnel_measures_something(of_documents: list[Figures], name: str) -> None:
+    assert 0.8 <= exponent(of_documents, name) <= 1.1
+
+
+def test_a_run_grows_with_its_files() -> None:
+    check_growth(measure([60, 120, 240], rows=30))
+
+
+@pytest.mark.nightly
+def test_a_larger_run_grows_with_its_documents() -> None:
+    check_growth(measure([40, 80, 160]))
+
+
+@pytest.mark.nightly
+def test_without_merges_the_exchange_would_be_caught() -> None:
+    figures = measure([10, 20, 40], patch={"cluster.exchange": {"MERGED_FROM": 1 << 62}})
+    with pytest.raises(AssertionError, match="requests"):
+        check_growth(figures)
