@@ -15,7 +15,7 @@ import json
 import os
 import struct
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -200,9 +200,19 @@ def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
-def batches(path: str, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield the rows of a Parquet file of a run folder in tables of at most so many. Raises as `open_parquet`."""
+def batches(
+    path: str,
+    rows: int,
+    columns: list[str] | None = None,
+    check: Callable[[pq.ParquetFile], None] | None = None,
+) -> Iterator[pa.Table]:
+    """Yield the rows of a Parquet file of a run folder in tables of at most so many. Raises as `open_parquet`.
+
+    check : called with the open file before the first table.
+    """
     with open_parquet(path) as file:
+        if check is not None:
+            check(file)
         with reading(path):
             found = file.iter_batches(rows, columns=columns)
         while True:

@@ -14,7 +14,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -28,6 +28,7 @@ from cluster.credentials import check_place
 from cluster.errors import LedgerError, RecipeError, WinnowError
 from cluster.sealed import batches, open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
+from pipelines.document_counts import Counts, check_counts, counts_of
 from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
 from pipelines.written_texts import Document, as_written
 
@@ -55,17 +56,6 @@ class StageInfo:
     def applies_to(self, dataset: str) -> bool:
         """Tell whether the stage works on documents of this dataset."""
         return not self.datasets or dataset in self.datasets
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Documents of one dataset. dropped: (stage, reason) -> documents; copies: rows' worth of the mix."""
-
-    rows: int = 0
-    kept: int = 0
-    in_mix: int = 0  # kept documents with at least one copy
-    copies: int = 0
-    dropped: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,21 +173,16 @@ class RunFolder:
 
     @functools.cached_property
     def counts(self) -> dict[str, Counts]:
-        """Documents per dataset, counted from the ledger. Raises LedgerError unless they add up."""
+        """Documents per dataset, counted from the ledger in this process. Raises LedgerError unless they add up."""
         found = {name: Counts() for name in self.datasets}
         for name in found:
-            for table in self.ledger(name, ["kept", self._copies, "stage", "reason"]):
-                found[name] = _add(found[name], table, self._copies)
-            dropped = sum(found[name].dropped.values())
-            if found[name].kept + dropped != found[name].rows:
-                raise LedgerError(
-                    f"the ledger of {name} in {self.root} does not close: {found[name].rows:,} rows, "
-                    f"{found[name].kept:,} kept + {dropped:,} dropped. Run again."
-                )
+            for table in self.ledger(name, ["kept", self.copies_column, "stage", "reason"]):
+                found[name] = found[name].plus(counts_of(table, self.copies_column))
+            check_counts(self.root, name, found[name])
         return found
 
     @property
-    def _copies(self) -> str:
+    def copies_column(self) -> str:
         """The ledger's column of copies in the mix that is read, in all of them where none is named."""
         return f"copies_{self.mix_name}" if self.mix_name else "copies"
 
@@ -244,16 +229,19 @@ class RunFolder:
 
     def _shard(self, shard: ShardRow, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         path = self.path("ledger", f"{shard['ordinal']}.parquet")
-        if not storage.exists(path):
-            raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.")
-        with open_parquet(path) as reader:
+
+        def check(reader: pq.ParquetFile) -> None:
             _check_format(reader, path)
             if reader.metadata.num_rows != shard["rows"]:
                 raise LedgerError(
                     f"{path} has {reader.metadata.num_rows:,} rows, the manifest says {shard['rows']:,} for "
                     f"{shard['path']}. Delete it and run again."
                 )
-        yield from batches(path, BATCH_ROWS, None if columns is None else list(columns))
+
+        try:
+            yield from batches(path, BATCH_ROWS, None if columns is None else list(columns), check)
+        except FileNotFoundError:
+            raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.") from None
 
     def _check_dataset(self, dataset: str | None) -> None:
         if dataset is not None and dataset not in self.datasets:
@@ -336,12 +324,12 @@ class RunFolder:
             return
         for name in self.datasets if dataset is None else [dataset]:
             for path in self.mix_files(name):
-                yield from _mix_tables(path, columns)
+                yield from mix_tables(path, columns)
 
     def _interleaved_rows(self, dataset: str | None, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         wanted = None if columns is None else list(dict.fromkeys([*columns, "source"]))
         for path in self.files:
-            for table in _mix_tables(path, wanted):
+            for table in mix_tables(path, wanted):
                 mine = table if dataset is None else table.filter(pc.equal(table.column("source"), dataset))
                 if mine.num_rows or dataset is None:
                     yield mine if columns is None else mine.select(list(columns))
@@ -421,35 +409,17 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _add(counts: Counts, table: pa.Table, copies_column: str) -> Counts:
-    dropped = dict(counts.dropped)
-    groups = table.filter(pc.invert(table.column("kept"))).group_by(["stage", "reason"])
-    for row in groups.aggregate([([], "count_all")]).to_pylist():
-        key = (str(row["stage"]), str(row["reason"]))
-        dropped[key] = dropped.get(key, 0) + row["count_all"]
-    copies = table.column(copies_column).to_numpy()
-    return replace(
-        counts,
-        rows=counts.rows + table.num_rows,
-        kept=counts.kept + (pc.sum(table.column("kept")).as_py() or 0),
-        in_mix=counts.in_mix + int((copies > 0).sum()),
-        copies=counts.copies + int(copies.sum()),
-        dropped=dropped,
-    )
-
-
 def _check_format(file: pq.ParquetFile, path: str) -> None:
     from stages.core.formats import check_format
 
     check_format((file.schema_arrow.metadata or {}).get(b"winnow.format"), path)
 
 
-def _mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+def mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    """Yield the documents of one file of the mix."""
     names = None if columns is None else list(columns)
     if path.endswith(".parquet"):
-        with open_parquet(path) as file:
-            _check_format(file, path)
-        yield from batches(path, BATCH_ROWS, names)
+        yield from batches(path, BATCH_ROWS, names, lambda file: _check_format(file, path))
         return
     import zstandard
     from pyarrow import json as pajson

@@ -1,24 +1,28 @@
 """The dataset card of a mix: Markdown with the front matter that dataset hubs read.
 
 Guarantees: made from recipe, manifest, ledger and mix alone, without dates or machine names, so that an
-interrupted and resumed run writes the same bytes. Memory: one ledger batch.
+interrupted and resumed run writes the same bytes. Memory: one ledger batch in
+a task, counts here.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow.compute as pc
 import yaml
 
 from cluster import storage
+from cluster.engines import Engine, InlineEngine
 from pipelines.artefacts import MixDataset
+from pipelines.ledger_tasks import count_documents
 from pipelines.mix.card_cells import cells_section, similarity_section
 from pipelines.mix.markdown import code, inline, table
 from pipelines.recipe.output import FACT, INTERLEAVED, Output
-from pipelines.runfolder import Counts, RunFolder, open_run
+from pipelines.runfolder import Counts, RunFolder, mix_tables, open_run
 from pipelines.staleness import check_up_to_date, note_page
 from stages.inputs.fit import is_json
 from stages.inputs.presets import PRESETS
@@ -50,28 +54,32 @@ LIMITS = """\
   were made from, continue to apply to each of them."""
 
 
-def write_card(run_dir: str, mix: str = "") -> str:
+def write_card(run_dir: str, mix: str = "", engine: Engine | None = None) -> str:
     """Write the README.md of a mix into its folder; return its path. mix: name of one of several.
+
+    engine : reads ledger and mix; None: this process.
 
     Raises LedgerError where ledger or mix are stale.
     """
     folder = open_run(run_dir, warn=False).of_mix(mix)
     check_up_to_date(folder.root, mix)
     path = storage.join(folder.mix_folder, "README.md")
-    storage.write_bytes(path, render_card(folder).encode("utf-8", "replace"))
+    storage.write_bytes(path, render_card(folder, engine).encode("utf-8", "replace"))
     note_page(folder.root, "card", mix)
     return path
 
 
-def render_card(folder: RunFolder) -> str:
+def render_card(folder: RunFolder, engine: Engine | None = None) -> str:
     """Return the card of a run's mix."""
-    head = yaml.safe_dump(front_matter(folder), sort_keys=False, allow_unicode=True, width=100)
+    engine = engine or InlineEngine()
+    counts = count_documents(folder, engine)
+    head = yaml.safe_dump(front_matter(folder, counts, engine), sort_keys=False, allow_unicode=True, width=100)
     sections = [
         f"# {inline(_title(folder))}",
-        _summary(folder),
+        _summary(folder, counts),
         "## Sources\n\n" + _sources(folder),
         "## Steps\n\n" + _steps(folder),
-        "## Counts\n\n" + _counts(folder),
+        "## Counts\n\n" + _counts(folder, counts),
         *cells_section(folder),
         *similarity_section(folder),
         *_warnings(folder),
@@ -81,8 +89,11 @@ def render_card(folder: RunFolder) -> str:
     return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def front_matter(folder: RunFolder) -> dict[str, Any]:
-    """Return the metadata of the card, in the hubs' schema for datasets."""
+def front_matter(
+    folder: RunFolder, counts: Mapping[str, Counts] | None = None, engine: Engine | None = None
+) -> dict[str, Any]:
+    """Return the metadata of the card, in the hubs' schema for datasets; counts: None to count here."""
+    counts = folder.counts if counts is None else counts
     names = _written(folder)
     licences = sorted({" ".join((folder.licence(name) or "unknown").split()) for name in names})
     valid = [lic.lower() for lic in licences if lic.lower() in LICENCES]
@@ -92,11 +103,11 @@ def front_matter(folder: RunFolder) -> dict[str, Any]:
     head["license"] = keys[0] if len(keys) == 1 else keys
     if others:
         head["license_name"] = "; ".join(others)
-    languages = _languages(folder, names)
+    languages = _languages(folder, names, engine or InlineEngine())
     if languages:
         head["language"] = languages
     head["task_categories"] = ["text-generation"]
-    head["size_categories"] = [size_category(_rows_written(folder, names))]
+    head["size_categories"] = [size_category(_rows_written(folder, names, counts))]
     head["tags"] = ["pretraining", "deduplicated", "winnow"]
     head["configs"] = _configs(folder, names)
     return head
@@ -116,26 +127,35 @@ def _written(folder: RunFolder) -> list[str]:
     return [n for n in folder.datasets if folder.mix_files(n) or folder.mix_dataset(n).get("documents")]
 
 
-def _rows_written(folder: RunFolder, names: list[str]) -> int:
-    return sum(int(folder.mix_dataset(name).get("rows") or folder.counts[name].in_mix) for name in names)
+def _rows_written(folder: RunFolder, names: list[str], counts: Mapping[str, Counts]) -> int:
+    return sum(int(folder.mix_dataset(name).get("rows") or counts[name].in_mix) for name in names)
 
 
-def _languages(folder: RunFolder, names: list[str]) -> list[str]:
+def _languages(folder: RunFolder, names: list[str], engine: Engine) -> list[str]:
     """Return the languages of the mix, commonest first, as far as a stage told them."""
     found: Counter[str] = Counter()
     documents = 0
-    for name in names if not folder.interleaved else [None]:
-        for batch in folder.mix(name, ["language"]):
-            documents += batch.num_rows
-            for entry in pc.value_counts(batch.column("language")).to_pylist():
-                if entry["values"] is not None:
-                    found[str(entry["values"]).split("-")[0]] += entry["counts"]
+    for rows, counts in engine.map(_languages_of, folder.files if names else []):
+        documents += rows
+        found.update(counts)
     shown = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return [
         code
         for code, count in shown
         if LANGUAGE.fullmatch(code) and code not in NOT_A_LANGUAGE and count >= LANGUAGE_SHARE * documents
     ]
+
+
+def _languages_of(path: str) -> tuple[int, Counter[str]]:
+    """Return the documents of one file of the mix, and those of each language."""
+    found: Counter[str] = Counter()
+    documents = 0
+    for batch in mix_tables(path, ["language"]):
+        documents += batch.num_rows
+        for entry in pc.value_counts(batch.column("language")).to_pylist():
+            if entry["values"] is not None:
+                found[str(entry["values"]).split("-")[0]] += entry["counts"]
+    return documents, found
 
 
 def _configs(folder: RunFolder, names: list[str]) -> list[dict[str, Any]]:
@@ -175,9 +195,8 @@ def _held_out(folder: RunFolder, dataset: str) -> int:
     return int(entry.get("holdout_documents") or 0)
 
 
-def _summary(folder: RunFolder) -> str:
-    counts = folder.counts.values()
-    rows, kept, mixed = (sum(getattr(c, key) for c in counts) for key in ("rows", "kept", "in_mix"))
+def _summary(folder: RunFolder, counts: Mapping[str, Counts]) -> str:
+    rows, kept, mixed = (sum(getattr(c, key) for c in counts.values()) for key in ("rows", "kept", "in_mix"))
     tokens = sum(int(e.get("tokens") or 0) for e in (folder.mix_manifest.get("datasets") or {}).values())
     digest = folder.mix_manifest.get("recipe_digest")
     made = f" by recipe `{digest}`" if digest else ""
@@ -227,10 +246,10 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-def _counts(folder: RunFolder) -> str:
+def _counts(folder: RunFolder, counts: Mapping[str, Counts]) -> str:
     """Return the funnel: documents per dataset, read, dropped by each stage, kept, in the mix."""
     stages = [s.name for s in folder.stages]
-    dropping = [s for s in stages if any(k[0] == s for c in folder.counts.values() for k in c.dropped)]
+    dropping = [s for s in stages if any(k[0] == s for c in counts.values() for k in c.dropped)]
     listed = folder.mix_manifest.get("datasets") or {}
     titles = [
         "dataset",
@@ -242,10 +261,9 @@ def _counts(folder: RunFolder) -> str:
         "epochs",
     ]
     rows = [
-        [name, *_numbers(folder.counts[name], dropping), *_mix_numbers(folder.mix_dataset(name))]
-        for name in folder.datasets
+        [name, *_numbers(counts[name], dropping), *_mix_numbers(folder.mix_dataset(name))] for name in folder.datasets
     ]
-    totals = [sum(column) for column in zip(*(_numbers(c, dropping) for c in folder.counts.values()), strict=True)]
+    totals = [sum(column) for column in zip(*(_numbers(c, dropping) for c in counts.values()), strict=True)]
     tokens = sum(int(e.get("tokens") or 0) for e in listed.values())
     return table(titles, [*rows, ["all", *totals, tokens, ""]])
 

@@ -88,7 +88,7 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
     check_readable(folder.root)
     engine = engine or InlineEngine()
     sums = count_ledger(folder, engine)
-    histograms = score_histograms(folder)
+    histograms = score_histograms(folder, engine)
     digests = _stage_digests(folder)
     total = funnel_of_run(folder, sums)
     return {

@@ -2,25 +2,33 @@
 
 Guarantees: with the run's facts at hand every judged document is counted once; without them (a run folder
 that was cut down) the dropped ones come from the ledger and the kept ones from the mix, and the result says
-so. Memory: the facts of one bundle.
+so. Counted by tasks of a group of bundles each, whose sums are added. Memory: the facts of one bundle in a task.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.engines import Engine
 from cluster.errors import WinnowError
 from pipelines.report import tree
+from pipelines.report.judged import (
+    Judged,
+    judged_from_facts,
+    judged_from_file,
+    parts_of_files,
+    scores_of,
+)
 from pipelines.report.ledger_sums import Amount
 from pipelines.runfolder import RunFolder, StageInfo
-from stages.core.arrays import array
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -28,21 +36,7 @@ BINS = 40
 NEAR = 0.01  # of the range of scores: a document this near to a threshold may fall on the other side elsewhere
 LANGUAGES = 25  # shown by name, the rest in one line
 UNNAMED = "(not recorded)"
-OTHER_LANGUAGE = 0  # the number of reason `language` of stage language_id
 FACTS, SIDE = "facts", "ledger and mix"
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Documents of one dataset that one stage judged, arrays of shape (rows,). values: NaN for none."""
-
-    stage: StageInfo
-    dataset: str
-    values: F64
-    languages: pa.Array | None
-    dropped: npt.NDArray[np.bool_]
-    tokens: I64
-    wanted: npt.NDArray[np.bool_] | None = None  # in a language that the stage keeps; None: not to be had
 
 
 @dataclass(frozen=True)
@@ -54,54 +48,111 @@ class Histograms:
     source: str
 
 
-def score_histograms(folder: RunFolder) -> Histograms:
+def score_histograms(folder: RunFolder, engine: Engine) -> Histograms:
     """Return the histograms of every quality and language stage of a run."""
     stages = [s for s in folder.stages if s.use in ("quality", "language_id")]
     if not stages:
         return Histograms([], [], FACTS)
     try:
-        return Histograms(*count_judged(stages, _scores_judged(folder), _from_facts(folder)), FACTS)
+        run = folder.run
+        groups = range(len(run.manifest.groups))
+        values, judged = (
+            partial(scores_from_facts, run),
+            partial(judged_from_facts, run, {s.name: s for s in stages}),
+        )
+        return Histograms(*count_judged(engine, stages, groups, values, judged), FACTS)
     except (WinnowError, OSError):
-        scores = ((some.stage.name, some.values) for some in _from_files(folder) if some.languages is None)
-        return Histograms(*count_judged(stages, scores, _from_files(folder)), SIDE)
+        parts = parts_of_files(folder)
+        judged_there = partial(judged_from_file, folder.root, stages)
+        return Histograms(*count_judged(engine, stages, parts, partial(scores_of, judged_there), judged_there), SIDE)
 
 
 def count_judged(
-    stages: list[StageInfo], values: Iterable[tuple[str, F64]], judged: Iterable[Judged]
+    engine: Engine,
+    stages: list[StageInfo],
+    parts: Sequence[Any],
+    values: Callable[[Any], Iterator[tuple[str, F64]]],
+    judged: Callable[[Any], Iterator[Judged]],
 ) -> tuple[list[tree.Scores], list[tree.Languages]]:
-    """Go through the scores for their range (values: stage and scores), then through the documents to count."""
+    """Go through the scores for their range, then through the documents to count; a task for each part, both times.
+
+    values : yields stage and scores of a part; judged : yields its documents.
+    """
     ranges = _Ranges()
-    for name, found in values:
+    for some in engine.map(partial(_ranges_of, values), parts):
+        ranges.merge(some)
+    edges = {s.name: ranges.edges(s.name) for s in stages if s.use == "quality"}
+    total = _Tables.empty(stages, edges)
+    for found in engine.map(partial(_tables_of, stages, edges, judged), parts):
+        total.merge(found)
+    return [s.as_tree() for s in total.scores.values()], [s.as_tree() for s in total.languages.values()]
+
+
+def _ranges_of(values: Callable[[Any], Iterator[tuple[str, F64]]], part: Any) -> _Ranges:
+    ranges = _Ranges()
+    for name, found in values(part):
         ranges.add(name, found)
-    scores = {s.name: _Scores(s, ranges.edges(s.name)) for s in stages if s.use == "quality"}
-    languages = {s.name: _Languages(s) for s in stages if s.use == "language_id"}
-    for some in judged:
+    return ranges
+
+
+def _tables_of(
+    stages: list[StageInfo], edges: Mapping[str, F64], judged: Callable[[Any], Iterator[Judged]], part: Any
+) -> _Tables:
+    tables = _Tables.empty(stages, edges)
+    for some in judged(part):
         if some.languages is None:
-            scores[some.stage.name].add(some)
+            tables.scores[some.stage.name].add(some)
         else:
-            languages[some.stage.name].add(some)
-    return [s.as_tree() for s in scores.values()], [s.as_tree() for s in languages.values()]
+            tables.languages[some.stage.name].add(some)
+    return tables
+
+
+@dataclass
+class _Tables:
+    """The histograms of every stage over a part of the documents."""
+
+    scores: dict[str, _Scores]
+    languages: dict[str, _Languages]
+
+    @classmethod
+    def empty(cls, stages: list[StageInfo], edges: Mapping[str, F64]) -> _Tables:
+        scores = {s.name: _Scores(s, edges[s.name]) for s in stages if s.use == "quality"}
+        return cls(scores, {s.name: _Languages(s) for s in stages if s.use == "language_id"})
+
+    def merge(self, other: _Tables) -> None:
+        for name, scores in other.scores.items():
+            self.scores[name].merge(scores)
+        for name, languages in other.languages.items():
+            self.languages[name].merge(languages)
 
 
 @dataclass
 class _Ranges:
     """Least and greatest score of every stage, and whether all are whole numbers."""
 
-    low: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: np.inf))
-    high: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: -np.inf))
+    low: dict[str, float] = field(default_factory=dict)
+    high: dict[str, float] = field(default_factory=dict)
     fractions: set[str] = field(default_factory=set)
 
     def add(self, name: str, scores: F64) -> None:
         values = scores[np.isfinite(scores)]
         if len(values):
-            self.low[name] = min(self.low[name], float(values.min()))
-            self.high[name] = max(self.high[name], float(values.max()))
+            self._widen(name, float(values.min()), float(values.max()))
             if (values != np.floor(values)).any():
                 self.fractions.add(name)
 
+    def _widen(self, name: str, low: float, high: float) -> None:
+        self.low[name] = min(self.low.get(name, np.inf), low)
+        self.high[name] = max(self.high.get(name, -np.inf), high)
+
+    def merge(self, other: _Ranges) -> None:
+        for name in other.low:
+            self._widen(name, other.low[name], other.high[name])
+        self.fractions |= other.fractions
+
     def edges(self, name: str) -> F64:
         """Return the edges of the bins, (bins + 1,); whole numbers get a bin each."""
-        low, high = self.low[name], self.high[name]
+        low, high = self.low.get(name, np.inf), self.high.get(name, -np.inf)
         if low > high:
             low, high = 0.0, 1.0
         if name not in self.fractions and high - low <= BINS:
@@ -146,6 +197,15 @@ class _Scores:
             margin = NEAR * (self.edges[-1] - self.edges[0])
             self.near += int((np.abs(judged.values - self.minimum) <= margin).sum())
 
+    def merge(self, other: _Scores) -> None:
+        """Count what another part of the documents counted."""
+        self.unscored += other.unscored
+        self.near += other.near
+        self.passing += other.passing
+        for mine, theirs in ((self.kept, other.kept), (self.dropped, other.dropped)):
+            for name, counts in theirs.items():
+                mine[name] = mine.get(name, 0) + counts
+
     def as_tree(self) -> tree.Scores:
         """Return the histogram as report.json has it."""
         empty = np.zeros(len(self.edges) - 1, np.int64)
@@ -182,11 +242,11 @@ class _Languages:
     """Documents per language that one stage judged."""
 
     stage: StageInfo
-    kept: dict[str, Amount] = field(default_factory=lambda: defaultdict(Amount))
-    dropped: dict[str, Amount] = field(default_factory=lambda: defaultdict(Amount))
+    kept: dict[str, Amount] = field(default_factory=dict)
+    dropped: dict[str, Amount] = field(default_factory=dict)
     unwanted: Amount = field(default_factory=Amount)
     scores: _Scores | None = None
-    datasets: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
+    datasets: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, judged: Judged) -> None:
         assert judged.languages is not None
@@ -195,9 +255,9 @@ class _Languages:
         index = np.asarray(codes.indices.to_numpy())
         for number, name in enumerate(names):
             mine = index == number
-            self.datasets[name][judged.dataset] += int(mine.sum())
+            self.datasets.setdefault(name, Counter())[judged.dataset] += int(mine.sum())
             for target, rows in ((self.dropped, mine & judged.dropped), (self.kept, mine & ~judged.dropped)):
-                target[name].add(rows.sum(), judged.tokens[rows].sum())
+                target.setdefault(name, Amount()).add(rows.sum(), judged.tokens[rows].sum())
         if judged.wanted is not None:
             self._add_scores(judged, judged.wanted)
 
@@ -215,6 +275,20 @@ class _Languages:
                 tokens=judged.tokens[wanted],
             )
         )
+
+    def merge(self, other: _Languages) -> None:
+        """Count what another part of the documents counted."""
+        self.unwanted += other.unwanted
+        for mine, theirs in ((self.kept, other.kept), (self.dropped, other.dropped)):
+            for name, amount in theirs.items():
+                mine[name] = mine.get(name, Amount()) + amount
+        for name, counts in other.datasets.items():
+            self.datasets.setdefault(name, Counter()).update(counts)
+        if other.scores is not None:
+            if self.scores is None:
+                self.scores = other.scores
+            else:
+                self.scores.merge(other.scores)
 
     def as_tree(self) -> tree.Languages:
         """Return the table as report.json has it."""
@@ -237,94 +311,12 @@ class _Languages:
         }
 
     def _row(self, label: str, names: list[str]) -> tree.Language:
-        datasets: dict[str, int] = defaultdict(int)
+        datasets: Counter[str] = Counter()
         for name in names:
-            for dataset, count in self.datasets[name].items():
-                datasets[dataset] += count
+            datasets.update(self.datasets[name])
         return {
             "language": label,
             "kept": sum((self.kept[n] for n in names), Amount()).as_tree(),
             "dropped": sum((self.dropped[n] for n in names), Amount()).as_tree(),
             "datasets": dict(sorted(datasets.items())),
         }
-
-
-def _scores_judged(folder: RunFolder) -> Iterator[tuple[str, F64]]:
-    """Yield the scores of the documents that reached each quality stage; more may be stored, of earlier recipes."""
-    from stages.core.view import View
-
-    run = folder.run
-    for bundle in run.manifest.bundles:
-        view = View(run, bundle)
-        for index, stage in enumerate(run.stages):
-            if stage.use == "quality" and stage.applies_to(bundle.dataset):
-                table = view.facts(index, np.flatnonzero(view.live(index)), ["quality_score"])
-                yield stage.name, _floats(table, "quality_score")
-
-
-def _from_facts(folder: RunFolder) -> Iterator[Judged]:
-    """Yield what the stages judged, bundle by bundle, out of the sidecars."""
-    from stages.core.view import View
-    from stages.outcome.verdicts import num_tokens
-
-    run = folder.run
-    infos = {s.name: s for s in folder.stages}
-    for bundle in run.manifest.bundles:
-        view = View(run, bundle)
-        tokens = num_tokens(view)
-        for index, stage in enumerate(run.stages):
-            if stage.use not in ("quality", "language_id") or not stage.applies_to(bundle.dataset):
-                continue
-            rows, decisions = view.decided(index)
-            table = view.facts(index, rows)
-            is_language = stage.use == "language_id"
-            yield Judged(
-                stage=infos[stage.name],
-                dataset=bundle.dataset,
-                values=_floats(table, "language_score" if is_language else "quality_score"),
-                languages=_strings(table, "language") if is_language else None,
-                dropped=decisions.dropped,
-                tokens=tokens[rows],
-                wanted=decisions.reason != OTHER_LANGUAGE if is_language else None,
-            )
-
-
-def _from_files(folder: RunFolder) -> Iterator[Judged]:
-    """Yield the dropped documents out of the ledger and the kept ones out of the mix."""
-    for stage in folder.stages:
-        if stage.use not in ("quality", "language_id"):
-            continue
-        for dataset in filter(stage.applies_to, folder.datasets):
-            later = [s for s in folder.stages if s.use == stage.use and s.applies_to(dataset)]
-            for table in folder.ledger(dataset, ["stage", "value", "num_tokens"]):
-                mine = table.filter(pc.fill_null(pc.equal(table.column("stage"), stage.name), False))
-                yield _judged(stage, dataset, mine, "value", None, dropped=True)
-            if later[-1].name == stage.name:  # the mix holds the scores of the last such stage
-                score = "language_score" if stage.use == "language_id" else "quality_score"
-                names = [score, "language", "num_tokens"]
-                for table in folder.mix(dataset, names):
-                    yield _judged(stage, dataset, table, score, "language", dropped=False)
-
-
-def _judged(
-    stage: StageInfo, dataset: str, table: pa.Table, value: str, language: str | None, *, dropped: bool
-) -> Judged:
-    languages = None
-    if stage.use == "language_id":
-        languages = _strings(table, language) if language else pa.nulls(table.num_rows, pa.string())
-    return Judged(
-        stage=stage,
-        dataset=dataset,
-        values=_floats(table, value),
-        languages=languages,
-        dropped=np.full(table.num_rows, dropped),
-        tokens=array(table, "num_tokens").astype(np.int64),
-    )
-
-
-def _strings(table: pa.Table, name: str) -> pa.Array:
-    return table.column(name).cast(pa.string()).combine_chunks()
-
-
-def _floats(table: pa.Table, name: str) -> F64:
-    return np.asarray(pc.fill_null(table.column(name).cast(pa.float64()), np.nan).to_numpy())

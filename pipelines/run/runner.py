@@ -227,7 +227,7 @@ def _write_report(engine: Watched, root: str, mixes: Sequence[str]) -> str:
 
     with trusting():  # whoever runs a recipe has run its code
         for name in mixes:
-            write_card(root, name)
+            write_card(root, name, engine)
     timings: Timings = {
         "format": DATA_FORMAT,
         "workers": engine.workers,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -51,6 +52,7 @@ MANIFEST_SCHEMA = pa.schema(
 )
 PIECE = pa.struct([("bundle", pa.int32()), ("place", pa.int32()), ("start", pa.int64()), ("stop", pa.int64())])
 PIECES = pa.field("pieces", pa.list_(PIECE))  # of each shard: where it lies in which bundle
+_loading = threading.Lock()
 LIMIT = "winnow.limit"  # rows of each dataset that were taken at most, "null" for all
 FIELDS = {"within": "relative_path"}  # of a shard, where the file's column has another name
 
@@ -132,15 +134,23 @@ class Manifest:
     def live_shards(self) -> list[Shard]:
         return [shard for shard in self.shards if not shard.retired]
 
+    @functools.cached_property
+    def _live_by_dataset(self) -> dict[str, list[Shard]]:
+        found: dict[str, list[Shard]] = {}
+        for shard in self.live_shards:
+            found.setdefault(shard.dataset, []).append(shard)
+        return found
+
+    def live_of(self, dataset: str) -> Sequence[Shard]:
+        """Return the live shards of a dataset, in order."""
+        return self._live_by_dataset.get(dataset, [])
+
     def rows(self, dataset: str | None = None) -> int:
         return sum(s.rows for s in self.live_shards if dataset in (None, s.dataset))
 
     @functools.cached_property
     def _addresses(self) -> dict[str, str]:
-        by_dataset: dict[str, list[Shard]] = {}
-        for shard in self.live_shards:
-            by_dataset.setdefault(shard.dataset, []).append(shard)
-        return {name: shards_address(shards) for name, shards in by_dataset.items()}
+        return {name: shards_address(shards) for name, shards in self._live_by_dataset.items()}
 
     def address(self, dataset: str) -> str:
         """Return the digest of a dataset's live shards."""
@@ -315,9 +325,17 @@ def _before_generations(root: str, shards: Sequence[Shard]) -> Manifest:
     return Manifest(shards, bundles, limit)
 
 
-@functools.lru_cache(maxsize=4)
 def cached_manifest(root: str, digest: str) -> Manifest:
-    """Return the manifest, read once per worker process. Raises LedgerError if its digest is another."""
+    """Return the manifest, read once per worker process, by whichever of its threads asks first.
+
+    Raises LedgerError if its digest is another.
+    """
+    with _loading:
+        return _load(root, digest)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(root: str, digest: str) -> Manifest:
     manifest = read_manifest(root)
     if manifest is None or manifest.digest != digest:
         raise LedgerError(f"the manifest in {root} changed while the run was going on; run again.")

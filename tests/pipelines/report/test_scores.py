@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.report.scores import Judged, count_judged
+from cluster.engines import InlineEngine
+from pipelines.report.judged import Judged
+from pipelines.report.scores import count_judged
 from pipelines.runfolder import StageInfo
 from tests.support import run_folders
 
@@ -46,7 +50,15 @@ def test_share_kept_at_other_thresholds_is_exact(values: list[float], minimum: f
         dropped=~(scores >= minimum),
         tokens=np.ones(len(scores), np.int64),
     )
-    (entry,), _ = count_judged([stage], [("q", scores)], [group])
+    halves = [np.arange(len(scores)) % 2 == part for part in range(2)]  # counted apart, then added
+
+    def judged(part: int) -> Iterator[Judged]:
+        mine = halves[part]
+        yield replace(group, values=scores[mine], dropped=group.dropped[mine], tokens=group.tokens[mine])
+
+    (entry,), _ = count_judged(
+        InlineEngine(), [stage], range(2), lambda part: iter([("q", scores[halves[part]])]), judged
+    )
     assert sum(entry["kept"]) + sum(entry["dropped"]) + entry["unscored"] == len(values)
     for point in entry["thresholds"]:
         assert point["documents"] == sum(v >= point["threshold"] for v in values)

@@ -1,0 +1,75 @@
+"""Passes over the ledger, cut into tasks that name shards by number.
+
+Guarantees: the tasks depend on the manifest alone; what they return is added in ledger order, so the sums are those of
+one pass from the first file to the last. Memory: a worker process holds the manifest once, a task one ledger batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+from cluster.engines import Engine
+from cluster.scale import scaled
+from pipelines.artefacts import ShardRow
+from pipelines.document_counts import Counts, check_counts, counts_of
+from pipelines.runfolder import RunFolder
+from stages.core import manifest
+
+FILES_PER_TASK = 512
+ROWS_PER_TASK = scaled(1 << 22)
+
+
+class Task(NamedTuple):
+    """Consecutive live shards of one dataset, by number among these. manifest: digest of the manifest they are in."""
+
+    manifest: str
+    dataset: str
+    first: int
+    last: int
+
+
+def ledger_tasks(folder: RunFolder) -> list[Task]:
+    """Cut the ledger into tasks of some hundred files or million rows; every dataset has one at least."""
+    frozen = manifest.read_manifest(folder.root)
+    if frozen is None:
+        return []
+    rows: dict[str, list[int]] = {name: [] for name in folder.datasets}
+    for shard in frozen.live_shards:
+        rows.setdefault(shard.dataset, []).append(shard.rows)
+    return [Task(frozen.digest, name, first, last) for name in folder.datasets for first, last in _runs(rows[name])]
+
+
+def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
+    first, held = 0, 0
+    for last, more in enumerate(rows, start=1):
+        held += more
+        if last - first == FILES_PER_TASK or held >= ROWS_PER_TASK:
+            yield first, last
+            first, held = last, 0
+    yield first, len(rows)
+
+
+def shards_of(root: str, task: Task) -> list[ShardRow]:
+    """Return the shards of a task, out of the manifest that this process has read once."""
+    mine = manifest.cached_manifest(root, task.manifest).live_of(task.dataset)[task.first : task.last]
+    return [{"ordinal": s.ordinal, "dataset": s.dataset, "path": s.path, "rows": s.rows} for s in mine]
+
+
+def count_documents(folder: RunFolder, engine: Engine) -> dict[str, Counts]:
+    """Return the documents per dataset, counted from the ledger. Raises LedgerError unless they add up."""
+    found = {name: Counts() for name in folder.datasets}
+    tasks = ledger_tasks(folder)
+    for task, part in zip(tasks, engine.map(partial(_count, folder.root, folder.copies_column), tasks), strict=True):
+        found[task.dataset] = found[task.dataset].plus(part)
+    for name, counts in found.items():
+        check_counts(folder.root, name, counts)
+    return found
+
+
+def _count(root: str, copies: str, task: Task) -> Counts:
+    total = Counts()
+    for table in RunFolder(root).ledger_of(shards_of(root, task), ["kept", copies, "stage", "reason"]):
+        total = total.plus(counts_of(table, copies))
+    return total
