@@ -25,6 +25,7 @@ from pipelines.report.judged import (
     judged_from_facts,
     judged_from_file,
     parts_of_files,
+    scores_from_facts,
     scores_of,
 )
 from pipelines.report.ledger_sums import Amount

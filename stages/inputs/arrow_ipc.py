@@ -19,7 +19,7 @@ from stages.inputs import parquet
 from stages.inputs.arrow_bounds import check_offsets
 from stages.inputs.batches import BATCH_ROWS, Batch, Layout
 from stages.inputs.compressed import EVERY_LINE
-from stages.inputs.discover import size_of
+from stages.inputs.file_versions import size_of
 from stages.inputs.parquet import Corrupt, corruption
 from stages.inputs.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.request import Request, lost, nothing_read

@@ -1,4 +1,4 @@
-"""Find the shards of a dataset and tell whether one has changed.
+"""Find the shards of a dataset.
 
 Guarantees: the answer is sorted by the path within the dataset, names each file once, and is the same
 whatever the order of the recipe's paths; moving the dataset's folder changes no `relative_path`.
@@ -14,13 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import xxhash
-
 from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
 from stages.inputs import formats, globs, left_out
+from stages.inputs.file_versions import is_marked, stat_token, token_of
 from stages.inputs.left_out import PassedOver
 from stages.inputs.paths import split_path
 from stages.inputs.values import lookup
@@ -28,9 +27,6 @@ from stages.inputs.values import lookup
 FORMATS = formats.DECLARED
 WILD = frozenset("*?[")
 THREADS = 16  # that look into files whose names do not tell
-WHOLE_BYTES = 64 << 20
-SAMPLE_BYTES = 1 << 20
-SAMPLES = 32
 HIDDEN = "hidden or unfinished"
 TABLES = {"csv", "tsv", "arrow"}  # kinds that also stand beside data, as lists and caches
 GONE = -1  # size of a file that a link leads to and that is not there
@@ -40,13 +36,16 @@ GONE = -1  # size of a file that a link leads to and that is not there
 class Found:
     """One data file: full path or URL, path within its dataset, size in bytes, format.
 
-    `format` is a kind and codec (see formats.py) as the name tells; `actual` looks into the file.
+    `format` is a kind and codec (see formats.py) as the name tells; `actual` looks into the file. token: of a file in
+    a store, as `stat_token` has it, from the listing that found it; marked: it holds the store's mark of the content.
     """
 
     path: str
     relative_path: str
     bytes: int
     format: str
+    token: str = ""
+    marked: bool = False
 
     @property
     def staged(self) -> bool:
@@ -68,6 +67,8 @@ class _Match:
     root: str
     identity: str
     bytes: int
+    token: str = ""
+    marked: bool = False
 
 
 @dataclass
@@ -83,14 +84,17 @@ def shard_format(path: str, declared: str = "auto") -> str | None:
     return formats.by_name(path, declared)
 
 
-def actual(dataset: Dataset, path: str) -> str | None:
-    """Return kind and codec by name, recipe and first bytes; None where nothing tells. Raises ShardError."""
-    return formats.of_file(path, dataset.format, stat_token)
+def actual(dataset: Dataset, path: str, token: str = "") -> str | None:
+    """Return kind and codec by name, recipe and first bytes; None where nothing tells. Raises ShardError.
+
+    token : of the file, where it is known.
+    """
+    return formats.of_file(path, dataset.format, (lambda _: token) if token else stat_token)
 
 
 def look(dataset: Dataset, file: Found) -> Found:
     """Return a file with the format that its first bytes tell. Raises ShardError where it cannot be reached."""
-    return replace(file, format=actual(dataset, file.path) or file.format)
+    return replace(file, format=actual(dataset, file.path, file.token) or file.format)
 
 
 def find_shards(dataset: Dataset) -> list[Found]:
@@ -288,7 +292,8 @@ def _remote(path: str) -> Iterator[_Match]:
     for name, info in found.items():
         if info.get("type", "file") == "file":
             url = fs.unstrip_protocol(name)
-            yield _Match(url, fs.unstrip_protocol(root), url, int(info.get("size") or 0))
+            marked = is_marked(info)
+            yield _Match(url, fs.unstrip_protocol(root), url, int(info.get("size") or 0), token_of(info), marked)
 
 
 def _fixed(pattern: str) -> str:
@@ -312,7 +317,17 @@ def _name_within(format: dict[str, str], matches: list[_Match]) -> list[Found]:
     if any(count > 1 for count in often.values()):  # two folders with the same names inside: tell them apart
         above = _above([m.root for m in matches])
         names = {m.path: m.path[len(above) :].strip("/") for m in matches}
-    found = [Found(path=m.path, relative_path=names[m.path], bytes=m.bytes, format=format[m.path]) for m in matches]
+    found = [
+        Found(
+            path=m.path,
+            relative_path=names[m.path],
+            bytes=m.bytes,
+            format=format[m.path],
+            token=m.token,
+            marked=m.marked,
+        )
+        for m in matches
+    ]
     return sorted(found, key=lambda f: (f.relative_path, f.path))
 
 
@@ -340,51 +355,3 @@ def _nothing(dataset: Dataset, path: str, found: list[_Match], place: _Place) ->
         f"{where} holds no data file of format {dataset.format}: {reasons}. Known names end in {known}; for others set "
         f"`format:` ({', '.join(FORMATS[1:])}) and name the files, or a glob."
     )
-
-
-# --- has a file changed ----------------------------------------------------------------------------------
-
-
-def fingerprint(path: str, size: int) -> str:
-    """Return 32 hexadecimal digits that stand for the content of a file.
-
-    Every byte of a local file counts, and of one in a store up to WHOLE_BYTES. A larger one there would be transferred
-    once more: its size, both ends, SAMPLES blocks between, and the store's marks of its version (`stat_token`) count.
-    """
-    state = xxhash.xxh3_128()
-    whole = storage.is_local(path) or size <= WHOLE_BYTES
-    with storage.open_read(path) as file:
-        if whole:
-            while data := file.read(SAMPLE_BYTES):
-                state.update(data)
-        else:
-            for number in range(SAMPLES):
-                file.seek((size - SAMPLE_BYTES) * number // (SAMPLES - 1))
-                state.update(file.read(SAMPLE_BYTES))
-    if not whole:
-        state.update(f"{size} {stat_token(path)}".encode())
-    return str(state.hexdigest())
-
-
-def size_of(path: str) -> int:
-    """Return the size of a file in bytes. Raises FileNotFoundError."""
-    if storage.is_local(path):
-        return os.stat(storage.local_path(path)).st_size
-    fs, inner = storage.filesystem(path)
-    return int(fs.info(inner)["size"] or 0)
-
-
-def stat_token(path: str) -> str:
-    """Return a string that changes when a file is written again; reads no content."""
-    if storage.is_local(path):
-        stat = os.stat(storage.local_path(path))
-        return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_ctime_ns}"
-    fs, inner = storage.filesystem(path)
-    info = fs.info(inner)
-    marks = [info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")]
-    return "-".join([str(info.get("size")), *(str(mark) for mark in marks if mark is not None)])
-
-
-def same_token(known: str, now: str) -> bool:
-    """Tell whether a token is the one that is known; earlier ones of local files lack the time of the last change."""
-    return known == now or (known.count("-") == 2 and now.count("-") == 3 and now.startswith(f"{known}-"))

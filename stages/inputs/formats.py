@@ -120,12 +120,11 @@ def head(path: str, codec_named: str = "") -> tuple[bytes, bytes, str]:
     Raises ShardError where it cannot be reached.
     """
     try:
+        raw = storage.read_range(path, 0, HEAD)
+        codec = compression.by_magic(raw, codec_named)
+        if not codec:
+            return raw, raw, ""
         with storage.open_read(path) as file:
-            raw = file.read(HEAD)
-            codec = compression.by_magic(raw, codec_named)
-            if not codec:
-                return raw, raw, ""
-            file.seek(0)
             return raw, compression.peek(file, codec, HEAD), codec
     except OSError as error:
         raise ShardError(

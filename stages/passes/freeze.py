@@ -24,7 +24,8 @@ from stages.core.costs import Quantity
 from stages.core.manifest import Cut, Manifest
 from stages.core.run import Run
 from stages.core.shard import Dataset, Shard
-from stages.inputs.discover import Found, discover, fingerprint, look, same_token, stat_token
+from stages.inputs.discover import Found, discover, look
+from stages.inputs.file_versions import fingerprint, same_token, stat_token
 from stages.inputs.left_out import PassedOver
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
 from stages.inputs.schema import Columns
@@ -94,7 +95,7 @@ def _hash_touched(engine: Engine, old: Manifest | None, files: dict[str, list[Fo
     for name, found in files.items():
         for file in found:
             shard = known.get((name, file.path))
-            if shard is not None and file.bytes == shard.bytes and not _is_known(shard, tokens):
+            if shard is not None and file.bytes == shard.bytes and not _is_known(shard, file, tokens):
                 touched.append(file)
     for file, entry in zip(touched, engine.map(_hash, touched, cost=HASH), strict=True):
         tokens[file.path] = entry
@@ -102,13 +103,19 @@ def _hash_touched(engine: Engine, old: Manifest | None, files: dict[str, list[Fo
 
 def _hash(file: Found) -> list[str]:
     """Return the token and fingerprint of a file; the token is taken first, so that a later change shows."""
-    return [stat_token(file.path), fingerprint(file.path, file.bytes)]
+    token = _token_of(file)
+    return [token, fingerprint(file.path, file.bytes, token, marked=file.marked)]
 
 
-def _is_known(shard: Shard, tokens: Tokens) -> bool:
+def _token_of(file: Found) -> str:
+    """Return the token of a file: from the listing of its store, else by a look at it."""
+    return file.token or stat_token(file.path)
+
+
+def _is_known(shard: Shard, file: Found, tokens: Tokens) -> bool:
     """Tell whether the content of a shard's file is known as it is now, changed or not."""
     token, _ = (tokens.get(shard.path) or ["", ""])[:2]
-    return same_token(token, stat_token(shard.path))
+    return same_token(token, _token_of(file))
 
 
 def _compare(
@@ -224,8 +231,8 @@ def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> tuple[list[Inspect
 
 
 def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
-    token = stat_token(file.path)
-    mark = fingerprint(file.path, file.bytes)
+    token = _token_of(file)
+    mark = fingerprint(file.path, file.bytes, token, marked=file.marked)
     file = look(dataset, file)
     probe = Shard(
         ordinal=0,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.engines import InlineEngine
+from pipelines import ledger_tasks
 from pipelines.report import passes
 from pipelines.report.report import write_report
 from tests.support import run_folders
@@ -27,8 +28,8 @@ def test_the_report_does_not_depend_on_how_the_ledger_is_cut_into_tasks(
 ) -> None:
     before = (run / "report.json").read_bytes()
     for files, rows in ((1, 1 << 22), (2, 1 << 22), (512, 1)):
-        monkeypatch.setattr(passes, "FILES_PER_TASK", files)
-        monkeypatch.setattr(passes, "ROWS_PER_TASK", rows)
+        monkeypatch.setattr(ledger_tasks, "FILES_PER_TASK", files)
+        monkeypatch.setattr(ledger_tasks, "ROWS_PER_TASK", rows)
         (run / "report.json").unlink()
         write_report(str(run), _Elsewhere())
         assert (run / "report.json").read_bytes() == before

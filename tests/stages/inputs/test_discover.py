@@ -10,8 +10,9 @@ import pytest
 
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
-from stages.inputs import discover
-from stages.inputs.discover import find_shards, fingerprint, shard_format, stat_token
+from stages.inputs import file_versions
+from stages.inputs.discover import find_shards, shard_format
+from stages.inputs.file_versions import fingerprint, stat_token
 from stages.inputs.presets import PRESETS, preset
 
 FILES = (
@@ -118,8 +119,8 @@ def test_the_fingerprint_sees_every_byte_of_a_small_file(tmp_path: Path) -> None
 
 
 def test_the_fingerprint_of_a_large_file_sees_ends_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discover, "WHOLE_BYTES", 1000)
-    monkeypatch.setattr(discover, "SAMPLE_BYTES", 10)
+    monkeypatch.setattr(file_versions, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(file_versions, "SAMPLE_BYTES", 10)
     path = tmp_path / "x"
     marks = set()
     for data in (b"a" * 5000, b"a" * 5001, b"b" + b"a" * 4999, b"a" * 4999 + b"b"):

@@ -8,10 +8,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster import storage
 from cluster.engines import InlineEngine
 from cluster.errors import DamagedError, LedgerError, ShardError
 from stages.core import manifest
@@ -19,7 +21,7 @@ from stages.core.manifest import Manifest
 from stages.core.run import Run
 from stages.core.shard import Columns, Dataset
 from stages.implicit.read import Read
-from stages.inputs import discover
+from stages.inputs import file_versions
 from stages.passes import freeze as freezing
 from stages.passes.freeze import freeze
 
@@ -34,23 +36,23 @@ def write(path: Path, first: str = "a") -> None:
 @pytest.fixture(autouse=True)
 def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files of some kB count as too large to be hashed whole in an object store."""
-    monkeypatch.setattr(discover, "WHOLE_BYTES", 1000)
-    monkeypatch.setattr(discover, "SAMPLE_BYTES", 16)
+    monkeypatch.setattr(file_versions, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(file_versions, "SAMPLE_BYTES", 16)
 
 
-def run_of(root: Path, inputs: str | Path) -> Run:
+def run_of(root: str | Path, inputs: str | Path) -> Run:
     dataset = Dataset(name="d", paths=(str(inputs),), columns=Columns(text="text"))
     return Run(root=str(root), datasets=(dataset,), stages=(Read(),), priority=("d",))
 
 
-def frozen(root: Path, inputs: str | Path, **how: Any) -> Manifest:
+def frozen(root: str | Path, inputs: str | Path, **how: Any) -> Manifest:
     return freeze(InlineEngine(), run_of(root, inputs), **how)
 
 
 def change_between_samples(path: Path) -> None:
     """Change one byte that no sample sees; the size stays."""
     data = bytearray(path.read_bytes())
-    samples = [(len(data) - 16) * n // (discover.SAMPLES - 1) for n in range(discover.SAMPLES)]
+    samples = [(len(data) - 16) * n // (file_versions.SAMPLES - 1) for n in range(file_versions.SAMPLES)]
     at = next(i for i in range(len(data)) if data[i : i + 1].isdigit() and not any(s <= i < s + 16 for s in samples))
     data[at] = ord("7") if data[at] != ord("7") else ord("8")
     path.write_bytes(data)
@@ -94,7 +96,7 @@ def test_unchanged_files_are_not_read_again_and_a_lost_cache_is_hashed_anew(
     before = frozen(tmp_path / "run", tmp_path / "in")
     read = []
     real = freezing.fingerprint
-    monkeypatch.setattr(freezing, "fingerprint", lambda *a: read.append(a) or real(*a))
+    monkeypatch.setattr(freezing, "fingerprint", lambda *a, **how: read.append(a) or real(*a, **how))
     assert frozen(tmp_path / "run", tmp_path / "in") == before
     assert not read
     for damage in (b"", b"{", b'{"tokens": 3}', b'{"checksum": "0", "data": {}}'):
@@ -206,3 +208,25 @@ def test_pieces_keep_their_order_in_a_bundle(tmp_path: Path) -> None:
     again = manifest.read_manifest(str(tmp_path / "run"))
     assert again is not None
     assert again.bundles == (turned,)
+
+
+def test_freezing_a_store_reads_ranges_and_asks_one_listing_for_sizes_and_marks() -> None:
+    from tests.support.counting_store import CountingFileSystem
+    from tests.support.wind_tunnel import texts
+
+    CountingFileSystem.clear()
+    noise = np.random.default_rng(1).bytes(200_000).hex()
+    for number in range(10):
+        table = pa.table({"text": [*texts(50, number), noise]})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        storage.write_bytes(f"counted://frozen-in/{number}.parquet", sink.getvalue().to_pybytes())
+    CountingFileSystem.reset()
+    before = frozen("counted://frozen-run", "counted://frozen-in")
+    assert CountingFileSystem.bytes_read < 0.6 * sum(s.bytes for s in before.live_shards)
+    assert CountingFileSystem.places["list", "frozen-in"] == 1
+    assert CountingFileSystem.places["head", "frozen-in"] <= 5 * 10
+    CountingFileSystem.reset()
+    assert frozen("counted://frozen-run", "counted://frozen-in") == before
+    assert CountingFileSystem.places["head", "frozen-in"] <= 6
+    assert CountingFileSystem.places["get", "frozen-in"] == 0
