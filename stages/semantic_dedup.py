@@ -1,11 +1,13 @@
 """Semantic deduplication by embeddings: SemDeDup (Abbas et al. 2023, arXiv:2303.09540).
 
 Embeddings are facts; k-means on a sample splits the space; documents of one centroid are compared pair by pair.
+Beyond `clusters.CHILDREN` centroids k-means grows a tree of them in many tasks (stages/dedup/clusters.py).
 Guarantees: given the embeddings, the same verdicts for every partitioning, order, block size and worker count: the
 sample is chosen by content hash and sorted, and cosines are exact (kernels/cosine.py), which is why
-`similarity_kind` is exact: the true cosine of the stored vectors. Two similar documents on either side of
-a border between centroids are not compared. Memory: the sample in one task (SAMPLE_PER_CENTROID vectors for
-each centroid, in single precision); the documents of one destination, half precision, in another.
+`similarity_kind` is exact: the true cosine of the stored vectors. Two similar documents on either side of a border
+between centroids are compared with `borders: true` only (stages/dedup/borders.py). Memory: the sample in
+one task (SAMPLE_PER_CENTROID vectors for each of up to CHILDREN centroids, in single precision); the documents of one
+destination, half precision, in another.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import pyarrow as pa
 from classifiers import embeddings
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
-from cluster.exchange import Exchange, read_arrow
+from cluster.exchange import Exchange
 from cluster.scale import scaled
 from stages.core.arrays import array, whole
 from stages.core.costs import DOCUMENTS, ONCE, Quantity, per_bundle
@@ -31,7 +33,17 @@ from stages.core.exchange_stage import is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
 from stages.core.view import View
-from stages.dedup import promotion
+from stages.dedup import borders, promotion
+from stages.dedup.clusters import (
+    CHILDREN,
+    PART,
+    SAMPLE,
+    SAMPLE_PER_CENTROID,
+    Growing,
+    grow,
+    read_tree,
+    sorted_part,
+)
 from stages.dedup.dedup_stage import (
     EXACT,
     DedupStage,
@@ -41,7 +53,7 @@ from stages.dedup.dedup_stage import (
     verdicts,
     write_decisions,
 )
-from stages.inputs.vectors import column_vectors, to_column, to_matrix
+from stages.inputs.vectors import VECTOR, column_vectors, to_column, to_matrix
 from stages.kernels.dispatch.space import space
 from stages.kernels.hashes.hashing import mix64
 from stages.kernels.similarity import cosine
@@ -50,14 +62,9 @@ from stages.kernels.similarity.kmeans import kmeans
 I64 = npt.NDArray[np.int64]
 COLUMN = "column:"
 KINDS = "onnx:FOLDER, sentence-transformers:PATH_OR_ID or column:NAME"
-VECTOR = pa.list_(pa.float16())
-SAMPLE = pa.schema([("key", pa.uint64()), ("embedding", VECTOR)])
 
 DOCUMENTS_PER_CENTROID = scaled(10_000)  # comparing them costs seconds; more centroids part more similar pairs
-MAX_CENTROIDS = 16_384
-SAMPLE_PER_CENTROID = 64
 DOCUMENTS_PER_DESTINATION = scaled(50_000)
-MAX_DESTINATIONS = 4_096
 SAMPLE_SEED = 3
 
 
@@ -116,6 +123,7 @@ class SemanticDedup(DedupStage):
         ge=1,
         le=1_000_000,
     )
+    borders: bool = param(False, "compare a document with those of its second-nearest centroid too")
     seed: int = param(42, "seed of k-means", ge=0, le=2**32 - 1)
     mode: str = param(
         "kept",
@@ -137,6 +145,8 @@ class SemanticDedup(DedupStage):
         return self.cosine_threshold
 
     def validate(self) -> None:
+        if self.borders and self.mode == "paper":
+            raise self.error("borders", True, "left out with mode: paper, whose order is one of each centroid's own")
         if self.model.startswith(COLUMN) and len(self.model) > len(COLUMN):
             return
         try:
@@ -212,44 +222,60 @@ def _count(stage_run: StageRun[SemanticDedup], position: int) -> tuple[str, int,
 
 def centroids_for(documents: int) -> int:
     """Return the number of centroids for a number of documents; one where all pairs can be compared."""
-    return min(MAX_CENTROIDS, max(1, round(documents / DOCUMENTS_PER_CENTROID)))
+    return max(1, round(documents / DOCUMENTS_PER_CENTROID))
 
 
 def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int) -> Sequence[str | None]:
     """Compare documents of the same centroid; return the files of verdicts, one per destination."""
     given, positions = stage_run.stage.centroids, stage_run.positions
     clusters, count = given or centroids_for(documents), destination_count(given, documents)
-    centroids = None
-    if clusters > 1:
-        share = min(1.0, clusters * SAMPLE_PER_CENTROID / documents)
-        sample = Exchange(folder=stage_run.folder("sample"), destinations=1, schema=SAMPLE)
-        emit, fit = partial(_emit_sample, stage_run, share), partial(_fit, clusters, stage_run.stage.seed)
-        [centroids] = sample.run(engine, positions, emit, fit, emit_cost=SAMPLE_VECTORS, receive_cost=fit_cost(given))
-    in_rounds = promotion.is_needed(stage_run)
+    centroids = _centroids(engine, stage_run, clusters, documents) if clusters > 1 else None
+    across = stage_run.stage.borders and centroids is not None
+    in_rounds = across or promotion.is_needed(stage_run)
     hop = Exchange(
         folder=stage_run.folder("candidates" if in_rounds else "centroids"),
         destinations=count,
-        schema=_schema(stage_run.run),
+        schema=_schema(stage_run.run, across=across),
         route="destination",
     )
     receive = _receive if in_rounds else partial(_resolve, stage_run)
-    emit, compare = partial(_emit, stage_run, centroids, count), compare_cost(given)
+    emit, compare = partial(_emit, stage_run, centroids, count, across), compare_cost(given)
     cost = receive_cost(given) if in_rounds else compare
     found = hop.run(engine, positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
+    if across:
+        return borders.decide(engine, stage_run, found, stage_run.stage.cosine_threshold, cost=compare)
     if not in_rounds:
         return found
     return promotion.decide_in_rounds(engine, stage_run, found, partial(_decide, stage_run), cost=compare)
 
 
+def _centroids(engine: Engine, stage_run: StageRun[SemanticDedup], clusters: int, documents: int) -> str | None:
+    """Return the file of the centroids: of k-means in one task, or of a tree where they are many."""
+    stage, positions = stage_run.stage, stage_run.positions
+    share = min(1.0, clusters * SAMPLE_PER_CENTROID / documents)
+    emit = partial(_emit_sample, stage_run, share)
+    if clusters <= CHILDREN:
+        sample = Exchange(folder=stage_run.folder("sample"), destinations=1, schema=SAMPLE)
+        fit, cost = partial(_fit, clusters, stage.seed), fit_cost(stage.centroids)
+        return sample.run(engine, positions, emit, fit, emit_cost=SAMPLE_VECTORS, receive_cost=cost)[0]
+    # Keys fill the first `share` of the range, which is cut into equal parts.
+    parts = max(1, round(share * documents / PART))
+    sample = Exchange(folder=stage_run.folder("sample"), destinations=max(1, round(parts / share)), schema=SAMPLE)
+    found = sample.run(engine, positions, emit, sorted_part, emit_cost=SAMPLE_VECTORS, receive_cost=PREPARE)
+    growing = Growing(folder=stage_run.folder("tree"), share=share, per_leaf=documents / clusters)
+    return grow(engine, growing, found, documents)
+
+
 def destination_count(given: int | None, documents: int) -> int:
     """Return the number of destinations for a number of documents; given: `centroids` of the recipe."""
     wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
-    return min(given or centroids_for(documents), wanted, MAX_DESTINATIONS)
+    return min(given or centroids_for(documents), wanted)
 
 
 # --- what it costs ---------------------------------------------------------------------------------------
 
 SAMPLE_VECTORS = per_bundle("sample embeddings")
+PREPARE = per_bundle("sort sampled embeddings")
 EMIT = per_bundle("send documents to centroids")
 
 
@@ -285,9 +311,9 @@ def _compare_pairs(given: int | None, documents: float) -> float:
     return documents * documents / (given or centroids_for(round(documents)))
 
 
-def _schema(run: Run) -> pa.Schema:
+def _schema(run: Run, *, across: bool) -> pa.Schema:
     fields = [("destination", pa.int32()), ("centroid", pa.int32()), ("embedding", VECTOR)]
-    return pa.schema([*fields, *candidate_schema(run)])
+    return pa.schema([*fields, *(borders.FIELDS if across else ()), *candidate_schema(run)])
 
 
 def _emit_sample(stage_run: StageRun[SemanticDedup], share: float, position: int) -> Iterable[pa.Table]:
@@ -311,18 +337,30 @@ def _fit(clusters: int, seed: int, _: int, table: pa.Table) -> pa.Table | None:
     return pa.table({"embedding": to_column(centroids[good], good[good])})
 
 
-def _emit(stage_run: StageRun[SemanticDedup], centroids: str | None, count: int, position: int) -> Iterable[pa.Table]:
-    """Yield the live documents of a bundle as candidates, routed to the destination of their nearest centroid."""
+def _emit(
+    stage_run: StageRun[SemanticDedup], centroids: str | None, count: int, across: bool, position: int
+) -> Iterable[pa.Table]:
+    """Yield the live documents of a bundle as candidates, routed to the destination of their nearest centroid.
+
+    across : to that of the second-nearest one too.
+    """
     view = View.at(stage_run.run, position)
     rows, column = _embedded(stage_run, view)
     if not len(rows):
         return
-    nearest = np.zeros(len(rows), np.int32)
+    nearest = second = np.zeros(len(rows), np.int32)
     if centroids is not None:
-        known = to_matrix(read_arrow(centroids).column("embedding"))
-        nearest = cosine.nearest(to_matrix(column), known, space())
+        nearest, second = read_tree(centroids).descend(to_matrix(column), second_too=across)
+    documents, schema = candidates(stage_run, view, rows), _schema(view.run, across=across)
     columns: list[Any] = [pa.array(nearest % np.int32(count)), pa.array(nearest), column]
-    yield pa.table([*columns, *candidates(stage_run, view, rows).columns], schema=_schema(view.run))
+    if not across:
+        yield pa.table([*columns, *documents.columns], schema=schema)
+        return
+    yield pa.table([*columns, *borders.sides(nearest, second, count, home=True), *documents.columns], schema=schema)
+    away = pa.array(second != nearest)
+    columns = [pa.array(second % np.int32(count)), pa.array(second), column]
+    sides = borders.sides(second, nearest, count, home=False)
+    yield pa.table([*columns, *sides, *documents.columns], schema=schema).filter(away)
 
 
 def _receive(_: int, table: pa.Table) -> pa.Table | None:

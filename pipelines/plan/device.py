@@ -12,6 +12,7 @@ from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
 from stages.core.run import Run
 from stages.core.stage import ShardStage
+from stages.dedup.clusters import CHILDREN, SAMPLE_PER_CENTROID
 from stages.dedup.near.buckets import RECORDS_PER_DESTINATION
 from stages.inputs import device_reader
 from stages.inputs.reader import BATCH_BYTES
@@ -19,7 +20,7 @@ from stages.kernels.gpu import array_kernels, rapids_kernels
 from stages.kernels.similarity import cosine
 from stages.minhash import MinHash
 from stages.near_dedup import NearDedup, near_job
-from stages.semantic_dedup import SAMPLE_PER_CENTROID, SemanticDedup, centroids_for
+from stages.semantic_dedup import SemanticDedup, centroids_for
 
 MASKS = 12  # arrays of one byte for each byte that `well_formed` looks at
 RECORD_BYTES = 16 * 5  # key and document, in order and out of it, what is found, what a sort or a choice needs
@@ -63,7 +64,8 @@ def tasks(run: Run, whole: Whole, on_error: str) -> dict[str, int]:
             found[f"{stage.name}: components"] = records * EDGE_BYTES
         elif isinstance(stage, SemanticDedup):
             across = cosine.BLOCK * cosine.ACROSS * 8 * 3 + (cosine.BLOCK + cosine.ACROSS) * DIMENSIONS * 8
-            sample = (stage.centroids or centroids_for(whole.rows)) * SAMPLE_PER_CENTROID * DIMENSIONS * 4
+            clusters = min(stage.centroids or centroids_for(whole.rows), CHILDREN)
+            sample = clusters * SAMPLE_PER_CENTROID * DIMENSIONS * 4
             found[f"{stage.name}: compare"] = across
             found[f"{stage.name}: k-means"] = 3.0 * sample
     return {name: round(size) for name, size in found.items()}

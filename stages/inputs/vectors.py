@@ -11,6 +11,8 @@ from stages.core.arrays import whole
 from stages.inputs.columns import holds_text, parse_json
 from stages.kernels.similarity import cosine
 
+VECTOR = pa.list_(pa.float16())
+
 
 def column_vectors(values: pa.ChunkedArray, what: str) -> npt.NDArray[np.float64]:
     """Return an input column of lists of numbers, or of JSON texts of such, as (docs, dimensions), 0 for null.
@@ -53,3 +55,8 @@ def to_matrix(column: pa.ChunkedArray) -> cosine.F16:
     lists = whole(column)
     values: cosine.F16 = lists.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(len(lists), -1) if len(lists) else np.empty((0, 0), np.float16)
+
+
+def to_lists(vectors: cosine.F16) -> pa.Array:
+    """Return vectors as a list column without nulls."""
+    return to_column(vectors, np.ones(len(vectors), np.bool_))

@@ -193,7 +193,7 @@ def test_every_kind_of_list_is_a_vector(kind: pa.DataType) -> None:
 
 
 def test_small_corpora_are_compared_all_with_all() -> None:
-    assert [centroids_for(n) for n in (2, 15_000, 100_000, 10**12)] == [1, 2, 10, 16_384]
+    assert [centroids_for(n) for n in (2, 15_000, 100_000, 10**9)] == [1, 2, 10, 100_000]
     assert centroids_for(14_000) == 1
 
 

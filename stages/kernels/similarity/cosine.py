@@ -70,6 +70,33 @@ def nearest(vectors: F16, centroids: F16, space: Space = HOST) -> npt.NDArray[np
     return found
 
 
+def two_nearest(
+    vectors: F16, centroids: F16, space: Space = HOST
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return the centroids of greatest and of second greatest inner product for each vector, (docs,) int32 each.
+
+    Of equals the first is nearer; with one centroid both are it.
+
+    Examples
+    --------
+    >>> [found.tolist() for found in two_nearest(np.array([[0, 1]], np.float16), np.eye(2, dtype=np.float16))]
+    [[1], [0]]
+    """
+    first, second = np.empty(len(vectors), np.int32), np.empty(len(vectors), np.int32)
+    right = space.put(centroids.astype(np.float64))
+    for start in range(0, len(vectors), BLOCK):
+        left = space.put(vectors[start : start + BLOCK].astype(np.float64))
+        products = space.xp.matmul(left, right.T)
+        best = space.xp.argmax(products, axis=1)
+        first[start : start + BLOCK] = space.get(best)
+        if len(centroids) > 1:
+            places = space.put(np.arange(len(centroids), dtype=np.int64))
+            others = space.xp.where(places[None, :] == best[:, None], space.put(np.full(1, -np.inf))[0], products)
+            best = space.xp.argmax(others, axis=1)
+        second[start : start + BLOCK] = space.get(best)
+    return first, second
+
+
 def pair_cosines(vectors: F16, left: I64, right: I64) -> F64:
     """Return the cosine similarity of pairs of rows, (pairs,) float64, at most 1."""
     size = lengths(vectors)
@@ -130,7 +157,7 @@ def survivors(
     if paper is not None:
         return earlier_survivors(vectors, candidates, paper, keep_all=keep_all, threshold=threshold, space=space)
     order = np.argsort(candidates.rank)
-    sides = _Sides(space, vectors[order], candidates.dataset[order].astype(np.int32))
+    sides = Sides(space, vectors[order], candidates.dataset[order].astype(np.int32))
     free, able = ~candidates.protected[order], candidates.eligible[order]
     lost_to = np.full(len(order), -1, np.int64)  # by position in the order
     seats = np.empty(0, np.int64)  # kept, eligible documents so far
@@ -189,7 +216,7 @@ def earlier_survivors(
     ----------
     order : rows from first to last, a permutation.
     """
-    sides = _Sides(space, vectors[order], candidates.dataset[order].astype(np.int32))
+    sides = Sides(space, vectors[order], candidates.dataset[order].astype(np.int32))
     free, able = ~candidates.protected[order], candidates.eligible[order]
     rivals, lost_to = np.flatnonzero(able), np.full(len(order), -1, np.int64)
     for start in range(0, len(order), BLOCK):
@@ -221,7 +248,7 @@ def _roots(lost_to):  # type: ignore[no-untyped-def]
     return found
 
 
-class _Sides:
+class Sides:
     """The documents of one comparison; blocks of them are copied to the space."""
 
     def __init__(self, space: Space, vectors: F16, dataset: npt.NDArray[np.int32]) -> None:
