@@ -302,6 +302,14 @@ def _read(hop: Exchange, receive: Receive, written: Written, destination: int) -
         write_arrow(hop.output_path(destination), result, scratch=hop.scratch)
 
 
+def remove_hops(engine: Engine, folder: str, count: int) -> None:
+    """Remove a folder of hops: where `count` files of one kind are spread over prefixes, the workers remove these."""
+    if is_spread(count):
+        hops = [storage.join(folder, name) for name in sorted(storage.names(folder))]
+        engine.map(storage.remove, [part for hop in hops for part in folders_of(hop, count)[1:]])
+    storage.remove(folder)
+
+
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
     """Open an Arrow file for random access to its record batches.
 

@@ -98,7 +98,7 @@ class ExactDedup(DedupStage):
             decide = partial(_decide, stage_run)
             found = promotion.decide_in_rounds(engine, stage_run, received, decide, cost=DECIDE)
         write_decisions(engine, stage_run, found)
-        mark_complete(stage_run)
+        mark_complete(stage_run, engine)
 
 
 def _schema(run: Run) -> pa.Schema:

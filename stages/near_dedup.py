@@ -156,7 +156,7 @@ class NearDedup(DedupStage):
         write_decisions(engine, stage_run, found)
         if groups and near.compares_texts:
             known_pairs.keep_pairs(engine, near, groups)
-        mark_complete(stage_run)
+        mark_complete(stage_run, engine)
 
 
 def near_job(run: Run, index: int) -> NearJob:

@@ -167,7 +167,7 @@ class SemanticDedup(DedupStage):
         documents = _documents(engine, stage_run)
         found = _compare(engine, stage_run, documents) if documents > 1 else []
         write_decisions(engine, stage_run, found)
-        mark_complete(stage_run)
+        mark_complete(stage_run, engine)
 
 
 # --- finding -------------------------------------------------------------------------------------------

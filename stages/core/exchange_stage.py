@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, InlineEngine
+from cluster.exchange import remove_hops
 from cluster.scale import scaled
 from stages.core.arrays import array
 from stages.core.edits import Edits
@@ -86,10 +87,10 @@ def is_complete(stage_run: StageRun[Stage]) -> bool:
     return all(path.rpartition("/")[2] in have for path in paths)
 
 
-def mark_complete(stage_run: StageRun[Stage]) -> None:
-    """Write the marker of complete decisions, then remove the files of the exchange."""
+def mark_complete(stage_run: StageRun[Stage], engine: Engine | None = None) -> None:
+    """Write the marker of complete decisions, then remove the files of the exchange; engine: removes many of them."""
     storage.write_bytes(_marker(stage_run), b"")
-    storage.remove(stage_run.folder(""))
+    remove_hops(engine or InlineEngine(), stage_run.folder("").rstrip("/"), len(stage_run.positions))
 
 
 def _marker(stage_run: StageRun[Stage]) -> str:

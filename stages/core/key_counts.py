@@ -58,7 +58,7 @@ def decide_by_frequent_keys(
     sources = [path for path in found if path]
     route, write = partial(_route, run), partial(_write, stage_run, decide)
     home.run(engine, sources, route, write, emit_cost=ROUTE, receive_cost=WRITE)
-    mark_complete(stage_run)
+    mark_complete(stage_run, engine)
 
 
 EMIT = per_bundle("send keys")

@@ -11,8 +11,11 @@ from functools import partial
 
 from cluster import storage
 from cluster.engines import Engine
-from cluster.errors import LostTaskError
+from cluster.errors import DamagedError, LostTaskError
+from cluster.sealed import read_json, write_json
+from stages.core.digests import digest
 from stages.core.run import Run
+from stages.core.stage import ShardStage
 from stages.inputs.batches import Problem
 from stages.passes.annotate import ANNOTATE, annotate, try_piece
 from stages.passes.quarantined import folder_of, lost_name, write_problems
@@ -21,15 +24,42 @@ from stages.passes.quarantined import folder_of, lost_name, write_problems
 def annotate_all(engine: Engine, run: Run) -> None:
     """Annotate every bundle; a shard that kills workers stops the run or is quarantined, by `on_error`.
 
+    Where the last run did so for the same stages and inputs, and its sidecars are all there, none is opened: one
+    listing of the facts of each stage tells.
+
     Raises LostTaskError if on_error is "stop", or if no shard of the lost bundle does it alone.
     """
+    if _noted(run) == _state(run):
+        return
     while True:
         try:
             engine.map(partial(annotate, run), range(len(run.manifest.bundles)), cost=ANNOTATE)
+            write_json(_note_path(run), _state(run))
             return
         except LostTaskError as error:
             if run.on_error == "stop" or not quarantine_killer_shards(engine, run, error):
                 raise
+
+
+def _note_path(run: Run) -> str:
+    return storage.join(run.root, "facts", "annotated.json")
+
+
+def _noted(run: Run) -> str | None:
+    """Return the state of the facts after the last first read; None where nothing can be read of it."""
+    try:
+        return str(read_json(_note_path(run)))
+    except (FileNotFoundError, DamagedError):
+        return None
+
+
+def _state(run: Run) -> str:
+    """Return the digest of what the first read depends on, and of the names of the sidecars that it wrote."""
+    stages = [s for i, s in enumerate(run.stages) if isinstance(s, ShardStage) and not run.deferred(i)]
+    names = [sorted(storage.names(run.facts(stage).folder)) for stage in stages]
+    readings = [run.reading(d.name) for d in run.datasets]
+    how = [run.on_error, sorted(storage.names(storage.join(run.root, "quarantine")))]
+    return digest(run.manifest_digest, [s.digest() for s in run.stages], readings, names, how)
 
 
 def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> bool:

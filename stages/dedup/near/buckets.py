@@ -6,6 +6,7 @@ joining components takes is stated in components.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ BAND_BYTES = scaled(4 << 30)  # band records written by one batch of bands
 RECORDS_PER_DESTINATION = scaled(2_000_000)
 DOCUMENTS_PER_DESTINATION = scaled(100_000)
 MAX_DESTINATIONS = 4096
+LARGE_COMPONENT = scaled(1_000_000)  # documents connected from which on there is a warning: some 300 MB in one task
 
 DIGEST = ("d1", "d2")  # facts of `read`: the digest by which texts are equal
 RECORDS = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])
@@ -89,6 +91,13 @@ def _members(engine: Engine, near: NearJob, labels: Labels, buckets: list[str], 
 
 
 def _check_largest(near: NearJob, largest: int) -> None:
+    if near.max_component is None and largest > LARGE_COMPONENT:
+        logging.getLogger("winnow.near_dedup").warning(
+            "%s connected %s documents, which one task compares: a sign of templates or short shingles. Use longer "
+            "shingles or more rows_per_band; max_component stops a run that connects more than it says.",
+            near.name,
+            f"{largest:,}",
+        )
     if near.max_component is not None and largest > near.max_component:
         raise RecipeError(
             f"{near.name} connected {largest:,} documents, more than max_component {near.max_component:,}: a sign "
