@@ -33,6 +33,7 @@ S = TypeVar("S")
 MERGED_FROM = scaled(1024)  # pairs of source and destination from which on small slices are merged
 SLICE_BYTES = scaled(128 << 10, least=64 << 10)  # mean size that slices of merged files shall have
 MOST_MERGED = 1024  # sources of one merge
+MOST_MAPPED = 4096  # files of which a destination maps slices: a process may have some 65,000 maps, for all its threads
 INDEX_BYTES = 128 << 20  # of the indexes that a merge holds
 PLAN = "written.json"  # how many sources are merged into one file, where any are
 Half = Literal["emit", "merge", "receive"]
@@ -146,9 +147,10 @@ class Exchange:
 
     def gather(self, written: Written, destination: int) -> pa.Table:
         """Return the rows of one destination, in source order."""
+        mapped = written.files <= MOST_MAPPED
         batches: list[pa.RecordBatch] = []
         for number in range(written.files):
-            batches.extend(read_slice(self._slices_path(written, number), destination, self.schema))
+            batches.extend(read_slice(self._slices_path(written, number), destination, self.schema, mapped=mapped))
         return pa.Table.from_batches(batches, schema=self.schema)
 
     def gathered(self, destination: int) -> pa.Table:

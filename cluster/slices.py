@@ -134,13 +134,13 @@ def read_index(path: str, first: int, last: int) -> Index:
     return index
 
 
-def read_slice(path: str, destination: int, schema: pa.Schema) -> list[pa.RecordBatch]:
-    """Return the record batches of one destination; large slices of local files are mapped, not read."""
+def read_slice(path: str, destination: int, schema: pa.Schema, *, mapped: bool = True) -> list[pa.RecordBatch]:
+    """Return the record batches of one destination; mapped: large slices of local files are mapped, not read."""
     index = read_index(path, destination, destination)
     start, stop = int(index[0, 0]), int(index[1, 0])
     if start == stop:
         return []
-    if stop - start >= MAPPED and storage.is_local(path):
+    if mapped and stop - start >= MAPPED and storage.is_local(path):
         data = _mapped(path, start, stop)
     else:
         data = pa.py_buffer(storage.read_range(path, start, stop))

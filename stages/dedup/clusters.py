@@ -20,12 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines import Engine, TaskCost
+from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, read_arrow, read_arrow_if_there, write_arrow
 from cluster.outputs import Outputs
 from cluster.scale import scaled
 from stages.core.arrays import array, whole
-from stages.core.costs import DOCUMENTS, ONCE
+from stages.core.costs import DOCUMENTS, ONCE, Quantity
 from stages.inputs.vectors import VECTOR, to_lists, to_matrix
 from stages.kernels.dispatch.space import space
 from stages.kernels.similarity import lloyd
@@ -41,11 +41,18 @@ NODE_SAMPLE = pa.schema([("destination", pa.int32()), ("node", pa.int32()), *SAM
 I32 = npt.NDArray[np.int32]
 _loading = threading.Lock()
 
-SUM = TaskCost(name="k-means: sum", tasks=ONCE, work=DOCUMENTS)
+
+def _parts(documents: float) -> float:
+    """Return the parts of the sample of so many documents: 64 in 10,000 of them."""
+    return max(1.0, documents * SAMPLE_PER_CENTROID / 10_000 / PART)
+
+
+PARTS = Growth(quantity=Quantity.DOCUMENTS, law=_parts)
+SUM = TaskCost(name="k-means: sum", tasks=PARTS, work=DOCUMENTS)
 MOVE = TaskCost(name="k-means: move centroids", tasks=ONCE, work=DOCUMENTS)
-COUNT = TaskCost(name="count leaves", tasks=ONCE, work=DOCUMENTS)
-SEND = TaskCost(name="send samples to nodes", tasks=ONCE, work=DOCUMENTS)
-SPLIT = TaskCost(name="split nodes", tasks=ONCE, work=DOCUMENTS)
+COUNT = TaskCost(name="count leaves", tasks=PARTS, work=DOCUMENTS)
+SEND = TaskCost(name="send samples to nodes", tasks=PARTS, work=DOCUMENTS)
+SPLIT = TaskCost(name="split nodes", tasks=PARTS, work=DOCUMENTS)
 
 
 @dataclass(frozen=True, eq=False)

@@ -216,3 +216,17 @@ def test_a_flipped_bit_in_a_slice_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(LedgerError, match="damaged"):
         hop.gather(written, 1)
+
+
+def test_of_very_many_files_no_slice_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps: list[str] = []
+    real = slices._mapped
+    monkeypatch.setattr(slices, "MAPPED", 1)
+    monkeypatch.setattr(slices, "_mapped", lambda path, *at: maps.append(path) or real(path, *at))
+    hop = Exchange(folder=str(tmp_path), destinations=2, schema=SCHEMA)
+    written = hop.scatter(InlineEngine(), range(5), partial(spread, 20))
+    first = hop.gather(written, 1)
+    assert len(maps) == 5
+    monkeypatch.setattr(exchange, "MOST_MAPPED", 4)
+    assert hop.gather(written, 1) == first
+    assert len(maps) == 5

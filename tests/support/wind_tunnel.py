@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 DIVISOR = 1000
 ROWS = 200  # documents of a file: as many as a bundle takes
 WORDS = 3000  # of the language that the texts are written in
-LENGTH = 200  # words of a text
+LENGTH = 250  # words of a text
 STAGES: list[dict[str, Any]] = [
     {"use": "quality", "model": "column:score", "min_score": 0.05},
     {"use": "exact_dedup", "max_removed": 0.9},
