@@ -23,17 +23,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from classifiers import embeddings
-from cluster.engines import Engine, Growth, TaskCost
+from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange
-from cluster.scale import scaled
 from stages.core.arrays import array, whole
-from stages.core.costs import DOCUMENTS, ONCE, Quantity, per_bundle
+from stages.core.costs import per_bundle
 from stages.core.exchange_stage import is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
 from stages.core.view import View
 from stages.dedup import borders, promotion
+from stages.dedup.centroid_counts import centroids_for, compare_cost, destination_count, fit_cost, receive_cost
 from stages.dedup.clusters import (
     CHILDREN,
     PART,
@@ -63,8 +63,6 @@ I64 = npt.NDArray[np.int64]
 COLUMN = "column:"
 KINDS = "onnx:FOLDER, sentence-transformers:PATH_OR_ID or column:NAME"
 
-DOCUMENTS_PER_CENTROID = scaled(10_000)  # comparing them costs seconds; more centroids part more similar pairs
-DOCUMENTS_PER_DESTINATION = scaled(50_000)
 SAMPLE_SEED = 3
 
 
@@ -220,11 +218,6 @@ def _count(stage_run: StageRun[SemanticDedup], position: int) -> tuple[str, int,
     return view.bundle.dataset, len(_live(stage_run, view)), len(rows), sizes
 
 
-def centroids_for(documents: int) -> int:
-    """Return the number of centroids for a number of documents; one where all pairs can be compared."""
-    return max(1, round(documents / DOCUMENTS_PER_CENTROID))
-
-
 def _compare(engine: Engine, stage_run: StageRun[SemanticDedup], documents: int) -> Sequence[str | None]:
     """Compare documents of the same centroid; return the files of verdicts, one per destination."""
     given, positions = stage_run.stage.centroids, stage_run.positions
@@ -266,49 +259,11 @@ def _centroids(engine: Engine, stage_run: StageRun[SemanticDedup], clusters: int
     return grow(engine, growing, found, documents)
 
 
-def destination_count(given: int | None, documents: int) -> int:
-    """Return the number of destinations for a number of documents; given: `centroids` of the recipe."""
-    wanted = max(4, -(-documents // DOCUMENTS_PER_DESTINATION))
-    return min(given or centroids_for(documents), wanted)
-
-
 # --- what it costs ---------------------------------------------------------------------------------------
 
 SAMPLE_VECTORS = per_bundle("sample embeddings")
 PREPARE = per_bundle("sort sampled embeddings")
 EMIT = per_bundle("send documents to centroids")
-
-
-def fit_cost(given: int | None) -> TaskCost:
-    """Return the cost of k-means: one task, that compares the sample's vectors with the centroids."""
-    work = Growth(quantity=Quantity.DOCUMENTS, law=partial(_fit_pairs, given))
-    return TaskCost(name="k-means", tasks=ONCE, work=work)
-
-
-def _fit_pairs(given: int | None, documents: float) -> float:
-    clusters = given or centroids_for(round(documents))
-    return clusters * min(documents, float(clusters * SAMPLE_PER_CENTROID))
-
-
-def receive_cost(given: int | None) -> TaskCost:
-    """Return the cost of receiving candidates, one task per destination."""
-    tasks = Growth(quantity=Quantity.DOCUMENTS, law=partial(_compare_tasks, given))
-    return TaskCost(name="receive documents", tasks=tasks, work=DOCUMENTS)
-
-
-def compare_cost(given: int | None) -> TaskCost:
-    """Return the cost of comparing the documents of each centroid, pair by pair."""
-    tasks = Growth(quantity=Quantity.DOCUMENTS, law=partial(_compare_tasks, given))
-    work = Growth(quantity=Quantity.DOCUMENTS, law=partial(_compare_pairs, given))
-    return TaskCost(name="compare documents", tasks=tasks, work=work)
-
-
-def _compare_tasks(given: int | None, documents: float) -> float:
-    return destination_count(given, round(documents))
-
-
-def _compare_pairs(given: int | None, documents: float) -> float:
-    return documents * documents / (given or centroids_for(round(documents)))
 
 
 def _schema(run: Run, *, across: bool) -> pa.Schema:

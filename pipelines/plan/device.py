@@ -12,6 +12,7 @@ from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
 from stages.core.run import Run
 from stages.core.stage import ShardStage
+from stages.dedup.centroid_counts import centroids_for
 from stages.dedup.clusters import CHILDREN, SAMPLE_PER_CENTROID
 from stages.dedup.near.buckets import RECORDS_PER_DESTINATION
 from stages.inputs import device_reader
@@ -20,7 +21,7 @@ from stages.kernels.gpu import array_kernels, rapids_kernels
 from stages.kernels.similarity import cosine
 from stages.minhash import MinHash
 from stages.near_dedup import NearDedup, near_job
-from stages.semantic_dedup import SemanticDedup, centroids_for
+from stages.semantic_dedup import SemanticDedup
 
 MASKS = 12  # arrays of one byte for each byte that `well_formed` looks at
 RECORD_BYTES = 16 * 5  # key and document, in order and out of it, what is found, what a sort or a choice needs

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cluster.errors import RecipeError
 from cluster.exchange import read_arrow
 from stages import semantic_dedup
-from stages.dedup import clusters
+from stages.dedup import centroid_counts, clusters
 from stages.inputs.vectors import to_matrix
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.kernels.similarity import cosine, lloyd
@@ -101,7 +102,7 @@ def test_across_borders_a_document_fares_as_when_all_are_gone_through(
     pytest.importorskip("sklearn")
     rows = documents(11, 260, groups=9)
     monkeypatch.setattr(semantic_dedup, "mark_complete", lambda *_: None)  # keep the centroids
-    monkeypatch.setattr(semantic_dedup, "DOCUMENTS_PER_DESTINATION", 70)
+    monkeypatch.setattr(centroid_counts, "DOCUMENTS_PER_DESTINATION", 70)
     stages = [{**STAGE, "centroids": 12, "borders": True}]
     if filtered:
         stages.append({"use": "quality", "model": "column:score", "min_score": 0.4})
@@ -130,3 +131,8 @@ def test_borders_change_nothing_where_there_is_one_cluster(tmp_path: Path) -> No
     paths = write(tmp_path / "in", {"a": documents(13, 80)}, 2)
     plain = run(tmp_path / "plain", paths, STAGE)
     assert run(tmp_path / "borders", paths, {**STAGE, "borders": True}) == plain
+
+
+def test_borders_are_refused_with_the_papers_rule() -> None:
+    with pytest.raises(RecipeError, match="borders must be left out with mode: paper"):
+        semantic_dedup.SemanticDedup(model="column:v", borders=True, mode="paper")

@@ -15,10 +15,11 @@ from cluster.errors import RecipeError, ShardError
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages import semantic_dedup
+from stages.dedup.centroid_counts import centroids_for
 from stages.inputs.vectors import column_vectors
 from stages.kernels.similarity import cosine
 from stages.kernels.survivors.candidates import Candidates
-from stages.semantic_dedup import SemanticDedup, centroids_for
+from stages.semantic_dedup import SemanticDedup
 from tests.support import oracles
 from tests.support.embedding_models import minilm
 
