@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from cluster.exchange import MERGED_FROM, SPREAD_FROM, Exchange, Written
+from cluster.exchange import MERGED_FROM, Exchange, Written
+from cluster.outputs import is_spread
 from cluster.requests import LISTED, Requests, lists_of, puts_of
 from cluster.slices import ENTRY, IN_MEMORY, MAPPED, WINDOW
 
@@ -122,7 +123,7 @@ def _client(hop: Exchange, sources: int, written: Written) -> Requests:
     found = Requests(head=len(before) + 2 * len(after), get=1)
     if sources * hop.destinations >= MERGED_FROM:
         found += Requests(list=len(before) * lists_of(sources / len(before)))
-    if written.group > 1 or (sources > SPREAD_FROM and sources * hop.destinations >= MERGED_FROM):
+    if written.group > 1 or (is_spread(sources) and sources * hop.destinations >= MERGED_FROM):
         found += Requests(put=1)
     beside = written.files if len(after) == 1 and len(before) == 1 else 0
     return found + Requests(list=len(after) * lists_of((hop.destinations + beside) / len(after)))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cluster import storage
 from pipelines.plan.inputs import Drawn, Input
 from stages.core import manifest
 from stages.core.manifest import Cut
 from stages.core.shard import Bundle, Shard
-from stages.inputs.discover import WHOLE_BYTES, Found
+from stages.inputs.discover import Found
+from stages.inputs.file_versions import bytes_hashed
 
 LINE_GROUP = 32 << 20  # bytes between two places at which a file of JSON lines may be cut
 ROUGH_BYTES = 2000  # of a document, before the first one was seen
@@ -74,7 +74,7 @@ def sizes(found: Input, drawn: Drawn, text_bytes: int) -> Size:
         text_bytes=text_bytes if drawn.whole else round(weight * text_bytes / max(1, sampled)),
         largest=ordered[-1],
         median=ordered[len(ordered) // 2],
-        hashed=sum(f.bytes if storage.is_local(f.path) else min(f.bytes, WHOLE_BYTES) for f in found.files),
+        hashed=sum(bytes_hashed(f.path, f.bytes, marked=f.marked) for f in found.files),
     )
 
 
