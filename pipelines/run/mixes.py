@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cluster import storage
 from cluster.errors import RecipeError
+from cluster.exchange import remove_hops
 from pipelines.mix.cell_changes import cell_changes, note_cells
 from pipelines.mix.files import MixFile, lost_values
 from pipelines.mix.job import MixJob, mix_job
@@ -171,7 +171,7 @@ def write_mix(
     cells = write_mix_manifest(prepared, written, warnings)
     changes = cell_changes(prepared.run.root, planned.name, cells)
     note_cells(prepared.run.root, planned.name, cells)
-    storage.remove(job.exchange)
+    remove_hops(engine, job.exchange, len(job.run.manifest.bundles))
     return warnings, _of(job.mix, changes)
 
 

@@ -18,7 +18,6 @@ from typing_extensions import TypedDict
 from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.errors import RecipeError
-from cluster.exchange import remove_hops
 from cluster.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
