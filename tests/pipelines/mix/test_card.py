@@ -85,8 +85,9 @@ def test_languages_are_listed_commonest_first(tmp_path: Path, monkeypatch: pytes
     import pyarrow as pa
 
     codes = ["en"] * 600 + ["de-Latn"] * 300 + ["zxx"] * 50 + ["fr"] * 2 + [None] * 48
-    monkeypatch.setattr(card.RunFolder, "mix", lambda *_: iter([pa.table({"language": codes})]))
-    assert card._languages(card.RunFolder(str(tmp_path)), ["a"]) == ["en", "de"]
+    monkeypatch.setattr(card.RunFolder, "files", ["one", "two"])
+    monkeypatch.setattr(card, "mix_tables", lambda *_: iter([pa.table({"language": codes})]))
+    assert card._languages(card.RunFolder(str(tmp_path)), ["a"], card.InlineEngine()) == ["en", "de"]
 
 
 @pytest.mark.parametrize(
