@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from cluster.errors import ShardError
 from stages.inputs import side_files
-from stages.inputs.discover import stat_token
+from stages.inputs.file_versions import stat_token
 from stages.inputs.paths import split_path
 
 BATCH = 5_000
