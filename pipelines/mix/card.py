@@ -16,6 +16,8 @@ import yaml
 from cluster import storage
 from pipelines.artefacts import MixDataset
 from pipelines.mix.card_cells import cells_section, similarity_section
+from pipelines.mix.card_features import dataset_info
+from pipelines.mix.loaders import write_loaders
 from pipelines.mix.markdown import code, inline, table
 from pipelines.recipe.output import FACT, INTERLEAVED, Output
 from pipelines.runfolder import Counts, RunFolder, open_run
@@ -51,7 +53,7 @@ LIMITS = """\
 
 
 def write_card(run_dir: str, mix: str = "") -> str:
-    """Write the README.md of a mix into its folder; return its path. mix: name of one of several.
+    """Write README.md and loaders/ of a mix into its folder; return the card's path. mix: name of one of several.
 
     Raises LedgerError where ledger or mix are stale.
     """
@@ -59,6 +61,7 @@ def write_card(run_dir: str, mix: str = "") -> str:
     check_up_to_date(folder.root, mix)
     path = storage.join(folder.mix_folder, "README.md")
     storage.write_bytes(path, render_card(folder).encode("utf-8", "replace"))
+    write_loaders(folder)
     note_page(folder.root, "card", mix)
     return path
 
@@ -99,6 +102,9 @@ def front_matter(folder: RunFolder) -> dict[str, Any]:
     head["size_categories"] = [size_category(_rows_written(folder, names))]
     head["tags"] = ["pretraining", "deduplicated", "winnow"]
     head["configs"] = _configs(folder, names)
+    info = dataset_info(folder, head["configs"])
+    if info:
+        head["dataset_info"] = info
     return head
 
 
