@@ -135,7 +135,7 @@ def push(
 
 def _api() -> Any:
     try:
-        import huggingface_hub
+        import huggingface_hub.utils  # its names are loaded on demand
     except ImportError:
         raise RecipeError("push needs the package huggingface_hub: pip install 'winnow-mix[export]'.") from None
     token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
