@@ -102,7 +102,7 @@ def blend(exports):
     return found
 
 
-if __name__ == "__main__":  # torchrun pretrain_gpt.py --data-path $(python megatron.py EXPORTS)
+if __name__ == "__main__":  # --data-path $(python3 PATH_OF_THIS_FILE EXPORTS)
     print(" ".join(blend(sys.argv[1])))
 '''
 )
