@@ -51,6 +51,9 @@ class Split(StrEnum):
     holdout = "holdout"
 
 
+Mix = Annotated[str | None, typer.Option(metavar="NAME", help="one of several mixes of the recipe")]
+
+
 @app.command(
     "export", epilog="Example: winnow export RUN --format megatron --tokenizer gpt2 --sequence-length 4096 -o TOKENS"
 )
@@ -76,6 +79,8 @@ def export_mix(
     ] = "none",
     pad: Annotated[str, typer.Option(metavar="TOKEN", help="token that fills a window")] = "auto",
     split: Annotated[Split, typer.Option(help="training or held-out documents")] = Split.train,
+    mix: Mix = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="only the documents of this dataset")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the order of documents and windows")] = 0,
     shard_tokens: Annotated[int | None, typer.Option(min=1, help="tokens to a file (default: the format's)")] = None,
     workers: Workers = None,
@@ -103,6 +108,8 @@ def export_mix(
         bos=bos,
         pad=pad,
         split=split.value,
+        mix=mix,
+        dataset=dataset,
         seed=seed,
         shard_tokens=shard_tokens,
     )
@@ -150,3 +157,28 @@ def trace_tokens(
         say_json(found)
     else:
         say(render_trace(found))
+
+
+@app.command("push", epilog="Example: HF_TOKEN=... winnow push RUN me/my-mix")
+def push_mix(
+    run_dir: RunArgument,
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the Hub; made if missing, private")],
+    mix: Mix = None,
+    ledger: Annotated[bool, typer.Option(help="upload the ledger too, which names the input files")] = True,
+    public: Annotated[bool, typer.Option("--public", help="make a new repository public")] = False,
+    quiet: Quiet = False,
+    trust: Trust = False,
+) -> None:
+    """Upload a run's mix, card and ledger to the Hub, with the token in HF_TOKEN; the same command goes on."""
+    trust_code(trust)
+    from pipelines.commands.push import push
+
+    def tell(sentence: str) -> None:
+        if not quiet:
+            say(sentence)
+
+    found = push(run_dir, repository, mix=mix, ledger=ledger, public=public, say=tell)
+    say(
+        f"{found.sent:,} files sent, {found.there:,} were there, {found.removed:,} removed, "
+        f"in {found.commits:,} commits: {repository}"
+    )

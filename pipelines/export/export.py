@@ -87,6 +87,7 @@ class Wishes:
     seed: int = 0
     shard_tokens: int | None = None
     mix: str | None = None
+    dataset: str | None = None
 
 
 def export(
@@ -115,7 +116,7 @@ def export(
         watched = Watched(start(options, root), progress or Silent())
         with contextlib.closing(watched) as engine:
             with engine.step("look at the mix"):
-                source = open_source(engine, folder, wishes.split, wishes.mix)
+                source = open_source(engine, folder, wishes.split, mix=wishes.mix, dataset=wishes.dataset)
             address = digest("export", source.digest, settings, hashlib.sha256(files.json).hexdigest())
             known = _finished(target, address)
             if known is None:
@@ -222,6 +223,7 @@ def _finish(
         "shard_tokens": settings.shard_tokens,
         "tokenizer": {"name": files.name, "sha256": hashlib.sha256(files.json).hexdigest()},
         "mix": wishes.mix,
+        "dataset": wishes.dataset,
         "manifest_digest": manifest_digest,
         "parts": job.parts,
         "documents": totals["documents"],

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster import storage
 from cluster.engines import Engine
@@ -37,6 +38,7 @@ I64 = npt.NDArray[np.int64]
 BATCH_ROWS = 1024
 COLUMNS = ("text", "doc_id", "copies")
 SCHEMA = pa.schema([("text", pa.large_string()), ("doc_id", pa.int64()), ("copies", pa.int32())])
+READ = pa.schema([*SCHEMA, ("source", pa.string())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class Source:
     tokens: int
     split: str
     repeated: bool = False
+    dataset: str | None = None  # of which the rows are wanted; None: of all that the files hold
     run: Run | None = None
     mix: Mix | None = None
 
@@ -69,8 +72,9 @@ class Source:
             yield from _from_inputs(self, unit.position)
             return
         parquet = unit.path.endswith(".parquet")
-        found = map(_as_read, batches(unit.path, BATCH_ROWS, list(COLUMNS))) if parquet else _from_lines(unit.path)
-        for table in found:
+        names = [*COLUMNS, "source"]
+        found = map(_as_read, batches(unit.path, BATCH_ROWS, names)) if parquet else _from_lines(unit.path)
+        for table in map(self._wanted, found):
             if self.split == "holdout":  # which counts no copies
                 once = pa.array(np.ones(table.num_rows, np.int32))
                 table = table.set_column(COLUMNS.index("copies"), "copies", once)
@@ -78,24 +82,29 @@ class Source:
 
     def read_names(self, unit: Unit) -> Iterator[pa.Table]:
         """Yield doc_id and copies of the documents in a file of the mix, as `read` does."""
-        if unit.path.endswith(".parquet"):
-            yield from batches(unit.path, 1 << 17, ["doc_id", "copies"])
-        else:
-            yield from (table.select(["doc_id", "copies"]) for table in _from_lines(unit.path))
+        names = ["doc_id", "copies", "source"]
+        parquet = unit.path.endswith(".parquet")
+        found = batches(unit.path, 1 << 17, names) if parquet else _from_lines(unit.path)
+        yield from (self._wanted(table).select(names[:2]) for table in found)
+
+    def _wanted(self, table: pa.Table) -> pa.Table:
+        """Return the rows of the dataset that is wanted, in a table without their dataset."""
+        if self.dataset is not None:
+            table = table.filter(pc.equal(table.column("source"), self.dataset))
+        return table.drop_columns(["source"])
 
 
-def mix_root(folder: RunFolder, name: str | None = None) -> str:
-    """Return the folder of a mix. Raises RecipeError where the run has none of this name."""
-    return folder.of_mix(name or "").mix_folder
-
-
-def open_source(engine: Engine, folder: RunFolder, split: str, name: str | None = None) -> Source:
-    """Return the documents of a run's mix. Raises RecipeError where the mix holds none of this split."""
-    folder = folder.of_mix(name or "")
+def open_source(
+    engine: Engine, folder: RunFolder, split: str, *, mix: str | None = None, dataset: str | None = None
+) -> Source:
+    """Return the documents of a run's mix, or of one dataset in it. Raises RecipeError where there is none."""
+    folder = folder.of_mix(mix or "")
+    if dataset is not None and dataset not in folder.datasets:
+        raise RecipeError(f"--dataset must be one of {', '.join(folder.datasets)}, got {dataset!r}.")
     root = folder.mix_folder
     entries = _entries(folder)
-    found = _of_files(folder, root, entries, split) if entries and _are_whole(root, entries) else None
-    found = found or _of_inputs(engine, folder, split)
+    found = _of_files(root, entries, split, dataset) if entries and _are_whole(root, entries) else None
+    found = found or _of_inputs(engine, folder, split, dataset)
     if not found.units:
         remedy = "set output.holdout in the recipe" if split == "holdout" else "look at `winnow report`"
         raise RecipeError(f"the mix of {folder.root} has no {split} documents; {remedy}.")
@@ -119,17 +128,22 @@ def _are_whole(root: str, entries: list[MixFileEntry]) -> bool:
     return True
 
 
-def _of_files(folder: RunFolder, root: str, entries: list[MixFileEntry], split: str) -> Source:
+def _of_files(root: str, entries: list[MixFileEntry], split: str, dataset: str | None) -> Source:
+    """Return the documents of a mix's files; where a file may hold several datasets, each row says which is its own."""
     mine = [e for e in entries if e["path"].rpartition("/")[2].startswith(SPLITS[split])]
+    apart = dataset is not None and any(dataset in e["path"].split("/")[:-1] for e in mine)
+    if apart:
+        mine = [e for e in mine if dataset in e["path"].split("/")[:-1]]
     units = tuple(Unit(path=storage.join(root, e["path"]), rows=e["rows"]) for e in mine)
     for unit in units[:1]:
         _check_columns(unit.path)
     return Source(
         units=units,
-        digest=digest("mix files", sorted((e["path"], e["sha256"]) for e in mine)),
+        digest=digest("mix files", sorted((e["path"], e["sha256"]) for e in mine), "" if apart else dataset or ""),
         tokens=sum(e["tokens"] for e in mine),
         split=split,
         repeated=any(e["rows"] != e["documents"] for e in mine),
+        dataset=None if apart else dataset,
     )
 
 
@@ -143,8 +157,8 @@ def _check_columns(path: str) -> None:
 
 
 def _as_read(table: pa.Table) -> pa.Table:
-    columns = [table.column(name).cast(SCHEMA.field(name).type) for name in COLUMNS]
-    return pa.table([sound(whole(columns[0])), *columns[1:]], schema=SCHEMA)
+    columns = [table.column(field.name).cast(field.type) for field in READ]
+    return pa.table([sound(whole(columns[0])), *columns[1:]], schema=READ)
 
 
 def _from_lines(path: str) -> Iterator[pa.Table]:
@@ -155,20 +169,20 @@ def _from_lines(path: str) -> Iterator[pa.Table]:
         for line in io.BufferedReader(cast("io.RawIOBase", stream), 1 << 20):
             try:
                 found = orjson.loads(line)
-                rows.append({name: found[name] for name in COLUMNS})
+                rows.append({name: found[name] for name in READ.names})
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise damaged(path, f"a line is no document of a mix ({error})") from None
             if len(rows) == BATCH_ROWS:
-                yield pa.Table.from_pylist(rows, SCHEMA)
+                yield pa.Table.from_pylist(rows, READ)
                 rows = []
         if rows:
-            yield pa.Table.from_pylist(rows, SCHEMA)
+            yield pa.Table.from_pylist(rows, READ)
 
 
 # --- ledger and inputs -----------------------------------------------------------------------------------
 
 
-def _of_inputs(engine: Engine, folder: RunFolder, split: str) -> Source:
+def _of_inputs(engine: Engine, folder: RunFolder, split: str, dataset: str | None) -> Source:
     from pipelines.run_state import reopen
     from pipelines.staleness import recipe_of_ledger
 
@@ -177,13 +191,14 @@ def _of_inputs(engine: Engine, folder: RunFolder, split: str) -> Source:
     mix = next(each for each in prepared.mixes if each.name == folder.mix_name)
     if split == "holdout" and mix.holdout <= 0:
         return Source(units=(), digest="", tokens=0, split=split)
-    places = [p for p, b in enumerate(run.manifest.bundles) if run.dataset(b.dataset).role != "reference"]
+    wanted = {d.name for d in run.datasets if d.role != "reference" and dataset in (None, d.name)}
+    places = [p for p, b in enumerate(run.manifest.bundles) if b.dataset in wanted]
     source = Source(units=(), digest="", tokens=0, split=split, run=run, mix=mix)
     found = engine.map(partial(_tokens_of, source), places)
     units = tuple(Unit(position=p) for p, n in zip(places, found, strict=True) if n)
     return Source(
         units=units,
-        digest=digest("inputs", run.manifest_digest, prepared.digest, prepared.sample, mix.values(), split),
+        digest=digest("inputs", run.manifest_digest, prepared.digest, prepared.sample, mix.values(), split, dataset),
         tokens=sum(found),
         split=split,
         run=run,

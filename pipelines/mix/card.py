@@ -20,6 +20,8 @@ from cluster.engines import Engine, InlineEngine
 from pipelines.artefacts import MixDataset
 from pipelines.ledger_tasks import count_documents
 from pipelines.mix.card_cells import cells_section, similarity_section
+from pipelines.mix.card_features import dataset_info
+from pipelines.mix.loaders import write_loaders
 from pipelines.mix.markdown import code, inline, table
 from pipelines.recipe.output import FACT, INTERLEAVED, Output
 from pipelines.runfolder import Counts, RunFolder, mix_tables, open_run
@@ -55,7 +57,7 @@ LIMITS = """\
 
 
 def write_card(run_dir: str, mix: str = "", engine: Engine | None = None) -> str:
-    """Write the README.md of a mix into its folder; return its path. mix: name of one of several.
+    """Write README.md and loaders/ of a mix into its folder; return the card's path. mix: name of one of several.
 
     engine : reads ledger and mix; None: this process.
 
@@ -65,6 +67,7 @@ def write_card(run_dir: str, mix: str = "", engine: Engine | None = None) -> str
     check_up_to_date(folder.root, mix)
     path = storage.join(folder.mix_folder, "README.md")
     storage.write_bytes(path, render_card(folder, engine).encode("utf-8", "replace"))
+    write_loaders(folder)
     note_page(folder.root, "card", mix)
     return path
 
@@ -110,6 +113,9 @@ def front_matter(
     head["size_categories"] = [size_category(_rows_written(folder, names, counts))]
     head["tags"] = ["pretraining", "deduplicated", "winnow"]
     head["configs"] = _configs(folder, names)
+    info = dataset_info(folder, head["configs"])
+    if info:
+        head["dataset_info"] = info
     return head
 
 

@@ -24,6 +24,9 @@ API = ROOT / "docs/api.md"  # generated from the sources, see test_api.py
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {API})]
 SECTIONS = {"cluster": ClusterSection, "mix": MixSection, "output": OutputSection}
 OF_READERS = {"shouting.py", "my_module.py"}  # files that a reader of the page would write
+OF_READERS |= {
+    f"{name}.py" for name in ("huggingface", "litdata", "megatron", "olmo_core", "torchtitan")
+}  # mix/loaders/
 OF_OTHERS = {"MinHash.generator"}  # of datasketch
 DATA = (".json", ".yaml", ".sbatch", ".md")
 PATH = re.compile(rf"(?<![\w/.~-])(?:{'|'.join(PACKAGES)}|docs|\.\./pipelines)/[\w./<>*-]*[\w*]/?")

@@ -68,7 +68,7 @@ def small_run(folder: Path, **more: Any) -> Path:
     """Run a recipe over a corpus with copies and hostile texts in `folder`, without a report; return the run folder."""
     documents = corpora.corpus(3, 150) + run_folders.hostile_documents()
     paths = corpora.write(folder / "in", documents, 2)
-    given = {"mix": MIX, "output": {"holdout": 0.05, "shard_bytes": 40_000}, **more}
+    given = {"mix": MIX, "output": {"holdout": 0.05, "shard_bytes": 40_000, "repeat": False}, **more}
     runner.run(small_runs.recipe_of(paths, **given), str(folder / "run"), with_report=False)
     return folder / "run"
 
@@ -96,10 +96,11 @@ def wanted(run: Path, vocabulary: int = 0, split: str = "part") -> Counter[tuple
     mine = loaded(tokenizer(run.parent, vocabulary))
     end = mine.token_to_id(EOD)
     found: Counter[tuple[int, ...]] = Counter()
+    repeated = json.loads((run / "mix" / "manifest.json").read_text())["repeat"]
     for path in sorted((run / "mix").glob(f"*/{split}-*.parquet")):
         for row in pq.read_table(path, columns=["text", "copies"]).to_pylist():
             ids = mine.encode(row["text"], add_special_tokens=False).ids
-            found[(*ids, end)] += row["copies"] if split == "part" else 1
+            found[(*ids, end)] += 1 if split == "holdout" or repeated else row["copies"]
     return found
 
 

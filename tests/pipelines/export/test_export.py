@@ -89,6 +89,20 @@ def test_the_layout_of_the_mix_has_no_say(run: Path, tmp_path: Path, output: dic
     assert ours == theirs
 
 
+@pytest.mark.parametrize("layout", ["by_dataset", "interleaved"])
+def test_one_dataset_alone(run: Path, tmp_path: Path, layout: str) -> None:
+    recipe = load_recipe(str(run / "recipe.lock.yaml"), [f"output.layout={layout}"])
+    copied = run_folders.copy(run, tmp_path / "run")
+    runner.run(recipe, str(copied), with_report=False)
+    for name in ("a", "b", "c"):
+        exports.make(copied, tmp_path / name, "hf", dataset=name)
+    each = [exports.documents_of(tmp_path / n, {"format": "hf", "dtype": "uint16"}) for n in "abc"]
+    assert each[0] + each[1] + each[2] == exports.wanted(run)
+    assert all(each)
+    with pytest.raises(RecipeError, match="--dataset must be one of a, b, c"):
+        exports.make(copied, tmp_path / "d", "hf", dataset="d")
+
+
 def test_held_out_documents_are_an_export_of_their_own(run: Path, tmp_path: Path) -> None:
     about = exports.make(run, tmp_path / "out", "hf", split="holdout")
     wanted = exports.wanted(run, split="holdout")
@@ -161,7 +175,7 @@ def test_a_page_cannot_end_its_document(tmp_path: Path) -> None:
         ({"shard_tokens": 10}, "--shard-tokens must be at least one window"),
         ({"pack": "worst_fit"}, "--pack must be one of concat, best_fit, none"),
         ({"format": "webdataset"}, "--format must be one of megatron"),
-        ({"mix": "anneal"}, "--mix anneal"),
+        ({"mix": "anneal"}, "no mix is called"),
     ],
 )
 def test_what_is_no_setting_is_said(run: Path, tmp_path: Path, more: dict[str, Any], sentence: str) -> None:

@@ -57,15 +57,15 @@ class _Tokenizer:
 
     eod = 400
     pad = -1
+    vocab_size = 80_000
     unique_identifiers: dict[str, str] = {"class": "test"}  # noqa: RUF012
 
 
 def gpt_dataset(prefix: str, samples: int | None, seed: int, cache: Path) -> Any:
     from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
     from megatron.core.datasets.indexed_dataset import IndexedDataset
-    from megatron.core.datasets.utils import Split, compile_helpers
+    from megatron.core.datasets.utils import Split
 
-    compile_helpers()
     config = GPTDatasetConfig(
         random_seed=seed,
         sequence_length=exports.WINDOW,
