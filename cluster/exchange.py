@@ -309,6 +309,12 @@ def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
     return pa.ipc.open_file(pa.PythonFile(storage.open_read(path, ranges=True), mode="r"))
 
 
+def count_rows(path: str) -> int:
+    """Return the number of rows of an Arrow file, from the headers of its record batches."""
+    reader = open_arrow(path)
+    return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
+
+
 def read_arrow(path: str) -> pa.Table:
     """Return a whole Arrow file, checked. Raises DamagedError."""
     data = read_sealed(path)

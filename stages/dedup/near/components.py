@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
-from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
+from cluster.exchange import Exchange, count_rows, open_arrow, read_arrow, write_arrow
 from stages.core.arrays import array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.run import Run, StageRun
@@ -73,7 +73,7 @@ def join_buckets(engine: Engine, stage_run: StageRun[Stage], buckets: Sequence[s
     """Label the documents of files of buckets by component: in one task, or in rounds if there can be too many."""
     run, folder = stage_run.run, stage_run.folder("components")
     if run.manifest.rows() > AT_ONCE:
-        records = sum(engine.map(_rows, [path for path in buckets if path], cost=COUNT))
+        records = sum(engine.map(count_rows, [path for path in buckets if path], cost=COUNT))
         if records > AT_ONCE:
             return _in_rounds(engine, run, folder, [path for path in buckets if path], records)
     path = storage.join(folder, "labels.arrow")
@@ -104,11 +104,6 @@ SEND = _by_edges("route labels")
 SORT = per_group("sort labels", CANDIDATES, rare=True)
 SEND_EDGES, TIE_LARGE = _by_edges("send edges"), _by_edges("tie to the least neighbour")
 SEND_STARS, TIE_SMALL = _by_edges("send stars"), _by_edges("tie smaller neighbours")
-
-
-def _rows(path: str) -> int:
-    reader = open_arrow(path)
-    return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
 
 
 # --- at once ---------------------------------------------------------------------------------------------
