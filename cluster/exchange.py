@@ -6,8 +6,8 @@ between make one file out of the files of some consecutive sources, in source or
 grow with sources plus destinations, not with their product. A file that exists is not made again, so the longest
 steps resume. Rows arrive in the order of sources and, within one, as emitted, merged or not.
 
-Memory: one emitted table and `slices.IN_MEMORY` in a source task; `slices.WINDOW` and the indexes of its sources
-in a merge; all rows of one destination in a destination task.
+Memory: emitted tables of `CUT_BYTES` or one larger one, three times, and `slices.IN_MEMORY` in a source task;
+`slices.WINDOW` and the indexes of its sources in a merge; all rows of one destination in a destination task.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
+from cluster.packed_rows import pack, row_type
 from cluster.sealed import commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
-from cluster.slices import ENTRY, SliceWriter, merge_slices, read_slice
+from cluster.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
 
 S = TypeVar("S")
 MERGED_FROM = 1024  # pairs of source and destination from which on small slices are merged
 SLICE_BYTES = 128 << 10  # mean size that slices of merged files shall have
 MOST_MERGED = 1024  # sources of one merge
+CUT_BYTES = 32 << 20  # of emitted tables that are cut by destination at a time
 INDEX_BYTES = 128 << 20  # of the indexes that a merge holds
 SPREAD_FROM = 4096  # files of one kind from which on they lie below PREFIXES prefixes
 PREFIXES = 256
@@ -134,10 +136,9 @@ class Exchange:
 
     def gather(self, written: Written, destination: int) -> pa.Table:
         """Return the rows of one destination, in source order."""
-        batches: list[pa.RecordBatch] = []
-        for number in range(written.files):
-            batches.extend(read_slice(self._slices_path(written, number), destination, self.schema))
-        return pa.Table.from_batches(batches, schema=self.schema)
+        paths = (self._slices_path(written, number) for number in range(written.files))
+        parts = (read_part(path, destination) for path in paths)
+        return pa.Table.from_batches(list(batches_of(parts, self.schema)), schema=self.schema)
 
     def gathered(self, destination: int) -> pa.Table:
         """Return the rows of one destination after the hop ran: those of every source that was written."""
@@ -245,14 +246,27 @@ def _none_name(destination: int) -> str:
 
 def _write(hop: Exchange, emit: Emit[S], sources: int, item: tuple[int, S]) -> None:
     index, source = item
-    writer = SliceWriter(hop.destinations)
-    for table in emit(source):
-        if table.num_rows:
-            for destination, part in _cut(table.select(hop.schema.names), hop):
-                writer.add(destination, part)
+    writer = SliceWriter(hop.destinations, hop.schema)
+    for table in _in_blocks(emit(source), hop.schema):
+        _cut(table, hop, writer)
     path = hop._map_path(index, sources)
     with storage.commit_scratch(path) if hop.scratch else storage.commit(path) as file:
         writer.write(file)
+
+
+def _in_blocks(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the rows of tables in blocks of about CUT_BYTES, so that each is cut once and not batch by batch."""
+    waiting: list[pa.Table] = []
+    size = 0
+    for table in tables:
+        if table.num_rows:
+            waiting.append(table.select(schema.names).cast(schema))
+            size += waiting[-1].nbytes
+        if waiting and size >= CUT_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _merge(hop: Exchange, written: Written, number: int) -> None:
@@ -267,27 +281,44 @@ def _merge(hop: Exchange, written: Written, number: int) -> None:
     storage.remove_files(paths, scratch=hop.scratch)
 
 
-def _cut(table: pa.Table, hop: Exchange) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (destination, rows) for every destination that gets any, in order."""
-    column = table.column(hop.route).combine_chunks()
-    where = destinations(np.asarray(column), hop.destinations, ranged=hop.route == "key")
+def _cut(table: pa.Table, hop: Exchange, writer: SliceWriter) -> None:
+    """Hand the rows of a table to the writer, in order of destination."""
+    where = destinations(_whole(table.column(hop.route)), hop.destinations, ranged=hop.route == "key")
+    order = None
     if hop.destinations > 1 and bool((where[1:] < where[:-1]).any()):  # a device sends records sorted
-        order = np.argsort(where, kind="stable")  # radix sort on 16 bits
-        table, where = table.take(pa.array(order)), where[order]
+        order = _stable_order(where)
+        where = where[order]
+    kind = row_type(hop.schema)
+    packed = pack(table, kind, order) if kind else None
+    if packed is not None and kind is not None:
+        writer.add_packed(packed, where, kind.itemsize)
+        return
+    cut = (table if order is None else table.take(pa.array(order))).combine_chunks()
     starts = np.flatnonzero(np.r_[True, where[1:] != where[:-1]])
-    cut = table.combine_chunks().cast(hop.schema)
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(where)], strict=True):
         for batch in cut.slice(start, stop - start).to_batches():
-            yield int(where[start]), batch
+            writer.add(int(where[start]), batch)
+
+
+def _whole(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    return np.asarray(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
+
+
+def _stable_order(where: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Return the order that sorts destinations and keeps what is equal in place, by radix sorts on 16 bits."""
+    order = np.argsort(where.astype(np.uint16, copy=False), kind="stable")
+    if where.dtype.itemsize == 2:
+        return order
+    return order[np.argsort((where[order] >> 16).astype(np.uint16), kind="stable")]
 
 
 def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDArray[np.integer[Any]]:
     """Return the destination of every key, (rows,); ranged keys are cut into `count` equal ranges."""
     if not ranged:
-        return keys.astype(np.uint16 if count <= 1 << 16 else np.int64)
+        return keys.astype(np.uint16 if count <= 1 << 16 else np.uint32)
     high = keys.astype(np.uint64) >> np.uint64(32)
     where = (high * np.uint64(count)) >> np.uint64(32)
-    return where.astype(np.uint16 if count <= 1 << 16 else np.int64)
+    return where.astype(np.uint16 if count <= 1 << 16 else np.uint32)
 
 
 def _read(hop: Exchange, receive: Receive, written: Written, destination: int) -> None:
