@@ -1,7 +1,7 @@
 """From signatures to groups of candidates: band keys, buckets, components, one destination per component.
 
-Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; what
-joining components takes is stated in components.py.
+Memory: one bundle's signatures and EMITTED_RECORDS in a map task; one destination's band records in a reduce task;
+what joining components takes is stated in components.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from stages.kernels.similarity.minhash import slots8
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
-BAND_BYTES = 4 << 30  # band records written by one batch of bands
+BANDS_AT_ONCE = 64  # in one hop, of 16 bytes a document each
+MOST_BAND_HOPS = 4  # however many bands there are
+EMITTED_RECORDS = 4_000_000  # band records that a source makes at a time: 64 MB
 RECORDS_PER_DESTINATION = 2_000_000
 DOCUMENTS_PER_DESTINATION = 100_000
 MAX_DESTINATIONS = 4096
@@ -96,21 +98,33 @@ def _check_largest(near: NearJob, largest: int) -> None:
 
 
 def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
-    """Return the files of buckets with two or more members; a batch of bands goes through the exchange at a time."""
-    rows = near.run.manifest.rows()
-    batch = max(1, min(near.bands, BAND_BYTES // max(1, rows * 16)))
+    """Return the files of buckets with two or more members; all bands go through one hop, or few where there are many.
+
+    So the signatures of a bundle are read here once, whatever the number of documents.
+    """
+    batch, rows = bands_per_hop(near.bands), near.run.manifest.rows()
     found: list[str | None] = []
     for first in range(0, near.bands, batch):
         count = min(batch, near.bands - first)
-        records = rows * count
         hop = Exchange(
             folder=near.folder(f"bands-{first}"),
-            destinations=record_destinations(records),
+            destinations=record_destinations(rows * count),
             schema=RECORDS,
         )
         positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)
         found += hop.run(engine, positions, emit, _receive_keys, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)
     return found
+
+
+def bands_per_hop(bands: int) -> int:
+    """Return how many bands go through the exchange at a time; their records take a kilobyte for each document.
+
+    Examples
+    --------
+    >>> [bands_per_hop(bands) for bands in (16, 64, 128, 4096)]
+    [64, 64, 64, 1024]
+    """
+    return max(BANDS_AT_ONCE, -(-bands // MOST_BAND_HOPS))
 
 
 def record_destinations(records: int) -> int:
@@ -161,9 +175,12 @@ def _emit_keys(near: NearJob, first: int, count: int, position: int) -> Iterable
     rows = np.flatnonzero(view.live(near.index))
     if not len(rows):
         return
-    signatures = near.signatures(view, rows)
-    keys, doc = band_records(signatures, view.doc_ids[rows], near.bands, near.rows_per_band, first, count)
-    yield pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS)
+    signatures, doc = near.signatures(view, rows), view.doc_ids[rows]
+    at_once = max(1, EMITTED_RECORDS // len(rows))
+    for begin in range(first, first + count, at_once):
+        some = min(at_once, first + count - begin)
+        keys, docs = band_records(signatures, doc, near.bands, near.rows_per_band, begin, some)
+        yield pa.table([pa.array(keys), pa.array(docs)], schema=RECORDS)
 
 
 def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
