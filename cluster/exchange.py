@@ -12,6 +12,7 @@ Memory: emitted tables of `CUT_BYTES` or one larger one, three times, and `slice
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,7 +26,7 @@ from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
 from cluster.packed_rows import pack, row_type
-from cluster.sealed import commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
+from cluster.sealed import check_file, commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
 from cluster.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
 
 S = TypeVar("S")
@@ -33,6 +34,7 @@ MERGED_FROM = 1024  # pairs of source and destination from which on small slices
 SLICE_BYTES = 128 << 10  # mean size that slices of merged files shall have
 MOST_MERGED = 1024  # sources of one merge
 CUT_BYTES = 32 << 20  # of emitted tables that are cut by destination at a time
+BLOCK_BYTES = 64 << 20  # of rows that a destination passes on as they come
 INDEX_BYTES = 128 << 20  # of the indexes that a merge holds
 SPREAD_FROM = 4096  # files of one kind from which on they lie below PREFIXES prefixes
 PREFIXES = 256
@@ -40,6 +42,17 @@ PLAN = "written.json"  # how many sources are merged into one file, where any ar
 Half = Literal["emit", "merge", "receive"]
 Emit = Callable[[S], Iterable[pa.Table]]
 Receive = Callable[[int, pa.Table], pa.Table | None]
+Batches = Callable[[], Iterator[pa.RecordBatch]]  # the rows of a destination, read anew by each call
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What a destination does whose rows are never held together: `receive` reads them in turn and yields its output.
+
+    Memory: what `receive` holds, and one slice.
+    """
+
+    receive: Callable[[int, Batches], Iterator[pa.Table]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +77,7 @@ class Exchange:
         engine: Engine,
         sources: Sequence[S],
         emit: Emit[S],
-        receive: Receive,
+        receive: Receive | Streamed,
         done: Callable[[Any], None] | None = None,
         *,
         emit_cost: TaskCost | None = None,
@@ -136,9 +149,12 @@ class Exchange:
 
     def gather(self, written: Written, destination: int) -> pa.Table:
         """Return the rows of one destination, in source order."""
+        return pa.Table.from_batches(list(self.batches(written, destination)), schema=self.schema)
+
+    def batches(self, written: Written, destination: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one destination, in source order."""
         paths = (self._slices_path(written, number) for number in range(written.files))
-        parts = (read_part(path, destination) for path in paths)
-        return pa.Table.from_batches(list(batches_of(parts, self.schema)), schema=self.schema)
+        return batches_of((read_part(path, destination) for path in paths), self.schema)
 
     def gathered(self, destination: int) -> pa.Table:
         """Return the rows of one destination after the hop ran: those of every source that was written."""
@@ -321,13 +337,32 @@ def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDA
     return where.astype(np.uint16 if count <= 1 << 16 else np.uint32)
 
 
-def _read(hop: Exchange, receive: Receive, written: Written, destination: int) -> None:
-    result = receive(destination, hop.gather(written, destination))
-    if result is None:
+def _read(hop: Exchange, receive: Receive | Streamed, written: Written, destination: int) -> None:
+    if isinstance(receive, Streamed):
+        tables = receive.receive(destination, partial(hop.batches, written, destination))
+    else:
+        result = receive(destination, hop.gather(written, destination))
+        tables = iter([] if result is None else [result])
+    first = next(tables, None)
+    if first is None:
         none = hop._path(_none_name(destination), destination, hop.destinations)
         storage.write_bytes(none, b"", scratch=hop.scratch)
     else:
-        write_arrow(hop.output_path(destination), result, scratch=hop.scratch)
+        write_tables(hop.output_path(destination), itertools.chain([first], tables), first.schema, scratch=hop.scratch)
+
+
+def as_they_come(_: int, batches: Batches) -> Iterator[pa.Table]:
+    """Yield the rows of a destination as they come, in tables of about BLOCK_BYTES: for `Streamed`."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches():
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= BLOCK_BYTES:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting, size = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
@@ -367,8 +402,32 @@ def _reader(path: str, data: pa.Buffer) -> pa.ipc.RecordBatchFileReader:
         raise damaged(path, " ".join(str(error).split())) from None
 
 
+def scan_arrow(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of an Arrow file, checked, these columns of them; what was passed is not held."""
+    if not storage.is_local(path):
+        table = read_arrow(path)
+        yield from (table if columns is None else table.select(list(columns))).to_batches()
+        return
+    check_file(path)
+    with pa.OSFile(storage.local_path(path)) as file:
+        schema = pa.ipc.open_file(file).schema
+        fields = None if columns is None else [schema.get_field_index(name) for name in columns]
+        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            yield batch if columns is None else batch.select(list(columns))
+
+
 def write_arrow(path: str, table: pa.Table, compression: str | None = None, *, scratch: bool = False) -> None:
     """Commit a table as one sealed Arrow file."""
+    write_tables(path, [table], table.schema, compression, scratch=scratch)
+
+
+def write_tables(
+    path: str, tables: Iterable[pa.Table], schema: pa.Schema, compression: str | None = None, *, scratch: bool = False
+) -> None:
+    """Commit tables of one schema, which may be made one after the other, as one sealed Arrow file."""
     options = pa.ipc.IpcWriteOptions(compression=compression)
-    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
-        writer.write_table(table)
+    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, schema, options=options) as writer:
+        for table in tables:
+            writer.write_table(table)
