@@ -34,6 +34,7 @@ IN_MEMORY = 32 << 20  # bytes of a source's slices that are kept in memory; beyo
 MAPPED = (
     4 << 20
 )  # bytes from which on a local slice is mapped into memory instead of read, and its messages stay several
+UNPACKED = 8 << 20  # bytes of packed rows that become one record batch, or one slice where that is more
 WINDOW = 64 << 20  # bytes of slices that a merge holds at a time
 
 I64 = npt.NDArray[np.int64]
@@ -178,13 +179,13 @@ def joined(parts: Sequence[Part], schema: pa.Schema | None) -> list[Part]:
 def batches_of(parts: Iterable[Part], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the record batches of parts, in order; packed rows that follow each other become one batch.
 
-    Memory: `WINDOW` bytes of packed rows besides the batches.
+    Memory: `UNPACKED` bytes besides the batches, or one slice.
     """
     kind = packed_rows.row_type(schema)
     waiting: list[Data] = []
     held = 0
     for part in itertools.chain(parts, [Part(b"", False)]):
-        if waiting and kind is not None and (held > WINDOW or not part.packed):
+        if waiting and kind is not None and (held > UNPACKED or not part.packed):
             yield packed_rows.unpack(b"".join(waiting) if len(waiting) > 1 else waiting[0], schema, kind)
             waiting, held = [], 0
         if part.packed:
