@@ -21,7 +21,7 @@ import pyarrow as pa
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, count_rows, read_arrow
 from stages.core.arrays import array, whole
-from stages.core.costs import DOCUMENTS, Quantity, n_log_n, per_bundle, per_destination, per_group
+from stages.core.costs import DOCUMENTS, Quantity, n_log_n, per_bundle, per_group
 from stages.core.exchange_stage import SMALL, destinations_for, is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
@@ -46,10 +46,11 @@ from stages.kernels.text.normalise import problem as normalisation_problem
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 KEYS_PER_DESTINATION = 2_000_000
+REPEATED = 0.2  # share of documents with a copy that costs are declared for
 
 HASHES = pa.schema([("n1", pa.uint64()), ("n2", pa.uint64())])
 KEYS = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])  # the first half of a digest is uniformly distributed
-REPEATED = pa.schema([("destination", pa.int32()), ("doc", pa.int64())])
+REPEATED_DOCUMENTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,11 @@ def _schema(run: Run) -> pa.Schema:
     return pa.schema([("key", pa.uint64()), ("other", pa.uint64()), *candidate_schema(run)])
 
 
+def _candidate_tasks(rows: float) -> float:
+    return destinations_for(round(rows * REPEATED))
+
+
+CANDIDATE_TASKS = Growth(quantity=Quantity.ROWS, law=_candidate_tasks)
 SEND_KEYS = per_bundle("send keys")
 KEY_TASKS = Growth(quantity=Quantity.ROWS, law=key_destinations)
 FIND = TaskCost(name="find repeated keys", tasks=KEY_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n))
@@ -127,8 +133,8 @@ ROUTE = TaskCost(name="route repeated documents", tasks=KEY_TASKS, work=DOCUMENT
 SORT = per_group("sort repeated documents")
 COUNT = per_group("count repeated documents")
 EMIT = per_group("send candidates")
-RECEIVE = per_destination("keep repeated hashes")
-DECIDE = per_destination("choose survivors")
+RECEIVE = TaskCost(name="keep repeated hashes", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
+DECIDE = TaskCost(name="choose survivors", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
 
 
 def _repeated_documents(engine: Engine, stage_run: StageRun[ExactDedup]) -> tuple[list[tuple[int, str]], int]:
@@ -140,7 +146,7 @@ def _repeated_documents(engine: Engine, stage_run: StageRun[ExactDedup]) -> tupl
     home = Exchange(
         folder=stage_run.folder("repeated"),
         destinations=len(run.manifest.groups),
-        schema=REPEATED,
+        schema=REPEATED_DOCUMENTS,
         route="destination",
     )
     sources, route = [path for path in found if path], partial(_route, run)
@@ -178,7 +184,7 @@ def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
 
 def _route(run: Run, source: str) -> Iterable[pa.Table]:
     doc = array(read_arrow(source), "doc").astype(np.int64)
-    yield pa.table([pa.array(run.manifest.group_of(doc).astype(np.int32)), pa.array(doc)], schema=REPEATED)
+    yield pa.table([pa.array(run.manifest.group_of(doc).astype(np.int32)), pa.array(doc)], schema=REPEATED_DOCUMENTS)
 
 
 def _receive_repeated(_: int, table: pa.Table) -> pa.Table | None:
