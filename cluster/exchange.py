@@ -6,12 +6,13 @@ between make one file out of the files of some consecutive sources, in source or
 grow with sources plus destinations, not with their product. A file that exists is not made again, so the longest
 steps resume. Rows arrive in the order of sources and, within one, as emitted, merged or not.
 
-Memory: one emitted table and `slices.IN_MEMORY` in a source task; `slices.WINDOW` and the indexes of its sources
-in a merge; all rows of one destination in a destination task.
+Memory: emitted tables of `CUT_BYTES` or one larger one, three times, and `slices.IN_MEMORY` in a source task;
+`slices.WINDOW` and the indexes of its sources in a merge; all rows of one destination in a destination task.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,20 +26,34 @@ from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
 from cluster.outputs import Outputs, folders_of, is_spread, numbered_path, output_name
+from cluster.packed_rows import pack, row_type
 from cluster.scale import scaled
-from cluster.sealed import commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
-from cluster.slices import ENTRY, SliceWriter, merge_slices, read_slice
+from cluster.sealed import check_file, commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
+from cluster.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
 
 S = TypeVar("S")
 MERGED_FROM = scaled(1024)  # pairs of source and destination from which on small slices are merged
 SLICE_BYTES = scaled(128 << 10, least=64 << 10)  # mean size that slices of merged files shall have
 MOST_MERGED = 1024  # sources of one merge
 MOST_MAPPED = 4096  # files of which a destination maps slices: a process may have some 65,000 maps, for all its threads
+CUT_BYTES = 32 << 20  # of emitted tables that are cut by destination at a time
+BLOCK_BYTES = 64 << 20  # of rows that a destination passes on as they come
 INDEX_BYTES = 128 << 20  # of the indexes that a merge holds
 PLAN = "written.json"  # how many sources are merged into one file, where any are
 Half = Literal["emit", "merge", "receive"]
 Emit = Callable[[S], Iterable[pa.Table]]
 Receive = Callable[[int, pa.Table], pa.Table | None]
+Batches = Callable[[], Iterator[pa.RecordBatch]]  # the rows of a destination, read anew by each call
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What a destination does whose rows are never held together: `receive` reads them in turn and yields its output.
+
+    Memory: what `receive` holds, and one slice.
+    """
+
+    receive: Callable[[int, Batches], Iterator[pa.Table]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +78,7 @@ class Exchange:
         engine: Engine,
         sources: Sequence[S],
         emit: Emit[S],
-        receive: Receive,
+        receive: Receive | Streamed,
         done: Callable[[Any], None] | None = None,
         *,
         emit_cost: TaskCost | None = None,
@@ -147,11 +162,13 @@ class Exchange:
 
     def gather(self, written: Written, destination: int) -> pa.Table:
         """Return the rows of one destination, in source order."""
+        return pa.Table.from_batches(list(self.batches(written, destination)), schema=self.schema)
+
+    def batches(self, written: Written, destination: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one destination, in source order."""
         mapped = written.files <= MOST_MAPPED
-        batches: list[pa.RecordBatch] = []
-        for number in range(written.files):
-            batches.extend(read_slice(self._slices_path(written, number), destination, self.schema, mapped=mapped))
-        return pa.Table.from_batches(batches, schema=self.schema)
+        paths = (self._slices_path(written, number) for number in range(written.files))
+        return batches_of((read_part(path, destination, mapped=mapped) for path in paths), self.schema)
 
     def gathered(self, destination: int) -> pa.Table:
         """Return the rows of one destination after the hop ran: those of every source that was written."""
@@ -250,14 +267,27 @@ def _none_name(destination: int) -> str:
 
 def _write(hop: Exchange, emit: Emit[S], sources: int, item: tuple[int, S]) -> None:
     index, source = item
-    writer = SliceWriter(hop.destinations)
-    for table in emit(source):
-        if table.num_rows:
-            for destination, part in _cut(table.select(hop.schema.names), hop):
-                writer.add(destination, part)
+    writer = SliceWriter(hop.destinations, hop.schema)
+    for table in _in_blocks(emit(source), hop.schema):
+        _cut(table, hop, writer)
     path = hop._map_path(index, sources)
     with storage.commit_scratch(path) if hop.scratch else storage.commit(path) as file:
         writer.write(file)
+
+
+def _in_blocks(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield the rows of tables in blocks of about CUT_BYTES, so that each is cut once and not batch by batch."""
+    waiting: list[pa.Table] = []
+    size = 0
+    for table in tables:
+        if table.num_rows:
+            waiting.append(table.select(schema.names).cast(schema))
+            size += waiting[-1].nbytes
+        if waiting and size >= CUT_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _merge(hop: Exchange, written: Written, number: int) -> None:
@@ -272,36 +302,72 @@ def _merge(hop: Exchange, written: Written, number: int) -> None:
     storage.remove_files(paths, scratch=hop.scratch)
 
 
-def _cut(table: pa.Table, hop: Exchange) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (destination, rows) for every destination that gets any, in order."""
-    column = table.column(hop.route).combine_chunks()
-    where = destinations(np.asarray(column), hop.destinations, ranged=hop.route == "key")
+def _cut(table: pa.Table, hop: Exchange, writer: SliceWriter) -> None:
+    """Hand the rows of a table to the writer, in order of destination."""
+    where = destinations(_whole(table.column(hop.route)), hop.destinations, ranged=hop.route == "key")
+    order = None
     if hop.destinations > 1 and bool((where[1:] < where[:-1]).any()):  # a device sends records sorted
-        order = np.argsort(where, kind="stable")  # radix sort on 16 bits
-        table, where = table.take(pa.array(order)), where[order]
+        order = _stable_order(where)
+        where = where[order]
+    kind = row_type(hop.schema)
+    packed = pack(table, kind, order) if kind else None
+    if packed is not None and kind is not None:
+        writer.add_packed(packed, where, kind.itemsize)
+        return
+    cut = (table if order is None else table.take(pa.array(order))).combine_chunks()
     starts = np.flatnonzero(np.r_[True, where[1:] != where[:-1]])
-    cut = table.combine_chunks().cast(hop.schema)
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(where)], strict=True):
         for batch in cut.slice(start, stop - start).to_batches():
-            yield int(where[start]), batch
+            writer.add(int(where[start]), batch)
+
+
+def _whole(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    return np.asarray(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
+
+
+def _stable_order(where: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Return the order that sorts destinations and keeps what is equal in place, by radix sorts on 16 bits."""
+    order = np.argsort(where.astype(np.uint16, copy=False), kind="stable")
+    if where.dtype.itemsize == 2:
+        return order
+    return order[np.argsort((where[order] >> 16).astype(np.uint16), kind="stable")]
 
 
 def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDArray[np.integer[Any]]:
     """Return the destination of every key, (rows,); ranged keys are cut into `count` equal ranges."""
     if not ranged:
-        return keys.astype(np.uint16 if count <= 1 << 16 else np.int64)
+        return keys.astype(np.uint16 if count <= 1 << 16 else np.uint32)
     high = keys.astype(np.uint64) >> np.uint64(32)
     where = (high * np.uint64(count)) >> np.uint64(32)
-    return where.astype(np.uint16 if count <= 1 << 16 else np.int64)
+    return where.astype(np.uint16 if count <= 1 << 16 else np.uint32)
 
 
-def _read(hop: Exchange, receive: Receive, written: Written, destination: int) -> None:
-    result = receive(destination, hop.gather(written, destination))
-    if result is None:
+def _read(hop: Exchange, receive: Receive | Streamed, written: Written, destination: int) -> None:
+    if isinstance(receive, Streamed):
+        tables = receive.receive(destination, partial(hop.batches, written, destination))
+    else:
+        result = receive(destination, hop.gather(written, destination))
+        tables = iter([] if result is None else [result])
+    first = next(tables, None)
+    if first is None:
         none = hop._path(_none_name(destination), destination, hop.destinations)
         storage.write_bytes(none, b"", scratch=hop.scratch)
     else:
-        write_arrow(hop.output_path(destination), result, scratch=hop.scratch)
+        write_tables(hop.output_path(destination), itertools.chain([first], tables), first.schema, scratch=hop.scratch)
+
+
+def as_they_come(_: int, batches: Batches) -> Iterator[pa.Table]:
+    """Yield the rows of a destination as they come, in tables of about BLOCK_BYTES: for `Streamed`."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches():
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= BLOCK_BYTES:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting, size = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def remove_hops(engine: Engine, folder: str, count: int) -> None:
@@ -320,6 +386,12 @@ def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
     if storage.is_local(path):
         return _reader(path, read_sealed(path))
     return pa.ipc.open_file(pa.PythonFile(storage.open_read(path, ranges=True), mode="r"))
+
+
+def count_rows(path: str) -> int:
+    """Return the number of rows of an Arrow file, from the headers of its record batches."""
+    reader = open_arrow(path)
+    return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
 
 
 def read_arrow(path: str) -> pa.Table:
@@ -351,8 +423,32 @@ def read_arrow_if_there(path: str) -> pa.Table | None:
         return None
 
 
+def scan_arrow(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of an Arrow file, checked, these columns of them; what was passed is not held."""
+    if not storage.is_local(path):
+        table = read_arrow(path)
+        yield from (table if columns is None else table.select(list(columns))).to_batches()
+        return
+    check_file(path)
+    with pa.OSFile(storage.local_path(path)) as file:
+        schema = pa.ipc.open_file(file).schema
+        fields = None if columns is None else [schema.get_field_index(name) for name in columns]
+        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            yield batch if columns is None else batch.select(list(columns))
+
+
 def write_arrow(path: str, table: pa.Table, compression: str | None = None, *, scratch: bool = False) -> None:
     """Commit a table as one sealed Arrow file."""
+    write_tables(path, [table], table.schema, compression, scratch=scratch)
+
+
+def write_tables(
+    path: str, tables: Iterable[pa.Table], schema: pa.Schema, compression: str | None = None, *, scratch: bool = False
+) -> None:
+    """Commit tables of one schema, which may be made one after the other, as one sealed Arrow file."""
     options = pa.ipc.IpcWriteOptions(compression=compression)
-    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
-        writer.write_table(table)
+    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, schema, options=options) as writer:
+        for table in tables:
+            writer.write_table(table)

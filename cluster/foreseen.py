@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from cluster.exchange import MERGED_FROM, Exchange, Written
 from cluster.outputs import is_spread
+from cluster.packed_rows import row_type
 from cluster.requests import LISTED, Requests, lists_of, puts_of
 from cluster.slices import ENTRY, IN_MEMORY, MAPPED, WINDOW
 
@@ -69,11 +70,11 @@ def foresee(hop: Exchange, sources: int, rows: float, row_bytes: float) -> Fores
         receive=Requests(get=count * written.files * (1 + share), put=count * puts_of(rows * row_bytes / count)),
         client=_client(hop, sources, written),
         bytes_written=size + (merged if written.group > 1 else 0.0),
-        bytes_read=(size if written.group > 1 else 0.0) + merged - ENTRY * written.files * (count - 1),
+        bytes_read=(size if written.group > 1 else 0.0) + merged + ENTRY * written.files * (count - 1),
         spilled=size / max(1, sources) if size > IN_MEMORY * sources else 0.0,
         largest_file=max(size / max(1, sources), merged / max(1, written.files)),
         destination_bytes=rows * row_bytes / count,
-        maps=written.files if rows * row_bytes / max(1, written.files * count) >= MAPPED else 0,
+        maps=_maps(hop, written, rows * row_bytes),
     )
 
 
@@ -83,12 +84,23 @@ def _bytes(hop: Exchange, files: int, rows: float, row_bytes: float) -> float:
     return rows * row_bytes + slices * _filled(rows, slices) * message_bytes(hop.schema) + _index(hop) * files
 
 
+def _maps(hop: Exchange, written: Written, size: float) -> int:
+    """Return how many slices a destination task holds mapped: none whose rows are copied out of them."""
+    mapped = size / max(1, written.files * hop.destinations) >= MAPPED and not row_type(hop.schema)
+    return written.files if mapped else 0
+
+
 def _index(hop: Exchange) -> int:
     return ENTRY * (hop.destinations + 1)
 
 
 def message_bytes(schema: pa.Schema) -> int:
-    """Return the bytes that a slice takes besides its rows: those of a message with one row, less the row."""
+    """Return the bytes that a slice takes besides its rows: those of a message with one row, less the row.
+
+    Rows of fixed width have no message around them.
+    """
+    if row_type(schema):
+        return 0
     arrays = [pa.nulls(1, field.type) for field in schema]
     row = sum(int(array.nbytes) for array in arrays)
     return int(pa.RecordBatch.from_arrays(arrays, schema=schema).serialize().size) - row

@@ -1,9 +1,11 @@
 """Files of one hop of the exchange: rows cut into slices by destination, each slice found by two range reads.
 
 A file holds an index and, behind it, the slices in order of destination. The index has an entry of 16 bytes for
-every destination and one more: the offset at which its slice begins, and the slice's checksum (XXH3). A slice is a
-sequence of bare Arrow record-batch messages, empty where the destination gets no rows; the schema is the hop's.
-There is no footer, so that a reader needs neither the file's size nor anything that grows with the other slices.
+every destination and one more: the offset at which its slice begins, and the slice's checksum (XXH3). A slice is
+empty where the destination gets no rows. Otherwise it holds rows of fixed width without any header
+(packed_rows.py; the highest bit of the offset says so, and the checksum is another for the same bytes), or a sequence
+of bare Arrow record-batch messages; the schema is the hop's. There is no footer, so that a reader needs neither the
+file's size nor anything that grows with the other slices.
 
 Guarantees: a slice whose checksum does not fit is an error that names the file, never other rows.
 """
@@ -11,84 +13,119 @@ Guarantees: a slice whose checksum does not fit is an error that names the file,
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, BinaryIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from cluster import storage
+from cluster import packed_rows, storage
 from cluster.errors import DamagedError
 
 EMPTY = xxhash.xxh3_64_intdigest(b"")  # checksum of a slice without rows
 ENTRY = 16  # bytes of the index for each destination: offset and checksum, both little-endian uint64
+PACKED = np.uint64(1 << 63)  # in an offset: the slice holds packed rows
+PACKED_SEED = 1  # of the checksum of packed rows, so that a slice of the other kind has another
 IN_MEMORY = 32 << 20  # bytes of a source's slices that are kept in memory; beyond that they wait in a temporary file
-MAPPED = 4 << 20  # bytes from which on a local slice is mapped into memory instead of read
+MAPPED = (
+    4 << 20
+)  # bytes from which on a local slice is mapped into memory instead of read, and its messages stay several
+UNPACKED = 8 << 20  # bytes of packed rows that become one record batch, or one slice where that is more
 WINDOW = 64 << 20  # bytes of slices that a merge holds at a time
 
-Index = npt.NDArray[np.uint64]  # (destinations + 1, 2): offset and checksum of each slice
+I64 = npt.NDArray[np.int64]
+Data: TypeAlias = bytes | memoryview | pa.Buffer
+
+
+class Index(NamedTuple):
+    """Entries of some consecutive slices: where each begins and the last ends, its checksum, whether it is packed."""
+
+    offset: I64  # (slices + 1,)
+    mark: npt.NDArray[np.uint64]  # (slices,)
+    packed: npt.NDArray[np.bool_]  # (slices,)
+
+
+class Part(NamedTuple):
+    """Rows of one destination as bytes: packed, or messages."""
+
+    data: Data
+    packed: bool
 
 
 class SliceWriter:
-    """Collects slices in any order and writes them in order of destination.
+    """Collects slices in any order and writes them in order of destination; parts of one slice become one.
 
-    Memory: `IN_MEMORY` bytes and 24 bytes for each slice; what is more lies in a temporary file of this machine.
+    Memory: `IN_MEMORY` bytes and 32 bytes for each part; what is more lies in a temporary file of this machine.
     """
 
-    def __init__(self, destinations: int) -> None:
+    def __init__(self, destinations: int, schema: pa.Schema | None = None) -> None:
         self._destinations = destinations
+        self._schema = schema
         self._memory: list[bytes] = []
+        self._held_from: list[int] = []  # offset of each block in memory
         self._spilled: IO[bytes] | None = None
-        self._in_file = 0  # bytes
-        self._held = 0  # bytes
-        self._places: list[tuple[int, int, int]] = []  # destination, offset among all slices, bytes
+        self._end = 0  # offset behind the last block
+        self._held = 0  # bytes in memory
+        self._places: list[I64] = []  # (parts, 4): destination, offset among all blocks, bytes, packed
 
     def add(self, destination: int, batch: pa.RecordBatch) -> None:
         """Take rows of one destination; later rows of the same destination follow earlier ones."""
+        if self._schema is None:
+            self._schema = batch.schema
         message = batch.serialize()
-        self._places.append((destination, self._in_file + self._held, message.size))
-        self._memory.append(message)
-        self._held += message.size
-        if self._held > IN_MEMORY:
-            self._spill()
+        self._places.append(np.array([[destination, self._end, message.size, 0]], np.int64))
+        self._take(message)
+
+    def add_packed(self, data: bytes, where: npt.NDArray[np.integer[Any]], width: int) -> None:
+        """Take packed rows of `width` bytes, sorted by destination; `where` is that of each row, ascending."""
+        starts = np.flatnonzero(np.r_[True, where[1:] != where[:-1]])
+        size = np.diff(np.r_[starts, len(where)]) * width
+        columns = [where[starts], self._end + starts * width, size, np.ones(len(starts), np.int64)]
+        self._places.append(np.column_stack(columns).astype(np.int64))
+        self._take(data)
 
     def write(self, file: BinaryIO) -> None:
         """Write index and slices; the collected slices are gone afterwards."""
-        places = np.array(self._places, np.int64).reshape(-1, 3)
+        places = np.concatenate([np.empty((0, 4), np.int64), *self._places])
         places = places[np.argsort(places[:, 0], kind="stable")]
         bounds = np.searchsorted(places[:, 0], np.arange(self._destinations + 1))
-        read = self._reader()
         out = _Out(file, self._destinations)
-        for first, last in itertools.pairwise(bounds):
-            out.put([read(int(offset), int(size)) for _, offset, size in places[first:last]])
+        for first, last in itertools.pairwise(bounds.tolist()):
+            parts = [Part(self._read(at, size), bool(packed)) for _, at, size, packed in places[first:last].tolist()]
+            out.put(joined(parts, self._schema))
         out.close()
         if self._spilled:
             self._spilled.close()
 
+    def _take(self, block: bytes) -> None:
+        self._memory.append(block)
+        self._held_from.append(self._end)
+        self._end += len(block)
+        self._held += len(block)
+        if self._held > IN_MEMORY:
+            self._spill()
+
     def _spill(self) -> None:
         if self._spilled is None:
-            self._spilled = tempfile.TemporaryFile()  # noqa: SIM115 (write closes it)
-        for message in self._memory:
-            self._spilled.write(message)
-        self._in_file += self._held
-        self._memory, self._held = [], 0
+            self._spilled = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (write closes it)
+        for block in self._memory:
+            rest = memoryview(block)
+            while len(rest):
+                rest = rest[self._spilled.write(rest) :]
+        self._memory, self._held_from, self._held = [], [], 0
 
-    def _reader(self) -> Callable[[int, int], bytes]:
-        """Return a function that gives the bytes of one message by offset and size."""
-        if self._spilled is None:
-            held = dict(zip((offset for _, offset, _ in self._places), self._memory, strict=True))
-            return lambda offset, size: held[offset]
-        self._spill()
-        spilled = self._spilled
-
-        def from_file(offset: int, size: int) -> bytes:
-            spilled.seek(offset)
-            return spilled.read(size)
-
-        return from_file
+    def _read(self, offset: int, size: int) -> bytes | memoryview:
+        """Return bytes that were taken, which lie in one block."""
+        if self._held_from and offset >= self._held_from[0]:
+            block = int(np.searchsorted(self._held_from, offset, side="right")) - 1
+            start = offset - self._held_from[block]
+            return memoryview(self._memory[block])[start : start + size]
+        assert self._spilled is not None
+        return os.pread(self._spilled.fileno(), size, offset)
 
 
 class _Out:
@@ -102,14 +139,18 @@ class _Out:
         self._offset = self._index.nbytes
         file.write(bytes(self._offset))
 
-    def put(self, parts: Sequence[bytes]) -> None:
-        """Write the slice of the next destination."""
-        mark = xxhash.xxh3_64()
-        self._index[self._next, 0] = self._offset
+    def put(self, parts: Sequence[Part]) -> None:
+        """Write the slice of the next destination; its parts are of one kind."""
+        self.put_each(parts, packed=bool(parts) and parts[0].packed)
+
+    def put_each(self, parts: Iterable[Part], *, packed: bool) -> None:
+        """Write the slice of the next destination, a part at a time, all of this kind."""
+        mark = xxhash.xxh3_64(seed=PACKED_SEED if packed else 0)
+        self._index[self._next, 0] = np.uint64(self._offset) | (PACKED if packed else np.uint64(0))
         for part in parts:
-            mark.update(part)
-            self._file.write(part)
-            self._offset += len(part)
+            mark.update(part.data)
+            self._file.write(part.data)
+            self._offset += len(part.data)
         self._index[self._next, 1] = mark.intdigest()
         self._next += 1
 
@@ -121,31 +162,75 @@ class _Out:
         self._file.seek(self._start + self._offset)
 
 
+def joined(parts: Sequence[Part], schema: pa.Schema | None) -> list[Part]:
+    """Return the parts of one slice as parts of one kind: rows in a row, or one message where they are small."""
+    if len(parts) < 2:
+        return list(parts)
+    if all(part.packed for part in parts):
+        return [Part(b"".join(part.data for part in parts), True)]
+    size = sum(len(part.data) for part in parts)
+    if size > MAPPED and not any(part.packed for part in parts):
+        return list(parts)  # headers do not count, and joining would hold the slice twice
+    assert schema is not None
+    batches = pa.Table.from_batches(list(batches_of(parts, schema)), schema=schema).combine_chunks().to_batches()
+    return [Part(batch.serialize(), False) for batch in batches]
+
+
+def batches_of(parts: Iterable[Part], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of parts, in order; packed rows that follow each other become one batch.
+
+    Memory: `UNPACKED` bytes besides the batches, or one slice.
+    """
+    kind = packed_rows.row_type(schema)
+    waiting: list[Data] = []
+    held = 0
+    for part in itertools.chain(parts, [Part(b"", False)]):
+        if waiting and kind is not None and (held > UNPACKED or not part.packed):
+            yield packed_rows.unpack(b"".join(waiting) if len(waiting) > 1 else waiting[0], schema, kind)
+            waiting, held = [], 0
+        if part.packed:
+            waiting.append(part.data)
+            held += len(part.data)
+        else:
+            yield from _messages(part.data, schema)
+
+
 def read_index(path: str, first: int, last: int) -> Index:
-    """Return the entries of destinations `first` to `last`, and the one behind them."""
+    """Return the entries of destinations `first` to `last`."""
     data = storage.read_range(path, ENTRY * first, ENTRY * (last + 2))
     index = np.frombuffer(data[: len(data) // ENTRY * ENTRY], "<u8").reshape(-1, 2)
     start = ENTRY * (last + 2)  # no slice begins before the end of what was read of the index
-    if len(data) != start - ENTRY * first or int(index[0, 0]) < start or bool((index[1:, 0] < index[:-1, 0]).any()):
+    if len(data) != start - ENTRY * first:
         raise _damaged(path)
-    empty = index[1:, 0] == index[:-1, 0]
-    if bool((index[:-1, 1][empty] != EMPTY).any()):  # else a changed offset could make a slice look empty
+    packed = (index[:-1, 0] & PACKED) != 0
+    offset, mark = (index[:, 0] & ~PACKED).astype(np.int64), index[:-1, 1]
+    empty = offset[1:] == offset[:-1]
+    if offset[0] < start or bool((offset[1:] < offset[:-1]).any()):
         raise _damaged(path)
-    return index
+    if bool((mark[empty] != EMPTY).any() or packed[empty].any()):  # else a changed offset could make a slice look empty
+        raise _damaged(path)
+    return Index(offset, mark, packed)
 
 
-def read_slice(path: str, destination: int, schema: pa.Schema, *, mapped: bool = True) -> list[pa.RecordBatch]:
-    """Return the record batches of one destination; mapped: large slices of local files are mapped, not read."""
+def read_slice(path: str, destination: int, schema: pa.Schema) -> list[pa.RecordBatch]:
+    """Return the record batches of one destination; large slices of local files are mapped, not read."""
+    return list(batches_of([read_part(path, destination)], schema))
+
+
+def read_part(path: str, destination: int, *, mapped: bool = True) -> Part:
+    """Return the slice of one destination, checked; mapped: large ones of local files are mapped, not read."""
     index = read_index(path, destination, destination)
-    start, stop = int(index[0, 0]), int(index[1, 0])
+    return _part(path, index, 0, mapped=mapped)
+
+
+def _part(path: str, index: Index, at: int, *, mapped: bool = True) -> Part:
+    start, stop = int(index.offset[at]), int(index.offset[at + 1])
     if start == stop:
-        return []
-    if mapped and stop - start >= MAPPED and storage.is_local(path):
-        data = _mapped(path, start, stop)
-    else:
-        data = pa.py_buffer(storage.read_range(path, start, stop))
-    _check(path, data, index[0, 1])
-    return _batches(data, schema)
+        return Part(b"", bool(index.packed[at]))
+    mapped = mapped and stop - start >= MAPPED and storage.is_local(path)
+    part = Part(_mapped(path, start, stop) if mapped else storage.read_range(path, start, stop), bool(index.packed[at]))
+    _check(path, part, index.mark[at])
+    return part
 
 
 def merge_slices(
@@ -154,77 +239,75 @@ def merge_slices(
     """Commit one file that holds, for every destination, the slices of all `paths` in their order.
 
     Each source is read by one range for its index and one for each window. Memory: the indexes
-    (16 bytes x destinations x paths) and `WINDOW` bytes, or one source's slice where that is more.
+    (17 bytes x destinations x paths) and `WINDOW` bytes, or one source's slice where that is more.
     """
     indexes = [read_index(path, 0, destinations - 1) for path in paths]
     size = np.zeros(destinations, np.int64)
     for index in indexes:
-        offset = index[:, 0].astype(np.int64)
-        size += offset[1:] - offset[:-1]
+        size += np.diff(index.offset)
     with storage.commit_scratch(target) if scratch else storage.commit(target) as file:
         out = _Out(file, destinations)
         for first, last in _windows(size):
             if size[first] > WINDOW:
-                out.put([part for path, index in zip(paths, indexes, strict=True) for part in _raw(path, index, first)])
+                _put_large(out, paths, indexes, first, schema)
                 continue
             spans = [_span(path, index, first, last) for path, index in zip(paths, indexes, strict=True)]
-            for destination in range(first, last):
-                out.put(_joined([batch for span in spans for batch in _batches(span[destination - first], schema)]))
+            for parts in zip(*spans, strict=True):
+                out.put(joined([part for part in parts if len(part.data)], schema))
         out.close()
 
 
-def _windows(size: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def _put_large(out: _Out, paths: Sequence[str], indexes: Sequence[Index], destination: int, schema: pa.Schema) -> None:
+    """Write one slice that is larger than a window, a part at a time where all are of one kind."""
+    given = [(path, index) for path, index in zip(paths, indexes, strict=True) if _size(index, destination)]
+    kinds = {bool(index.packed[destination]) for _, index in given}
+    parts = (_part(path, index, destination) for path, index in given)
+    if len(kinds) == 1:
+        out.put_each(parts, packed=kinds.pop())
+    else:
+        out.put_each((Part(b.serialize(), False) for b in batches_of(parts, schema)), packed=False)
+
+
+def _size(index: Index, at: int) -> int:
+    return int(index.offset[at + 1] - index.offset[at])
+
+
+def _windows(size: I64) -> Iterator[tuple[int, int]]:
     """Yield runs of destinations of at most `WINDOW` bytes together, a larger one by itself."""
     first = 0
     held = 0
-    for destination, more in enumerate(size):
+    for destination, more in enumerate(size.tolist()):
         if destination > first and held + more > WINDOW:
             yield first, destination
             first, held = destination, 0
-        held += int(more)
+        held += more
     yield first, len(size)
 
 
-def _raw(path: str, index: Index, destination: int) -> Iterator[bytes]:
-    """Yield the bytes of one slice, checked."""
-    start, stop = int(index[destination, 0]), int(index[destination + 1, 0])
-    if stop > start:
-        data = storage.read_range(path, start, stop)
-        _check(path, data, index[destination, 1])
-        yield data
-
-
-def _span(path: str, index: Index, first: int, last: int) -> list[pa.Buffer]:
+def _span(path: str, index: Index, first: int, last: int) -> list[Part]:
     """Return the slices of destinations `first` to `last` - 1, by one read."""
-    bounds = index[first : last + 1, 0].astype(np.int64)
+    bounds = index.offset[first : last + 1]
     if bounds[0] == bounds[-1]:
-        return [pa.py_buffer(b"")] * (last - first)
-    data = pa.py_buffer(storage.read_range(path, int(bounds[0]), int(bounds[-1])))
+        return [Part(b"", False)] * (last - first)
+    data = memoryview(storage.read_range(path, int(bounds[0]), int(bounds[-1])))
     bounds = bounds - bounds[0]
-    if data.size != bounds[-1]:
+    if len(data) != bounds[-1]:
         raise _damaged(path)
-    slices = [data.slice(a, b - a) for a, b in zip(bounds.tolist(), bounds[1:].tolist(), strict=False)]
-    for part, mark in zip(slices, index[first:last, 1], strict=True):
-        _check(path, part, mark)
-    return slices
+    packed, marks = index.packed[first:last].tolist(), index.mark[first:last]
+    ends = itertools.pairwise(bounds.tolist())
+    parts = [Part(data[a:b], kind) for (a, b), kind in zip(ends, packed, strict=True)]
+    for part, mark in zip(parts, marks.tolist(), strict=True):
+        if len(part.data):
+            _check(path, part, mark)
+    return parts
 
 
-def _joined(batches: list[pa.RecordBatch]) -> list[bytes]:
-    """Return the messages of batches that were made one, or few where one would be too long for Arrow."""
-    if not batches:
-        return []
-    if len(batches) > 1:
-        batches = pa.Table.from_batches(batches).combine_chunks().to_batches()
-    return [batch.serialize() for batch in batches]
-
-
-def _batches(data: pa.Buffer, schema: pa.Schema) -> list[pa.RecordBatch]:
-    """Return the record batches of a slice."""
-    found = []
+def _messages(data: Data, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of a sequence of messages."""
     reader = pa.BufferReader(data)
-    while reader.tell() < data.size:
-        found.append(pa.ipc.read_record_batch(pa.ipc.read_message(reader), schema))
-    return found
+    size = len(data)
+    while reader.tell() < size:
+        yield pa.ipc.read_record_batch(pa.ipc.read_message(reader), schema)
 
 
 def _mapped(path: str, start: int, stop: int) -> pa.Buffer:
@@ -235,8 +318,9 @@ def _mapped(path: str, start: int, stop: int) -> pa.Buffer:
         return file.read_buffer(stop - start)
 
 
-def _check(path: str, data: pa.Buffer | bytes, mark: np.uint64) -> None:
-    if xxhash.xxh3_64_intdigest(memoryview(data)) != int(mark):
+def _check(path: str, part: Part, mark: int) -> None:
+    seed = PACKED_SEED if part.packed else 0
+    if xxhash.xxh3_64_intdigest(memoryview(part.data), seed=seed) != int(mark):
         raise _damaged(path)
 
 
@@ -247,14 +331,15 @@ def _damaged(path: str) -> DamagedError:
 def check_slices(path: str) -> None:
     """Raise DamagedError unless every slice of a file fits its checksum. Memory: the index and one slice."""
     first = storage.read_range(path, 0, 8)
-    entries, rest = divmod(int.from_bytes(first, "little"), ENTRY)  # the first slice lies behind the index
+    start = int.from_bytes(first, "little") & ~int(PACKED)
+    entries, rest = divmod(start, ENTRY)  # the first slice lies behind the index
     if len(first) < 8 or rest or entries < 2:
         raise _damaged(path)
     index = read_index(path, 0, entries - 2)
-    for start, stop, mark in zip(index[:-1, 0].tolist(), index[1:, 0].tolist(), index[:-1, 1], strict=True):
-        data = storage.read_range(path, start, stop)
-        if len(data) != stop - start:
+    for at in range(entries - 1):
+        data = storage.read_range(path, int(index.offset[at]), int(index.offset[at + 1]))
+        if len(data) != _size(index, at):
             raise _damaged(path)
-        _check(path, data, mark)
-    if storage.read_range(path, int(index[-1, 0]), int(index[-1, 0]) + 1):
+        _check(path, Part(data, bool(index.packed[at])), int(index.mark[at]))
+    if storage.read_range(path, int(index.offset[-1]), int(index.offset[-1]) + 1):
         raise _damaged(path)

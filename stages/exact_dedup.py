@@ -1,24 +1,29 @@
 """Exact deduplication: drop documents whose text equals another's, as bytes or after a normalisation.
 
 Guarantees: of each group the first in the total order is kept; two texts are equal when 128 bits of SHA-256 of
-their bytes are (text_digest.py), which nobody can forge. Memory: the candidates of one exchange destination.
+their bytes are (text_digest.py), which nobody can forge. First 16 bytes of each document are exchanged, half of its
+digest and its doc_id; of documents whose half occurs twice, candidates follow. Memory: `KEYS_PER_DESTINATION` such
+keys, or the candidates of one exchange destination.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engines import Engine
-from cluster.exchange import Exchange
+from cluster.engines import Engine, Growth, TaskCost
+from cluster.exchange import Exchange, count_rows, read_arrow
+from cluster.scale import scaled
 from stages.core.arrays import array, whole
-from stages.core.costs import per_bundle, per_destination
-from stages.core.exchange_stage import destinations_for, is_complete, mark_complete
+from stages.core.costs import DOCUMENTS, Quantity, n_log_n, per_bundle, per_group
+from stages.core.exchange_stage import SMALL, destinations_for, is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
 from stages.core.view import View
@@ -32,14 +37,21 @@ from stages.dedup.dedup_stage import (
     verdicts,
     write_decisions,
 )
-from stages.kernels.hashes.hashing import buffers, mix64
+from stages.kernels.hashes.hashing import buffers
 from stages.kernels.hashes.text_digest import text_digest
+from stages.kernels.similarity.bands import shared_records
 from stages.kernels.survivors.bucket_survivors import exact_survivors
 from stages.kernels.text.normalise import HOW, normalise
 from stages.kernels.text.normalise import problem as normalisation_problem
 
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+KEYS_PER_DESTINATION = scaled(2_000_000)
+REPEATED = 0.2  # share of documents with a copy that costs are declared for
+
 HASHES = pa.schema([("n1", pa.uint64()), ("n2", pa.uint64())])
-KEY_SEED = 1
+KEYS = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])  # the first half of a digest is uniformly distributed
+REPEATED_DOCUMENTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +97,15 @@ class ExactDedup(DedupStage):
         if is_complete(stage_run):
             return
         in_rounds = promotion.is_needed(stage_run)
+        groups, repeated = _repeated_documents(engine, stage_run)
         hop = Exchange(
-            folder=stage_run.folder("candidates" if in_rounds else "groups"),
-            destinations=destinations_for(stage_run.run.manifest.rows()),
+            folder=stage_run.folder("candidates" if in_rounds else "verdicts"),
+            destinations=destinations_for(repeated),
             schema=_schema(stage_run.run),
         )
         receive = _receive if in_rounds else partial(_resolve, stage_run)
         emit, cost = partial(_emit, stage_run), RECEIVE if in_rounds else DECIDE
-        received = hop.run(engine, stage_run.positions, emit, receive, emit_cost=EMIT, receive_cost=cost)
+        received = hop.run(engine, groups, emit, receive, emit_cost=EMIT, receive_cost=cost)
         found: Sequence[str | None] = received
         if in_rounds:
             decide = partial(_decide, stage_run)
@@ -101,35 +114,108 @@ class ExactDedup(DedupStage):
         mark_complete(stage_run, engine)
 
 
+def key_destinations(rows: float) -> int:
+    """Return the number of destinations for the keys of `rows` documents; depends on the data alone."""
+    return 1 if rows <= SMALL else max(4, math.ceil(rows / KEYS_PER_DESTINATION))
+
+
 def _schema(run: Run) -> pa.Schema:
-    return pa.schema([("key", pa.uint64()), ("g1", pa.uint64()), ("g2", pa.uint64()), *candidate_schema(run)])
+    return pa.schema([("key", pa.uint64()), ("other", pa.uint64()), *candidate_schema(run)])
 
 
-EMIT = per_bundle("send candidates")
-RECEIVE = per_destination("keep repeated hashes")
-DECIDE = per_destination("choose survivors")
+def _candidate_tasks(rows: float) -> float:
+    return destinations_for(round(rows * REPEATED))
 
 
-def _emit(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:
+CANDIDATE_TASKS = Growth(quantity=Quantity.ROWS, law=_candidate_tasks)
+SEND_KEYS = per_bundle("send keys")
+KEY_TASKS = Growth(quantity=Quantity.ROWS, law=key_destinations)
+FIND = TaskCost(name="find repeated keys", tasks=KEY_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n))
+ROUTE = TaskCost(name="route repeated documents", tasks=KEY_TASKS, work=DOCUMENTS)
+SORT = per_group("sort repeated documents")
+COUNT = per_group("count repeated documents")
+EMIT = per_group("send candidates")
+RECEIVE = TaskCost(name="keep repeated hashes", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
+DECIDE = TaskCost(name="choose survivors", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
+
+
+def _repeated_documents(engine: Engine, stage_run: StageRun[ExactDedup]) -> tuple[list[tuple[int, str]], int]:
+    """Return (group of bundles, file of its documents whose key occurs elsewhere too) and how many there are."""
+    run = stage_run.run
+    keys = Exchange(folder=stage_run.folder("keys"), destinations=key_destinations(run.manifest.rows()), schema=KEYS)
+    send = partial(_emit_keys, stage_run)
+    found = keys.run(engine, stage_run.positions, send, _receive_keys, emit_cost=SEND_KEYS, receive_cost=FIND)
+    home = Exchange(
+        folder=stage_run.folder("repeated"),
+        destinations=len(run.manifest.groups),
+        schema=REPEATED_DOCUMENTS,
+        route="destination",
+    )
+    sources, route = found.present, partial(_route, run)
+    by_group = home.run(engine, sources, route, _receive_repeated, emit_cost=ROUTE, receive_cost=SORT)
+    groups = by_group.numbered
+    return groups, sum(engine.map(count_rows, [path for _, path in groups], cost=COUNT))
+
+
+def _digests(stage_run: StageRun[ExactDedup], view: View, rows: I64) -> tuple[U64, U64]:
+    """Return the digests of rows of a bundle, of their texts after the stage's normalisation, both (rows,)."""
     run, stage = stage_run.run, stage_run.stage
-    view = View.at(run, position)
-    if not stage.applies_to(view.bundle.dataset):
-        return
-    rows = np.flatnonzero(view.live(stage_run.index))
-    table = candidates(stage_run, view, rows)
     hashes = next((place for place, s in enumerate(run.stages) if s.name == f"{stage.name}.hash"), None)
     if hashes is None:
-        g1, g2 = array(view.read, "d1")[rows], array(view.read, "d2")[rows]
+        found = array(view.read, "d1")[rows], array(view.read, "d2")[rows]
     else:
         facts = view.facts(hashes, rows)
-        g1, g2 = array(facts, "n1"), array(facts, "n2")
-    key = mix64(g1.astype(np.uint64), KEY_SEED)
-    yield pa.table([pa.array(key), pa.array(g1), pa.array(g2), *table.columns], schema=_schema(run))
+        found = array(facts, "n1"), array(facts, "n2")
+    return found[0].astype(np.uint64, copy=False), found[1].astype(np.uint64, copy=False)
+
+
+def _emit_keys(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:
+    view = View.at(stage_run.run, position)
+    if not stage_run.stage.applies_to(view.bundle.dataset):
+        return
+    rows = np.flatnonzero(view.live(stage_run.index))
+    key, _ = _digests(stage_run, view, rows)
+    yield pa.table([pa.array(key), pa.array(view.doc_ids[rows])], schema=KEYS)
+
+
+def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
+    """Return the documents whose key occurs more than once; None if there are none."""
+    doc = shared_records(array(table, "key").astype(np.uint64, copy=False), array(table, "doc"))[1]
+    return pa.table([pa.array(doc)], names=["doc"]) if len(doc) else None
+
+
+def _route(run: Run, source: str) -> Iterable[pa.Table]:
+    doc = array(read_arrow(source), "doc").astype(np.int64)
+    yield pa.table([pa.array(run.manifest.group_of(doc).astype(np.int32)), pa.array(doc)], schema=REPEATED_DOCUMENTS)
+
+
+def _receive_repeated(_: int, table: pa.Table) -> pa.Table | None:
+    return table.select(["doc"]).combine_chunks() if table.num_rows else None
+
+
+def _emit(stage_run: StageRun[ExactDedup], source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Yield the candidates of one group of bundles, routed by the half of their digest that is repeated."""
+    group, path = source
+    run = stage_run.run
+    position, row = run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
+    for here in run.manifest.groups[group]:
+        rows = np.sort(row[position == here])
+        if len(rows):
+            view = View.at(run, here)
+            key, other = _digests(stage_run, view, rows)
+            table = candidates(stage_run, view, rows)
+            yield pa.table([pa.array(key), pa.array(other), *table.columns], schema=_schema(run))
 
 
 def _receive(_: int, table: pa.Table) -> pa.Table | None:
-    """Return the candidates whose content hash occurs more than once; None if there are none."""
-    table = table.filter(pa.array(_repeated(array(table, "g1").astype(np.uint64))))
+    """Return the candidates whose digest occurs more than once; None if there are none."""
+    key, other = (array(table, name).astype(np.uint64, copy=False) for name in ("key", "other"))
+    order = np.lexsort([other, key])
+    same = (key[order][1:] == key[order][:-1]) & (other[order][1:] == other[order][:-1])
+    marks = np.zeros(len(key), np.bool_)
+    marks[order[1:][same]] = True
+    marks[order[:-1][same]] = True
+    table = table.filter(pa.array(marks))
     return table.combine_chunks() if table.num_rows else None
 
 
@@ -140,8 +226,8 @@ def _resolve(stage_run: StageRun[ExactDedup], d: int, table: pa.Table) -> pa.Tab
 
 def _decide(stage_run: StageRun[ExactDedup], table: pa.Table) -> promotion.Decided:
     winner = exact_survivors(
-        array(table, "g1").astype(np.uint64),
-        array(table, "g2").astype(np.uint64),
+        array(table, "key").astype(np.uint64),
+        array(table, "other").astype(np.uint64),
         chosen_among(stage_run.run, table),
         keep_all=stage_run.stage.keeps_all_within,
     )
@@ -149,17 +235,4 @@ def _decide(stage_run: StageRun[ExactDedup], table: pa.Table) -> promotion.Decid
     lost = np.flatnonzero(winner >= 0)
     ones = np.ones(len(lost))
     found = verdicts(doc[lost], doc[winner[lost]], ones, np.full(len(lost), EXACT))
-    return promotion.Decided(winner, array(table, "g1"), found)
-
-
-def _repeated(
-    keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Mark the values that occur more than once, (keys,) bool."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    same = ordered[1:] == ordered[:-1]
-    marks = np.zeros(len(keys), np.bool_)
-    marks[order[1:][same]] = True
-    marks[order[:-1][same]] = True
-    return marks
+    return promotion.Decided(winner, array(table, "key"), found)

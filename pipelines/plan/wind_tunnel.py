@@ -28,7 +28,7 @@ SIZES = (
     ("stages.core.manifest", "BUNDLE_ROWS"),
     ("stages.core.exchange_stage", "ROWS_PER_DESTINATION"),
     ("stages.core.exchange_stage", "SMALL"),
-    ("stages.dedup.near.buckets", "BAND_BYTES"),
+    ("stages.exact_dedup", "KEYS_PER_DESTINATION"),
     ("stages.dedup.near.buckets", "RECORDS_PER_DESTINATION"),
     ("stages.dedup.near.buckets", "DOCUMENTS_PER_DESTINATION"),
     ("stages.dedup.near.components", "EDGES_PER_DESTINATION"),

@@ -22,14 +22,12 @@ from stages.core.exchange_stage import destinations_for, is_complete, mark_compl
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
 from stages.core.view import View
-from stages.kernels.hashes.hashing import mix64
+from stages.kernels.hashes.hashing import mix64, unmix64
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
-COUNTS = pa.schema([("key", pa.uint64()), ("hash", pa.uint64()), ("position", pa.int32()), ("documents", pa.int64())])
-HOME = pa.schema(
-    [("destination", pa.int32()), ("position", pa.int32()), ("hash", pa.uint64()), ("documents", pa.int64())]
-)
+COUNTS = pa.schema([("key", pa.uint64()), ("position", pa.int32()), ("documents", pa.uint32())])
+HOME = pa.schema([("destination", pa.int32()), ("position", pa.int32()), ("hash", pa.uint64())])
 KEY_SEED = 7
 Lists = Callable[[View], tuple[I64, pa.Array]]  # live rows and, of each, list<struct<hash: uint64, …>>
 Decide = Callable[[View, U64], pa.Table]  # from a bundle's frequent hashes, ascending, to its sidecar
@@ -85,21 +83,22 @@ def _emit(stage_run: StageRun[Stage], lists: Lists, position: int) -> Iterable[p
     fresh[1:] = (hashes[1:] != hashes[:-1]) | (places[1:] != places[:-1])
     distinct, documents = np.unique(hashes[fresh], return_counts=True)
     where = np.full(len(distinct), position, np.int32)
-    columns = [mix64(distinct, KEY_SEED), distinct, where, documents.astype(np.int64)]
+    columns = [mix64(distinct, KEY_SEED), where, documents.astype(np.uint32)]
     yield pa.table([pa.array(c) for c in columns], schema=COUNTS)
 
 
 def _count(over: int, _: int, table: pa.Table) -> pa.Table | None:
-    """Return the rows whose hash occurs in more than `over` documents, with that number as `documents`."""
-    inverse = np.unique(array(table, "hash").astype(np.uint64), return_inverse=True)[1]
-    if not len(inverse):
+    """Return (position, hash) of the rows whose hash occurs in more than `over` documents."""
+    keys = array(table, "key").astype(np.uint64, copy=False)
+    order = np.argsort(keys)
+    starts = np.flatnonzero(np.r_[True, keys[order][1:] != keys[order][:-1]]) if len(keys) else order
+    documents = array(table, "documents").astype(np.int64)[order]
+    total = np.add.reduceat(documents, starts) if len(keys) else documents
+    frequent = order[np.repeat(total > over, np.diff(np.r_[starts, len(keys)]))]
+    if not len(frequent):
         return None
-    total = np.zeros(int(inverse.max()) + 1, np.int64)
-    np.add.at(total, inverse, array(table, "documents").astype(np.int64))
-    documents = total[inverse]
-    table = table.select(["position", "hash"]).append_column("documents", pa.array(documents))
-    table = table.filter(pa.array(documents > over))
-    return table if table.num_rows else None
+    columns = [pa.array(array(table, "position")[frequent]), pa.array(unmix64(keys[frequent], KEY_SEED))]
+    return pa.table(columns, names=["position", "hash"])
 
 
 def _route(run: Run, source: str) -> Iterable[pa.Table]:

@@ -22,6 +22,7 @@ from stages.core.types import cached_schema
 
 S_co = TypeVar("S_co", bound=Stage, covariant=True)
 STAGED = 2  # version of staged copies
+HOPS = 2  # version of what hops of the exchange hold: unfinished ones of another are not gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,8 @@ class Run:
         return Sidecars(storage.join(self.root, "decisions", stage.name, self.decision_digest(index)))
 
     def exchange_folder(self, index: int, hop: str) -> str:
-        return storage.join(self.root, "exchange", f"{self.stages[index].name}-{self.decision_digest(index)}", hop)
+        name = f"{self.stages[index].name}-{self.decision_digest(index)}.{HOPS}"
+        return storage.join(self.root, "exchange", name, hop)
 
     def deferred(self, index: int) -> bool:
         """Tell whether a stage is deferred: costly, after an exchange stage that drops; scores live documents only."""

@@ -17,6 +17,7 @@ from cluster.foreseen import ForeseenHop, foresee, message_bytes
 from cluster.requests import KINDS, puts_of
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])
+TEXTS = pa.schema([("key", pa.uint64()), ("text", pa.large_string())])
 ROW_BYTES = 16
 
 
@@ -27,30 +28,37 @@ def store() -> Iterator[None]:
     CountingStore.empty()
 
 
-def emit(rows: int, source: int) -> Iterable[pa.Table]:
+def emit(rows: int, schema: pa.Schema, source: int) -> Iterable[pa.Table]:
     keys = np.random.default_rng(source).integers(0, 1 << 64, rows, np.uint64)
-    yield pa.table([pa.array(keys), pa.array(np.arange(rows))], schema=SCHEMA)
+    values = pa.array(["8 letters"[:8]] * rows, pa.large_string()) if schema is TEXTS else pa.array(np.arange(rows))
+    yield pa.table([pa.array(keys), values], schema=schema)
 
 
 def receive(_: int, table: pa.Table) -> pa.Table:
     return table.combine_chunks()
 
 
-def counted(sources: int, destinations: int, rows: int) -> tuple[ForeseenHop, dict[str, float]]:
+def counted(
+    sources: int, destinations: int, rows: int, schema: pa.Schema = SCHEMA
+) -> tuple[ForeseenHop, dict[str, float]]:
     """Run a hop on a counting store; return what was foreseen of it and its requests by kind."""
     CountingStore.watch(lambda path: None)
-    folder = f"foreseen://hops/{sources}-{destinations}-{rows}"
-    hop = Exchange(folder=folder, destinations=destinations, schema=SCHEMA)
-    hop.run(InlineEngine(), range(sources), partial(emit, rows), receive)
-    return foresee(hop, sources, sources * rows, ROW_BYTES), CountingStore.counts[None].by_kind()
+    folder = f"foreseen://hops/{sources}-{destinations}-{rows}-{schema is TEXTS}"
+    hop = Exchange(folder=folder, destinations=destinations, schema=schema)
+    hop.run(InlineEngine(), range(sources), partial(emit, rows, schema), receive)
+    row_bytes = ROW_BYTES if schema is SCHEMA else 24  # the offset too
+    return foresee(hop, sources, sources * rows, row_bytes), CountingStore.counts[None].by_kind()
 
 
+@pytest.mark.parametrize("schema", [SCHEMA, TEXTS], ids=["fixed", "texts"])
 @pytest.mark.parametrize(
     ("sources", "destinations", "rows"),
     [(3, 5, 40), (30, 30, 200), (40, 64, 300), (150, 60, 100), (64, 200, 6), (300, 4, 50)],
 )
-def test_requests_of_every_kind_are_those_that_were_foreseen(sources: int, destinations: int, rows: int) -> None:
-    foreseen, requests = counted(sources, destinations, rows)
+def test_requests_of_every_kind_are_those_that_were_foreseen(
+    sources: int, destinations: int, rows: int, schema: pa.Schema
+) -> None:
+    foreseen, requests = counted(sources, destinations, rows, schema)
     for kind, number in foreseen.requests.by_kind().items():
         assert requests[kind] == pytest.approx(number, rel=0.03, abs=2), kind
     assert CountingStore.bytes_read[None] == pytest.approx(foreseen.bytes_read, rel=0.1)
@@ -77,9 +85,11 @@ def test_requests_of_a_great_hop_follow_sources_plus_destinations_while_slices_a
 
 
 def test_large_slices_of_a_file_system_are_foreseen_as_maps() -> None:
-    hop = Exchange(folder="x", destinations=4, schema=SCHEMA)
+    hop = Exchange(folder="x", destinations=4, schema=TEXTS)
     assert foresee(hop, 65_900, 65_900 * 4 * 1e6, ROW_BYTES).maps == 65_900
     assert foresee(hop, 65_900, 65_900 * 4 * 10, ROW_BYTES).maps == 0
+    packed = Exchange(folder="x", destinations=4, schema=SCHEMA)  # rows are copied out of their slices
+    assert foresee(packed, 65_900, 65_900 * 4 * 1e6, ROW_BYTES).maps == 0
 
 
 def test_a_task_names_its_hop_and_part() -> None:
@@ -91,7 +101,7 @@ def test_a_task_names_its_hop_and_part() -> None:
             return super().map(function, tasks, done=done, cost=cost)
 
     hop = Exchange(folder="foreseen://hops/watched", destinations=40, schema=SCHEMA)
-    hop.run(Watching(), range(40), partial(emit, 10), receive)
+    hop.run(Watching(), range(40), partial(emit, 10, SCHEMA), receive)
     assert found == [(hop, "emit"), (hop, "merge"), (hop, "receive")]
     assert hop_of(len) is None
 
@@ -99,4 +109,5 @@ def test_a_task_names_its_hop_and_part() -> None:
 def test_kinds_and_sizes() -> None:
     assert KINDS == ("put", "get", "list", "head", "delete")
     assert (puts_of(1), puts_of(200 << 20)) == (1, 6)
-    assert 100 < message_bytes(SCHEMA) < 400
+    assert 100 < message_bytes(TEXTS) < 400
+    assert message_bytes(SCHEMA) == 0  # rows of fixed width

@@ -1,13 +1,13 @@
 """From signatures to groups of candidates: band keys, buckets, components, one destination per component.
 
-Memory: one bundle's signatures in a map task; one destination's band records in a reduce task; what
-joining components takes is stated in components.py.
+Memory: one bundle's signatures and EMITTED_RECORDS in a map task; one destination's band records in a reduce task;
+what joining components takes is stated in components.py.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
-from cluster.exchange import Exchange, read_arrow
+from cluster.exchange import Batches, Exchange, Streamed, as_they_come, destinations, read_arrow
 from cluster.scale import scaled
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, Quantity, n_log_n, per_bundle
@@ -30,7 +30,10 @@ from stages.kernels.similarity.minhash import slots8
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
-BAND_BYTES = scaled(4 << 30)  # band records written by one batch of bands
+BANDS_AT_ONCE = 64  # in one hop, of 16 bytes a document each
+MOST_BAND_HOPS = 4  # however many bands there are
+MEMBERS_AT_ONCE = scaled(2_000_000)  # of one destination that are sorted together: 150 MB
+EMITTED_RECORDS = scaled(4_000_000)  # band records that a source makes at a time: 64 MB
 RECORDS_PER_DESTINATION = scaled(2_000_000)
 DOCUMENTS_PER_DESTINATION = scaled(100_000)
 MAX_DESTINATIONS = 4096
@@ -68,7 +71,7 @@ def group_candidates(engine: Engine, near: NearJob) -> Groups | None:
         engine,
         near.stage_run.positions,
         emit,
-        _receive_documents,
+        Streamed(as_they_come),
         emit_cost=SEND_CANDIDATES,
         receive_cost=SORT_CANDIDATES,
     )
@@ -83,11 +86,12 @@ def _members(engine: Engine, near: NearJob, labels: Labels, buckets: list[str], 
     are dropped on arrival.
     """
     hop = Exchange(folder=near.folder("members"), destinations=count, schema=MEMBERS)
+    receive = Streamed(partial(_sorted_members, labels.by_group))
     if labels.by_group:
         positions, emit = near.stage_run.positions, partial(_emit_all_keys, near, labels)
-        return hop.run(engine, positions, emit, _receive_shared, emit_cost=SEND_KEYS, receive_cost=SORT_MEMBERS)
+        return hop.run(engine, positions, emit, receive, emit_cost=SEND_KEYS, receive_cost=SORT_MEMBERS)
     send = partial(_emit_members, labels)
-    return hop.run(engine, buckets, send, _receive_members, emit_cost=SEND_MEMBERS, receive_cost=SORT_MEMBERS)
+    return hop.run(engine, buckets, send, receive, emit_cost=SEND_MEMBERS, receive_cost=SORT_MEMBERS)
 
 
 def _check_largest(near: NearJob, largest: int) -> None:
@@ -106,21 +110,33 @@ def _check_largest(near: NearJob, largest: int) -> None:
 
 
 def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
-    """Return the files of buckets with two or more members; a batch of bands goes through the exchange at a time."""
-    rows = near.run.manifest.rows()
-    batch = max(1, min(near.bands, BAND_BYTES // max(1, rows * 16)))
+    """Return the files of buckets with two or more members; all bands go through one hop, or few where there are many.
+
+    So the signatures of a bundle are read here once, whatever the number of documents.
+    """
+    batch, rows = bands_per_hop(near.bands), near.run.manifest.rows()
     found: list[str | None] = []
     for first in range(0, near.bands, batch):
         count = min(batch, near.bands - first)
-        records = rows * count
         hop = Exchange(
             folder=near.folder(f"bands-{first}"),
-            destinations=record_destinations(records),
+            destinations=record_destinations(rows * count),
             schema=RECORDS,
         )
         positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)
         found += hop.run(engine, positions, emit, _receive_keys, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)
     return found
+
+
+def bands_per_hop(bands: int) -> int:
+    """Return how many bands go through the exchange at a time; their records take a kilobyte for each document.
+
+    Examples
+    --------
+    >>> [bands_per_hop(bands) for bands in (16, 64, 128, 4096)]
+    [64, 64, 64, 1024]
+    """
+    return max(BANDS_AT_ONCE, -(-bands // MOST_BAND_HOPS))
 
 
 def record_destinations(records: int) -> int:
@@ -171,9 +187,12 @@ def _emit_keys(near: NearJob, first: int, count: int, position: int) -> Iterable
     rows = np.flatnonzero(view.live(near.index))
     if not len(rows):
         return
-    signatures = near.signatures(view, rows)
-    keys, doc = band_records(signatures, view.doc_ids[rows], near.bands, near.rows_per_band, first, count)
-    yield pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS)
+    signatures, doc = near.signatures(view, rows), view.doc_ids[rows]
+    at_once = max(1, EMITTED_RECORDS // len(rows))
+    for begin in range(first, first + count, at_once):
+        some = min(at_once, first + count - begin)
+        keys, docs = band_records(signatures, doc, near.bands, near.rows_per_band, begin, some)
+        yield pa.table([pa.array(keys), pa.array(docs)], schema=RECORDS)
 
 
 def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
@@ -193,13 +212,6 @@ def _emit_all_keys(near: NearJob, labels: Labels, position: int) -> Iterable[pa.
     yield pa.table([pa.array(c) for c in columns], schema=MEMBERS)
 
 
-def _receive_shared(destination: int, table: pa.Table) -> pa.Table | None:
-    """Drop buckets of one member, then sort as `_receive_members` does."""
-    bucket = array(table, "bucket").astype(np.uint64, copy=False)
-    _, place = shared_records(bucket, np.arange(len(bucket), dtype=np.int64))
-    return _receive_members(destination, table.take(pa.array(place)))
-
-
 def _emit_members(labels: Labels, source: str) -> Iterable[pa.Table]:
     table = read_arrow(source)
     bucket, doc = array(table, "key"), array(table, "doc").astype(np.int64, copy=False)
@@ -209,13 +221,34 @@ def _emit_members(labels: Labels, source: str) -> Iterable[pa.Table]:
     yield pa.table([pa.array(key), table.column("key"), table.column("doc")], schema=MEMBERS)
 
 
-def _receive_members(_: int, table: pa.Table) -> pa.Table | None:
-    """Sort the members by bucket; they arrive sorted within each band's file."""
-    bucket = array(table, "bucket")
-    if not len(bucket):
-        return None
-    order = np.argsort(bucket, kind="stable")
-    return pa.table([pa.array(array(table, name)[order]) for name in MEMBERS.names], schema=MEMBERS)
+def _sorted_members(shared: bool, _: int, batches: Batches) -> Iterator[pa.Table]:
+    """Yield the members of one destination by bucket, MEMBERS_AT_ONCE at a time, cut by ranges of the bucket's key.
+
+    shared : drop buckets of one member.
+    """
+    total, held = 0, list[pa.RecordBatch]()
+    for batch in batches():
+        total += batch.num_rows
+        held.append(batch)
+        if total > MEMBERS_AT_ONCE:
+            held.clear()
+    ranges = max(1, -(-total // MEMBERS_AT_ONCE))
+    for number in range(ranges):
+        mine = held if ranges == 1 else [_in_range(batch, ranges, number) for batch in batches()]
+        table = pa.Table.from_batches(mine, schema=MEMBERS)
+        bucket, doc = array(table, "bucket").astype(np.uint64, copy=False), array(table, "doc")
+        if shared:
+            bucket, doc = shared_records(bucket, doc)
+        else:
+            order = np.argsort(bucket, kind="stable")  # they arrive sorted within each band's file
+            bucket, doc = bucket[order], doc[order]
+        if len(bucket):
+            yield pa.table([pa.array(bucket), pa.array(doc)], names=["bucket", "doc"])
+
+
+def _in_range(batch: pa.RecordBatch, ranges: int, number: int) -> pa.RecordBatch:
+    where = destinations(batch.column("bucket").to_numpy(), ranges, ranged=True)
+    return batch.filter(pa.array(where == number))
 
 
 def _document_schema(near: NearJob) -> pa.Schema:
@@ -248,9 +281,3 @@ def _emit_documents(near: NearJob, labels: Labels, position: int) -> Iterable[pa
     read = view.read.select([*DIGEST, "num_bytes"]).take(pa.array(rows))
     columns = [pa.array(key[rows]), *table.columns, *read.columns, packed]
     yield pa.table(columns, schema=_document_schema(near))
-
-
-def _receive_documents(_: int, table: pa.Table) -> pa.Table | None:
-    if not table.num_rows:
-        return None
-    return table.combine_chunks().take(pa.array(np.argsort(array(table, "doc"), kind="stable")))

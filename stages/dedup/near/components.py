@@ -9,6 +9,7 @@ one task, and a file of 16 that later tasks map; in rounds, one file of buckets 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
-from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
+from cluster.exchange import Exchange, count_rows, open_arrow, read_arrow, write_arrow
 from cluster.scale import scaled
 from stages.core.arrays import array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
@@ -74,9 +75,9 @@ def join_buckets(engine: Engine, stage_run: StageRun[Stage], buckets: Sequence[s
     """Label the documents of files of buckets by component: in one task, or in rounds if there can be too many."""
     run, folder = stage_run.run, stage_run.folder("components")
     if run.manifest.rows() > AT_ONCE:
-        records = sum(engine.map(_rows, [path for path in buckets if path], cost=COUNT))
+        records = sum(engine.map(count_rows, [path for path in buckets if path], cost=COUNT))
         if records > AT_ONCE:
-            return _in_rounds(engine, run, folder, [path for path in buckets if path], records)
+            return _in_rounds(engine, run, folder, [path for path in buckets if path])
     path = storage.join(folder, "labels.arrow")
     [(documents, largest)] = engine.map(partial(_components, buckets), [path], cost=JOIN)
     return Labels(paths=(path,), by_group=False, documents=documents, largest=largest)
@@ -96,20 +97,16 @@ def _by_edges(name: str) -> TaskCost:
 
 
 def _edge_tasks(candidates: float) -> float:
-    return max(4.0, 2 * candidates / EDGES_PER_DESTINATION)
+    return edge_destinations(2 * candidates)
 
 
-COUNT = _by_edges("count edges")
+COUNT, COUNT_OPEN = _by_edges("count edges"), _by_edges("count open documents")
+CONTRACT = _by_edges("join within files of buckets")
 SIZE = _by_edges("count components")
 SEND = _by_edges("route labels")
 SORT = per_group("sort labels", CANDIDATES, rare=True)
 SEND_EDGES, TIE_LARGE = _by_edges("send edges"), _by_edges("tie to the least neighbour")
 SEND_STARS, TIE_SMALL = _by_edges("send stars"), _by_edges("tie smaller neighbours")
-
-
-def _rows(path: str) -> int:
-    reader = open_arrow(path)
-    return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
 
 
 # --- at once ---------------------------------------------------------------------------------------------
@@ -176,9 +173,9 @@ def _centres(key: U64, code: I64) -> I64:
 # --- in rounds -------------------------------------------------------------------------------------------
 
 
-def _in_rounds(engine: Engine, run: Run, folder: str, buckets: Sequence[str], records: int) -> Labels:
+def _in_rounds(engine: Engine, run: Run, folder: str, buckets: Sequence[str]) -> Labels:
     """Label every document with the least of its component in rounds, then route the labels to groups of bundles."""
-    stars = _stars(engine, folder, buckets, max(4, -(-2 * records // EDGES_PER_DESTINATION)))
+    stars = _stars(engine, folder, buckets)
     sizes = engine.map(_sizes, stars, cost=SIZE)
     home = Exchange(
         folder=storage.join(folder, "home"),
@@ -195,32 +192,54 @@ def _in_rounds(engine: Engine, run: Run, folder: str, buckets: Sequence[str], re
     )
 
 
-def _stars(engine: Engine, folder: str, buckets: Sequence[str], destinations: int) -> list[str]:
-    """Alternate large-star and small-star until only stars remain; return files of (document, least of component)."""
+def edge_destinations(edges: float) -> int:
+    """Return the number of destinations for so many edges; depends on the data alone."""
+    return max(1, math.ceil(edges / EDGES_PER_DESTINATION))
 
-    def hop(name: str) -> Exchange:
-        return Exchange(folder=storage.join(folder, name), destinations=destinations, schema=EDGES)
 
+def _hop(folder: str, name: str, destinations: int) -> Exchange:
+    return Exchange(folder=storage.join(folder, name), destinations=destinations, schema=EDGES)
+
+
+def _stars(engine: Engine, folder: str, buckets: Sequence[str]) -> list[str]:
+    """Alternate large-star and small-star until only stars remain; return files of (document, least of component).
+
+    Every hop has as many destinations as the edges that are left ask for.
+    """
     log = logging.getLogger("winnow.components")
-    done = [int(name.removeprefix("round-")) for name in storage.names(folder) if name.startswith("round-")]
-    first = max(done, default=0)
-    found = _files(hop(f"small-{first}").outputs()) if first else []
+    first, found = _last_round(folder)
+    if not first:
+        found = engine.map(partial(_contract, folder), list(enumerate(buckets)), cost=CONTRACT)
     for turn in range(first, ROUNDS):
-        emit = _emit_both_ways if turn else _emit_contracted
-        large, sources = hop(f"large-{turn}"), found if turn else buckets
-        out = large.run(engine, sources, emit, _receive_large, emit_cost=SEND_EDGES, receive_cost=TIE_LARGE)
+        edges = sum(engine.map(count_rows, found, cost=COUNT))
+        large = _hop(folder, f"large-{turn}", edge_destinations(2 * edges))
+        out = large.run(engine, found, _emit_both_ways, _receive_large, emit_cost=SEND_EDGES, receive_cost=TIE_LARGE)
         stars = _files(out)
-        still_open = sum(engine.map(_open_nodes, stars, cost=COUNT))
+        tied = engine.map(_tied, stars, cost=COUNT_OPEN)
+        still_open = sum(open_ for _, open_ in tied)
         log.info("round %d: %d documents are not tied to their least yet", turn, still_open)
         if not still_open:
             return stars
-        small = hop(f"small-{turn + 1}")
+        small = _hop(folder, f"small-{turn + 1}", edge_destinations(sum(edges for edges, _ in tied)))
         out = small.run(engine, stars, _emit_greater, _receive_small, emit_cost=SEND_STARS, receive_cost=TIE_SMALL)
         found = _files(out)
-        storage.write_bytes(storage.join(folder, f"round-{turn + 1}"), b"", scratch=True)
-        for name in (f"large-{turn}", f"small-{turn}"):
+        storage.write_bytes(_marker(folder, turn + 1), str(small.destinations).encode(), scratch=True)
+        for name in (f"large-{turn}", f"small-{turn}" if turn else "contracted"):
             storage.remove(storage.join(folder, name))
     raise AssertionError(f"components are not joined after {ROUNDS} rounds")
+
+
+def _marker(folder: str, turn: int) -> str:
+    """Return the path of the file that says a round is finished, and how many destinations its edges lie in."""
+    return storage.join(folder, f"round-{turn}")
+
+
+def _last_round(folder: str) -> tuple[int, list[str]]:
+    """Return the last round that is finished and the files of its edges; (0, []) where there is none."""
+    last = max((int(n.removeprefix("round-")) for n in storage.names(folder) if n.startswith("round-")), default=0)
+    if not last:
+        return 0, []
+    return last, _files(_hop(folder, f"small-{last}", int(storage.read_bytes(_marker(folder, last)))).outputs())
 
 
 def _files(outputs: Sequence[str | None]) -> list[str]:
@@ -237,17 +256,20 @@ def _ends(path: str) -> tuple[I64, I64]:
     return array(table, "node").astype(np.int64, copy=False), array(table, "other").astype(np.int64, copy=False)
 
 
-def _emit_contracted(path: str) -> Iterable[pa.Table]:
-    """Yield the edges of one file of buckets after union-find within it: one per document, not per bucket member."""
-    key, found, code = _members(path)
-    docs = np.sort(found)
-    label = np.arange(len(docs), dtype=np.int64)
-    code = _places(docs, found)[code]
-    join(label, _centres(key, code), code)
-    tied = np.flatnonzero(label != np.arange(len(docs)))
-    high, low = docs[tied], docs[label[tied]]
-    yield _edges(high, low)
-    yield _edges(low, high)
+def _contract(folder: str, source: tuple[int, str]) -> str:
+    """Write the edges of one file of buckets after union-find within it, one per document; return their file."""
+    number, path = source
+    target = storage.join(folder, "contracted", f"{number}.arrow")
+    if not storage.exists(target):
+        key, found, code = _members(path)
+        docs = np.sort(found)
+        label = np.arange(len(docs), dtype=np.int64)
+        code = _places(docs, found)[code]
+        join(label, _centres(key, code), code)
+        tied = np.flatnonzero(label != np.arange(len(docs)))
+        edges = pa.table([pa.array(docs[tied]), pa.array(docs[label[tied]])], names=["node", "other"])
+        write_arrow(target, edges, scratch=True)
+    return target
 
 
 def _emit_both_ways(path: str) -> Iterable[pa.Table]:
@@ -273,8 +295,9 @@ def _receive_small(_: int, table: pa.Table) -> pa.Table | None:
     return pa.table([pa.array(high), pa.array(low)], names=["node", "other"]) if len(high) else None
 
 
-def _open_nodes(path: str) -> int:
-    return int(open_arrow(path).schema.metadata[b"open"])
+def _tied(path: str) -> tuple[int, int]:
+    """Return (edges, documents that are not tied to their least yet) of one file of large-star."""
+    return count_rows(path), int(open_arrow(path).schema.metadata[b"open"])
 
 
 def _sizes(path: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ one destination's candidates.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.exchange import read_arrow
+from cluster.exchange import scan_arrow
 from stages.core.arrays import BoolArray, array, whole
 from stages.dedup.dedup_stage import ESTIMATED, EXACT
 from stages.dedup.near.job import NearJob
@@ -51,12 +52,11 @@ class Judge:
         """Read verified pairs as sorted keys (position of left * documents + position of right)."""
         keys, values = [np.empty(0, np.int64)], [np.empty(0, np.float64)]
         candidates = pa.array(self.doc)
-        for path in paths:
-            pairs = read_arrow(path)
-            left, right = (pc.index_in(whole(pairs.column(side)), candidates) for side in PAIRS.names)
+        for pairs in itertools.chain.from_iterable(map(scan_arrow, paths)):
+            left, right = (pc.index_in(pairs.column(side), candidates) for side in PAIRS.names)
             here = pc.and_(left.is_valid(), right.is_valid())  # others belong to decided groups
             keys.append(self._key(*(side.filter(here).to_numpy().astype(np.int64) for side in (left, right))))
-            values.append(whole(pairs.column("similarity")).filter(here).to_numpy())
+            values.append(pairs.column("similarity").filter(here).to_numpy(zero_copy_only=False))
         joined, position = np.unique(np.concatenate(keys), return_index=True)
         return joined, np.concatenate(values)[position]
 

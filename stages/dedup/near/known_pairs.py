@@ -5,7 +5,7 @@ Guarantees: another threshold reads no text for a pair that was compared before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine
-from cluster.exchange import Exchange, read_arrow, write_arrow
+from cluster.exchange import Batches, Exchange, Streamed, as_they_come, scan_arrow, write_tables
 from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, per_group
@@ -50,9 +50,15 @@ def keep_pairs(engine: Engine, near: NearJob, groups: Groups) -> None:
 
 
 def _keep_pairs(near: NearJob, found: Sequence[Outputs], d: int) -> None:
-    pairs = [read_arrow(path) for outputs in found if (path := outputs[d])]
+    paths = [path for outputs in found if (path := outputs[d])]
     name = f"{near.run.decision_digest(near.index)}-{d}.arrow"
-    write_arrow(storage.join(near.pairs_folder, name), pa.concat_tables(pairs))
+    write_tables(storage.join(near.pairs_folder, name), _tables(paths), SIMILARITIES)
+
+
+def _tables(paths: Iterable[str]) -> Iterator[pa.Table]:
+    """Yield the pairs of files, those of one round of a destination at a time."""
+    for path in paths:
+        yield from (pa.Table.from_batches([batch]) for batch in scan_arrow(path))
 
 
 def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> Sequence[str | None]:
@@ -73,25 +79,26 @@ def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> Sequence[str 
             route="destination",
         )
         emit = partial(_emit_home, near.run)
-        paths = home.run(engine, sources, emit, _receive_known, emit_cost=RECALL, receive_cost=SORT)
+        paths = home.run(engine, sources, emit, Streamed(_receive_known), emit_cost=RECALL, receive_cost=SORT)
         found = paths.numbered
     send = partial(_emit_known, groups.labels)
-    return hop.run(engine, found, send, _receive_known, emit_cost=SEND, receive_cost=RECEIVE)
+    return hop.run(engine, found, send, Streamed(_receive_known), emit_cost=SEND, receive_cost=RECEIVE)
 
 
 def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:
-    table = read_arrow(source)
-    where = run.manifest.group_of(array(table, "left").astype(np.int64)).astype(np.int32)
-    yield pa.table([pa.array(where), *table.columns], schema=AT_HOME)
+    for table in _tables([source]):
+        where = run.manifest.group_of(array(table, "left").astype(np.int64)).astype(np.int32)
+        yield pa.table([pa.array(where), *table.columns], schema=AT_HOME)
 
 
 def _emit_known(labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
     """Yield pairs, routed by their first document; the judge skips pairs whose second document is elsewhere."""
     group, path = source
-    table = read_arrow(path)
-    key, here = component_keys(labels.of_group(group), array(table, "left").astype(np.int64))
-    yield pa.table([pa.array(key), *table.columns], schema=KEYED).filter(pa.array(here))
+    known = labels.of_group(group)
+    for table in _tables([path]):
+        key, here = component_keys(known, array(table, "left").astype(np.int64))
+        yield pa.table([pa.array(key), *table.columns], schema=KEYED).filter(pa.array(here))
 
 
-def _receive_known(_: int, table: pa.Table) -> pa.Table | None:
-    return table.select(SIMILARITIES.names).combine_chunks() if table.num_rows else None
+def _receive_known(_: int, batches: Batches) -> Iterator[pa.Table]:
+    return (table.select(SIMILARITIES.names) for table in as_they_come(_, batches))

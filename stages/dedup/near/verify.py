@@ -2,10 +2,11 @@
 
 In each round a destination decides what the estimates from 8-bit signature slots suffice for, and lists the
 undecided pairs; one pass over the bundles fetches the texts of those pairs, their true Jaccard is computed, and the
-next round decides again. Unscored representatives are scored in the same rounds (promotion.py). Guarantees: a pair is
-computed once and stored as a fact, so another threshold reads no text for it. Memory: one destination's
-candidates and TEXT_BYTES of the texts of its undecided pairs, which lie in mapped files. Texts over `LONGEST`
-bytes are never fetched: their estimate decides, and the ledger says so.
+next round decides again. Large destinations are decided in windows (windows.py). Unscored representatives are scored
+in the same rounds (promotion.py). Guarantees: a pair is computed once and stored as a fact, so another threshold reads
+no text for it. Memory: one destination's candidates, or a window of them, and TEXT_BYTES of the texts of its undecided
+pairs, which lie in mapped files. Texts over `LONGEST` bytes are never fetched: their estimate decides, and the ledger
+says so.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import pyarrow.compute as pc
 from cluster import storage
 from cluster.engines import Engine, Growth
 from cluster.errors import LedgerError
-from cluster.exchange import Exchange, read_arrow, read_arrow_if_there, write_arrow
+from cluster.exchange import Exchange, open_arrow, read_arrow, read_arrow_if_there, write_arrow
 from cluster.scale import scaled
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.view import View
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import VERDICTS, chosen_in_buckets, verdicts
+from stages.dedup.near import windows
 from stages.dedup.near.buckets import Groups, per_candidates
 from stages.dedup.near.job import NearJob, Shingling
 from stages.dedup.near.judge import PAIRS, Judge
@@ -128,6 +130,8 @@ def _attempt(
     if members is None or documents is None:
         write_arrow(_verdicts_path(near, d), VERDICTS.empty_table(), scratch=True)
         return 0
+    if windows.are_needed(near, documents):
+        return _attempt_windows(near, windows.cut(near, d, documents, members), [paths[d] for paths in known], round_)
     table, buckets = read_arrow(documents), read_arrow(members)
     if round_:
         table, buckets = _still_open(table, buckets, read_arrow(_undecided_path(near, round_ - 1, d)))
@@ -149,6 +153,48 @@ def _attempt(
     pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
     write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=PAIRS), scratch=True)
     return len(result.unknown_left) + len(to_score)
+
+
+def _attempt_windows(near: NearJob, cut: windows.Windows, known: list[str | None], round_: int) -> int:
+    """Decide the windows of a destination in turn, up to the first with a pair to wait for; return how many such.
+
+    known : the files of verified pairs: of earlier runs, then of each round.
+    """
+    d = cut.destination
+    first, since = _window_of(near, round_ - 1, d) if round_ else (0, 0)
+    found: list[pa.Table] = []
+    for number in range(first, cut.count):
+        table, members, kept = cut.load(number)
+        judge = Judge(near, table, [known[0], *known[since + 1 :]])
+        carried = np.isin(judge.doc, kept)
+        grouped = bucketed(near, judge, members)
+        grouped = dataclasses.replace(grouped, protected=grouped.protected | carried)
+        result = decide_groups(near, judge, grouped)
+        if len(result.unknown_left):
+            write_arrow(
+                _decided_path(near, round_, d), pa.concat_tables([VERDICTS.empty_table(), *found]), scratch=True
+            )
+            _write_open(near, round_, d, judge, result, window=number, since=since)
+            return len(result.unknown_left)
+        found.append(final_verdicts(judge, result))
+        cut.keep(number, table, result.lost_to, carried)
+        since = round_
+    decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
+    write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, *found]), scratch=True)
+    return 0
+
+
+def _write_open(near: NearJob, round_: int, d: int, judge: Judge, result: Result, *, window: int, since: int) -> None:
+    """Write the undecided pairs of a window, and which round was the first to have some of it."""
+    pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
+    schema = PAIRS.with_metadata({"window": str(window), "since": str(since)})
+    write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=schema), scratch=True)
+
+
+def _window_of(near: NearJob, round_: int, d: int) -> tuple[int, int]:
+    """Return (window, first round with pairs of it) of the undecided pairs of a round; 0 where there are no windows."""
+    metadata = open_arrow(_open_path(near, round_, d)).schema.metadata or {}
+    return int(metadata.get(b"window", 0)), int(metadata.get(b"since", 0))
 
 
 def _write_round(near: NearJob, round_: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
@@ -219,7 +265,8 @@ def _compare(engine: Engine, near: NearJob, destinations: int, round_: int) -> S
 
 def _emit_wanted(near: NearJob, round_: int, home: int) -> Iterable[pa.Table]:
     """Yield requests for the texts of undecided pairs that no earlier round fetched."""
-    before = [_named(_open_path(near, r, home)) for r in range(round_)]  # it was open in all of them
+    _, since = _window_of(near, round_, home)
+    before = [_named(_open_path(near, r, home)) for r in range(since, round_)]  # it was open in all of them
     doc = np.setdiff1d(_named(_open_path(near, round_, home)), np.concatenate([np.empty(0, np.int64), *before]))
     yield promotion.requests_of(near.run, doc, home)
 
@@ -256,7 +303,7 @@ def _receive_texts(near: NearJob, destinations: int, round_: int, d: int, table:
     if pairs is None or not pairs.num_rows:
         return None
     named = pa.array(_named(path))
-    for before in range(round_):
+    for before in range(_window_of(near, round_, d)[1], round_):
         known = texts_hop(near, destinations, before).gathered(d)
         table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
     left, right = (_rows_of(table, pairs.column(side), path) for side in PAIRS.names)

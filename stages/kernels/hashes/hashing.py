@@ -163,6 +163,21 @@ def mix64(x: npt.ArrayLike, seed: int = 0) -> U64:
     return out
 
 
+def unmix64(x: npt.ArrayLike, seed: int = 0) -> U64:
+    """Return what `mix64` made these integers of, (n,) uint64.
+
+    Examples
+    --------
+    >>> unmix64(mix64([0, 7, 1 << 63], 3), 3).tolist() == [0, 7, 1 << 63]
+    True
+    """
+    z = np.array(x, np.uint64).ravel()
+    for shift, factor in ((31, 0x94D049BB133111EB), (27, 0xBF58476D1CE4E5B9), (30, 1)):
+        z ^= (z >> np.uint64(shift)) ^ (z >> np.uint64(2 * shift))
+        z *= np.uint64(pow(factor, -1, 1 << 64))
+    return z - np.uint64((seed + 1) * _GOLDEN & MASK64)
+
+
 def _load(width: int) -> Any:
     """Make an intrinsic `load(data, i)`: the little-endian unsigned word at any byte position."""
 

@@ -39,11 +39,14 @@ def write_buckets(folder: Path, buckets: list[list[int]], files: int) -> list[st
     return paths
 
 
-def tied(folder: Path, buckets: list[list[int]], files: int, destinations: int) -> dict[int, int]:
-    """Return the least of its component for every document but the least ones themselves."""
+def tied(folder: Path, buckets: list[list[int]], files: int, edges: int) -> dict[int, int]:
+    """Return the least of its component for every document but the least ones; so many edges to a destination."""
     paths = write_buckets(folder, buckets, files)
     found: dict[int, int] = {}
-    for path in _stars(InlineEngine(), str(folder / "components"), paths, destinations):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_components, "EDGES_PER_DESTINATION", edges)
+        stars = _stars(InlineEngine(), str(folder / "components"), paths)
+    for path in stars:
         table = read_arrow(path)
         pairs = zip(table["node"].to_pylist(), table["other"].to_pylist(), strict=True)
         for node, least in pairs:
@@ -59,16 +62,16 @@ def rounds(caplog: pytest.LogCaptureFixture) -> int:
 @given(
     buckets=st.lists(st.sets(st.integers(0, 30), min_size=2, max_size=5), max_size=25),
     files=st.integers(1, 4),
-    destinations=st.integers(1, 4),
+    edges=st.integers(1, 40),
 )
 def test_rounds_find_the_components_of_one_task(
-    tmp_path_factory: pytest.TempPathFactory, buckets: list[set[int]], files: int, destinations: int
+    tmp_path_factory: pytest.TempPathFactory, buckets: list[set[int]], files: int, edges: int
 ) -> None:
-    edges = [(min(b), m) for b in buckets for m in b]
-    label = components([a for a, _ in edges], [b for _, b in edges], 31)
+    pairs = [(min(b), m) for b in buckets for m in b]
+    label = components([a for a, _ in pairs], [b for _, b in pairs], 31)
     scale = 1 << 33  # documents are numbered by shard and row
-    found = tied(tmp_path_factory.mktemp("g"), [[m * scale for m in b] for b in buckets], files, destinations)
-    assert found == {m * scale: int(label[m]) * scale for _, m in edges if label[m] != m}
+    found = tied(tmp_path_factory.mktemp("g"), [[m * scale for m in b] for b in buckets], files, edges)
+    assert found == {m * scale: int(label[m]) * scale for _, m in pairs if label[m] != m}
 
 
 def chain(n: int) -> list[tuple[I64, I64]]:
@@ -100,7 +103,7 @@ def test_large_graphs_are_joined_in_few_rounds(
     [(left, right)] = graph(n)
     left, right = name[left], name[right]
     label = components(left, right, n)
-    found = tied(tmp_path, np.column_stack([left, right]).tolist(), 4, 4)
+    found = tied(tmp_path, np.column_stack([left, right]).tolist(), 4, n // 2)
     assert found == {m: int(label[m]) for m in range(n) if label[m] != m}
     assert rounds(caplog) <= most
 
@@ -139,7 +142,7 @@ def test_verified_pairs_are_found_again_in_rounds(tmp_path: Path, monkeypatch: p
 
 def test_rounds_go_on_where_they_were_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     buckets = [[i, i + 1] for i in range(300)]
-    expected = tied(tmp_path / "whole", buckets, 3, 3)
+    expected = tied(tmp_path / "whole", buckets, 3, 200)
     calls = 0
 
     def interrupted(node: I64, other: I64) -> Any:
@@ -153,9 +156,30 @@ def test_rounds_go_on_where_they_were_interrupted(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(near_components, "small_star", interrupted)
     for attempt in range(100):
         try:
-            found = tied(tmp_path / "cut", buckets, 3, 3)
+            found = tied(tmp_path / "cut", buckets, 3, 200)
             break
         except KeyboardInterrupt:
             assert attempt < 99
     assert found == expected
     assert calls <= 3 * 10 + attempt  # nothing is done twice but what was interrupted
+
+
+def test_destinations_follow_from_the_edges_that_are_left_in_each_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain and many copies: contraction within files leaves few edges of the many bucket members."""
+    chain_ = [[i, i + 1] for i in range(4000)]
+    buckets = [*chain_, *([list(range(10_000, 10_200))] * 30)]
+    made: dict[str, int] = {}
+    hop = near_components._hop
+
+    def counted(folder: str, name: str, destinations: int) -> Any:
+        made[name] = destinations
+        return hop(folder, name, destinations)
+
+    monkeypatch.setattr(near_components, "_hop", counted)
+    found = tied(tmp_path, buckets, 2, 1000)
+    assert len(found) == 4000 + 199
+    assert made["large-0"] == -(-2 * (4000 + 2 * 199) // 1000)  # of 14,000 members of buckets
+    assert 1 <= made["small-1"] <= 5
+    assert not (tmp_path / "components" / "contracted").exists()

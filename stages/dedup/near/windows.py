@@ -1,0 +1,170 @@
+"""Windows: the candidates of a large destination cut by their total order, and decided one window after the other.
+
+Whether a document is dropped depends on kept documents before it alone. So a window is decided by itself, given the
+kept documents before it that hold seats in its buckets. Guarantees: the verdicts of any cut are those of no cut.
+Memory: the columns of the total order of all candidates (about 150 bytes each) while windows are laid out; later one
+window, and the seats in its buckets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cluster import storage
+from cluster.engines import InlineEngine
+from cluster.exchange import Exchange, Written, count_rows, open_arrow, read_arrow, scan_arrow, write_arrow
+from stages.core.arrays import array
+from stages.dedup import promotion
+from stages.dedup.dedup_stage import candidate_schema, survivor_order
+from stages.dedup.near.job import NearJob
+from stages.kernels.similarity.bands import shared_records
+
+I64 = npt.NDArray[np.int64]
+CUT_FROM = 200_000  # candidates of one destination from which on they are cut into windows
+WINDOW = 100_000  # candidates of one window at most
+WINDOW_BYTES = 256 << 20  # of their texts at most, or one text
+SEATS = pa.schema([("bucket", pa.uint64()), ("doc", pa.int64())])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Windows:
+    """The windows of one destination."""
+
+    near: NearJob
+    destination: int
+    documents: str  # files of all candidates and bucket members
+    members: str
+    count: int
+
+    def load(self, number: int) -> tuple[pa.Table, pa.Table, I64]:
+        """Return (candidates, bucket members, kept documents among them) of a window.
+
+        Candidates are those of the window and the kept ones that hold a seat in a bucket of it; buckets of one
+        member are left out.
+        """
+        bucket, doc = _columns(self._hop("members").gather(Written(1), number).select(SEATS.names))
+        mine = np.unique(bucket)
+        held = [_columns(_among(self._path("seats", w), "bucket", mine, SEATS.names)) for w in range(number)]
+        kept = np.unique(np.concatenate([np.empty(0, np.int64), *(docs for _, docs in held)]))
+        rows = [self._hop("documents").gather(Written(1), number).drop_columns(["destination"])]
+        rows += [_among(self._path("kept", w), "doc", kept, rows[0].schema.names) for w in range(number)]
+        buckets = np.concatenate([bucket, *(b for b, _ in held)])
+        buckets, place = shared_records(buckets, np.arange(len(buckets), dtype=np.int64))
+        docs = np.concatenate([doc, *(d for _, d in held)])[place]
+        members = pa.table([pa.array(buckets), pa.array(docs)], schema=SEATS)
+        return pa.concat_tables(rows).combine_chunks(), members, kept
+
+    def keep(self, number: int, table: pa.Table, lost_to: I64, carried: npt.NDArray[np.bool_]) -> None:
+        """Write the seats that documents of a decided window took: in each bucket as many as are ever tried.
+
+        carried : (rows,) the kept documents of earlier windows among the candidates `table`.
+        """
+        if number + 1 == self.count or storage.exists(self._path("kept", number)):
+            return
+        able = (lost_to < 0) & ~carried & array(table, "eligible").astype(np.bool_)
+        kept = table.filter(pa.array(able)).sort_by("doc")
+        bucket, doc = _columns(self._hop("members").gather(Written(1), number).select(SEATS.names))
+        place = _places(array(kept, "doc"), doc)
+        position = survivor_order(self.near.run, kept)
+        bucket, doc, position = bucket[place >= 0], doc[place >= 0], position[place[place >= 0]]
+        order = np.lexsort([position, bucket])
+        bucket, doc = bucket[order], doc[order]
+        new = np.r_[True, bucket[1:] != bucket[:-1]] if len(bucket) else np.empty(0, np.bool_)
+        starts = np.flatnonzero(new)
+        rank = np.arange(len(bucket)) - np.repeat(starts, np.diff(np.r_[starts, len(bucket)]))
+        seats = rank <= self.near.further_tries
+        seated = pa.table([pa.array(bucket[seats]), pa.array(doc[seats])], schema=SEATS)
+        write_arrow(self._path("seats", number), seated, scratch=True)
+        holds = np.isin(array(kept, "doc"), doc[seats])
+        write_arrow(self._path("kept", number), kept.filter(pa.array(holds)), scratch=True)
+
+    def _path(self, kind: str, number: int) -> str:
+        return storage.join(_folder(self.near, self.destination), f"{kind}-{number}.arrow")
+
+    def _hop(self, kind: str) -> Exchange:
+        return _hop(self.near, self.destination, kind, self.count, self.documents if kind == "documents" else None)
+
+
+def are_needed(near: NearJob, documents: str) -> bool:
+    """Tell whether a destination is cut into windows.
+
+    Not in mode component, where a document depends on later ones, and not where representatives are scored in rounds,
+    which may drop them again.
+    """
+    one_way = near.mode == "representative" and not promotion.is_needed(near.stage_run)
+    return one_way and count_rows(documents) > CUT_FROM
+
+
+def cut(near: NearJob, destination: int, documents: str, members: str) -> Windows:
+    """Cut the candidates of a destination, and their places in buckets, into windows; what is cut stays so."""
+    path = storage.join(_folder(near, destination), "order.arrow")
+    if not storage.exists(path):
+        write_arrow(path, _windows_of(near, documents), scratch=True)
+    count = int(array(read_arrow(path), "window").max()) + 1
+    for kind, source in (("documents", documents), ("members", members)):
+        schema = count, documents if kind == "documents" else None
+        _hop(near, destination, kind, *schema).scatter(InlineEngine(), [source], partial(_emit, path))
+    return Windows(near=near, destination=destination, documents=documents, members=members, count=count)
+
+
+def _folder(near: NearJob, destination: int) -> str:
+    return near.folder(f"windows-{destination}")
+
+
+def _hop(near: NearJob, destination: int, kind: str, count: int, documents: str | None) -> Exchange:
+    """Return the exchange that cuts a file: one source, a destination for each window."""
+    schema = SEATS if documents is None else open_arrow(documents).schema
+    return Exchange(
+        folder=storage.join(_folder(near, destination), kind),
+        destinations=count,
+        schema=pa.schema([("destination", pa.uint32()), *schema]),
+        route="destination",
+    )
+
+
+def _windows_of(near: NearJob, documents: str) -> pa.Table:
+    """Return the window of each candidate by doc_id: as many in the total order as WINDOW and WINDOW_BYTES allow."""
+    names = [*candidate_schema(near.run).names, "num_bytes"]
+    table = pa.Table.from_batches(list(scan_arrow(documents, names)))
+    order = np.argsort(survivor_order(near.run, table))
+    share = array(table, "num_bytes")[order].astype(np.float64) / WINDOW_BYTES + 1 / WINDOW
+    window = np.empty(len(order), np.int32)
+    window[order] = np.cumsum(share).astype(np.int32)
+    window[order] -= window[order[0]]  # the first text may be longer than a window
+    doc = array(table, "doc").astype(np.int64)
+    by_doc = np.argsort(doc)
+    return pa.table({"doc": doc[by_doc], "window": window[by_doc]})
+
+
+def _emit(order: str, source: str) -> Iterable[pa.Table]:
+    """Yield the rows of a file with the windows of their documents as destinations."""
+    where = read_arrow(order)
+    known, window = array(where, "doc"), array(where, "window").astype(np.uint32)
+    for batch in scan_arrow(source):
+        place = np.searchsorted(known, batch.column("doc").to_numpy())
+        yield pa.Table.from_batches([batch]).add_column(0, "destination", pa.array(window[place]))
+
+
+def _among(path: str, column: str, ascending: npt.NDArray[np.generic], names: list[str]) -> pa.Table:
+    """Return the rows of a file whose value in a column is among these."""
+    found: Iterator[pa.RecordBatch] = scan_arrow(path)
+    parts = [b.filter(pa.array(_places(ascending, b.column(column).to_numpy()) >= 0)) for b in found]
+    return pa.Table.from_batches(parts).select(names) if parts else read_arrow(path).select(names)
+
+
+def _places(ascending: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> I64:
+    """Return the place of each value in an ascending array, -1 where it is not there."""
+    if not len(ascending):
+        return np.full(len(values), -1, np.int64)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.where(ascending[at] == values, at, -1)
+
+
+def _columns(seats: pa.Table) -> tuple[npt.NDArray[np.uint64], I64]:
+    return array(seats, "bucket").astype(np.uint64, copy=False), array(seats, "doc").astype(np.int64, copy=False)
