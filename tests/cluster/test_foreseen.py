@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster import counting_store, exchange
+from cluster import counting_store, exchange, outputs
 from cluster.counting_store import CountingStore
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange, hop_of
@@ -65,7 +65,7 @@ def test_requests_of_every_kind_are_those_that_were_foreseen(
 
 
 def test_merging_and_prefixes_are_foreseen_where_the_exchange_does_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "SPREAD_FROM", 100)
+    monkeypatch.setattr(outputs, "SPREAD_FROM", 100)
     monkeypatch.setattr(exchange, "SLICE_BYTES", 4096)
     foreseen, requests = counted(120, 110, 120)
     assert foreseen.group > 1

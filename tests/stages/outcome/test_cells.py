@@ -41,7 +41,7 @@ DAYS = Values(
         ({"before": iso_seconds("2020-01-02")}, DAYS, [1, 0, 0, 0]),
         ({"any_of": ("x",)}, DAYS, [0, 1, 0, 0]),
     ],
-    ids=str,
+    ids=lambda given: given if isinstance(given, str) else str(given) if isinstance(given, dict | list) else "",
 )
 def test_a_condition_holds_where_its_words_say(wish: dict[str, Any], values: Values, expected: list[int]) -> None:
     assert Condition(field="f", **wish).holds(values).tolist() == [bool(e) for e in expected]
