@@ -190,6 +190,7 @@ def test_a_streamed_destination_yields_its_output_in_tables(tmp_path: Path) -> N
     )
     assert [n for batch in scan_arrow(str(out[0])) for n in batch["key"].to_pylist()] == [1, 2, 3, 1, 2, 3]
     nothing = Exchange(folder=str(tmp_path / "none"), destinations=1, schema=schema)
-    assert nothing.run(
+    none = nothing.run(
         InlineEngine(), [[]], lambda keys: [pa.table({"key": pa.array(keys, pa.uint64())})], Streamed(double)
-    ) == [None]
+    )
+    assert list(none) == [None]
