@@ -159,7 +159,7 @@ def trace_tokens(
         say(render_trace(found))
 
 
-@app.command("push", epilog="Example: HF_TOKEN=... winnow push RUN me/my-mix")
+@app.command("push", epilog="Example: winnow push RUN me/my-mix")
 def push_mix(
     run_dir: RunArgument,
     repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the Hub; made if missing, private")],

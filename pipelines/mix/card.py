@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import yaml
 
 from cluster import storage
-from cluster.engines import Engine, InlineEngine
+from cluster.engines import Engine, Growth, InlineEngine, TaskCost
 from pipelines.artefacts import MixDataset
 from pipelines.ledger_tasks import count_documents
 from pipelines.mix.card_cells import cells_section, similarity_section
@@ -26,6 +26,7 @@ from pipelines.mix.markdown import code, inline, table
 from pipelines.recipe.output import FACT, INTERLEAVED, Output
 from pipelines.runfolder import Counts, RunFolder, mix_tables, open_run
 from pipelines.staleness import check_up_to_date, note_page
+from stages.core.costs import Quantity
 from stages.inputs.fit import is_json
 from stages.inputs.presets import PRESETS
 
@@ -137,11 +138,19 @@ def _rows_written(folder: RunFolder, names: list[str], counts: Mapping[str, Coun
     return sum(int(folder.mix_dataset(name).get("rows") or counts[name].in_mix) for name in names)
 
 
+LANGUAGES = TaskCost(
+    name="count the card's languages",
+    tasks=Growth(quantity=Quantity.MIX_PARTS),
+    work=Growth(quantity=Quantity.MIX_BYTES),
+    rare=True,
+)
+
+
 def _languages(folder: RunFolder, names: list[str], engine: Engine) -> list[str]:
     """Return the languages of the mix, commonest first, as far as a stage told them."""
     found: Counter[str] = Counter()
     documents = 0
-    for rows, counts in engine.map(_languages_of, folder.files if names else []):
+    for rows, counts in engine.map(_languages_of, folder.files if names else [], cost=LANGUAGES):
         documents += rows
         found.update(counts)
     shown = sorted(found.items(), key=lambda item: (-item[1], item[0]))

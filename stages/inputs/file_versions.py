@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import xxhash
@@ -85,10 +86,15 @@ def token_of(info: Mapping[str, Any]) -> str:
     ('3-"9e1"', '3')
     """
     for keys in (CONTENT_MARKS, OTHER_MARKS):
-        marks = [str(info[key]) for key in keys if info.get(key) is not None]
+        marks = [_mark(info[key]) for key in keys if info.get(key) is not None]
         if marks:
             return "-".join([str(info.get("size")), *marks])
     return str(info.get("size"))
+
+
+def _mark(value: object) -> str:
+    """Return a mark as text; some stores list a time in seconds and tell it as a date."""
+    return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
 def is_marked(info: Mapping[str, Any]) -> bool:

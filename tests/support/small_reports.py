@@ -53,7 +53,7 @@ def minimal_report(text: str) -> Any:
             }
         ],
         "scores_from": "facts",
-        "mix": {"mode": text, "target_tokens": None, **one, "datasets": {text: mix}},
+        "mix": {"mode": text, "target_tokens": None, **one, "datasets": {text: mix}, "cells": []},
         "samples": [
             {
                 "stage": text,
