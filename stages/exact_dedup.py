@@ -110,7 +110,7 @@ class ExactDedup(DedupStage):
         if in_rounds:
             decide = partial(_decide, stage_run)
             found = promotion.decide_in_rounds(engine, stage_run, received, decide, cost=DECIDE)
-        write_decisions(engine, stage_run, found)
+        write_decisions(engine, stage_run, found, ROUTE_VERDICTS)
         mark_complete(stage_run, engine)
 
 
@@ -137,6 +137,7 @@ COUNT = per_group("count repeated documents")
 EMIT = per_group("send candidates")
 RECEIVE = TaskCost(name="keep repeated hashes", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
 DECIDE = TaskCost(name="choose survivors", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
+ROUTE_VERDICTS = TaskCost(name="route verdicts", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
 
 
 def _repeated_documents(engine: Engine, stage_run: StageRun[ExactDedup]) -> tuple[list[tuple[int, str]], int]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.engines import Engine
+from cluster.engines import Engine, TaskCost
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, read_arrow
 from stages.core.arrays import array
@@ -183,8 +183,13 @@ def verdicts(doc: I64, representative: I64, similarity: npt.ArrayLike, kind: npt
     return pa.table(columns, schema=VERDICTS)
 
 
-def write_decisions(engine: Engine, stage_run: StageRun[Stage], sources: Sequence[str | None]) -> None:
-    """Route the verdicts of these files to their bundles by an exchange, and write the decisions sidecars."""
+def write_decisions(
+    engine: Engine, stage_run: StageRun[Stage], sources: Sequence[str | None], cost: TaskCost | None = None
+) -> None:
+    """Route the verdicts of these files to their bundles by an exchange, and write the decisions sidecars.
+
+    cost : of routing them; None: there are as many files as destinations for all documents.
+    """
     run = stage_run.run
     hop = Exchange(
         folder=stage_run.folder("decisions"),
@@ -193,7 +198,7 @@ def write_decisions(engine: Engine, stage_run: StageRun[Stage], sources: Sequenc
         route="destination",
     )
     route, write = partial(_route, run), partial(_write_group, stage_run)
-    hop.run(engine, [s for s in sources if s], route, write, emit_cost=ROUTE, receive_cost=WRITE)
+    hop.run(engine, [s for s in sources if s], route, write, emit_cost=cost or ROUTE, receive_cost=WRITE)
 
 
 ROUTE = per_destination("route verdicts")
