@@ -26,9 +26,10 @@ from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import LedgerError, RecipeError, WinnowError
-from cluster.sealed import batches, open_parquet, read_public_json, reading
+from cluster.sealed import open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
+from pipelines.run_tables import check_format_of, file_tables, from_input, joined, mix_tables
 from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
 from pipelines.written_texts import Document, as_written
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Document", "RunFolder", "StageInfo", "open_run"]
 
-BATCH_ROWS = 1 << 17
-BATCH_FILES = 1 << 12  # tables held until they are joined; each takes some 10 kB beside its rows
 ROW_MASK = (1 << 32) - 1
 FIRST_STAGE = "read"
 LAST_STAGE = "rewrite"  # of a run whose stages rewrite texts
@@ -225,13 +224,13 @@ class RunFolder:
 
     def ledger_of(self, shards: Iterable[ShardRow], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the ledger of these shards (rows of the manifest, all of one dataset) as `ledger` does."""
-        return _joined(table for shard in shards for table in self._shard(shard, columns))
+        return joined(table for shard in shards for table in self._shard(shard, columns))
 
     def _shard(self, shard: ShardRow, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         path = self.path("ledger", f"{shard['ordinal']}.parquet")
 
         def check(reader: pq.ParquetFile) -> None:
-            _check_format(reader, path)
+            check_format_of(reader, path)
             if reader.metadata.num_rows != shard["rows"]:
                 raise LedgerError(
                     f"{path} has {reader.metadata.num_rows:,} rows, the manifest says {shard['rows']:,} for "
@@ -239,7 +238,7 @@ class RunFolder:
                 )
 
         try:
-            yield from batches(path, BATCH_ROWS, None if columns is None else list(columns), check)
+            yield from file_tables(path, columns, check)
         except FileNotFoundError:
             raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.") from None
 
@@ -348,7 +347,7 @@ class RunFolder:
         for ordinal in sorted({doc >> 32 for doc in missing}):
             rows = sorted(doc & ROW_MASK for doc in missing if doc >> 32 == ordinal)
             with contextlib.suppress(WinnowError, OSError):  # moved input: the mix still has the survivors
-                found.update(_from_input(self.run, ordinal, rows))
+                found.update(from_input(self.run, ordinal, rows))
         return found
 
     def shown_texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
@@ -393,69 +392,3 @@ def open_run(path: str, *, trust: bool = False, warn: bool = True) -> RunFolder:
         if warn and run.stale:
             warnings.warn(f"{run.root}: {' '.join(stale_sentences(run.stale))}", stacklevel=2)
     return run
-
-
-def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Join consecutive tables up to `BATCH_ROWS` rows: a hundred thousand tiny shards are not as many tables."""
-    held: list[pa.Table] = []
-    rows = 0
-    for table in tables:
-        if held and (rows + table.num_rows > BATCH_ROWS or len(held) == BATCH_FILES):
-            yield pa.concat_tables(held).combine_chunks()
-            held, rows = [], 0
-        held.append(table)
-        rows += table.num_rows
-    if held:
-        yield pa.concat_tables(held).combine_chunks()
-
-
-def _check_format(file: pq.ParquetFile, path: str) -> None:
-    from stages.core.formats import check_format
-
-    check_format((file.schema_arrow.metadata or {}).get(b"winnow.format"), path)
-
-
-def mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-    """Yield the documents of one file of the mix."""
-    names = None if columns is None else list(columns)
-    if path.endswith(".parquet"):
-        yield from batches(path, BATCH_ROWS, names, lambda file: _check_format(file, path))
-        return
-    import zstandard
-    from pyarrow import json as pajson
-
-    from pipelines.recipe.output import MIX_COLUMNS
-
-    options = None  # where input columns are left out: they may be of kinds that Arrow's reader does not mix
-    if names is not None and set(names) <= dict(MIX_COLUMNS).keys():
-        own = pa.schema([(name, kind) for name, kind in MIX_COLUMNS if name in names])
-        options = pajson.ParseOptions(explicit_schema=own, unexpected_field_behavior="ignore")
-    with storage.open_read(path) as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
-        with reading(path):
-            found = pajson.open_json(pa.PythonFile(lines, mode="r"), parse_options=options)
-        while True:
-            with reading(path):
-                batch = next(found, None)
-            if batch is None:
-                return
-            table = pa.Table.from_batches([batch])
-            yield table if names is None else table.select(names)
-
-
-def _from_input(run: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
-    """Return documents of one shard; rows are sorted."""
-    from pipelines.run_state import shard_at_home
-    from stages.core.shard import Piece
-    from stages.inputs.reader import read_piece
-    from stages.passes.annotate import staged
-
-    shard = shard_at_home(run, ordinal)
-    piece = Piece(shard=shard, start=0, stop=shard.rows)
-    where = staged(run, shard)
-    wanted = np.array(rows, np.int64)
-    found: dict[int, Document] = {}
-    for batch in read_piece(run.dataset(shard.dataset), piece, ["text", "id", "url"], path=where, rows=wanted):
-        for row, values in zip(batch.rows.tolist(), batch.table.to_pylist(), strict=True):
-            doc = (ordinal << 32) + row
-            found[doc] = Document(doc_id=doc, **values)
-    return found

@@ -7,7 +7,8 @@ from rich.table import Table
 from cluster.errors import RecipeError
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import prepare
-from stages.inputs.check import DatasetCheck, Identify, check_dataset
+from stages.inputs.check import check_dataset
+from stages.inputs.check_report import DatasetCheck, Identify
 from stages.inputs.reader import ReadStatus
 from stages.passes.quarantine_limit import allowed
 

@@ -15,7 +15,8 @@ from pipelines.commands.check import identifier
 from pipelines.commands.first_look import Guess, look
 from pipelines.recipe.recipe import load_data
 from pipelines.recipe.to_run import prepare
-from stages.inputs.check import DatasetCheck, check_dataset
+from stages.inputs.check import check_dataset
+from stages.inputs.check_report import DatasetCheck
 
 SAMPLE = 400  # rows of each dataset that are profiled
 SHOWN = 6  # languages, columns

@@ -24,7 +24,8 @@ from pipelines.mix.card_features import dataset_info
 from pipelines.mix.loaders import write_loaders
 from pipelines.mix.markdown import code, inline, table
 from pipelines.recipe.output import FACT, INTERLEAVED, Output
-from pipelines.runfolder import Counts, RunFolder, mix_tables, open_run
+from pipelines.run_tables import mix_tables
+from pipelines.runfolder import Counts, RunFolder, open_run
 from pipelines.staleness import check_up_to_date, note_page
 from stages.core.costs import Quantity
 from stages.inputs.fit import is_json

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ledger_tasks import Task, ledger_tasks, shards_of
-from pipelines.runfolder import RunFolder, StageInfo, mix_tables
+from pipelines.run_tables import mix_tables
+from pipelines.runfolder import RunFolder, StageInfo
 from stages.core.arrays import array
 from stages.core.run import Run
 

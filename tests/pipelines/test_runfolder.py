@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import LedgerError, RecipeError
-from pipelines import runfolder
+from pipelines import run_tables
 from pipelines.runfolder import open_run
 from tests.support import run_folders
 
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_ledger_comes_in_order_and_whole(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runfolder, "BATCH_ROWS", 7)
+    monkeypatch.setattr(run_tables, "BATCH_ROWS", 7)
     tables = list(open_run(str(run)).ledger())
     assert max(t.num_rows for t in tables) <= 7
     rows = [row for t in tables for row in t.to_pylist()]
@@ -110,7 +110,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 def test_ledger_tables_are_joined_a_bounded_number_at_a_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_run(str(run))
     whole = pa.concat_tables(opened.ledger("a"))
-    monkeypatch.setattr(runfolder, "BATCH_FILES", 1)
+    monkeypatch.setattr(run_tables, "BATCH_FILES", 1)
     tables = list(opened.ledger("a"))
     assert len(tables) == pc.sum(pc.equal(opened.manifest["dataset"], "a")).as_py() > 1
     assert pa.concat_tables(tables).equals(whole)

@@ -14,7 +14,8 @@ import pytest
 from stages.core.shard import Columns, Dataset
 from stages.inputs import check as contract
 from stages.inputs import jsonl
-from stages.inputs.check import DatasetCheck, check_dataset
+from stages.inputs.check import check_dataset
+from stages.inputs.check_report import DatasetCheck
 
 COLUMNS = Columns(text="text", id="id", url="meta.url")
 

@@ -1,0 +1,97 @@
+"""Tables of a run folder's files: ledger files joined, files of the mix, rows of the input.
+
+Guarantees: a table at a time, of at most BATCH_ROWS rows where files are read in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster import storage
+from cluster.sealed import batches, reading
+from pipelines.written_texts import Document
+
+if TYPE_CHECKING:
+    from stages.core.run import Run
+
+BATCH_ROWS = 1 << 17
+BATCH_FILES = 1 << 12  # tables held until they are joined; each takes some 10 kB beside its rows
+
+
+def file_tables(
+    path: str, columns: Sequence[str] | None, check: Callable[[pq.ParquetFile], None]
+) -> Iterator[pa.Table]:
+    """Yield a Parquet file in tables of at most `BATCH_ROWS` rows, once `check` has passed it."""
+    return batches(path, BATCH_ROWS, None if columns is None else list(columns), check)
+
+
+def joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join consecutive tables up to `BATCH_ROWS` rows: a hundred thousand tiny shards are not as many tables."""
+    held: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        if held and (rows + table.num_rows > BATCH_ROWS or len(held) == BATCH_FILES):
+            yield pa.concat_tables(held).combine_chunks()
+            held, rows = [], 0
+        held.append(table)
+        rows += table.num_rows
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def check_format_of(file: pq.ParquetFile, path: str) -> None:
+    """Raise LedgerError where a file is of a data format that this version does not know."""
+    from stages.core.formats import check_format
+
+    check_format((file.schema_arrow.metadata or {}).get(b"winnow.format"), path)
+
+
+def mix_tables(path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    """Yield the documents of one file of the mix."""
+    names = None if columns is None else list(columns)
+    if path.endswith(".parquet"):
+        yield from batches(path, BATCH_ROWS, names, lambda file: check_format_of(file, path))
+        return
+    import zstandard
+    from pyarrow import json as pajson
+
+    from pipelines.recipe.output import MIX_COLUMNS
+
+    options = None  # where input columns are left out: they may be of kinds that Arrow's reader does not mix
+    if names is not None and set(names) <= dict(MIX_COLUMNS).keys():
+        own = pa.schema([(name, kind) for name, kind in MIX_COLUMNS if name in names])
+        options = pajson.ParseOptions(explicit_schema=own, unexpected_field_behavior="ignore")
+    with storage.open_read(path) as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
+        with reading(path):
+            found = pajson.open_json(pa.PythonFile(lines, mode="r"), parse_options=options)
+        while True:
+            with reading(path):
+                batch = next(found, None)
+            if batch is None:
+                return
+            table = pa.Table.from_batches([batch])
+            yield table if names is None else table.select(names)
+
+
+def from_input(run: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
+    """Return documents of one shard; rows are sorted."""
+    from pipelines.run_state import shard_at_home
+    from stages.core.shard import Piece
+    from stages.inputs.reader import read_piece
+    from stages.passes.annotate import staged
+
+    shard = shard_at_home(run, ordinal)
+    piece = Piece(shard=shard, start=0, stop=shard.rows)
+    where = staged(run, shard)
+    wanted = np.array(rows, np.int64)
+    found: dict[int, Document] = {}
+    for batch in read_piece(run.dataset(shard.dataset), piece, ["text", "id", "url"], path=where, rows=wanted):
+        for row, values in zip(batch.rows.tolist(), batch.table.to_pylist(), strict=True):
+            doc = (ordinal << 32) + row
+            found[doc] = Document(doc_id=doc, **values)
+    return found
