@@ -91,7 +91,7 @@ def calibration(right: I64, wrong: I64) -> list[tuple[float, float]]:
     [(0.25, 0.15), (0.75, 0.95)]
     """
     blocks: list[list[float]] = []  # right, all, sum of scores
-    for place in np.flatnonzero(right + wrong):
+    for place in np.flatnonzero(right + wrong).tolist():
         n = float(right[place] + wrong[place])
         blocks.append([float(right[place]), n, n * (place + 0.5) / len(right)])
         while len(blocks) > 1 and _share(blocks[-2]) >= _share(blocks[-1]):
