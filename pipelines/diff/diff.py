@@ -27,7 +27,7 @@ from pipelines.diff.matched import Found, matched
 from pipelines.diff.names import Names, named
 from pipelines.diff.sums import ENTERED, LEFT, Sums, changed
 from pipelines.runfolder import RunFolder, open_run
-from pipelines.staleness import stale_sentences
+from pipelines.staleness import PAGES, Stale, stale_sentences
 from stages.core.digests import DATA_FORMAT
 
 CHANGES = pa.schema(
@@ -85,7 +85,7 @@ def diff(old: str, new: str, *, out: str | None = None, trust: bool = False) -> 
         "format": DATA_FORMAT,
         "old": before.root,
         "new": after.root,
-        "stale": [f"{run.root}: {text}" for run in (before, after) for text in stale_sentences(run.stale)],
+        "stale": [f"{run.root}: {text}" for run in (before, after) for text in stale_sentences(_of_ledger(run))],
         "recipe": recipe_changes(before.recipe, after.recipe),
         "matching": _matching(found),
         "datasets": sums.dataset_trees(),
@@ -95,6 +95,11 @@ def diff(old: str, new: str, *, out: str | None = None, trust: bool = False) -> 
         "domains": domains,
         "domains_counted": number,
     }
+
+
+def _of_ledger(run: RunFolder) -> list[Stale]:
+    """Return what is stale of that which is compared: ledger and mixes, not their pages."""
+    return [part for part in run.stale if part["what"].partition(" ")[0] not in PAGES]
 
 
 def _first_pass(old: RunFolder, new: RunFolder, found: Found, sums: Sums, folder: str) -> None:
