@@ -21,7 +21,20 @@ TEMPORARY = ".tmp-"  # a name with this part is unfinished work and is never rea
 NFS_OPEN = ".nfs"  # begins the name that NFS gives to a removed file while a process has it open
 _base: ContextVar[str | None] = ContextVar("winnow_relative_to", default=None)
 
+CLIENTS = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "requests", "urllib3")  # of object stores
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of file systems that cannot sync a file or a folder
+
+
+@contextlib.contextmanager
+def failures_named() -> Iterator[None]:
+    """Raise OSError where the client of an object store raises an error of its own, as for half an answer."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or type(error).__module__.partition(".")[0] not in CLIENTS:
+            raise
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OSError(errno.EIO, f"the object store failed ({told}). Try again; what is finished stays") from error
 
 
 def is_local(path: str) -> bool:

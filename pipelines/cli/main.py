@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from cluster import storage
 from cluster.errors import WinnowError
 from pipelines.cli.app import BadUsage, app
 from pipelines.cli.examples import add_examples
@@ -87,7 +88,8 @@ def _shielded(command: Any) -> Any:
 
     def shielded(context: Any) -> Any:
         try:
-            return invoke(context)
+            with storage.failures_named():
+                return invoke(context)
         except Exception as error:
             if not any((kind.__module__, kind.__name__) in DAMAGE for kind in type(error).__mro__):
                 raise

@@ -111,7 +111,7 @@ def run(
     check_names(prepared, mixes)
     if until is not None:
         _check_stage(prepared.run, until)
-    with only_one(prepared.run.root):
+    with storage.failures_named(), only_one(prepared.run.root):
         drop_scratch_of_before(prepared.run.root)
         write_lock(prepared)
         watched = Watched(start(prepared.cluster, prepared.run.root), progress or Silent())

@@ -88,7 +88,8 @@ def _remote(path: str) -> BinaryIO:
 def corruption(path: str) -> Iterator[None]:
     """Turn Arrow's complaints about bytes into Corrupt, and failures of the storage into ShardError."""
     try:
-        yield
+        with storage.failures_named():
+            yield
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise unreachable(path, error) from error

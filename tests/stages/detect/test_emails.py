@@ -124,9 +124,13 @@ def test_any_text_is_read_and_every_span_lies_between_characters(text: str) -> N
 
 
 def seconds(text: str) -> float:
-    begin = time.process_time()
-    Pii().annotate(pa.table({"text": pa.array([text], pa.large_string())}))
-    return time.process_time() - begin
+    """Return CPU seconds, the least of three tries: other work on the machine only adds to them."""
+    tries = []
+    for _ in range(3):
+        begin = time.process_time()
+        Pii().annotate(pa.table({"text": pa.array([text], pa.large_string())}))
+        tries.append(time.process_time() - begin)
+    return min(tries)
 
 
 @pytest.mark.parametrize("joint", ["\n", "、", ",", " 8.8.8.8 +49 30 1234567 "], ids=repr)
