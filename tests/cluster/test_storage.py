@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.run import runner
 from tests.support import corpora
+from tests.support.s3_sessions import forget_sessions
 from tests.support.small_runs import read_ledger, recipe_of, run
 
 s3fs = pytest.importorskip("s3fs", reason="needs the dev extra: pip install -e '.[dev]'")
@@ -25,11 +26,11 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[s3fs.S3FileSystem]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_sessions()
     fs = s3fs.S3FileSystem(use_listings_cache=False)
     fs.mkdir("bucket")
     yield fs
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_sessions()
     server.stop()
 
 

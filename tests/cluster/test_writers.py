@@ -21,6 +21,7 @@ from cluster import storage, writers
 from cluster.errors import RecipeError
 from cluster.writers import Claim, only_writer
 from pipelines.run_state import only_one
+from tests.support.s3_sessions import forget_sessions
 
 servers = pytest.importorskip("moto.server", reason="needs the dev extra: pip install -e '.[dev]'")
 s3fs = pytest.importorskip("s3fs", reason="needs the dev extra: pip install -e '.[dev]'")
@@ -36,10 +37,10 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_sessions()
         s3fs.S3FileSystem(use_listings_cache=False).mkdir("writers")
         yield "s3://writers"
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_sessions()
     server.stop()
 
 

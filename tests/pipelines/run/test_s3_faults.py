@@ -20,6 +20,7 @@ from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from tests.support import archives
 from tests.support.s3_proxy import FAULTS, Proxy
+from tests.support.s3_sessions import forget_sessions
 
 servers = pytest.importorskip("moto.server", reason="needs the dev extra: pip install -e '.[dev]'")
 s3fs = pytest.importorskip("s3fs", reason="needs the dev extra: pip install -e '.[dev]'")
@@ -67,7 +68,7 @@ def store() -> Iterator[Store]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_MAX_ATTEMPTS", "1")  # clients try again for up to a minute, which would hide every fault
         patch.setattr(s3fs.S3FileSystem, "retries", 1)
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_sessions()
         fs = s3fs.S3FileSystem(use_listings_cache=False)
         fs.mkdir("disturbed")
         rows = [{"text": f"text number {n % 5}", "id": f"{n}", "score": n / 9} for n in range(9)]
@@ -79,7 +80,7 @@ def store() -> Iterator[Store]:
         with proxy.faulty(lambda *_: ""):
             assert found.run("right") == ""
         yield Store(proxy, recipe, proxy.count, result("s3://disturbed/right"))
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_sessions()
     server.stop()
 
 
