@@ -23,12 +23,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
+from cluster.arrow_files import write_tables
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
 from cluster.outputs import Outputs, folders_of, is_spread, numbered_path, output_name
 from cluster.packed_rows import pack, row_type
 from cluster.scale import scaled
-from cluster.sealed import check_file, commit_sealed, damaged, is_sealed, read_json, read_sealed, write_json
+from cluster.sealed import read_json, write_json
 from cluster.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
 
 S = TypeVar("S")
@@ -376,79 +377,3 @@ def remove_hops(engine: Engine, folder: str, count: int) -> None:
         hops = [storage.join(folder, name) for name in sorted(storage.names(folder))]
         engine.map(storage.remove, [part for hop in hops for part in folders_of(hop, count)[1:]])
     storage.remove(folder)
-
-
-def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
-    """Open an Arrow file for random access to its record batches.
-
-    Local files are checked and memory-mapped; of remote files only the batches that are read are fetched, unchecked.
-    """
-    if storage.is_local(path):
-        return _reader(path, read_sealed(path))
-    return pa.ipc.open_file(pa.PythonFile(storage.open_read(path, ranges=True), mode="r"))
-
-
-def count_rows(path: str) -> int:
-    """Return the number of rows of an Arrow file, from the headers of its record batches."""
-    reader = open_arrow(path)
-    return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
-
-
-def read_arrow(path: str) -> pa.Table:
-    """Return a whole Arrow file, checked. Raises DamagedError."""
-    data = read_sealed(path)
-    reader = _reader(path, data)
-    if is_sealed(data):
-        return reader.read_all()
-    try:
-        table = reader.read_all()
-        table.validate(full=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise damaged(path, " ".join(str(error).split())) from None
-    return table
-
-
-def _reader(path: str, data: pa.Buffer) -> pa.ipc.RecordBatchFileReader:
-    try:
-        return pa.ipc.open_file(pa.BufferReader(data))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise damaged(path, " ".join(str(error).split())) from None
-
-
-def read_arrow_if_there(path: str) -> pa.Table | None:
-    """Return a whole Arrow file, checked, or None where there is none: one request. Raises DamagedError."""
-    try:
-        return read_arrow(path)
-    except FileNotFoundError:
-        return None
-
-
-def scan_arrow(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the record batches of an Arrow file, checked, these columns of them; what was passed is not held."""
-    if not storage.is_local(path):
-        table = read_arrow(path)
-        yield from (table if columns is None else table.select(list(columns))).to_batches()
-        return
-    check_file(path)
-    with pa.OSFile(storage.local_path(path)) as file:
-        schema = pa.ipc.open_file(file).schema
-        fields = None if columns is None else [schema.get_field_index(name) for name in columns]
-        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            yield batch if columns is None else batch.select(list(columns))
-
-
-def write_arrow(path: str, table: pa.Table, compression: str | None = None, *, scratch: bool = False) -> None:
-    """Commit a table as one sealed Arrow file."""
-    write_tables(path, [table], table.schema, compression, scratch=scratch)
-
-
-def write_tables(
-    path: str, tables: Iterable[pa.Table], schema: pa.Schema, compression: str | None = None, *, scratch: bool = False
-) -> None:
-    """Commit tables of one schema, which may be made one after the other, as one sealed Arrow file."""
-    options = pa.ipc.IpcWriteOptions(compression=compression)
-    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, schema, options=options) as writer:
-        for table in tables:
-            writer.write_table(table)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
+from cluster.arrow_files import read_arrow_if_there, write_arrow
 from cluster.errors import LedgerError
-from cluster.exchange import read_arrow_if_there, write_arrow
 from cluster.sealed import commit_sealed, damaged
 from stages.core.digests import DATA_FORMAT
 from stages.core.formats import check_format

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
+from cluster.arrow_files import open_arrow, read_arrow, write_arrow
 from cluster.engines import Engine, TaskCost
-from cluster.exchange import Exchange, open_arrow, read_arrow, write_arrow
+from cluster.exchange import Exchange
 from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.run import StageRun

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
+from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
-from cluster.exchange import Exchange, read_arrow
+from cluster.exchange import Exchange
 from cluster.sealed import read_json, write_json
 from stages.core.arrays import BoolArray, array
 from stages.core.costs import per_bundle, per_destination, per_group

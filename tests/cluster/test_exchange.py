@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster import exchange, outputs, slices
+from cluster.arrow_files import read_arrow
 from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
-from cluster.exchange import Exchange, destinations, read_arrow
+from cluster.exchange import Exchange, destinations
 from tests.support.counting_store import CountingFileSystem
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster import exchange, packed_rows, slices
+from cluster.arrow_files import read_arrow
 from cluster.engines import InlineEngine
-from cluster.exchange import Exchange, read_arrow
+from cluster.exchange import Exchange
 from tests.support.counting_store import CountingFileSystem
 
 FIXED = pa.schema(

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster import integrity, sealed
+from cluster.arrow_files import open_arrow, read_arrow, write_arrow
 from cluster.errors import DamagedError
-from cluster.exchange import open_arrow, read_arrow, write_arrow
 from cluster.slices import SliceWriter, check_slices, read_slice
 
 TABLE = pa.table({"row": pa.array(range(300), pa.uint32()), "text": [f"text {i}" * (i % 7) for i in range(300)]})

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import integrity, sealed
+from cluster.arrow_files import read_arrow, write_arrow
 from cluster.errors import DamagedError, LedgerError
-from cluster.exchange import read_arrow, write_arrow
 from cluster.slices import SliceWriter, check_slices, merge_slices, read_slice
 from pipelines.recipe.lock import check_lock, sealed_lock
 from stages.core import manifest

@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
+from cluster.arrow_files import count_rows, open_arrow, read_arrow, write_arrow
 from cluster.engines import Engine, Growth, TaskCost
-from cluster.exchange import Exchange, count_rows, open_arrow, read_arrow, write_arrow
+from cluster.exchange import Exchange
 from cluster.scale import scaled
 from stages.core.arrays import array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group

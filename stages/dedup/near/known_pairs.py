@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
+from cluster.arrow_files import scan_arrow, write_tables
 from cluster.engines import Engine
-from cluster.exchange import Batches, Exchange, Streamed, as_they_come, scan_arrow, write_tables
+from cluster.exchange import Batches, Exchange, Streamed, as_they_come
 from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, per_group
