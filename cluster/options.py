@@ -7,7 +7,6 @@ every process costs memory.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,10 +140,12 @@ def worker_memory(options: ClusterOptions, processes: int) -> int | str:
 
 def check_memory_limit(text: str, what: str) -> None:
     """Raise BackendError where a memory limit, such as 4GB, is less than a worker needs to live."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([kMGTP]?)(i?)B?\s*", text, re.IGNORECASE)
-    if match is None:
-        return  # Dask says what is wrong with it
-    size = float(match[1]) * (1024 if match[3] else 1000) ** " KMGTP".index(match[2].upper() or " ")
+    from dask.utils import parse_bytes
+
+    try:
+        size = parse_bytes(text)
+    except ValueError:
+        return  # auto; of anything else Dask says what is wrong
     if size < LEAST_MEMORY:
         raise BackendError(
             f"{what} is {text}: with less than {LEAST_MEMORY / 1e6:.0f} MB a worker dies of its libraries. Give more, "
