@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from cluster import storage
-from cluster.sealed import check_file, commit_sealed, damaged, is_sealed, read_sealed
+from cluster.sealed import check_file, commit_sealed, is_sealed, read_sealed, reading
 
 
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
@@ -36,19 +36,15 @@ def read_arrow(path: str) -> pa.Table:
     reader = _reader(path, data)
     if is_sealed(data):
         return reader.read_all()
-    try:
+    with reading(path):
         table = reader.read_all()
         table.validate(full=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise damaged(path, " ".join(str(error).split())) from None
     return table
 
 
 def _reader(path: str, data: pa.Buffer) -> pa.ipc.RecordBatchFileReader:
-    try:
+    with reading(path):
         return pa.ipc.open_file(pa.BufferReader(data))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise damaged(path, " ".join(str(error).split())) from None
 
 
 def read_arrow_if_there(path: str) -> pa.Table | None:
