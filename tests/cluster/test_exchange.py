@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import exchange, outputs, slices
+from cluster import counting_store, exchange, outputs, slices
 from cluster.arrow_files import read_arrow
+from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, destinations
-from tests.support.counting_store import CountingFileSystem
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])
 
@@ -196,13 +196,14 @@ def test_a_merge_that_another_attempt_finished_is_no_error(tmp_path: Path, monke
 
 @pytest.mark.parametrize("many", [64, 256])
 def test_requests_grow_with_sources_and_destinations_not_with_their_product(many: int) -> None:
-    CountingFileSystem.reset()
-    hop = Exchange(folder=f"counted://hop-{many}", destinations=many, schema=SCHEMA)
+    counting_store.use()
+    CountingStore.watch()
+    hop = Exchange(folder=f"{SCHEME}://hop-{many}", destinations=many, schema=SCHEMA)
     hop.run(InlineEngine(), range(many), partial(spread, many), raw)
     payload = many * many * 2 * 16
-    assert CountingFileSystem.total() <= 8 * (many + many) + 60
-    assert CountingFileSystem.requests["head"] <= many
-    assert CountingFileSystem.bytes_read <= 2 * many * 16 * (many + 2) + many * many * 2 * 300 + 1.3 * payload + 1e6
+    assert CountingStore.total().total <= 8 * (many + many) + 60
+    assert CountingStore.total().head <= many
+    assert CountingStore.bytes_read[None] <= 2 * many * 16 * (many + 2) + many * many * 2 * 300 + 1.3 * payload + 1e6
 
 
 def test_a_flipped_bit_in_a_slice_is_an_error(tmp_path: Path) -> None:

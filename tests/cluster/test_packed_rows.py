@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import exchange, packed_rows, slices
+from cluster import counting_store, exchange, packed_rows, slices
 from cluster.arrow_files import read_arrow
+from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange
-from tests.support.counting_store import CountingFileSystem
 
 FIXED = pa.schema(
     [("key", pa.uint64()), ("doc", pa.int64()), ("held", pa.bool_()), ("part", pa.float64()), ("slots", pa.binary(3))]
@@ -125,27 +125,29 @@ def test_more_destinations_than_sixteen_bits_keep_the_order(tmp_path: Any) -> No
 def test_tiny_slices_are_read_within_1_3_of_their_values_once_when_merged_and_once_by_their_destination(
     many: int, rows: int
 ) -> None:
-    CountingFileSystem.reset()
+    counting_store.use()
+    CountingStore.watch()
     width = 16
     schema = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])
-    hop = Exchange(folder=f"counted://tiny-{many}-{rows}", destinations=many, schema=schema)
+    hop = Exchange(folder=f"{SCHEME}://tiny-{many}-{rows}", destinations=many, schema=schema)
     emit = partial(tables, schema, (many * rows // 2,) * 2, (False, False))
     written = hop.scatter(InlineEngine(), range(many), emit)
     assert written.group > 1
-    merged, payload = CountingFileSystem.bytes_read, many * many * rows * width
+    merged, payload = CountingStore.bytes_read[None], many * many * rows * width
     assert merged <= 1.3 * payload
     for destination in range(many):
         assert hop.gather(written, destination).num_rows > 0
-    assert CountingFileSystem.bytes_read - merged <= 1.3 * payload
-    CountingFileSystem.store.clear()
+    assert CountingStore.bytes_read[None] - merged <= 1.3 * payload
+    CountingStore.empty()
 
 
 @pytest.mark.nightly
 def test_a_hop_of_65_900_sources_and_four_destinations_ends() -> None:
-    CountingFileSystem.reset()
+    counting_store.use()
+    CountingStore.watch()
     schema = pa.schema([("key", pa.uint64()), ("doc", pa.int64())])
-    hop = Exchange(folder="counted://long", destinations=4, schema=schema)
+    hop = Exchange(folder=f"{SCHEME}://long", destinations=4, schema=schema)
     out = hop.run(InlineEngine(), range(65_900), partial(tables, schema, (8,), (False,)), raw)
-    assert sum(len(pa.ipc.open_file(CountingFileSystem().cat_file(path)).read_all()) for path in out if path) == 527_200
-    assert CountingFileSystem.total() <= 4 * 65_900
-    CountingFileSystem.store.clear()
+    assert sum(len(pa.ipc.open_file(CountingStore().cat_file(path)).read_all()) for path in out if path) == 527_200
+    assert CountingStore.total().total <= 4 * 65_900
+    CountingStore.empty()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import math
 import os
 import pickle
+import posixpath
 import subprocess
 import sys
 import types
@@ -25,6 +27,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster import counting_store, storage
+from cluster.counting_store import SCHEME, CountingStore
+
+IN = f"{SCHEME}://in"
 DIVISOR = 1000
 ROWS = 200  # documents of a file: as many as a bundle takes
 WORDS = 3000  # of the language that the texts are written in
@@ -168,10 +174,6 @@ def texts(number: int, seed: int) -> Iterator[str]:
 
 def write_inputs(folder: str, files: int, rows: int) -> None:
     """Write Parquet files of documents whose duplicates lie anywhere in the whole."""
-    import io
-
-    from cluster import storage
-
     all_texts = list(texts(files * rows, 1))
     order = np.random.default_rng(2).permutation(len(all_texts))
     for number in range(files):
@@ -187,11 +189,11 @@ def run_once(files: int, rows: int, more: Mapping[str, Any]) -> Figures:
     """Run the recipe over so many files; return requests by kind, bytes, tasks, argument sizes, objects held."""
     from pipelines.recipe.recipe import load_data
     from pipelines.run import runner
-    from tests.support.counting_store import KINDS, CountingFileSystem
 
-    CountingFileSystem.clear()
-    write_inputs("counted://in", files, rows)
-    datasets = {"web": {"paths": "counted://in", "columns": {"text": "text", "id": "id"}}}
+    counting_store.use()
+    CountingStore.empty()
+    write_inputs(IN, files, rows)
+    datasets = {"web": {"paths": IN, "columns": {"text": "text", "id": "id"}}}
     data = {"name": "tunnel", "seed": 3, "datasets": datasets, "stages": STAGES, "cluster": {"kind": "inline"}}
     output = {"shuffle": "global", "shard_bytes": "128KB"}
     recipe = load_data({**data, "output": output, **more}, "tunnel")
@@ -199,21 +201,23 @@ def run_once(files: int, rows: int, more: Mapping[str, Any]) -> Figures:
     runner.start = lambda *_: engine  # type: ignore[assignment]
     found: Figures = {"documents": files * rows, "files": files}
     for turn in ("", "again_"):
-        CountingFileSystem.reset()
-        runner.run(recipe, "counted://run")
-        found |= {f"{turn}{kind}": CountingFileSystem.requests[kind] for kind in KINDS}
-        found[f"{turn}requests"] = CountingFileSystem.total()
-        found[f"{turn}bytes_read"] = CountingFileSystem.bytes_read
-        found[f"{turn}bytes_written"] = CountingFileSystem.bytes_written
+        CountingStore.watch(posixpath.dirname)
+        runner.run(recipe, f"{SCHEME}://run")
+        total = CountingStore.total()
+        found |= {f"{turn}{kind}": number for kind, number in total.by_kind().items()}
+        found[f"{turn}requests"] = total.total
+        found[f"{turn}bytes_read"] = sum(CountingStore.bytes_read.values())
+        found[f"{turn}bytes_written"] = sum(CountingStore.bytes_written.values())
         if os.environ.get("TUNNEL_DETAIL"):
-            _show(turn, engine, CountingFileSystem.places)
+            _show(turn, engine)
     found |= {"tasks": engine.tasks, "sent": engine.sent, "largest_task": engine.largest, "held": engine.held}
     return found
 
 
-def _show(turn: str, engine: CountingEngine, places: Counter[tuple[str, str]]) -> None:
+def _show(turn: str, engine: CountingEngine) -> None:
     print(turn, engine.kinds.most_common(60), engine.sizes.most_common(20), sep="\n", file=sys.stderr)
-    print(places.most_common(60), file=sys.stderr)
+    places = sorted(CountingStore.counts.items(), key=lambda place: -place[1].total)
+    print(*places[:60], sep="\n", file=sys.stderr)
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster import storage
+from cluster import counting_store, storage
+from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.errors import DamagedError, LedgerError, ShardError
 from stages.core import manifest
@@ -24,6 +25,7 @@ from stages.implicit.read import Read
 from stages.inputs import file_versions
 from stages.passes import freeze as freezing
 from stages.passes.freeze import freeze
+from tests.support.wind_tunnel import texts
 
 LINES = 4000
 
@@ -210,23 +212,26 @@ def test_pieces_keep_their_order_in_a_bundle(tmp_path: Path) -> None:
     assert again.bundles == (turned,)
 
 
-def test_freezing_a_store_reads_ranges_and_asks_one_listing_for_sizes_and_marks() -> None:
-    from tests.support.counting_store import CountingFileSystem
-    from tests.support.wind_tunnel import texts
+def _place(path: str) -> str:
+    """Return the folder of the store that a request is about."""
+    return path.partition("/")[0]
 
-    CountingFileSystem.clear()
+
+def test_freezing_a_store_reads_ranges_and_asks_one_listing_for_sizes_and_marks() -> None:
+    counting_store.use()
+    CountingStore.empty()
     noise = np.random.default_rng(1).bytes(800_000).hex()
     for number in range(10):
         table = pa.table({"text": [*texts(50, number), noise]})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
-        storage.write_bytes(f"counted://frozen-in/{number}.parquet", sink.getvalue().to_pybytes())
-    CountingFileSystem.reset()
-    before = frozen("counted://frozen-run", "counted://frozen-in")
-    assert CountingFileSystem.bytes_read < 0.3 * sum(s.bytes for s in before.live_shards)
-    assert CountingFileSystem.places["list", "frozen-in"] == 1
-    assert CountingFileSystem.places["head", "frozen-in"] <= 5 * 10
-    CountingFileSystem.reset()
-    assert frozen("counted://frozen-run", "counted://frozen-in") == before
-    assert CountingFileSystem.places["head", "frozen-in"] <= 6
-    assert CountingFileSystem.places["get", "frozen-in"] == 0
+        storage.write_bytes(f"{SCHEME}://frozen-in/{number}.parquet", sink.getvalue().to_pybytes())
+    CountingStore.watch(_place)
+    before = frozen(f"{SCHEME}://frozen-run", f"{SCHEME}://frozen-in")
+    assert sum(CountingStore.bytes_read.values()) < 0.3 * sum(s.bytes for s in before.live_shards)
+    assert CountingStore.counts["frozen-in"].list == 1
+    assert CountingStore.counts["frozen-in"].head <= 5 * 10
+    CountingStore.watch(_place)
+    assert frozen(f"{SCHEME}://frozen-run", f"{SCHEME}://frozen-in") == before
+    assert CountingStore.counts["frozen-in"].head <= 6
+    assert CountingStore.counts["frozen-in"].get == 0
