@@ -127,7 +127,6 @@ def _attempt(
     """
     d, asked = task
     members, documents = groups.members[d], groups.documents[d]
-    decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
     if members is None or documents is None:
         write_arrow(_verdicts_path(near, d), VERDICTS.empty_table(), scratch=True)
         return 0
@@ -144,15 +143,14 @@ def _attempt(
     result = dataclasses.replace(result, open_group=open_)
     now = final_verdicts(judge, result)
     if not len(result.unknown_left) and not len(to_score):
-        write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, now]), scratch=True)
+        _write_verdicts(near, round_, d, [now])
         return 0
     if len(result.unknown_left):
         to_score = to_score[:0]  # all pairs first, then scores: so the groups of a destination advance together
     _write_round(near, round_, d, judge, result, now)
     if len(to_score):
         promotion.write_requests(near.stage_run, round_, d, judge.doc[to_score])
-    pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
-    write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=PAIRS), scratch=True)
+    _write_open(near, round_, d, judge, result)
     return len(result.unknown_left) + len(to_score)
 
 
@@ -180,13 +178,20 @@ def _attempt_windows(near: NearJob, cut: windows.Windows, known: list[str | None
         found.append(final_verdicts(judge, result))
         cut.keep(number, table, result.lost_to, carried)
         since = round_
-    decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
-    write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, *found]), scratch=True)
+    _write_verdicts(near, round_, d, found)
     return 0
 
 
-def _write_open(near: NearJob, round_: int, d: int, judge: Judge, result: Result, *, window: int, since: int) -> None:
-    """Write the undecided pairs of a window, and which round was the first to have some of it."""
+def _write_verdicts(near: NearJob, round_: int, d: int, now: list[pa.Table]) -> None:
+    """Write all verdicts of a destination: those of the rounds before this one, then the last."""
+    decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
+    write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, *now]), scratch=True)
+
+
+def _write_open(
+    near: NearJob, round_: int, d: int, judge: Judge, result: Result, *, window: int = 0, since: int = 0
+) -> None:
+    """Write the undecided pairs of a destination or its window, and which round was the first to have some of it."""
     pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
     schema = PAIRS.with_metadata({"window": str(window), "since": str(since)})
     write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=schema), scratch=True)
@@ -194,8 +199,8 @@ def _write_open(near: NearJob, round_: int, d: int, judge: Judge, result: Result
 
 def _window_of(near: NearJob, round_: int, d: int) -> tuple[int, int]:
     """Return (window, first round with pairs of it) of the undecided pairs of a round; 0 where there are no windows."""
-    metadata = open_arrow(_open_path(near, round_, d)).schema.metadata or {}
-    return int(metadata.get(b"window", 0)), int(metadata.get(b"since", 0))
+    metadata = open_arrow(_open_path(near, round_, d)).schema.metadata
+    return int(metadata[b"window"]), int(metadata[b"since"])
 
 
 def _write_round(near: NearJob, round_: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
