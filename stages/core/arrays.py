@@ -28,6 +28,20 @@ def array(table: pa.Table, name: str) -> npt.NDArray[Any]:
     return np.asarray(whole(table.column(name)).to_numpy(zero_copy_only=False))
 
 
+def places_in(ascending: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the place of each value in an ascending array, -1 where it is not there, (values,).
+
+    Examples
+    --------
+    >>> places_in(np.array([3, 5, 8]), np.array([8, 4, 3, 9])).tolist()
+    [2, -1, 0, -1]
+    """
+    if not len(ascending):
+        return np.full(len(values), -1, np.int64)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.where(ascending[at] == values, at, -1)
+
+
 def list_column(rows: int, place: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
     """Return lists of values, one list per row; `place` is each value's row, ascending."""
     offsets = np.zeros(rows + 1, np.int32)

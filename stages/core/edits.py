@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.core.arrays import BoolArray
+from stages.core.arrays import BoolArray, places_in
 from stages.core.shard import check_ascending
 from stages.kernels.hashes.hashing import buffers, read_only
 
@@ -50,8 +50,8 @@ class Edits:
     def among(self, rows: I64) -> Edits:
         """Return the edits of these rows, renumbered by place in `rows`. Raises LedgerError unless `rows` ascend."""
         check_ascending(rows, "rows whose edits are wanted")
-        place = np.minimum(np.searchsorted(rows, self.row), max(len(rows) - 1, 0))
-        hit = rows[place] == self.row if len(rows) else np.zeros(len(self), np.bool_)
+        place = places_in(rows, self.row)
+        hit = place >= 0
         found = self.take(hit)
         return Edits(place[hit], found.start, found.stop, found.left, found.right, found.text)
 

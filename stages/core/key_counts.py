@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
-from stages.core.arrays import array, whole
+from stages.core.arrays import array, places_in, whole
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.exchange_stage import destinations_for, is_complete, mark_complete
 from stages.core.run import Run, StageRun
@@ -126,8 +126,4 @@ def fact_lists(stage_run: StageRun[Stage], companion: str, column: str, view: Vi
 
 def is_in(hashes: U64, ascending: U64) -> npt.NDArray[np.bool_]:
     """Mark the hashes that occur in `ascending`, (hashes,) bool."""
-    if not len(ascending):
-        return np.zeros(len(hashes), np.bool_)
-    at = np.minimum(np.searchsorted(ascending, hashes), len(ascending) - 1)
-    found: npt.NDArray[np.bool_] = ascending[at] == hashes
-    return found
+    return places_in(ascending, hashes) >= 0

@@ -22,7 +22,7 @@ from cluster.arrow_files import open_arrow, read_arrow, write_arrow
 from cluster.engines import Engine, TaskCost
 from cluster.exchange import Exchange
 from cluster.outputs import Outputs
-from stages.core.arrays import array
+from stages.core.arrays import array, places_in
 from stages.core.run import StageRun
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import EXACT, DedupStage, chosen_among, verdicts
@@ -186,8 +186,8 @@ def _place_in(table: pa.Table, received: pa.Table) -> I64:
     ]
     pairs = [np.ascontiguousarray(k).view(np.dtype((np.void, 16))).reshape(-1) for k in keys]
     order = np.argsort(pairs[1])
-    at = np.minimum(np.searchsorted(pairs[1][order], pairs[0]), len(order) - 1)
-    return np.where(pairs[1][order][at] == pairs[0], order[at], -1)
+    at = places_in(pairs[1][order], pairs[0])
+    return np.where(at >= 0, order[at], -1)
 
 
 def _undecided(path: str) -> bool:

@@ -25,7 +25,7 @@ from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange
 from cluster.outputs import Outputs
 from cluster.scale import scaled
-from stages.core.arrays import array, whole
+from stages.core.arrays import array, places_in, whole
 from stages.core.costs import DOCUMENTS, ONCE, Quantity
 from stages.inputs.vectors import VECTOR, to_lists, to_matrix
 from stages.kernels.dispatch.space import space
@@ -273,11 +273,11 @@ def _emit_nodes(growing: Growing, level: int, leaves_path: str, path: str) -> It
     sample, leaves = read_arrow(path), read_arrow(leaves_path)
     node, _ = read_tree(growing.tree_path(level)).descend(to_matrix(sample.column("embedding")))
     known = array(leaves, "node").astype(np.int64)
-    at = np.minimum(np.searchsorted(known, node), len(known) - 1)
+    at = places_in(known, node)
     key = array(sample, "key").astype(np.uint64)
     # The keys of a sample fill its share of all; each node takes its own share of these.
     limit = array(leaves, "most").astype(np.float64)[at] * growing.share * 2.0**64
-    rows = np.flatnonzero((known[at] == node) & (key.astype(np.float64) < limit))
+    rows = np.flatnonzero((at >= 0) & (key.astype(np.float64) < limit))
     columns = [pa.array(at[rows].astype(np.int32)), pa.array(node[rows]), *sample.take(pa.array(rows)).columns]
     yield pa.table(columns, schema=NODE_SAMPLE)
 

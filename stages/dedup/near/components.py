@@ -23,7 +23,7 @@ from cluster.arrow_files import count_rows, open_arrow, read_arrow, write_arrow
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange
 from cluster.scale import scaled
-from stages.core.arrays import array, whole
+from stages.core.arrays import array, places_in, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
@@ -66,9 +66,9 @@ class Labels:
 def component_keys(labels: pa.Table, doc: I64) -> tuple[U64, npt.NDArray[np.bool_]]:
     """Return the routing key of each document's component, (docs,) uint64, and whether it has one, (docs,) bool."""
     known = array(labels, "doc").astype(np.int64, copy=False)
-    at = np.minimum(np.searchsorted(known, doc), max(0, len(known) - 1))
-    found = known[at] == doc if len(known) else np.zeros(len(doc), np.bool_)
-    label = array(labels, "label").astype(np.uint64)[at] if len(known) else np.zeros(len(doc), np.uint64)
+    at = places_in(known, doc)
+    found, label = at >= 0, np.zeros(len(doc), np.uint64)
+    label[found] = array(labels, "label")[at[found]]
     return mix64(label, COMPONENT_SEED), found
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.arrow_files import scan_arrow
-from stages.core.arrays import BoolArray, array, whole
+from stages.core.arrays import BoolArray, array, places_in, whole
 from stages.dedup.dedup_stage import ESTIMATED, EXACT
 from stages.dedup.near.job import NearJob
 from stages.kernels.similarity.jaccard import doubt, estimate_pairs
@@ -87,11 +87,8 @@ class Judge:
         return close & ~(self._long[left] | self._long[right])
 
     def _known(self, left: I64, right: I64) -> tuple[BoolArray, I64]:
-        if not len(self._pairs):
-            return np.zeros(len(left), np.bool_), np.zeros(len(left), np.int64)
-        keys = self._key(left, right)
-        at = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
-        return self._pairs[at] == keys, at
+        at = places_in(self._pairs, self._key(left, right))
+        return at >= 0, at
 
     def __call__(self, left: I64, right: I64) -> npt.NDArray[np.uint8]:
         """Return NO, YES or UNKNOWN for pairs of document positions, (pairs,) uint8."""

@@ -20,7 +20,7 @@ from cluster import storage
 from cluster.arrow_files import count_rows, open_arrow, read_arrow, scan_arrow, write_arrow
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange, Written
-from stages.core.arrays import array
+from stages.core.arrays import array, places_in
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import candidate_schema, survivor_order
 from stages.dedup.near.job import NearJob
@@ -71,7 +71,7 @@ class Windows:
         able = (lost_to < 0) & ~carried & array(table, "eligible").astype(np.bool_)
         kept = table.filter(pa.array(able)).sort_by("doc")
         bucket, doc = _columns(self._hop("members").gather(Written(1), number).select(SEATS.names))
-        place = _places(array(kept, "doc"), doc)
+        place = places_in(array(kept, "doc"), doc)
         position = survivor_order(self.near.run, kept)
         bucket, doc, position = bucket[place >= 0], doc[place >= 0], position[place[place >= 0]]
         order = np.lexsort([position, bucket])
@@ -89,7 +89,7 @@ class Windows:
         return storage.join(_folder(self.near, self.destination), f"{kind}-{number}.arrow")
 
     def _hop(self, kind: str) -> Exchange:
-        return _hop(self.near, self.destination, kind, self.count, self.documents if kind == "documents" else None)
+        return _hop(self.near, self.destination, kind, self.count, self.documents)
 
 
 def are_needed(near: NearJob, documents: str) -> bool:
@@ -109,8 +109,7 @@ def cut(near: NearJob, destination: int, documents: str, members: str) -> Window
         write_arrow(path, _windows_of(near, documents), scratch=True)
     count = int(array(read_arrow(path), "window").max()) + 1
     for kind, source in (("documents", documents), ("members", members)):
-        schema = count, documents if kind == "documents" else None
-        _hop(near, destination, kind, *schema).scatter(InlineEngine(), [source], partial(_emit, path))
+        _hop(near, destination, kind, count, documents).scatter(InlineEngine(), [source], partial(_emit, path))
     return Windows(near=near, destination=destination, documents=documents, members=members, count=count)
 
 
@@ -118,9 +117,9 @@ def _folder(near: NearJob, destination: int) -> str:
     return near.folder(f"windows-{destination}")
 
 
-def _hop(near: NearJob, destination: int, kind: str, count: int, documents: str | None) -> Exchange:
-    """Return the exchange that cuts a file: one source, a destination for each window."""
-    schema = SEATS if documents is None else open_arrow(documents).schema
+def _hop(near: NearJob, destination: int, kind: str, count: int, documents: str) -> Exchange:
+    """Return the exchange that cuts the file of documents or that of members: one source, a destination a window."""
+    schema = open_arrow(documents).schema if kind == "documents" else SEATS
     return Exchange(
         folder=storage.join(_folder(near, destination), kind),
         destinations=count,
@@ -155,16 +154,8 @@ def _emit(order: str, source: str) -> Iterable[pa.Table]:
 def _among(path: str, column: str, ascending: npt.NDArray[np.generic], names: list[str]) -> pa.Table:
     """Return the rows of a file whose value in a column is among these."""
     found: Iterator[pa.RecordBatch] = scan_arrow(path)
-    parts = [b.filter(pa.array(_places(ascending, b.column(column).to_numpy()) >= 0)) for b in found]
+    parts = [b.filter(pa.array(places_in(ascending, b.column(column).to_numpy()) >= 0)) for b in found]
     return pa.Table.from_batches(parts).select(names) if parts else read_arrow(path).select(names)
-
-
-def _places(ascending: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> I64:
-    """Return the place of each value in an ascending array, -1 where it is not there."""
-    if not len(ascending):
-        return np.full(len(values), -1, np.int64)
-    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    return np.where(ascending[at] == values, at, -1)
 
 
 def _columns(seats: pa.Table) -> tuple[npt.NDArray[np.uint64], I64]:
