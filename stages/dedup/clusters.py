@@ -141,22 +141,23 @@ def grow(engine: Engine, growing: Growing, sample: Outputs, documents: int) -> s
     parts = sample.present
     if not parts or not _split_root(engine, growing, parts, documents):
         return None
-    for level in range(LEVELS):
+    for level in range(LEVELS + 1):
         done = storage.names(growing.folder)
         if f"tree-{level + 1}.arrow" in done:
             continue
         counts = _leaf_counts(engine, growing.tree_path(level), parts)
         leaves = np.flatnonzero(counts / growing.share > UNEVEN * growing.per_leaf)
-        if not len(leaves) or not _split_leaves(engine, growing, parts, level, leaves, counts[leaves]):
+        if level == LEVELS or not len(leaves):
             break
-    else:
-        level = LEVELS
-    _warn(growing, level, engine, parts)
+        if not _split_leaves(engine, growing, parts, level, leaves, counts[leaves]):
+            break
+    _warn(growing, counts)
     return growing.tree_path(level)
 
 
-def _warn(growing: Growing, level: int, engine: Engine, parts: list[str]) -> None:
-    largest = _leaf_counts(engine, growing.tree_path(level), parts).max(initial=0) / growing.share
+def _warn(growing: Growing, counts: I64) -> None:
+    """Log a leaf that stands for many more documents than it should."""
+    largest = counts.max(initial=0) / growing.share
     if largest > 10 * growing.per_leaf:
         logging.getLogger("winnow.semantic_dedup").warning(
             "a cluster of about %s documents cannot be split: their vectors are nearly equal. Drop equal texts before "
