@@ -31,9 +31,7 @@ ENTRY = 16  # bytes of the index for each destination: offset and checksum, both
 PACKED = np.uint64(1 << 63)  # in an offset: the slice holds packed rows
 PACKED_SEED = 1  # of the checksum of packed rows, so that a slice of the other kind has another
 IN_MEMORY = 32 << 20  # bytes of a source's slices that are kept in memory; beyond that they wait in a temporary file
-MAPPED = (
-    4 << 20
-)  # bytes from which on a local slice is mapped into memory instead of read, and its messages stay several
+MAPPED = 4 << 20  # bytes from which on a local slice is mapped, not read, and its messages stay several
 UNPACKED = 8 << 20  # bytes of packed rows that become one record batch, or one slice where that is more
 WINDOW = 64 << 20  # bytes of slices that a merge holds at a time
 

@@ -39,10 +39,8 @@ STAGES: dict[str, str] = {
     "bad_words": "stages.bad_words:BadWords",
     "attributes": "stages.attributes:JoinedAttributes",
 }
-RESERVED = (  # names the run folder needs itself
-    *("read", "count_tokens", "lineage", "mix", "rewrite"),
-    *("mix_columns", "copy_numbers", "holdout_groups"),
-)
+# Names that the run folder needs itself.
+RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite", "mix_columns", "copy_numbers", "holdout_groups")
 
 
 def is_stage(use: str) -> bool:

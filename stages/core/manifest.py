@@ -146,7 +146,7 @@ class Manifest:
         return self._live_by_dataset.get(dataset, [])
 
     def rows(self, dataset: str | None = None) -> int:
-        return sum(s.rows for s in self.live_shards if dataset in (None, s.dataset))
+        return sum(s.rows for s in (self.live_shards if dataset is None else self.live_of(dataset)))
 
     @functools.cached_property
     def _addresses(self) -> dict[str, str]:

@@ -192,9 +192,7 @@ class ShardStage(Stage):
 
     schema: ClassVar[pa.Schema] = pa.schema([])  # of the facts, one row per document
     expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
-    hands_on: ClassVar[
-        tuple[str, ...]
-    ] = ()  # facts that later stages are given, see `facts_needed`; not of costly ones
+    hands_on: ClassVar[tuple[str, ...]] = ()  # facts that later stages are given (`facts_needed`), unless costly
     device_expansion: ClassVar[float] = 0.0  # the same on a GPU, for what a stage computes there
 
     @property

@@ -58,7 +58,7 @@ def _state(run: Run) -> str:
     stages = [s for i, s in enumerate(run.stages) if isinstance(s, ShardStage) and not run.deferred(i)]
     names = [sorted(storage.names(run.facts(stage).folder)) for stage in stages]
     readings = [run.reading(d.name) for d in run.datasets]
-    how = [run.on_error, sorted(storage.names(storage.join(run.root, "quarantine")))]
+    how = [run.on_error, sorted(storage.names(folder_of(run.root)))]
     return digest(run.manifest_digest, [s.digest() for s in run.stages], readings, names, how)
 
 

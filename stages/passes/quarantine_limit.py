@@ -69,7 +69,7 @@ def _bad_rows(run: Run, position: int) -> dict[str, int]:
 
 def _lost_files(run: Run, dataset: str) -> Counter[str]:
     """Return the rows that files without any are likely to hold: as many per byte as the other files have."""
-    shards = [s for s in run.manifest.live_shards if s.dataset == dataset]
+    shards = run.manifest.live_of(dataset)
     listed = storage.names(folder_of(run.root))
     lost = [s for s in shards if not s.rows and is_listed(listed, s.dataset, s.relative_path)]
     whole = [s for s in shards if s.rows]

@@ -37,7 +37,7 @@ def write_types(engine: Engine, run: Run, manifest: Manifest, fresh: Fresh, new:
     """Store the types of every dataset's columns. fresh: what the shards in `new` hold."""
     for dataset in run.datasets:
         names = run.wanted(dataset.name)
-        live = [s for s in manifest.live_shards if s.dataset == dataset.name]
+        live = manifest.live_of(dataset.name)
         stored = read_types(run.root, dataset.name)
         if not names or (stored and stored.names == names and stored.shards == shards_address(live)):
             continue
