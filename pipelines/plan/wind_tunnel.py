@@ -1,7 +1,9 @@
 """A small run that is shaped like a large one: the real code, with the sizes at which it divides work made smaller.
 
 The sizes are constants of modules, so they are changed in a process of its own (`python -m`-like, started by
-`rehearse`), never in the caller's. The run folder and the inputs lie in a store that counts requests.
+`rehearse`), never in the caller's. `WINNOW_SIZES_DIVIDED_BY` (cluster/scale.py) would not do: it divides the numbers of
+bundles and groups that are aimed at, and from when on files are merged, too; here these stay, since what is counted is
+carried to the whole by the number of bundles. The run folder and the inputs lie in a store that counts requests.
 """
 
 from __future__ import annotations

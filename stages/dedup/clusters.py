@@ -141,8 +141,8 @@ def grow(engine: Engine, growing: Growing, sample: Outputs, documents: int) -> s
     parts = sample.present
     if not parts or not _split_root(engine, growing, parts, documents):
         return None
+    done = storage.names(growing.folder)
     for level in range(LEVELS + 1):
-        done = storage.names(growing.folder)
         if f"tree-{level + 1}.arrow" in done:
             continue
         counts = _leaf_counts(engine, growing.tree_path(level), parts)
