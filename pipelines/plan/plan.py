@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.mix.job import part_count
-from pipelines.plan import deferred, density, device, growth, profile, scale, warnings
-from pipelines.plan.at_scale import Known, fill, hops_in, memory_of_hops, running
+from pipelines.plan import deferred, density, device, growth, profile, warnings
 from pipelines.plan.density import Dense
 from pipelines.plan.describe import (
     Sampled,
@@ -29,13 +28,15 @@ from pipelines.plan.disk import bytes_written
 from pipelines.plan.extent import bundles_of, sizes
 from pipelines.plan.inputs import Drawn, Input, draw, survey
 from pipelines.plan.machine import Machine, machine_of
-from pipelines.plan.parts import in_parts
-from pipelines.plan.prices import store_of
 from pipelines.plan.rates import Rates
-from pipelines.plan.rehearse import BUNDLES, SHARES, Rehearsal
-from pipelines.plan.rehearse import rehearse as rehearse_sizes
 from pipelines.plan.reuse import Present, present
 from pipelines.plan.sample import Measured, cold_seconds, run_sample, speed_up
+from pipelines.plan.scale import demands
+from pipelines.plan.scale.parts import in_parts
+from pipelines.plan.scale.prices import store_of
+from pipelines.plan.scale.rehearse import BUNDLES, SHARES, Rehearsal
+from pipelines.plan.scale.rehearse import rehearse as rehearse_sizes
+from pipelines.plan.scale.section import Known, fill, hops_in, memory_of_hops, running
 from pipelines.plan.steps import bytes_on_disk, describe_machine, describe_memory, describe_steps, seconds_of_steps
 from pipelines.plan.tree import CostPlan, Plan, SamplePlan
 from pipelines.plan.whole import Whole
@@ -113,7 +114,7 @@ def plan(
     if asked is not None:
         found["device"] = asked
     if rehearse and tunnel is not None:
-        found["rehearsal"] = scale.describe_rehearsal(tunnel, found["store"], whole, found["hops"])
+        found["rehearsal"] = demands.describe_rehearsal(tunnel, found["store"], whole, found["hops"])
     if price_per_hour is not None:
         found["cost"] = _cost(found, where, price_per_hour)
     found["warnings"] = warnings.warnings(recipe, measured.run, found, whole.bundle_bytes()) + _trial(run_dir, here)
@@ -152,9 +153,9 @@ def _assemble(
         "memory": describe_memory(rates, whole, where, memory_of_hops(hops)),
         "time": {"start": start, "warm_up": cold, "steps": seconds, "total": start + cold + sum(seconds.values())},
         "hops": [],
-        "store": scale.NOTHING,
+        "store": demands.NOTHING,
         "width": [],
-        "limits": scale.NO_LIMITS,
+        "limits": demands.NO_LIMITS,
         "bounds": {"seconds": (0.0, 0.0), "cost": (0.0, 0.0)},
         "walls": [],
         "first_wall": "",
