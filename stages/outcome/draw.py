@@ -44,7 +44,7 @@ class Draw:
 
     def address(self) -> tuple[object, ...]:
         """Return what the ledger's address is made of; of a plain mix by datasets as it was before there were cells."""
-        if self.mix.cells or self.excluded or self.numbered or self.mix.name:
+        if self.mix.cells or self.numbered or self.mix.name:
             return (self.values(),)
         return self.mix.values(), {name: epochs[0] for name, epochs in self.epochs.items()}
 
@@ -53,8 +53,6 @@ class Draw:
         found: dict[str, object] = {"mix": self.mix.values(), "epochs": dict(self.epochs)}
         if self.mix.cells:
             found["settled"] = self.settled
-        if self.excluded:
-            found["excluded"] = [draw.values() for draw in self.excluded]
         return {**found, "numbered": self.numbered} if self.numbered else found
 
 

@@ -214,6 +214,17 @@ def test_a_mix_is_written_again_after_a_kill_and_no_other_is_touched(
         runner.run(recipe, str(run), mixes=["anneel"])
 
 
+def test_a_mix_is_written_again_where_one_that_it_excludes_is_changed(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    paths = {name: str(folder / "in" / name) for name in "abc"}
+    more = {**WISH, "mixes": {**WISH["mixes"], "stable": {"target_tokens": 4000}}}
+    runner.run(small_runs.recipe_of(paths, STAGES, **more), str(tmp_path / "run"), with_report=False)
+    ledger = small_runs.read_ledger(tmp_path / "run").to_pylist()
+    for mix in ("stable", "anneal"):
+        written = Counter(row["doc_id"] for row in rows(tmp_path / "run", mix))
+        assert written == {r["doc_id"]: r[f"copies_{mix}"] for r in ledger if r[f"copies_{mix}"]}
+
+
 def test_a_changed_cell_is_told_and_only_it(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "run", tmp_path / "run")
     paths = {name: str(folder / "in" / name) for name in "abc"}
