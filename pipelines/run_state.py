@@ -39,7 +39,6 @@ LOCK_FILE = ".lock"
 PLACES = ("started_in", "run_dir")  # of the options
 MIXES = "mixes"  # the folder of named ones
 NO_LOCK = "{path} is a link or no plain file, so winnow does not lock by it. Look where it leads, then remove it."
-absolute = storage.absolute
 
 
 def write_lock(prepared: Prepared) -> None:

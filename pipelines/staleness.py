@@ -140,8 +140,7 @@ def stale_sources(root: str) -> list[Stale]:
 
 def check_up_to_date(root: str, mix: str = "") -> None:
     """Raise LedgerError where ledger or mix are stale: a dataset card goes with its data to people who see no more."""
-    others = [] if not mix else [part for part in stale_sources(root) if part["what"] not in ("ledger", _named(mix))]
-    parts = [part for part in stale_sources(root) if part not in others]
+    parts = [part for part in stale_sources(root) if not mix or part["what"] in ("ledger", _named(mix))]
     if parts:
         raise LedgerError(f"no dataset card is written for {root}. {' '.join(stale_sentences(parts))}")
 

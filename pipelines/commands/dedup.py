@@ -6,7 +6,6 @@ similarity is verified. A run that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, NotRequired
 
@@ -116,7 +115,7 @@ def _recipe(
     return load_data(
         {
             "name": "dedup",
-            "datasets": {NAME: {"paths": [_absolute(p) for p in paths], "columns": columns}},
+            "datasets": {NAME: {"paths": [storage.absolute(p) for p in paths], "columns": columns}},
             "prefer": ["longest"],
             "stages": [{"use": "exact_dedup"}, {"use": "minhash", "shingle_width": width}, near],
             "output": {"shuffle": "none"},
@@ -125,10 +124,6 @@ def _recipe(
         },
         "winnow dedup",
     )
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path) if storage.is_local(path) else path
 
 
 def _mapped(paths: Sequence[str], text_column: str, id_column: str) -> dict[str, str]:

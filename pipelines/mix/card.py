@@ -67,17 +67,19 @@ def write_card(run_dir: str, mix: str = "", engine: Engine | None = None) -> str
     """
     folder = open_run(run_dir, warn=False).of_mix(mix)
     check_up_to_date(folder.root, mix)
+    engine = engine or InlineEngine()
+    counts = count_documents(folder, engine)
     path = storage.join(folder.mix_folder, "README.md")
-    storage.write_bytes(path, render_card(folder, engine).encode("utf-8", "replace"))
-    write_loaders(folder)
+    storage.write_bytes(path, render_card(folder, counts, engine).encode("utf-8", "replace"))
+    write_loaders(folder, counts)
     note_page(folder.root, "card", mix)
     return path
 
 
-def render_card(folder: RunFolder, engine: Engine | None = None) -> str:
-    """Return the card of a run's mix."""
+def render_card(folder: RunFolder, counts: Mapping[str, Counts] | None = None, engine: Engine | None = None) -> str:
+    """Return the card of a run's mix; counts: None to count here."""
     engine = engine or InlineEngine()
-    counts = count_documents(folder, engine)
+    counts = count_documents(folder, engine) if counts is None else counts
     head = yaml.safe_dump(front_matter(folder, counts, engine), sort_keys=False, allow_unicode=True, width=100)
     sections = [
         f"# {inline(_title(folder))}",

@@ -10,14 +10,15 @@ Guarantees: made from the manifest and the ledger's counts alone, without dates 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from cluster import storage
 from pipelines.mix.loader_texts import HUGGINGFACE, LITDATA, MEGATRON, OLMO, TORCHTITAN, WINDOWS
-from pipelines.runfolder import RunFolder
+from pipelines.runfolder import Counts, RunFolder
 
 DIGITS = 10
 
@@ -30,15 +31,15 @@ class Share:
     mean_tokens: float
 
 
-def write_loaders(folder: RunFolder) -> None:
-    """Write the configurations into loaders/ of the mix; none where it holds no document."""
-    shares = shares_of(folder)
+def write_loaders(folder: RunFolder, counts: Mapping[str, Counts]) -> None:
+    """Write the configurations into loaders/ of the mix; none where it holds no document. counts: by dataset."""
+    shares = shares_of(folder, counts)
     root = storage.join(folder.mix_folder, "loaders")
     for name, text in (loader_files(folder, shares) if shares else {}).items():
         storage.write_bytes(storage.join(root, name), text.encode())
 
 
-def shares_of(folder: RunFolder) -> dict[str, Share]:
+def shares_of(folder: RunFolder, counts: Mapping[str, Counts]) -> dict[str, Share]:
     """Return what each dataset gives: by the weights where the mix only records them, else as the mix was drawn."""
     entries = {n: e for n, e in (folder.mix_manifest.get("datasets") or {}).items() if e.get("tokens")}
     recorded = folder.mix_manifest.get("mode") != "sample" and any(e.get("weight") for e in entries.values())
@@ -46,7 +47,7 @@ def shares_of(folder: RunFolder) -> dict[str, Share]:
     total = sum(parts.values())
     found = {}
     for name, part in parts.items():
-        copies = folder.counts[name].copies
+        copies = counts[name].copies
         if part and copies:
             found[name] = Share(share=part / total, mean_tokens=entries[name]["tokens"] / copies)
     return found
@@ -65,12 +66,10 @@ def document_probabilities(shares: dict[str, Share]) -> dict[str, float]:
 def loader_files(folder: RunFolder, shares: dict[str, Share]) -> dict[str, str]:
     """Return name and text of each configuration."""
     windows = _rounded({name: one.share for name, one in shares.items()})
-    manifest = cast("dict[str, Any]", folder.mix_manifest)
-    interleaved = manifest.get("layout") == "interleaved"
-    repeated = bool(manifest.get("repeat", (folder.recipe.get("output") or {}).get("repeat")))
+    repeated = bool(folder.mix_manifest.get("repeat", (folder.recipe.get("output") or {}).get("repeat")))
     huggingface = (
         HUGGINGFACE.replace("PROBABILITIES_HERE", _literal(document_probabilities(shares)))
-        .replace("INTERLEAVED_HERE", str(interleaved))
+        .replace("INTERLEAVED_HERE", str(folder.interleaved))
         .replace("REPEATED_HERE", str(repeated))
     )
     return {

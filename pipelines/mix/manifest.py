@@ -6,6 +6,7 @@ Guarantees: no times, so that the manifests of two runs can be compared byte for
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -39,18 +40,27 @@ class WrittenMix:
     files: Mapping[str, Sequence[MixFile]]
     similarity: Similarity | None = None
 
+    @functools.cached_property
+    def _counted(self) -> dict[str, dict[str, CellCount]]:
+        """What all files hold, by dataset and cell ("": held out)."""
+        found: dict[str, dict[str, CellCount]] = {}
+        for file in (f for files in self.files.values() for f in files):
+            for dataset, cells in file.cells.items():
+                mine = found.setdefault(dataset, {})
+                for cell, counted in cells.items():
+                    _add(mine.setdefault(cell, _nothing()), counted)
+        return found
+
     def counts(self, dataset: str, cell: str | None = None) -> CellCount:
         """Return what was written of a dataset, or of one of its cells; "": held out."""
-        total: CellCount = {"documents": 0, "rows": 0, "tokens": 0}
-        for file in (f for files in self.files.values() for f in files):
-            for name, counted in file.cells.get(dataset, {}).items():
-                if name == cell or (cell is None and name):
-                    _add(total, counted)
+        cells, total = self._counted.get(dataset, {}), _nothing()
+        for name in filter(None, cells) if cell is None else [cell]:
+            _add(total, cells.get(name, _nothing()))
         return total
 
     def of_cell(self, cell: str) -> CellCount:
         """Return what was written of a cell."""
-        total: CellCount = {"documents": 0, "rows": 0, "tokens": 0}
+        total = _nothing()
         for dataset in self.survivors:
             if self.job.counts_cells:
                 _add(total, self.counts(dataset, cell))
@@ -58,6 +68,10 @@ class WrittenMix:
                 for file in _main(self.files[dataset]):
                     _add(total, {"documents": file.documents, "rows": file.rows, "tokens": file.tokens})
         return total
+
+
+def _nothing() -> CellCount:
+    return {"documents": 0, "rows": 0, "tokens": 0}
 
 
 def _add(total: CellCount, more: CellCount) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from cluster.engines import TaskCost
+from cluster.engines import InlineEngine, TaskCost
 from cluster.exchange import Exchange, Half, Written, hop_of
 from pipelines.plan.disk_use import folder_bytes
 from stages.core.costs import UNDECLARED
@@ -45,13 +45,15 @@ class Call:
     hop: HopSeen | None = None
 
 
-class Clock:
-    """The inline engine with a stop watch; `task` and `folder` say whose task runs, and the folder of its hop."""
+class Clock(InlineEngine):
+    """The inline engine with a stop watch; `task` and `folder` say whose task runs, and the folder of its hop.
 
-    workers = 1
+    `largest` is the most bytes that the local folder `growing` held after any call.
+    """
 
     def __init__(self) -> None:
-        self.step = self.task = self.folder = ""
+        self.step = self.task = self.folder = self.growing = ""
+        self.largest = 0
         self.calls: list[Call] = []
 
     def map(
@@ -62,24 +64,25 @@ class Clock:
         done: Callable[[R], None] | None = None,
         cost: TaskCost | None = None,
     ) -> list[R]:
-        results, seconds = [], []
+        seconds: list[float] = []
+
+        def timed(task: T) -> R:
+            begin = time.perf_counter()
+            result = function(task)
+            seconds.append(time.perf_counter() - begin)
+            return result
+
         cost, part = cost or UNDECLARED, hop_of(function)
         self.task, self.folder = cost.name, part[0].folder if part else ""
-        for task in tasks:
-            begin = time.perf_counter()
-            results.append(function(task))
-            seconds.append(time.perf_counter() - begin)
-            if done:
-                done(results[-1])
+        results = super().map(timed, tasks, done=done)
         self.task = WATCHING
         seen = _seen(*part, len(tasks)) if part else None
         self.task = self.folder = ""
         call = Call(step=self.step, cost=cost, seconds=tuple(seconds), results=tuple(results), hop=seen)
         self.calls.append(call)
+        if self.growing:
+            self.largest = max(self.largest, folder_bytes(self.growing))
         return results
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 class Stopwatch:
@@ -110,30 +113,6 @@ class Stopwatch:
         copy: Stage = object.__new__(type(kind.__name__, (kind,), {"annotate": run}))
         copy.__dict__.update(stage.__dict__)
         return copy
-
-
-class Grown:
-    """An engine that watches the exchange folder, which is emptied when a stage is done."""
-
-    workers = 1
-
-    def __init__(self, clock: Clock, folder: str) -> None:
-        self._clock, self._folder, self.largest = clock, folder, 0
-
-    def map(
-        self,
-        function: Callable[[T], R],
-        tasks: Sequence[T],
-        *,
-        done: Callable[[R], None] | None = None,
-        cost: TaskCost | None = None,
-    ) -> list[R]:
-        found = self._clock.map(function, tasks, done=done, cost=cost)
-        self.largest = max(self.largest, folder_bytes(self._folder))
-        return found
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 def _seen(hop: Exchange, part: Half, sources: int) -> HopSeen:

@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.mix.job import part_count
-from pipelines.plan import deferred, density, device, growth, profile, scale, warnings
-from pipelines.plan.at_scale import Known, fill, hops_in, memory_of_hops, running
+from pipelines.plan import deferred, density, device, growth, profile, warnings
 from pipelines.plan.density import Dense
 from pipelines.plan.describe import (
     Sampled,
@@ -29,13 +28,15 @@ from pipelines.plan.disk import bytes_written
 from pipelines.plan.extent import bundles_of, sizes
 from pipelines.plan.inputs import Drawn, Input, draw, survey
 from pipelines.plan.machine import Machine, machine_of
-from pipelines.plan.parts import in_parts
-from pipelines.plan.prices import store_of
 from pipelines.plan.rates import Rates
-from pipelines.plan.rehearse import BUNDLES, SHARES, Rehearsal
-from pipelines.plan.rehearse import rehearse as rehearse_sizes
 from pipelines.plan.reuse import Present, present
 from pipelines.plan.sample import Measured, cold_seconds, run_sample, speed_up
+from pipelines.plan.scale import demands
+from pipelines.plan.scale.parts import in_parts
+from pipelines.plan.scale.prices import store_of
+from pipelines.plan.scale.rehearse import BUNDLES, SHARES, Rehearsal
+from pipelines.plan.scale.rehearse import rehearse as rehearse_sizes
+from pipelines.plan.scale.section import Known, fill, hops_in, memory_of_hops, running
 from pipelines.plan.steps import bytes_on_disk, describe_machine, describe_memory, describe_steps, seconds_of_steps
 from pipelines.plan.tree import CostPlan, Plan, SamplePlan
 from pipelines.plan.whole import Whole
@@ -88,8 +89,7 @@ def plan(
     begin = time.perf_counter()
     kept_in = store_of(run_dir, store, prices)
     look_at = DENSER * sample_documents if duplicate_documents is None else duplicate_documents
-    job = prepare(recipe, "").run
-    inputs = [survey(d, job.extra_columns) for d in job.datasets]
+    inputs = _inputs(recipe)
     with tempfile.TemporaryDirectory(prefix="winnow-plan-") as folder:
         where = machine_of(recipe, workers, gpus)
         pilot, warm, cold = _pilot(recipe, inputs, folder)
@@ -109,15 +109,8 @@ def plan(
             input_bytes=sum(i.bytes for i in inputs),
         )
         found = _assemble(run_dir, sampled, known, here, cold, price_per_hour)
-        asked = device.section(recipe, measured.run, whole, gpus, gpu_memory)
-    if asked is not None:
-        found["device"] = asked
-    if rehearse and tunnel is not None:
-        found["rehearsal"] = scale.describe_rehearsal(tunnel, found["store"], whole, found["hops"])
-    if price_per_hour is not None:
-        found["cost"] = _cost(found, where, price_per_hour)
-    found["warnings"] = warnings.warnings(recipe, measured.run, found, whole.bundle_bytes()) + _trial(run_dir, here)
-    found["warnings"] += warnings.of_languages(measured)
+        _add_asked(found, known, (gpus, gpu_memory), price_per_hour, rehearse=rehearse)
+    found["warnings"] = _warnings(found, known, run_dir, here)
     found["planned_in"] = time.perf_counter() - begin
     return found
 
@@ -152,9 +145,9 @@ def _assemble(
         "memory": describe_memory(rates, whole, where, memory_of_hops(hops)),
         "time": {"start": start, "warm_up": cold, "steps": seconds, "total": start + cold + sum(seconds.values())},
         "hops": [],
-        "store": scale.NOTHING,
+        "store": demands.NOTHING,
         "width": [],
-        "limits": scale.NO_LIMITS,
+        "limits": demands.NO_LIMITS,
         "bounds": {"seconds": (0.0, 0.0), "cost": (0.0, 0.0)},
         "walls": [],
         "first_wall": "",
@@ -163,6 +156,29 @@ def _assemble(
     }
     fill(found, known, hops, price)
     return found
+
+
+def _add_asked(
+    found: Plan, known: Known, gpus: tuple[int | None, int | None], price_per_hour: float | None, *, rehearse: bool
+) -> None:
+    """Add what only some ask for: memory of GPUs, how the rehearsal went, the cost of machines.
+
+    gpus : their number, and bytes of one.
+    """
+    asked = device.section(known.recipe, known.rates.sample.run, known.whole, *gpus)
+    if asked is not None:
+        found["device"] = asked
+    if rehearse and known.rehearsal is not None:
+        found["rehearsal"] = demands.describe_rehearsal(known.rehearsal, found["store"], known.whole, found["hops"])
+    if price_per_hour is not None:
+        found["cost"] = _cost(found, known.where, price_per_hour)
+
+
+def _warnings(found: Plan, known: Known, run_dir: str | None, here: Present) -> list[str]:
+    """Return what is said of recipe and sample, of the run folder, and of languages."""
+    sample = known.rates.sample
+    of_recipe = warnings.warnings(known.recipe, sample.run, found, known.whole.bundle_bytes())
+    return [*of_recipe, *_trial(run_dir, here), *warnings.of_languages(sample)]
 
 
 def _describe_sample(measured: Measured) -> SamplePlan:
@@ -198,6 +214,11 @@ def _trial(run_dir: str | None, here: Present) -> list[str]:
 
 
 # --- sample ----------------------------------------------------------------------------------------------
+
+
+def _inputs(recipe: Recipe) -> list[Input]:
+    job = prepare(recipe, "").run
+    return [survey(d, job.extra_columns) for d in job.datasets]
 
 
 def _draw(recipe: Recipe, inputs: Sequence[Input], rows: Mapping[str, int], folder: str) -> list[Drawn]:

@@ -12,7 +12,7 @@ from cluster import storage
 from pipelines.plan.inputs import Input
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import Prepared, prepare
-from pipelines.run_state import limit_of, mix_digest, sample_of
+from pipelines.run_state import limit_of, mix_digest, mix_root, sample_of
 from stages.core import manifest
 from stages.core.exchange_stage import is_complete
 from stages.core.manifest import Manifest
@@ -73,11 +73,16 @@ def _applying(job: Run, bundles: Sequence[Bundle], done: Mapping[str, Sequence[b
 
 
 def _closing(prepared: Prepared, job: Run) -> set[str]:
-    """Return the closing steps that are done: a mix that these verdicts made has its ledger too."""
-    marker = storage.join(job.root, "mix", ".made-by")
-    mine = mix_digest(job, prepared.mix, prepared.output).encode()
-    if not (storage.exists(marker) and storage.read_bytes(marker) == mine):
+    """Return the closing steps that are done: mixes that these verdicts made have their ledger too."""
+    mixes = {mix_root(job.root, mix.name): mix_digest(job, mix, prepared.output).encode() for mix in prepared.mixes}
+    if not all(_made_by(root) == mine for root, mine in mixes.items()):
         lineage_done = storage.join(job.root, "decisions", "lineage", lineage.lineage_digest(job), "complete")
         return {"lineage"} if storage.exists(lineage_done) else set()
-    whole = storage.exists(storage.join(job.root, "mix", "manifest.json"))
+    whole = all(storage.exists(storage.join(root, "manifest.json")) for root in mixes)
     return {"lineage", "ledger", "materialize"} if whole else {"lineage", "ledger"}
+
+
+def _made_by(root: str) -> bytes:
+    """Return the digest of what made the mix in a folder; empty where there is none."""
+    marker = storage.join(root, ".made-by")
+    return storage.read_bytes(marker) if storage.exists(marker) else b""

@@ -25,7 +25,7 @@ from cluster import storage
 from cluster.engines import TaskCost
 from pipelines.mix.job import MixJob
 from pipelines.mix.materialize import materialize
-from pipelines.plan.clock import Call, Clock, Grown, Stopwatch
+from pipelines.plan.clock import Call, Clock, Stopwatch
 from pipelines.plan.disk_use import folder_bytes
 from pipelines.recipe.lock import sealed_lock
 from pipelines.recipe.output import output_of_mix
@@ -137,10 +137,11 @@ def _annotate(clock: Clock, watch: Stopwatch, job: Run) -> dict[tuple[str, str],
 
 def _resolve(clock: Clock, job: Run, index: int, stage: ExchangeStage) -> int:
     """Run an exchange stage; return the bytes it wrote: exchange files, pairs and decisions."""
-    engine = Grown(clock, job.exchange_folder(index, ""))
-    stage.resolve(engine, StageRun(job, index))
+    clock.growing, clock.largest = job.exchange_folder(index, ""), 0
+    stage.resolve(clock, StageRun(job, index))
+    clock.growing = ""
     kept = folder_bytes(storage.join(job.root, "facts", stage.use)) + folder_bytes(job.decisions(index).folder)
-    return engine.largest + kept
+    return clock.largest + kept
 
 
 def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> tuple[int, list[ledger.Tally]]:

@@ -9,7 +9,7 @@ from pipelines.plan.machine import Machine
 from pipelines.plan.memory import task_bytes
 from pipelines.plan.rates import Rates
 from pipelines.plan.reuse import Present
-from pipelines.plan.scale import SHARD_BYTES
+from pipelines.plan.scale.demands import SHARD_BYTES
 from pipelines.plan.tree import Action, MachinePlan, MemoryPlan, StagePlan
 from pipelines.plan.whole import Whole
 from stages.core.exchange_stage import ExchangeStage

@@ -16,6 +16,7 @@ from pipelines.recipe.mix_section import CellSection, ConditionSection, MixSecti
 from pipelines.recipe.output import FACT, INPUT_COLUMNS, INTERLEAVED, Output
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.sections import HoldoutSection
+from stages.core.digests import digest
 from stages.core.run import Run
 from stages.core.stage import ShardStage, Stage
 from stages.implicit.count_tokens import CountTokens
@@ -166,11 +167,14 @@ def mixes_of_recipe(recipe: Recipe) -> tuple[Mix, ...]:
     found: dict[str, Mix] = {}
 
     def add(name: str) -> None:
-        for other in recipe.mixes[name].exclude:
+        if name in found:
+            return
+        section = recipe.mixes[name]
+        for other in section.exclude:
             add(other)
-        if name not in found:
-            section = recipe.mixes[name]
-            found[name] = replace(_mix(recipe, section.over(recipe.mix)), name=name, exclude=section.exclude)
+        mix = replace(_mix(recipe, section.over(recipe.mix)), name=name, exclude=section.exclude)
+        wishes = [found[other].values() for other in mix.exclude]
+        found[name] = replace(mix, exclude_digest=digest(*wishes)) if wishes else mix
 
     for name in recipe.mixes:
         add(name)

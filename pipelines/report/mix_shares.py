@@ -37,7 +37,7 @@ def mix_shares(folder: RunFolder, sums: LedgerSums) -> tree.Mix:
         "documents": sum(sums.datasets[name].mix.documents for name in folder.datasets),
         "tokens": total,
         "datasets": datasets,
-        "cells": [_cells(folder.of_mix(name)) for name in folder.mixes if folder.of_mix(name).mix_manifest],
+        "cells": [_cells(mix) for mix in map(folder.of_mix, folder.mixes) if mix.mix_manifest],
     }
 
 

@@ -63,7 +63,8 @@ def rests_on(root: str, path: str) -> list[str]:
             stem = name.partition(".")[0]
             return [storage.join(folder, n) for n in sorted(storage.names(folder)) if n.partition(".")[0] == stem]
         case ["quarantine", name]:
-            return [path, *_facts_read(root, name)] if _facts_read(root, name) else []
+            facts = _facts_read(root, name)
+            return [path, *facts] if facts else []
         case ["decisions", name] if name in NOTES:
             return [path]
         case ["recipe.lock.yaml" | "timings.json"] | ["facts", _]:

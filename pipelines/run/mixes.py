@@ -17,7 +17,7 @@ from pipelines.mix.files import MixFile, lost_values
 from pipelines.mix.job import MixJob, mix_job
 from pipelines.mix.manifest import WrittenMix, write_mix_manifest
 from pipelines.mix.materialize import materialize
-from pipelines.recipe.output import INTERLEAVED
+from pipelines.recipe.output import INTERLEAVED, output_of_mix
 from pipelines.recipe.to_run import Prepared
 from pipelines.run.watched import Watched
 from stages.core.exchange_stage import ExchangeStage
@@ -152,13 +152,13 @@ def write_mix(
     similarity: Similarity | None = None,
 ) -> tuple[list[str], list[str]]:
     """Write one mix and its manifest; return (warnings, what changed since it was last written)."""
-    job = mix_job(prepared, planned.draw, _volume(prepared, planned, tallies))
+    mixable = mixable_tokens(prepared, tallies)
+    job = mix_job(prepared, planned.draw, _volume(prepared, planned, mixable))
     with engine.step(_called("materialize", planned.draw), documents=sum(t.kept for t in tallies)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])
     warnings = [*planned.warnings, *_of(job.mix, [*_unwritten(job, planned, files), *lost_values(files)])]
     warnings += [text for each in stage_runs(prepared.run, ExchangeStage) for text in each.stage.notes(each)]
     warnings += language_warnings(prepared.run, (tally.languages for tally in tallies))
-    mixable = mixable_tokens(prepared, tallies)
     written = WrittenMix(
         job=job,
         shares=planned.shares,
@@ -175,12 +175,11 @@ def write_mix(
     return warnings, _of(job.mix, changes)
 
 
-def _volume(prepared: Prepared, planned: Planned, tallies: Sequence[Tally]) -> float:
+def _volume(prepared: Prepared, planned: Planned, mixable: Mapping[str, tuple[int, int]]) -> float:
     """Return the text that is written per text that survived, copies included."""
-    there = sum(tokens for _, tokens in mixable_tokens(prepared, tallies).values())
+    there = sum(tokens for _, tokens in mixable.values())
     expected = sum(share.expected_tokens for share in planned.shares.values())
-    repeats = mix_job(prepared, planned.draw).output.repeat
-    if not repeats:
+    if not output_of_mix(prepared.output, planned.draw.mix).repeat:
         expected = min(expected, there)
     return max(expected / there, 0.01) if there else 1.0
 

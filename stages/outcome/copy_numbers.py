@@ -30,7 +30,7 @@ from stages.core.run import Run
 from stages.core.shard import ROW_BITS
 from stages.kernels.hashes.hashing import buffers, content_hash, mix64
 from stages.outcome.lineage import lineage_digest
-from stages.outcome.verdicts import outcome
+from stages.outcome.verdicts import lookup, outcome
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -172,12 +172,6 @@ def _sorted(_: int, table: pa.Table) -> pa.Table:
 
 def numbers_of(run: Run, address: str, position: int) -> I64:
     """Return the copy number of every row of the bundle at `position`, (rows,)."""
-    doc = run.manifest.bundles[position].doc_ids()
-    found = np.zeros(len(doc), np.int64)
     table = read_arrow(_home(run, address).output_path(run.manifest.group_at(position)))
     known, number = array(table, "doc").astype(np.int64), array(table, "number").astype(np.int64)
-    if len(known):
-        at = np.minimum(np.searchsorted(known, doc), len(known) - 1)
-        hit = known[at] == doc
-        found[hit] = number[at[hit]]
-    return found
+    return np.maximum(lookup(known, number, run.manifest.bundles[position].doc_ids()), 0)

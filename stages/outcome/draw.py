@@ -44,7 +44,7 @@ class Draw:
 
     def address(self) -> tuple[object, ...]:
         """Return what the ledger's address is made of; of a plain mix by datasets as it was before there were cells."""
-        if self.mix.cells or self.excluded or self.numbered or self.mix.name:
+        if self.mix.cells or self.numbered or self.mix.name:
             return (self.values(),)
         return self.mix.values(), {name: epochs[0] for name, epochs in self.epochs.items()}
 
@@ -53,8 +53,6 @@ class Draw:
         found: dict[str, object] = {"mix": self.mix.values(), "epochs": dict(self.epochs)}
         if self.mix.cells:
             found["settled"] = self.settled
-        if self.excluded:
-            found["excluded"] = [draw.values() for draw in self.excluded]
         return {**found, "numbered": self.numbered} if self.numbered else found
 
 
@@ -72,15 +70,26 @@ class Drawn:
     held: BoolArray
 
 
-def drawn(run: Run, draw: Draw, position: int, found: Outcome) -> Drawn:
-    """Return what a mix takes of the bundle at `position`."""
+def drawn(run: Run, draw: Draw, position: int, found: Outcome, known: dict[str, Drawn] | None = None) -> Drawn:
+    """Return what a mix takes of the bundle at `position`.
+
+    known : by name what mixes of the run take of it; filled, so that one which several exclude is drawn once.
+    """
+    known = {} if known is None else known
+    name = draw.mix.name
+    if name not in known:
+        known[name] = _drawn(run, draw, position, found, known)
+    return known[name]
+
+
+def _drawn(run: Run, draw: Draw, position: int, found: Outcome, known: dict[str, Drawn]) -> Drawn:
     dataset = found.view.bundle.dataset
     number = np.zeros(len(found.kept), np.int32)
     cell = np.full(len(found.kept), -1, np.int16)
     if run.dataset(dataset).role == "reference":
         return Drawn(number, cell, np.zeros(len(number), np.bool_))
     held = held_out(draw.mix, position, found)
-    rows = np.flatnonzero(eligible(run, draw, position, found, held))
+    rows = np.flatnonzero(eligible(run, draw, position, found, held, known))
     cell[rows], epochs = _cells_and_epochs(run, draw, position, found, rows)
     numbers = copy_numbers.numbers_of(run, draw.numbered, position) if draw.numbered else None
     h1 = array(found.view.read, "h1").astype(np.uint64)
@@ -88,11 +97,14 @@ def drawn(run: Run, draw: Draw, position: int, found: Outcome) -> Drawn:
     return Drawn(number, cell, held)
 
 
-def eligible(run: Run, draw: Draw, position: int, found: Outcome, held: BoolArray) -> BoolArray:
-    """Mark the kept rows that are not held out and in no excluded mix, (rows,) bool."""
+def eligible(
+    run: Run, draw: Draw, position: int, found: Outcome, held: BoolArray, known: dict[str, Drawn] | None = None
+) -> BoolArray:
+    """Mark the kept rows that are not held out and in no excluded mix, (rows,) bool. known: see `drawn`."""
+    known = {} if known is None else known
     left = found.kept & ~held
     for other in draw.excluded:
-        left &= drawn(run, other, position, found).number == 0
+        left &= drawn(run, other, position, found, known).number == 0
     return left
 
 

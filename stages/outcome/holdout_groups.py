@@ -102,12 +102,12 @@ def _held_after(run: Run, mix: Mix, rounds: int, position: int, found: Outcome) 
 
 
 def _emit(run: Run, mix: Mix, round_: int, position: int) -> Iterable[pa.Table]:
+    index, stage = signatures_before(run.stages, "", "output.holdout")
+    dataset = run.manifest.bundles[position].dataset
+    if run.dataset(dataset).role == "reference" or not run.stages[index].applies_to(dataset):
+        return
     found = outcome(run, position)
     view = found.view
-    place, stage = signatures_before(run.stages, "", "output.holdout")
-    index = place
-    if run.dataset(view.bundle.dataset).role == "reference" or not run.stages[index].applies_to(view.bundle.dataset):
-        return
     rows = np.flatnonzero(found.kept)
     held = _held_after(run, mix, round_, position, found)[rows]
     matrix = signature_matrix(view.facts(index, rows))

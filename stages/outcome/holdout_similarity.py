@@ -28,7 +28,7 @@ from stages.kernels.hashes.hashing import buffers, mix64
 from stages.kernels.similarity import minhash
 from stages.outcome.holdout import held_out
 from stages.outcome.mixing import Mix
-from stages.outcome.quantiles import TASKS
+from stages.outcome.quantiles import chunks
 from stages.outcome.verdicts import outcome
 from stages.passes.annotate import read_rows
 
@@ -110,10 +110,7 @@ def measure(engine: Engine, run: Run, mix: Mix) -> Similarity | None:
 
 
 def _map(engine: Engine, run: Run, task: Callable[[list[int]], T], cost: TaskCost) -> list[T]:
-    count = len(run.manifest.bundles)
-    size = max(1, -(-count // TASKS))
-    chunks = [list(range(start, min(count, start + size))) for start in range(0, count, size)]
-    return engine.map(task, chunks, cost=cost)
+    return engine.map(task, chunks(range(len(run.manifest.bundles))), cost=cost)
 
 
 def _rows(run: Run, mix: Mix, held: bool, position: int) -> tuple[View, I64, U64]:

@@ -214,7 +214,8 @@ def rows_of(run: Run, draws: Sequence[Draw], position: int) -> pa.Table:
     survivor[found.kept] = doc[found.kept]
     group_size, group_datasets = group_columns(run, position, found)
     by_dedup = found.kind >= 0
-    taken = [drawn(run, draw, position, found) for draw in draws]
+    known: dict[str, Drawn] = {}
+    taken = [drawn(run, draw, position, found, known) for draw in draws]
     columns = {
         "doc_id": pa.array(doc),
         "dataset": _constant(bundle.dataset, bundle.rows),

@@ -35,7 +35,8 @@ class Mix:
     """The mix that a recipe asks for. weights are shares of the resulting mix; empty: as they come.
 
     name : empty for the one mix of a recipe. cells : instead of weights per dataset; scores : combined, for their
-    conditions. exclude : mixes of which no document is taken. holdout_by : the field whose values are held out whole.
+    conditions. exclude : mixes of which no document is taken; exclude_digest : of what these wish. holdout_by : the
+    field whose values are held out whole.
     """
 
     mode: str = "all_with_weights"  # or sample
@@ -48,12 +49,13 @@ class Mix:
     cells: tuple[Cell, ...] = ()
     scores: tuple[Combined, ...] = ()
     exclude: tuple[str, ...] = ()
+    exclude_digest: str = ""
     holdout_by: str = CONTENT
 
     def values(self) -> dict[str, Any]:
         """Return what digests are made of: a key that later versions brought counts only where it is given."""
         found = dataclasses.asdict(self)
-        later = ("name", "cells", "scores", "exclude", "holdout_by")
+        later = ("name", "cells", "scores", "exclude", "exclude_digest", "holdout_by")
         return {k: v for k, v in found.items() if k not in later or v not in ("", (), CONTENT)}
 
     @property

@@ -54,7 +54,7 @@ def quantiles(
         width = min(left, MOST_BITS, max(4, int(math.log2(OPEN / sum(map(len, prefixes.values()))))))
         left -= width
         count = partial(_count, emit, prefixes, left, width)
-        total = _sum(engine.map(count, _chunks(positions), cost=cost))
+        total = _sum(engine.map(count, chunks(positions), cost=cost))
         for key in list(searches):
             if key not in total:
                 del searches[key]
@@ -66,7 +66,8 @@ def quantiles(
     }
 
 
-def _chunks(positions: Sequence[int]) -> list[list[int]]:
+def chunks(positions: Sequence[int]) -> list[list[int]]:
+    """Cut positions of bundles into TASKS runs at most."""
     size = max(1, -(-len(positions) // TASKS))
     return [list(positions[start : start + size]) for start in range(0, len(positions), size)]
 

@@ -24,7 +24,7 @@ from stages.outcome.draw import Draw, eligible
 from stages.outcome.holdout import held_out
 from stages.outcome.membership import Documents, Settled
 from stages.outcome.mixing import Mix, content_sum
-from stages.outcome.quantiles import TASKS, quantiles
+from stages.outcome.quantiles import chunks, quantiles
 from stages.outcome.verdicts import num_tokens, outcome
 
 RANKS = 1000  # steps of a rank: a rank is exact to a thousandth
@@ -139,10 +139,8 @@ def tally_cells(engine: Engine, run: Run, draw: Draw) -> Tallies:
     levels = {cell.name: cell.levels for cell in draw.mix.cells}
     levels |= {} if draw.mix.cells else {d.name: 1 for d in run.datasets if d.role != "reference"}
     total = {name: CellTally([0] * n, [0] * n) for name, n in {**levels, NO_CELL: 1}.items()}
-    count = len(run.manifest.bundles)
-    size = max(1, -(-count // TASKS))
-    chunks = [list(range(start, min(count, start + size))) for start in range(0, count, size)]
-    for part in engine.map(partial(_tally, run, draw), chunks, cost=TALLY):
+    positions = range(len(run.manifest.bundles))
+    for part in engine.map(partial(_tally, run, draw), chunks(positions), cost=TALLY):
         for name, tally in part.items():
             total[name].add(tally)
     return total

@@ -102,7 +102,7 @@ def _tokens_read(view: View) -> I64:
 
 def lookup(keys: I64, values: I64, wanted: I64) -> I64:
     """Return the value of each doc_id, -1 if there is none, (docs,). Raises LedgerError unless the keys ascend."""
-    check_ascending(keys, "doc_ids of survivors and groups")
+    check_ascending(keys, "doc_ids of survivors, groups and copies")
     found = np.full(len(wanted), -1, np.int64)
     if len(keys):
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

@@ -25,7 +25,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_probabilities_give_the_shares_of_tokens(run: Path) -> None:
-    shares = shares_of(open_run(str(run)))
+    folder = open_run(str(run))
+    shares = shares_of(folder, folder.counts)
     assert {name: one.share for name, one in shares.items()} == {"a": 0.2, "b": 0.6, "c": 0.2}
     found = document_probabilities(shares)
     assert abs(sum(found.values()) - 1) < 1e-12
@@ -40,7 +41,7 @@ def test_probabilities_give_the_shares_of_tokens(run: Path) -> None:
 def test_a_drawn_mix_keeps_its_shares(tmp_path: Path) -> None:
     made = exports.small_run(tmp_path)
     folder = open_run(str(made))
-    shares = shares_of(folder)
+    shares = shares_of(folder, folder.counts)
     total = sum(folder.mix_dataset(name)["tokens"] for name in folder.datasets)
     for name, one in shares.items():
         assert one.share == pytest.approx(folder.mix_dataset(name)["tokens"] / total)

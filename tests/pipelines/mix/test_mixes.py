@@ -16,8 +16,14 @@ import pytest
 
 from cluster.errors import RecipeError
 from pipelines.mix import materialize
+from pipelines.recipe.to_run import mixes_of_recipe
 from pipelines.run import runner
 from pipelines.runfolder import open_run
+from stages.outcome.draw import Draw
+from stages.outcome.holdout import held_out
+from stages.outcome.ledger import rows_of
+from stages.outcome.mixing import Mix
+from stages.outcome.verdicts import Outcome
 from tests.support import corpora, small_runs
 
 STAGES: list[dict[str, Any]] = [
@@ -212,6 +218,37 @@ def test_a_mix_is_written_again_after_a_kill_and_no_other_is_touched(
     assert (result.mixes, result.changes) == (("anneal",), ())
     with pytest.raises(RecipeError, match="no mix is called 'anneel'; there are stable, anneal"):
         runner.run(recipe, str(run), mixes=["anneel"])
+
+
+def test_a_mix_is_written_again_where_one_that_it_excludes_is_changed(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    paths = {name: str(folder / "in" / name) for name in "abc"}
+    more = {**WISH, "mixes": {**WISH["mixes"], "stable": {"target_tokens": 4000}}}
+    runner.run(small_runs.recipe_of(paths, STAGES, **more), str(tmp_path / "run"), with_report=False)
+    ledger = small_runs.read_ledger(tmp_path / "run").to_pylist()
+    for mix in ("stable", "anneal"):
+        written = Counter(row["doc_id"] for row in rows(tmp_path / "run", mix))
+        assert written == {r["doc_id"]: r[f"copies_{mix}"] for r in ledger if r[f"copies_{mix}"]}
+
+
+def test_a_mix_that_several_exclude_is_drawn_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = {**WISH, "mixes": {f"m{n}": {"exclude": [f"m{k}" for k in range(n)]} for n in range(30)}}
+    mixes = mixes_of_recipe(small_runs.recipe_of({name: str(folder / "in" / name) for name in "abc"}, STAGES, **wish))
+    assert [mix.name for mix in mixes] == [f"m{n}" for n in range(30)]
+    draws: list[Draw] = []
+    for n in range(8):
+        mix = Mix(mode="sample", name=f"m{n}")
+        draws.append(Draw(mix=mix, epochs=dict.fromkeys("abc", (0.2,)), excluded=tuple(draws)))
+    asked: list[str] = []
+
+    def counted(mix: Mix, position: int, found: Outcome) -> Any:
+        asked.append(mix.name)
+        return held_out(mix, position, found)
+
+    monkeypatch.setattr("stages.outcome.draw.held_out", counted)
+    table = rows_of(open_run(str(folder / "run")).run, draws, 0)
+    assert asked == [mix.mix.name for mix in draws]
+    assert max(table.column("copies").to_pylist()) == 1
 
 
 def test_a_changed_cell_is_told_and_only_it(folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,19 @@ def test_everything_is_reused_in_a_finished_run_folder(datasets: dict[str, Any],
     assert {did[s] for s in ("freeze", "read", "exact_dedup", "minhash", "near_dedup", "quality")} == {"reuse"}
     assert did["materialize"] == did["ledger"] == "reuse"
     assert found["time"]["steps"]["annotate"] == 0
+
+
+def test_several_mixes_are_reused_where_all_are_whole(datasets: dict[str, Any], run_dir: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    mixes = {"one": {"target_tokens": 2000}, "two": {"target_tokens": 1000, "exclude": ["one"]}}
+    recipe = load_data(recipe_data(datasets, mix={"mode": "sample"}, mixes=mixes), "test")
+    assert actions(plan(recipe, str(run)))["materialize"] == "run"
+    runner.run(recipe, str(run), with_report=False)
+    did = actions(plan(recipe, str(run)))
+    assert did["materialize"] == did["ledger"] == "reuse"
+    (run / "mixes" / "two" / ".made-by").unlink()
+    assert actions(plan(recipe, str(run)))["materialize"] == "run"
 
 
 def test_another_threshold_runs_only_what_it_changes(datasets: dict[str, Any], run_dir: str) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cluster.requests import KINDS, Requests
-from pipelines.plan.hops import Hop
 from pipelines.plan.machine import Machine
-from pipelines.plan.prices import AS_OF, DAYS_PER_MONTH, Store
 from pipelines.plan.rates import Rates
-from pipelines.plan.rehearse import Rehearsal, tasks_requests
+from pipelines.plan.scale.hops import Hop
+from pipelines.plan.scale.prices import AS_OF, DAYS_PER_MONTH, Store
+from pipelines.plan.scale.rehearse import Rehearsal, tasks_requests
 from pipelines.plan.tree import HopPlan, LimitsPlan, RehearsalPlan, RehearsedStep, StorePlan
 from pipelines.plan.whole import Whole, amounts_of_whole
 

@@ -14,16 +14,16 @@ from cluster import counting_store
 from cluster.counting_store import SCHEME, CountingStore
 from cluster.errors import RecipeError
 from cluster.requests import Requests
-from pipelines.plan import wind_tunnel
-from pipelines.plan.at_scale import running
 from pipelines.plan.growth import flow
-from pipelines.plan.hops import hops_of
-from pipelines.plan.prices import STORES, store_of
 from pipelines.plan.rates import Rates
-from pipelines.plan.rehearse import Rehearsal, fit, line
 from pipelines.plan.sample import Measured, run_sample
-from pipelines.plan.scale import requests_of_steps
-from pipelines.plan.walls import first_sentence, walls
+from pipelines.plan.scale import wind_tunnel
+from pipelines.plan.scale.demands import requests_of_steps
+from pipelines.plan.scale.hops import hops_of
+from pipelines.plan.scale.prices import STORES, store_of
+from pipelines.plan.scale.rehearse import Rehearsal, fit, line
+from pipelines.plan.scale.section import running
+from pipelines.plan.scale.walls import first_sentence, walls
 from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe, load_data
 from pipelines.run import runner

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.requests import Requests
-from pipelines.plan import scale
-from pipelines.plan.bounds import bounds_of_seconds, describe_width, kinds_of
-from pipelines.plan.hops import Hop, hops_of
 from pipelines.plan.machine import Machine
-from pipelines.plan.prices import Store
 from pipelines.plan.rates import Rates
-from pipelines.plan.rehearse import Rehearsal
+from pipelines.plan.scale import demands
+from pipelines.plan.scale.bounds import bounds_of_seconds, describe_width, kinds_of
+from pipelines.plan.scale.hops import Hop, hops_of
+from pipelines.plan.scale.prices import Store
+from pipelines.plan.scale.rehearse import Rehearsal
+from pipelines.plan.scale.walls import first_sentence, walls
 from pipelines.plan.tree import Plan
-from pipelines.plan.walls import first_sentence, walls
 from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import cluster_of_recipe, output_of_recipe
@@ -55,15 +55,15 @@ def fill(plan: Plan, known: Known, hops: Sequence[Hop], price_per_hour: float | 
     steps, where, store = running(plan["time"]["steps"]), known.where, known.store
     requests: dict[str, Requests] = {}
     if known.rehearsal is not None:
-        requests = scale.requests_of_steps(known.rates, known.whole, hops, known.rehearsal, steps, known.input_bytes)
+        requests = demands.requests_of_steps(known.rates, known.whole, hops, known.rehearsal, steps, known.input_bytes)
     kinds = kinds_of(known.rates, known.whole, hops, steps)
-    plan["hops"] = scale.describe_hops(hops)
+    plan["hops"] = demands.describe_hops(hops)
     plan["width"] = describe_width(kinds, plan["time"]["steps"], where)
     seconds = bounds_of_seconds(plan["time"]["total"], plan["width"], requests, store, where)
     scratch = max((h.foreseen.bytes_written for h in hops), default=0.0) + plan["bytes_written"].get("staged", 0)
-    plan["store"] = scale.describe_store(store, requests, hops, scratch, seconds)
+    plan["store"] = demands.describe_store(store, requests, hops, scratch, seconds)
     output = output_of_recipe(known.recipe)
-    plan["limits"] = scale.describe_limits(store, where, known.whole, hops, output.shard_bytes)
+    plan["limits"] = demands.describe_limits(store, where, known.whole, hops, output.shard_bytes)
     plan["bounds"] = {"seconds": seconds, "cost": _cost(plan, seconds, where, price_per_hour)}
     found = walls(plan, requests, store, cluster_of_recipe(known.recipe, None).task_timeout)
     plan["walls"], plan["first_wall"] = found, first_sentence(found, plan)

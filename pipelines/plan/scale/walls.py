@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from cluster.requests import Requests
-from pipelines.plan.prices import Store
+from pipelines.plan.scale.prices import Store
 from pipelines.plan.tree import LimitsPlan, MemoryPlan, Plan, WallPlan
 
 NARROW = 0.05  # of the run's time that a step with fewer tasks than threads must take to be worth a word

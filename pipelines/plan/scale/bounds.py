@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from cluster.requests import Requests
 from pipelines.plan.costs import TASK_SECONDS
-from pipelines.plan.hops import Hop
 from pipelines.plan.machine import Machine
-from pipelines.plan.prices import Store
 from pipelines.plan.rates import Rates
+from pipelines.plan.scale.hops import Hop
+from pipelines.plan.scale.prices import Store
 from pipelines.plan.tree import WidthPlan
 from pipelines.plan.whole import Whole, amounts_of_whole
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from cluster.requests import KINDS, Requests
 from pipelines.plan.sample import data_on, in_fresh_process
-from pipelines.plan.wind_tunnel import CLIENT, Counted, from_json
+from pipelines.plan.scale.wind_tunnel import CLIENT, Counted, from_json
 from pipelines.recipe.recipe import Recipe
 from stages.core import manifest
 from stages.core.costs import Quantity
@@ -95,7 +95,7 @@ def rehearse(recipe: Recipe, drawn: Sequence[Sequence[Dataset]]) -> Rehearsal:
     size = sum(os.path.getsize(path) for dataset in drawn[-1] for path in dataset.paths)
     divisor = max(1.0, 2.0 * manifest.SMALLEST * BUNDLES / max(1, size))
     job = {"divisor": divisor, "recipes": [_data(recipe, datasets) for datasets in drawn]}
-    printed = in_fresh_process("from pipelines.plan.wind_tunnel import main; main()", job)
+    printed = in_fresh_process("from pipelines.plan.scale.wind_tunnel import main; main()", job)
     runs = tuple(from_json(found) for found in json.loads(printed.splitlines()[-1]))
     return Rehearsal(runs=runs, divisor=divisor)
 
