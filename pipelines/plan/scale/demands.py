@@ -6,13 +6,13 @@ exchange takes comes from `hops.py`, what else is asked for from the rehearsal.
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster.options import available_memory
 from cluster.requests import KINDS, Requests
 from pipelines.plan.machine import Machine
 from pipelines.plan.rates import Rates
@@ -138,7 +138,7 @@ def describe_limits(store: Store, where: Machine, whole: Whole, hops: Sequence[H
     return {
         "client": CLIENT_BYTES + files,
         "scheduler": SCHEDULER_BYTES + where.workers * PER_WORKER + threads * PER_THREAD,
-        "client_limit": _memory(),
+        "client_limit": available_memory(),
         "tmp": round(where.threads * max([parts, *map(one, hops)], default=0.0)),
         "tmp_limit": shutil.disk_usage(folder).free,
         "tmp_is": folder,
@@ -151,10 +151,6 @@ def describe_limits(store: Store, where: Machine, whole: Whole, hops: Sequence[H
 
 def _spilled(hop: Hop) -> float:
     return hop.foreseen.spilled
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def describe_rehearsal(rehearsal: Rehearsal, store: StorePlan, whole: Whole, hops: Sequence[HopPlan]) -> RehearsalPlan:
