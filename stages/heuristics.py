@@ -240,8 +240,7 @@ class Heuristics(ShardStage):
     @property
     def readings(self) -> Readings:
         """How the publications are read: every parameter of that name."""
-        names = (f.name for f in dataclasses.fields(Readings))
-        return Readings(**{name: getattr(self, name) for name in names if hasattr(self, name)})
+        return Readings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Readings)})
 
     def model_digest(self) -> str:
         """Return the digest of the tokenizer and of what is known of languages: limits, stop words, words."""
