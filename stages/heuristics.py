@@ -22,7 +22,6 @@ from stages.core.arrays import BoolArray, FloatArray, whole
 from stages.core.digests import digest
 from stages.core.stage import Decisions, ShardStage, param
 from stages.implicit import count_tokens
-from stages.inputs.ids import scalar_texts
 from stages.kernels.text import heuristic_facts
 from stages.kernels.text.heuristic_facts import FACTS, Readings
 from stages.kernels.text.scripts import SPACELESS, script_names
@@ -329,10 +328,7 @@ class Heuristics(ShardStage):
             return None
         if self._language not in (AUTO, self._column):
             return [self._named_language()] * documents.num_rows
-        values = whole(documents.column(self._column or "fact:language"))
-        values = scalar_texts(values).cast(pa.string()).dictionary_encode()
-        tags = [knowledge.tag_of(value or "") for value in values.dictionary.to_pylist()]
-        return ["" if place is None else tags[place] for place in values.indices.to_pylist()]
+        return knowledge.tags_in(documents.column(self._column or "fact:language"))
 
     def decide(self, facts: pa.Table) -> Decisions:
         if not self._language:
