@@ -7,7 +7,6 @@ are the publications', for English, unless `language` says whose words and limit
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 from cluster.errors import RecipeError
 from stages.core.arrays import BoolArray, FloatArray, whole
 from stages.core.digests import digest
-from stages.core.stage import Decisions, ShardStage, param
+from stages.core.stage import Decisions, ShardStage, param, parsed_limit
 from stages.implicit import count_tokens
 from stages.kernels.text import heuristic_facts
 from stages.kernels.text.heuristic_facts import FACTS, Readings
@@ -94,7 +93,6 @@ PRESETS: dict[str, dict[str, Limit]] = {
 TOKENS = "num_tokens"  # a fact where the recipe names a tokenizer
 LIMITED = (*FACTS, TOKENS)
 INVERTED = "within_limits"  # the reason where `invert` drops what the limits keep
-_LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,15 +292,13 @@ class Heuristics(ShardStage):
         for text in self._given:
             if text in self._files:
                 continue
-            found = _LIMIT.fullmatch(text)
-            if not found or found[1] not in LIMITED:
+            found = parsed_limit(text)
+            if found is None or found[0] not in LIMITED:
                 remedy = "Facts are " + ", ".join(LIMITED) + "."
                 raise self.error("limits", text, "FACT>=NUMBER or FACT<=NUMBER", remedy)
-            fact, bound = found[1], _number(found[3])
-            if bound is None:
-                raise self.error("limits", text, "FACT>=NUMBER or FACT<=NUMBER")
+            fact, sign, bound = found
             old = own.get(fact, Limit(fact))
-            low, high = (bound, old.high) if found[2] == ">=" else (old.low, bound)
+            low, high = (bound, old.high) if sign == ">=" else (old.low, bound)
             own[fact] = Limit(fact, low, high)
         return own
 
@@ -384,10 +380,3 @@ class Heuristics(ShardStage):
                 mask = found.setdefault("not_judged by stop_words", np.zeros(facts.num_rows, np.bool_))
                 mask[rows[unmeasured[rows]]] = True
         return found
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
