@@ -21,13 +21,14 @@ from stages.core.arrays import BoolArray, FloatArray, whole
 from stages.core.digests import digest
 from stages.core.stage import Decisions, ShardStage, param, parsed_limit
 from stages.implicit import count_tokens
+from stages.inputs.columns import COLUMN
 from stages.kernels.text import heuristic_facts
 from stages.kernels.text.heuristic_facts import FACTS, Readings
 from stages.kernels.text.scripts import SPACELESS, script_names
 from stages.languages import knowledge, limits_file, stop_words, words
 
 I64 = npt.NDArray[np.int64]
-AUTO, COLUMN = "auto", "column:"
+AUTO = "auto"
 
 
 @dataclass(frozen=True)

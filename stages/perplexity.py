@@ -18,10 +18,11 @@ from cluster.errors import RecipeError
 from stages.core.arrays import whole
 from stages.core.digests import digest
 from stages.core.stage import Decisions, ShardStage, param
+from stages.inputs.columns import COLUMN
 from stages.languages import knowledge
 
 REASONS = ("no_model", "low_perplexity", "high_perplexity")
-AUTO, COLUMN = "auto", "column:"
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
