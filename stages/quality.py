@@ -17,7 +17,7 @@ from cluster.errors import ShardError
 from stages.classified import Classified
 from stages.core.arrays import whole
 from stages.core.stage import Decisions, param
-from stages.inputs.ids import scalar_texts
+from stages.inputs.ids import NUMBERS, numbers_in, scalar_texts
 
 REASONS = ("no_score", "low_quality", "high_quality", "quality_label")
 
@@ -71,15 +71,13 @@ class Quality(Classified):
             values = values.cast(kind.value_type)
             kind = values.type
         rows = len(values)
-        numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-        if any(test(kind) for test in numbers):
+        if any(test(kind) for test in NUMBERS):
             score, label = values.cast(pa.float64(), safe=False), pa.nulls(rows, pa.string())
         elif pa.types.is_null(kind):
             score, label = pa.nulls(rows, pa.float64()), pa.nulls(rows, pa.string())
         elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
             label = values.cast(pa.string())
-            numeric = pc.match_substring_regex(label, r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
-            score = pc.utf8_trim_whitespace(pc.if_else(numeric, label, None)).cast(pa.float64())
+            score = numbers_in(label)
         elif not pa.types.is_nested(kind):
             score, label = pa.nulls(rows, pa.float64()), scalar_texts(whole(values)).cast(pa.string())
         else:
