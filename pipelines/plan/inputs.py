@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from cluster import compression
 from cluster.errors import ShardError
 from stages.core.shard import Dataset
-from stages.inputs import compressed, jsonl, parquet
+from stages.inputs import compressed, jsonl
+from stages.inputs.arrow import parquet
 from stages.inputs.check import choose
 from stages.inputs.discover import Found, find_shards, look
 from stages.inputs.exact import KeyWatch

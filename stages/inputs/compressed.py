@@ -19,8 +19,9 @@ from cluster.errors import ShardError
 from cluster.sealed import commit_sealed
 from stages.core.shard import Columns as Mapping
 from stages.core.shard import Dataset, Piece, Shard
-from stages.inputs import json_values, jsonl, parquet
-from stages.inputs.batches import Batch, Layout, Problem, ReadStatus, unreadable_batches
+from stages.inputs import json_values, jsonl
+from stages.inputs.arrow import parquet
+from stages.inputs.batches import EVERY_LINE, Batch, Layout, Problem, ReadStatus, unreadable_batches
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN, RAW, TEXT, json_lines
 from stages.inputs.formats import codec_of, kind_of
@@ -32,7 +33,6 @@ CHUNK_BYTES = 2 << 20
 GROUP_BYTES = 16 << 20
 STAGED = b"winnow.staged"
 COLUMNS = "winnow.columns"
-EVERY_LINE = 1 << 32
 OWN = [("status", pa.uint8()), ("byte_offset", pa.int64()), ("error", pa.string())]
 
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from cluster.errors import ShardError
 from stages.core.shard import Dataset, Piece, check_ascending
-from stages.inputs import arrow_ipc, compressed, formats, jsonl, parquet, tables
+from stages.inputs import compressed, formats, jsonl, tables
+from stages.inputs.arrow import arrow_ipc, parquet
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus
 from stages.inputs.columns import COLUMN, as_text, holds_text
 from stages.inputs.delimited import Delimited
