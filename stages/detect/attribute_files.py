@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from cluster.errors import ShardError
 from stages.inputs import side_files
-from stages.inputs.file_versions import stat_token
+from stages.inputs.files.file_versions import stat_token
 from stages.inputs.values import lookup
 
 BATCH = 5_000

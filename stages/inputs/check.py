@@ -29,8 +29,8 @@ from stages.inputs.check_report import (
 )
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN
-from stages.inputs.discover import Found, discover, look
-from stages.inputs.formats import kind_of
+from stages.inputs.files.discover import Found, discover, look
+from stages.inputs.files.formats import kind_of
 from stages.inputs.reader import read_piece, table_of
 from stages.inputs.schema import EVERY
 from stages.inputs.values import getter

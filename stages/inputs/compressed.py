@@ -24,7 +24,7 @@ from stages.inputs.arrow import parquet
 from stages.inputs.batches import EVERY_LINE, Batch, Layout, Problem, ReadStatus, unreadable_batches
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN, RAW, TEXT, json_lines
-from stages.inputs.formats import codec_of, kind_of
+from stages.inputs.files.formats import codec_of, kind_of
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import EVERY, Columns, from_json
 from stages.inputs.values import column_of, loads

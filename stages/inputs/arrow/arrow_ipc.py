@@ -20,7 +20,7 @@ from stages.inputs.arrow.arrow_bounds import check_offsets
 from stages.inputs.arrow.parquet import Corrupt, corruption
 from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.batches import BATCH_ROWS, EVERY_LINE, Batch, Layout
-from stages.inputs.file_versions import size_of
+from stages.inputs.files.file_versions import size_of
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import Columns
 
