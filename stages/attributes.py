@@ -7,7 +7,6 @@ Memory: the attributes and ids of one destination; the names of the attribute fi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.edits import Edits, from_spans
 from stages.core.exchange_stage import ExchangeStage, destinations_for, is_complete, mark_complete
 from stages.core.run import Run, StageRun
-from stages.core.stage import Decisions, param
+from stages.core.stage import Decisions, param, parsed_limit
 from stages.core.view import View
 from stages.detect import attribute_files
 from stages.detect.attribute_files import SPAN, Field
@@ -47,7 +46,6 @@ ROWS = (
 )
 HOME = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("values", VALUES), ("spans", SPANS)])
 ROW_BITS = 32
-_LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +93,12 @@ class JoinedAttributes(ExchangeStage):
         """Return (field, low, high) of every limit."""
         names, found = [name for name, _ in self._pairs], []
         for text in self.limits:
-            m = _LIMIT.fullmatch(text)
-            try:
-                bound = float(m[3]) if m else None
-            except ValueError:
-                bound = None
-            if m is None or bound is None or m[1] not in names:
+            limit = parsed_limit(text)
+            if limit is None or limit[0] not in names:
                 raise self.error("limits", text, "FIELD>=NUMBER or FIELD<=NUMBER", f"Fields are {', '.join(names)}.")
-            low, high = (bound, np.inf) if m[2] == ">=" else (-np.inf, bound)
-            found.append((names.index(m[1]), low, high))
+            name, sign, bound = limit
+            low, high = (bound, np.inf) if sign == ">=" else (-np.inf, bound)
+            found.append((names.index(name), low, high))
         return found
 
     @property

@@ -7,26 +7,28 @@ are the publications', for English, unless `language` says whose words and limit
 from __future__ import annotations
 
 import dataclasses
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import RecipeError
 from stages.core.arrays import BoolArray, FloatArray, whole
 from stages.core.digests import digest
-from stages.core.stage import Decisions, ShardStage, param
+from stages.core.stage import Decisions, ShardStage, param, parsed_limit
 from stages.implicit import count_tokens
-from stages.inputs.ids import scalar_texts
+from stages.inputs.columns import COLUMN
 from stages.kernels.text import heuristic_facts
 from stages.kernels.text.heuristic_facts import FACTS, Readings
 from stages.kernels.text.scripts import SPACELESS, script_names
 from stages.languages import knowledge, limits_file, stop_words, words
 
-AUTO, COLUMN = "auto", "column:"
+I64 = npt.NDArray[np.int64]
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,6 @@ PRESETS: dict[str, dict[str, Limit]] = {
 TOKENS = "num_tokens"  # a fact where the recipe names a tokenizer
 LIMITED = (*FACTS, TOKENS)
 INVERTED = "within_limits"  # the reason where `invert` drops what the limits keep
-_LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,12 +218,11 @@ class Heuristics(ShardStage):
     def _learned(self) -> limits_file.LimitsFile:
         return limits_file.load(self._files[0]) if self._files else limits_file.LimitsFile(languages={})
 
-    def _how(self) -> str:
+    def _how(self, learned: limits_file.LimitsFile) -> str:
         """Return how words of spaceless scripts are found. Raises RecipeError where that cannot be as wished."""
-        learned = self._learned().words
-        how = learned if learned and self.words == "auto" else words.resolved(self.words)
-        if learned not in ("", how):
-            right = f"{learned}, as in {self._files[0]}"
+        how = learned.words if learned.words and self.words == "auto" else words.resolved(self.words)
+        if learned.words not in ("", how):
+            right = f"{learned.words}, as in {self._files[0]}"
             raise self.error("words", how, right, "Limits and texts must count the same words.")
         if how == words.ICU and not words.installed():
             remedy = "Install the extra: pip install 'winnow-mix[languages]'."
@@ -238,24 +238,25 @@ class Heuristics(ShardStage):
     @property
     def readings(self) -> Readings:
         """How the publications are read: every parameter of that name."""
-        names = (f.name for f in dataclasses.fields(Readings))
-        return Readings(**{name: getattr(self, name) for name in names if hasattr(self, name)})
+        return Readings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Readings)})
 
     def model_digest(self) -> str:
         """Return the digest of the tokenizer and of what is known of languages: limits, stop words, words."""
         tokenizer = count_tokens.digest_of(self.tokenizer) if self.tokenizer else ""
-        return digest(tokenizer, self._known_digest(self._learned().digest())) if self._language else tokenizer
+        learned = self._learned()
+        return digest(tokenizer, self._known_digest(learned, learned.digest())) if self._language else tokenizer
 
     def fact_digest(self) -> str:
         """Return the digest that names the facts: of learned limits, they depend on the stop words alone."""
         values = {f.name: self.shown(f) for f in dataclasses.fields(self) if f.metadata.get("fact")}
         values["language"] = self._language
         tokenizer = count_tokens.digest_of(self.tokenizer) if self.tokenizer else ""
-        known = self._known_digest(self._learned().words_digest()) if self._language else ""
+        learned = self._learned()
+        known = self._known_digest(learned, learned.words_digest()) if self._language else ""
         return digest(self.key(), self.version, values, tokenizer, known)
 
-    def _known_digest(self, learned: str) -> str:
-        return digest(learned, stop_words.version(), words.version(self._how()))
+    def _known_digest(self, learned: limits_file.LimitsFile, of_file: str) -> str:
+        return digest(of_file, stop_words.version(), words.version(self._how(learned)))
 
     def rules(self) -> dict[str, Limit]:
         """Return the limits in force, of English texts, as a mapping from fact to limit."""
@@ -267,10 +268,19 @@ class Heuristics(ShardStage):
             rules |= PRESETS[name]
         return rules
 
-    def rules_of(self, tag: str, script: str) -> dict[str, Limit]:
+    def _rules_by_kind(self, facts: pa.Table) -> Iterator[tuple[tuple[str, str], I64, dict[str, Limit]]]:
+        """Yield (language tag, script), rows and limits in force of each pair that occurs."""
+        learned = self._learned()
+        how = self._how(learned)
+        for (tag, script), rows in knowledge.kinds(facts):
+            yield (tag, script), rows, self._rules_of(tag, script, knowledge.limits_of(tag, learned.languages), how)
+
+    def _rules_of(
+        self, tag: str, script: str, learned: limits_file.LanguageLimits | None, how: str
+    ) -> dict[str, Limit]:
         """Return the limits in force for texts of a language, in the order in which they judge."""
-        found, learned = self._of_presets(), knowledge.limits_of(tag, self._learned().languages)
-        unknown = knowledge.unknown_to_rules(tag, script, self._how())
+        found = self._of_presets()
+        unknown = knowledge.unknown_to_rules(tag, script, how)
         if script == "Hang" and "mean_word_length" in found:
             found["mean_word_length"] = Limit("mean_word_length", *knowledge.HANGUL_WORDS)
         found = {fact: rule for fact, rule in found.items() if fact not in unknown}
@@ -283,23 +293,22 @@ class Heuristics(ShardStage):
         for text in self._given:
             if text in self._files:
                 continue
-            found = _LIMIT.fullmatch(text)
-            if not found or found[1] not in LIMITED:
+            found = parsed_limit(text)
+            if found is None or found[0] not in LIMITED:
                 remedy = "Facts are " + ", ".join(LIMITED) + "."
                 raise self.error("limits", text, "FACT>=NUMBER or FACT<=NUMBER", remedy)
-            fact, bound = found[1], _number(found[3])
-            if bound is None:
-                raise self.error("limits", text, "FACT>=NUMBER or FACT<=NUMBER")
+            fact, sign, bound = found
             old = own.get(fact, Limit(fact))
-            low, high = (bound, old.high) if found[2] == ">=" else (old.low, bound)
+            low, high = (bound, old.high) if sign == ">=" else (old.low, bound)
             own[fact] = Limit(fact, low, high)
         return own
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         from stages.kernels.text.heuristics import measure
 
-        texts = whole(documents.column("text"))
-        about = knowledge.known_of(texts, self._tags(documents), self._learned().languages, self._how_here())
+        texts, learned = whole(documents.column("text")), self._learned()
+        how = self._how(learned) if self._language else words.CHARACTERS
+        about = knowledge.known_of(texts, self._tags(documents), learned.languages, how)
         found = measure(texts, self.readings, about.known).astype(np.float32)
         numbers = [pa.array(found[:, i], from_pandas=True) for i in range(len(FACTS))]  # NaN becomes null
         tags = pa.array([tag or None for tag in about.tags], pa.string())
@@ -310,19 +319,13 @@ class Heuristics(ShardStage):
             return pa.nulls(len(texts), pa.float32())
         return pa.array(count_tokens.counts(self.tokenizer, texts.to_pylist()).astype(np.float32))
 
-    def _how_here(self) -> str:
-        return self._how() if self._language else words.CHARACTERS
-
     def _tags(self, documents: pa.Table) -> list[str] | None:
         """Return the language tag of every document, "" where it has none; None where all is English."""
         if not self._language:
             return None
         if self._language not in (AUTO, self._column):
             return [self._named_language()] * documents.num_rows
-        values = whole(documents.column(self._column or "fact:language"))
-        values = scalar_texts(values).cast(pa.string()).dictionary_encode()
-        tags = [knowledge.tag_of(value or "") for value in values.dictionary.to_pylist()]
-        return ["" if place is None else tags[place] for place in values.indices.to_pylist()]
+        return knowledge.tags_in(documents.column(self._column or "fact:language"))
 
     def decide(self, facts: pa.Table) -> Decisions:
         if not self._language:
@@ -330,8 +333,8 @@ class Heuristics(ShardStage):
         names: dict[str, int] = {}
         reason = np.full(facts.num_rows, -1, np.int16)
         value, threshold = np.full(facts.num_rows, np.nan), np.full(facts.num_rows, np.nan)
-        for (tag, script), rows in knowledge.kinds(facts):
-            part = self._decided(facts.take(pa.array(rows)), self.rules_of(tag, script))
+        for _, rows, rules in self._rules_by_kind(facts):
+            part = self._decided(facts.take(pa.array(rows)), rules)
             codes = np.array([*(names.setdefault(name, len(names)) for name in part.reasons), -1], np.int16)
             reason[rows], value[rows], threshold[rows] = codes[part.reason], part.value, part.threshold
         return Decisions(reason, tuple(names), value, threshold)
@@ -366,11 +369,11 @@ class Heuristics(ShardStage):
             return {}
         found: dict[str, BoolArray] = {}
         unmeasured = whole(facts.column("stop_words")).is_null().to_numpy(zero_copy_only=False)
-        wished, how = self.rules().keys() - self._own().keys(), self._how()
-        for (tag, script), rows in knowledge.kinds(facts):
-            in_force = self.rules_of(tag, script)
+        wished = self._of_presets().keys() - self._own().keys()
+        by_characters = self._how(self._learned()) == words.CHARACTERS
+        for (_, script), rows, in_force in self._rules_by_kind(facts):
             skipped = {f"not_judged by {fact}" for fact in wished - in_force.keys()}
-            if script in SPACELESS and how == words.CHARACTERS:
+            if script in SPACELESS and by_characters:
                 skipped.add("words counted by character class, without ICU")
             for name in sorted(skipped):
                 found.setdefault(name, np.zeros(facts.num_rows, np.bool_))[rows] = True
@@ -378,10 +381,3 @@ class Heuristics(ShardStage):
                 mask = found.setdefault("not_judged by stop_words", np.zeros(facts.num_rows, np.bool_))
                 mask[rows[unmeasured[rows]]] = True
         return found
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -14,17 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers import quality
-from cluster.errors import RecipeError
+from stages.classified import Classified
 from stages.core.arrays import whole
-from stages.core.stage import Decisions, ShardStage, param
+from stages.core.stage import Decisions, param
 from stages.inputs.ids import scalar_texts
 
 REASONS = ("no_label", "label", "low_label_score", "high_label_score")
-COLUMN = "column:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label(ShardStage):
+class Label(Classified):
     """Name each document's label by a classifier or a column; keep the wanted ones.
 
     Reads: text, or the column that `model: column:NAME` names. Writes: label (null where the model names none),
@@ -49,36 +48,15 @@ class Label(ShardStage):
     )
 
     def validate(self) -> None:
-        if not self._column:
-            try:
-                quality.split_spec(self.model)
-            except RecipeError as error:
-                sentence = str(error).removesuffix(".").removeprefix("model ")
-                raise RecipeError(f"model {sentence} (stage {self.name}).") from None
+        super().validate()
         both = sorted(set(self.keep_labels) & set(self.drop_labels))
         if both:
             raise self.error("drop_labels", both[0], "none of keep_labels")
-        if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
-            raise self.error("min_score", self.min_score, f"at most max_score ({self.max_score})")
-
-    @property
-    def _column(self) -> str:
-        return self.model[len(COLUMN) :] if self.model.startswith(COLUMN) else ""
-
-    @property
-    def costly(self) -> bool:
-        return not self._column and quality.split_spec(self.model)[0] in ("hf", "nemo", "python")
 
     @property
     def drops(self) -> bool:
         limits = (self.min_score, self.max_score)
         return bool(self.keep_labels or self.drop_labels) or any(limit is not None for limit in limits)
-
-    def columns(self) -> tuple[str, ...]:
-        return (self.model,) if self._column else ("text",)
-
-    def model_digest(self) -> str:
-        return "" if self._column else quality.digest_of(self.model)
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         if not documents.num_rows:

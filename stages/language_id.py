@@ -108,10 +108,10 @@ class LanguageId(ShardStage):
         """Return `thresholds` by language tag: those of files, then those written out."""
         found: dict[str, float] = {}
         for path in self._files():
-            scores = self._learned("thresholds", path).scores()
-            if self.calibration:
-                scores = {tag: float(self._calibration().calibrated(score)) for tag, score in scores.items()}
-            found |= scores
+            found |= self._learned("thresholds", path).scores()
+        if found and self.calibration:
+            right = self._calibration().calibrated(list(found.values()))
+            found = dict(zip(found, right.tolist(), strict=True))
         return found | dict(self._score_of(pair) for pair in self._pairs())
 
     def _learned(self, key: str, path: str) -> limits_file.LimitsFile:

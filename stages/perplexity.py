@@ -18,11 +18,11 @@ from cluster.errors import RecipeError
 from stages.core.arrays import whole
 from stages.core.digests import digest
 from stages.core.stage import Decisions, ShardStage, param
-from stages.inputs.ids import scalar_texts
+from stages.inputs.columns import COLUMN
 from stages.languages import knowledge
 
 REASONS = ("no_model", "low_perplexity", "high_perplexity")
-AUTO, COLUMN = "auto", "column:"
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,11 @@ class Perplexity(ShardStage):
             return self.schema.empty_table()
         files, texts = self.files(), whole(documents.column("text"))
         found = np.full(len(texts), np.nan)
-        tags = self._tags(documents)
+        tags = np.array(self._tags(documents), object)
         for tag in sorted(set(tags)):
             mine = files.get(tag) or files.get(knowledge.base_of(tag))
             if mine is not None:
-                rows = np.flatnonzero(np.array(tags, object) == tag)
+                rows = np.flatnonzero(tags == tag)
                 model = perplexity.load(mine, normalised=self.normalise)
                 found[rows] = model.score(texts.take(pa.array(rows)).to_pylist())
         return pa.table([pa.array(found, from_pandas=True)], schema=self.schema)
@@ -120,8 +120,7 @@ class Perplexity(ShardStage):
     def _tags(self, documents: pa.Table) -> list[str]:
         if self.language not in (AUTO, self._column):
             return [self._tag("language", self.language)] * documents.num_rows
-        values = scalar_texts(whole(documents.column(self._column or "fact:language"))).to_pylist()
-        return [knowledge.tag_of(value or "") for value in values]
+        return knowledge.tags_in(documents.column(self._column or "fact:language"))
 
     def decide(self, facts: pa.Table) -> Decisions:
         value = facts.column("perplexity").to_numpy().astype(np.float64)  # null becomes NaN

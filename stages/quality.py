@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers import quality
-from cluster.errors import RecipeError, ShardError
+from cluster.errors import ShardError
+from stages.classified import Classified
 from stages.core.arrays import whole
-from stages.core.stage import Decisions, ShardStage, param
-from stages.inputs.ids import scalar_texts
+from stages.core.stage import Decisions, param
+from stages.inputs.ids import NUMBERS, numbers_in, scalar_texts
 
 REASONS = ("no_score", "low_quality", "high_quality", "quality_label")
-COLUMN = "column:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality(ShardStage):
+class Quality(Classified):
     """Score each document; keep scores within limits and wanted labels.
 
     Reads: text, or the column that `model: column:NAME` names. Writes: quality_score (on the model's own
@@ -37,12 +37,7 @@ class Quality(ShardStage):
     summary: ClassVar[str] = "Score quality by a classifier or a column; keep what is good enough"
     schema: ClassVar[pa.Schema] = pa.schema([("quality_score", pa.float64()), ("quality_label", pa.string())])
 
-    model: str = param(
-        "",
-        quality.SPECS,
-        fact=True,
-        metavar="SPEC",
-    )
+    model: str = param("", quality.SPECS, fact=True, metavar="SPEC")
     min_score: float | None = param(None, "drop documents with a lower score")
     max_score: float | None = param(None, "drop documents with a higher score")
     keep_labels: tuple[str, ...] = param((), "keep only documents with one of these labels")
@@ -54,33 +49,9 @@ class Quality(ShardStage):
         None, "judge a longer text by its first characters", fact=True, ge=1, le=(1 << 31) - 1
     )
 
-    def validate(self) -> None:
-        if not self._column:
-            try:
-                quality.split_spec(self.model)
-            except RecipeError as error:
-                sentence = str(error).removesuffix(".").removeprefix("model ")
-                raise RecipeError(f"model {sentence} (stage {self.name}).") from None
-        if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
-            raise self.error("min_score", self.min_score, f"at most max_score ({self.max_score})")
-
-    @property
-    def _column(self) -> str:
-        return self.model[len(COLUMN) :] if self.model.startswith(COLUMN) else ""
-
-    @property
-    def costly(self) -> bool:
-        return not self._column and quality.split_spec(self.model)[0] in ("hf", "nemo", "python")
-
     @property
     def drops(self) -> bool:
         return self.min_score is not None or self.max_score is not None or bool(self.keep_labels)
-
-    def columns(self) -> tuple[str, ...]:
-        return (self.model,) if self._column else ("text",)
-
-    def model_digest(self) -> str:
-        return "" if self._column else quality.digest_of(self.model)
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         if not documents.num_rows:
@@ -100,15 +71,13 @@ class Quality(ShardStage):
             values = values.cast(kind.value_type)
             kind = values.type
         rows = len(values)
-        numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-        if any(test(kind) for test in numbers):
+        if any(test(kind) for test in NUMBERS):
             score, label = values.cast(pa.float64(), safe=False), pa.nulls(rows, pa.string())
         elif pa.types.is_null(kind):
             score, label = pa.nulls(rows, pa.float64()), pa.nulls(rows, pa.string())
         elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
             label = values.cast(pa.string())
-            numeric = pc.match_substring_regex(label, r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
-            score = pc.utf8_trim_whitespace(pc.if_else(numeric, label, None)).cast(pa.float64())
+            score = numbers_in(label)
         elif not pa.types.is_nested(kind):
             score, label = pa.nulls(rows, pa.float64()), scalar_texts(whole(values)).cast(pa.string())
         else:

@@ -22,8 +22,8 @@ from pipelines.run.ledger_folder import listed_files
 from pipelines.run.progress import Progress
 from stages.core.digests import digest
 from stages.core.shard import Columns, Dataset
-from stages.inputs.discover import find_shards, look
-from stages.inputs.formats import kind_of
+from stages.inputs.files.discover import find_shards, look
+from stages.inputs.files.formats import kind_of
 from stages.inputs.reader import first_columns, has_column
 from stages.inputs.schema import EVERY
 

@@ -18,7 +18,7 @@ from cluster import storage
 from cluster.errors import RecipeError, WinnowError
 from stages.core.shard import Columns, Dataset
 from stages.inputs import side_files
-from stages.inputs.discover import Found, discover
+from stages.inputs.files.discover import Found, discover
 from stages.inputs.presets import PRESETS
 
 ROWS = 200  # looked at in a file

@@ -41,6 +41,20 @@ _BAD_WORDS = {  # SHA-256 by language
     "zh": "a1d9aa037c8b039ef3b40148b3364ce2ca62ce4a955b7082a16ad99f6cbd1bc0",
 }
 
+_SUITES = {  # repository, files, columns, licence
+    "gsm8k": ("openai/gsm8k", "main/test-*.parquet", "question answer", "MIT"),
+    "mmlu": ("cais/mmlu", "all/test-*.parquet", "question choices", "MIT"),
+    "hellaswag": ("Rowan/hellaswag", "data/validation-*.parquet data/test-*.parquet", "ctx endings", "MIT"),
+    "arc-easy": ("allenai/ai2_arc", "ARC-Easy/test-*.parquet", "question choices.text", "CC BY-SA 4.0"),
+    "arc-challenge": ("allenai/ai2_arc", "ARC-Challenge/test-*.parquet", "question choices.text", "CC BY-SA 4.0"),
+    "openbookqa": ("allenai/openbookqa", "main/test-*.parquet", "question_stem choices.text", "unknown"),
+    "winogrande": ("allenai/winogrande", "winogrande_xl/validation-*.parquet", "sentence option1 option2", "CC BY"),
+    "boolq": ("google/boolq", "data/validation-*.parquet", "question passage", "CC BY-SA 3.0"),
+    "truthfulqa": ("truthfulqa/truthful_qa", "generation/validation-*.parquet", "question best_answer", "Apache-2.0"),
+    "humaneval": ("openai/openai_humaneval", "openai_humaneval/test-*.parquet", "prompt canonical_solution", "MIT"),
+    "mbpp": ("google-research-datasets/mbpp", "full/test-*.parquet", "text code", "CC BY 4.0"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedList:
@@ -108,84 +122,12 @@ LISTS = {
 }
 
 SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite(
-            name="gsm8k",
-            repository="openai/gsm8k",
-            files=("main/test-*.parquet",),
-            columns=("question", "answer"),
-            licence="MIT",
-        ),
-        Suite(
-            name="mmlu",
-            repository="cais/mmlu",
-            files=("all/test-*.parquet",),
-            columns=("question", "choices"),
-            licence="MIT",
-        ),
-        Suite(
-            name="hellaswag",
-            repository="Rowan/hellaswag",
-            files=("data/validation-*.parquet", "data/test-*.parquet"),
-            columns=("ctx", "endings"),
-            licence="MIT",
-        ),
-        Suite(
-            name="arc-easy",
-            repository="allenai/ai2_arc",
-            files=("ARC-Easy/test-*.parquet",),
-            columns=("question", "choices.text"),
-            licence="CC BY-SA 4.0",
-        ),
-        Suite(
-            name="arc-challenge",
-            repository="allenai/ai2_arc",
-            files=("ARC-Challenge/test-*.parquet",),
-            columns=("question", "choices.text"),
-            licence="CC BY-SA 4.0",
-        ),
-        Suite(
-            name="openbookqa",
-            repository="allenai/openbookqa",
-            files=("main/test-*.parquet",),
-            columns=("question_stem", "choices.text"),
-            licence="unknown",
-        ),
-        Suite(
-            name="winogrande",
-            repository="allenai/winogrande",
-            files=("winogrande_xl/validation-*.parquet",),
-            columns=("sentence", "option1", "option2"),
-            licence="CC BY",
-        ),
-        Suite(
-            name="boolq",
-            repository="google/boolq",
-            files=("data/validation-*.parquet",),
-            columns=("question", "passage"),
-            licence="CC BY-SA 3.0",
-        ),
-        Suite(
-            name="truthfulqa",
-            repository="truthfulqa/truthful_qa",
-            files=("generation/validation-*.parquet",),
-            columns=("question", "best_answer"),
-            licence="Apache-2.0",
-        ),
-        Suite(
-            name="humaneval",
-            repository="openai/openai_humaneval",
-            files=("openai_humaneval/test-*.parquet",),
-            columns=("prompt", "canonical_solution"),
-            licence="MIT",
-        ),
-        Suite(
-            name="mbpp",
-            repository="google-research-datasets/mbpp",
-            files=("full/test-*.parquet",),
-            columns=("text", "code"),
-            licence="CC BY 4.0",
-        ),
+    name: Suite(
+        name=name,
+        repository=repository,
+        files=tuple(files.split()),
+        columns=tuple(columns.split()),
+        licence=licence,
     )
+    for name, (repository, files, columns, licence) in _SUITES.items()
 }

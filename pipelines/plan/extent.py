@@ -13,8 +13,8 @@ from pipelines.plan.inputs import Drawn, Input
 from stages.core import manifest
 from stages.core.manifest import Cut
 from stages.core.shard import Bundle, Shard
-from stages.inputs.discover import Found
-from stages.inputs.file_versions import bytes_hashed
+from stages.inputs.files.discover import Found
+from stages.inputs.files.file_versions import bytes_hashed
 
 LINE_GROUP = 32 << 20  # bytes between two places at which a file of JSON lines may be cut
 ROUGH_BYTES = 2000  # of a document, before the first one was seen

@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from cluster import compression
 from cluster.errors import ShardError
 from stages.core.shard import Dataset
-from stages.inputs import compressed, jsonl, parquet
+from stages.inputs import compressed, jsonl
+from stages.inputs.arrow import parquet
 from stages.inputs.check import choose
-from stages.inputs.discover import Found, find_shards, look
 from stages.inputs.exact import KeyWatch
-from stages.inputs.formats import codec_of, kind_of
+from stages.inputs.files.discover import Found, find_shards, look
+from stages.inputs.files.formats import codec_of, kind_of
 from stages.inputs.reader import records
 
 SHARDS = 32  # of a dataset that are sampled

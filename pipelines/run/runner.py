@@ -40,7 +40,7 @@ from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
-from stages.inputs.left_out import PassedOver
+from stages.inputs.files.left_out import PassedOver
 from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import GROUP, hold_out_groups

@@ -73,7 +73,7 @@ class Shard:
     relative_path: str  # within the dataset: the tie-break that survives moving the folder
     rows: int  # physical rows (lines for JSONL), unreadable ones included
     bytes: int
-    fingerprint: str  # of the content; see stages/inputs/file_versions.py
+    fingerprint: str  # of the content; see stages/inputs/files/file_versions.py
     retired: bool = False  # replaced or removed by --refresh; its ordinal is never reused
     file_rows: int | None = None  # of the whole file, of which a limit may have taken fewer
     format: str = ""  # parquet, jsonl.gz, … as found when it was frozen; "": by name, as old manifests have it

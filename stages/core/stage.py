@@ -8,6 +8,7 @@ the parameters marked `fact=True`; decisions depend on facts and thresholds.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,6 +36,24 @@ def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
     if isinstance(default, list | dict | set):
         raise TypeError("use a tuple as default")
     return dataclasses.field(default=default, metadata=metadata, repr=not more.get("secret"))
+
+
+_LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*")
+
+
+def parsed_limit(text: str) -> tuple[str, str, float] | None:
+    """Return name, sign and number of NAME>=NUMBER or NAME<=NUMBER, None of other text.
+
+    >>> parsed_limit("num_words >= 20"), parsed_limit("num_words > 20")
+    (('num_words', '>=', 20.0), None)
+    """
+    found = _LIMIT.fullmatch(text)
+    if not found:
+        return None
+    try:
+        return found[1], found[2], float(found[3])
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ def _version() -> str:
     try:
         return importlib.metadata.version("adblock")
     except importlib.metadata.PackageNotFoundError:
-        raise RecipeError("url_rules.adblock needs the package adblock: pip install 'winnow[adblock]'.") from None
+        raise RecipeError("url_rules.adblock needs the package adblock: pip install 'winnow-mix[adblock]'.") from None
 
 
 def _text(path: str) -> str:

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from cluster.errors import ShardError
 from stages.inputs import side_files
-from stages.inputs.file_versions import stat_token
-from stages.inputs.paths import split_path
+from stages.inputs.files.file_versions import stat_token
+from stages.inputs.values import lookup
 
 BATCH = 5_000
 SPAN = pa.struct([("field", pa.int32()), ("start", pa.int64()), ("stop", pa.int64()), ("score", pa.float64())])
@@ -66,12 +66,12 @@ def batches(path: str, id_path: str, fields: tuple[Field, ...]) -> Iterator[list
 
 
 def _read(path: str, number: int, row: dict[str, Any], id_path: str, fields: tuple[Field, ...]) -> Attributes:
-    name = _lookup(row, id_path)
+    name = lookup(row, id_path)
     if not isinstance(name, str | int):
         raise ShardError(f"{path}, row {number}: there is no id under {id_path!r}. Name the field: id.")
     found = Attributes(id=str(name), values=[], spans=[])
     for at, field in enumerate(fields):
-        value = _lookup(row, field.path)
+        value = lookup(row, field.path)
         try:
             spans = _spans(value) if isinstance(value, list | tuple) else None
             number_ = max((span[2] for span in spans), default=None) if spans is not None else _number(value)
@@ -83,15 +83,6 @@ def _read(path: str, number: int, row: dict[str, Any], id_path: str, fields: tup
         found.values.append(number_)
         found.spans.extend((at, *span) for span in spans or ())
     return found
-
-
-def _lookup(row: Any, path: str) -> Any:
-    """Return what lies under a dotted path, None where nothing does; names with dots win."""
-    while path:
-        if not isinstance(row, dict) or (at := split_path(row.keys(), path)) is None:
-            return None
-        row, path = row[at[0]], at[1]
-    return row
 
 
 def _number(value: Any) -> float | None:

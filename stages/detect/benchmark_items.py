@@ -106,16 +106,11 @@ def _bytes(path: str) -> bytes:
         raise RecipeError(f"the benchmark file {path} cannot be read ({error.strerror or error}).") from None
 
 
-def items(spec: str) -> Iterator[list[str]]:
-    """Yield the texts of every item of a benchmark file, one list per row. Raises WinnowError where it is damaged."""
-    for found in parts(spec):
-        yield [text for kind, text in found if kind != JOINED]
-
-
 def parts(spec: str) -> Iterator[list[Part]]:
     """Yield the texts of every item of a benchmark file and what each is, one list per row.
 
-    Of fields QUERY+LABEL each label comes as three: the query, the label, both joined by a space.
+    Of fields QUERY+LABEL each label comes as three: the query, the label, both joined by a space. Raises WinnowError
+    where the file is damaged.
     """
     _, path, fields = split_spec(spec)
     for row in side_files.rows(path):

@@ -16,11 +16,9 @@ import pyarrow.compute as pc
 
 from stages.core.arrays import whole
 from stages.core.stage import ShardStage, param
-from stages.inputs.ids import decoded, scalar_texts
+from stages.inputs.ids import NUMBERS, decoded, numbers_in, scalar_texts
 
 VALUE = pa.struct([("number", pa.float64()), ("text", pa.large_string()), ("time", pa.float64())])
-NUMERIC = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
-_NUMBERS = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 _TIMES = (pa.types.is_timestamp, pa.types.is_date)
 
 
@@ -57,15 +55,13 @@ def values(column: pa.Array) -> pa.StructArray:
     column = decoded(column)
     kind, rows = column.type, len(column)
     nothing = pa.nulls(rows, pa.float64())
-    if any(test(kind) for test in _NUMBERS):
+    if any(test(kind) for test in NUMBERS):
         number = column.cast(pa.float64(), safe=False)
         return pa.StructArray.from_arrays([number, pa.nulls(rows, pa.large_string()), nothing], fields=list(VALUE))
     text = scalar_texts(column)
     if any(test(kind) for test in _TIMES):
         return pa.StructArray.from_arrays([nothing, text, _seconds(column)], fields=list(VALUE))
-    numeric = pc.if_else(pc.match_substring_regex(text, NUMERIC), text, pa.scalar(None, pa.large_string()))
-    number = pc.utf8_trim_whitespace(numeric).cast(pa.float64())
-    return pa.StructArray.from_arrays([number, text, _times(text)], fields=list(VALUE))
+    return pa.StructArray.from_arrays([numbers_in(text), text, _times(text)], fields=list(VALUE))
 
 
 def _seconds(column: pa.Array) -> pa.Array:

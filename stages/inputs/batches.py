@@ -20,6 +20,7 @@ from stages.kernels.text.validity import blank, invalid_utf8, is_valid_utf8, onl
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
+EVERY_LINE = 1 << 32  # rows of a file that were not counted
 BATCH_ROWS = 16_384  # also bounds a batch whose repeated texts look small in the file
 
 

@@ -12,8 +12,10 @@ from collections.abc import Generator, Iterator, Sequence
 
 from cluster.errors import RecipeError, ShardError
 from stages.core.shard import Dataset, Piece, Shard
-from stages.inputs import arrow_ipc, compressed, jsonl, parquet
-from stages.inputs.batches import Batch
+from stages.inputs import compressed, jsonl
+from stages.inputs.arrow import arrow_ipc, parquet
+from stages.inputs.arrow.parquet import Request, opened
+from stages.inputs.batches import EVERY_LINE, Batch
 from stages.inputs.check_report import (
     ROLES,
     DatasetCheck,
@@ -27,10 +29,8 @@ from stages.inputs.check_report import (
 )
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN
-from stages.inputs.compressed import EVERY_LINE
-from stages.inputs.discover import Found, discover, look
-from stages.inputs.formats import kind_of
-from stages.inputs.parquet import Request, opened
+from stages.inputs.files.discover import Found, discover, look
+from stages.inputs.files.formats import kind_of
 from stages.inputs.reader import read_piece, table_of
 from stages.inputs.schema import EVERY
 from stages.inputs.values import getter

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from stages.core.shard import Dataset
 from stages.inputs.batches import Batch, ReadStatus
 from stages.inputs.columns import Ambiguous, Place, place, source_path
-from stages.inputs.discover import Found
-from stages.inputs.formats import kind_of
-from stages.inputs.left_out import PassedOver
+from stages.inputs.files.discover import Found
+from stages.inputs.files.formats import kind_of
+from stages.inputs.files.left_out import PassedOver
 
 ROLES = ("text", "id", "url")
 PERCENTILES = (0, 5, 25, 50, 75, 95, 99, 100)

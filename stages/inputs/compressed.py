@@ -19,11 +19,12 @@ from cluster.errors import ShardError
 from cluster.sealed import commit_sealed
 from stages.core.shard import Columns as Mapping
 from stages.core.shard import Dataset, Piece, Shard
-from stages.inputs import json_values, jsonl, parquet
-from stages.inputs.batches import Batch, Layout, Problem, ReadStatus, unreadable_batches
+from stages.inputs import json_values, jsonl
+from stages.inputs.arrow import parquet
+from stages.inputs.batches import EVERY_LINE, Batch, Layout, Problem, ReadStatus, unreadable_batches
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN, RAW, TEXT, json_lines
-from stages.inputs.formats import codec_of, kind_of
+from stages.inputs.files.formats import codec_of, kind_of
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import EVERY, Columns, from_json
 from stages.inputs.values import column_of, loads
@@ -32,7 +33,6 @@ CHUNK_BYTES = 2 << 20
 GROUP_BYTES = 16 << 20
 STAGED = b"winnow.staged"
 COLUMNS = "winnow.columns"
-EVERY_LINE = 1 << 32
 OWN = [("status", pa.uint8()), ("byte_offset", pa.int64()), ("error", pa.string())]
 
 

@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from cluster import compression
 from cluster.bounds import LONGEST
-from stages.inputs.formats import codec_of, kind_of
+from stages.inputs.arrow.parquet import Corrupt
+from stages.inputs.files.formats import codec_of, kind_of
 from stages.inputs.jsonl import open_file
-from stages.inputs.parquet import Corrupt
 from stages.inputs.tables import Rows
 
 BLOCK_BYTES = 4 << 20  # characters of a block of rows

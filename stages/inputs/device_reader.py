@@ -20,7 +20,7 @@ from cluster.device import backend
 from cluster.device.halving import ran_out
 from stages.core.shard import Dataset, Piece
 from stages.core.stage import ShardStage
-from stages.inputs import parquet
+from stages.inputs.arrow import parquet
 from stages.inputs.batches import U8, Batch, ReadStatus
 from stages.inputs.columns import place
 from stages.inputs.reader import format_of, read_piece

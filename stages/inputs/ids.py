@@ -19,6 +19,8 @@ TEXT = pa.large_string()
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+NUMBERS = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+NUMERIC = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"  # a text that is a number
 TIMES = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time)
 
 
@@ -102,6 +104,16 @@ def sound(texts: pa.Array) -> pa.Array:
         return texts
     values = texts.cast(pa.large_binary()).to_pylist()
     return pa.array([None if v is None else v.decode("utf-8", "backslashreplace") for v in values], TEXT)
+
+
+def numbers_in(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return the numbers that texts are, as double; null where a text is none.
+
+    >>> numbers_in(pa.array([" 3.5", "1e2", "3 apples"])).to_pylist()
+    [3.5, 100.0, None]
+    """
+    plain = pc.if_else(pc.match_substring_regex(texts, NUMERIC), texts, pa.scalar(None, texts.type))
+    return pc.utf8_trim_whitespace(plain).cast(pa.float64())
 
 
 def spellings(wanted: str) -> list[str]:

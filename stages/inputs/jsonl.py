@@ -23,7 +23,7 @@ from stages.inputs.batches import BATCH_ROWS, I64, U8, Batch, Layout, Problem, R
 from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN, RAW, source_path
 from stages.inputs.exact import KeyWatch
-from stages.inputs.file_versions import size_of, stat_token
+from stages.inputs.files.file_versions import size_of, stat_token
 from stages.inputs.request import Request, half, lost, missing, nothing_read, unreachable
 from stages.inputs.schema import Columns
 from stages.inputs.values import column_of, getter, ids_of, json_texts_of, texts_of

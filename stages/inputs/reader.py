@@ -18,11 +18,13 @@ import pyarrow as pa
 
 from cluster.errors import ShardError
 from stages.core.shard import Dataset, Piece, check_ascending
-from stages.inputs import arrow_ipc, compressed, formats, jsonl, parquet, tables
+from stages.inputs import compressed, jsonl, tables
+from stages.inputs.arrow import arrow_ipc, parquet
 from stages.inputs.batches import Batch, Layout, Problem, ReadStatus
 from stages.inputs.columns import COLUMN, as_text, holds_text
 from stages.inputs.delimited import Delimited
-from stages.inputs.discover import actual
+from stages.inputs.files import formats
+from stages.inputs.files.discover import actual
 from stages.inputs.ids import scalar_texts
 from stages.inputs.paths import split_path
 from stages.inputs.request import Request
@@ -141,7 +143,7 @@ def records(dataset: Dataset, path: str, kind: str) -> Iterator[pa.RecordBatch]:
 
 
 def format_of(dataset: Dataset, path: str) -> str:
-    """Return the format of a file (see formats.py). Raises ShardError where nothing tells."""
+    """Return the format of a file (see files/formats.py). Raises ShardError where nothing tells."""
     kind = actual(dataset, path)
     if kind is None:
         raise ShardError(

@@ -20,10 +20,12 @@ import pyarrow.compute as pc
 from cluster import compression, storage
 from cluster.errors import RecipeError, ShardError
 from stages.core.shard import Columns, Dataset, Piece, Shard
-from stages.inputs import compressed, formats, jsonl, parquet, tables
+from stages.inputs import compressed, jsonl, tables
+from stages.inputs.arrow import parquet
 from stages.inputs.batches import Batch, ReadStatus
 from stages.inputs.compressed import Stream
-from stages.inputs.discover import Found, discover
+from stages.inputs.files import formats
+from stages.inputs.files.discover import Found, discover
 from stages.inputs.reader import count_and_layout, format_of, read_piece, records, table_of
 
 Paths = str | Path | Iterable[str | Path]

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from cluster.errors import ShardError
 from cluster.sealed import commit_sealed
 from stages.core.shard import Dataset
-from stages.inputs import parquet
-from stages.inputs.batches import Batch, Layout, Problem, ReadStatus
+from stages.inputs.arrow import parquet
+from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
+from stages.inputs.batches import EVERY_LINE, Batch, Layout, Problem, ReadStatus
 from stages.inputs.columns import COLUMN
-from stages.inputs.compressed import EVERY_LINE, GROUP_BYTES
-from stages.inputs.parquet_view import Finder, View, check_columns, check_once
+from stages.inputs.compressed import GROUP_BYTES
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import Columns
 

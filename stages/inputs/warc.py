@@ -21,7 +21,7 @@ import pyarrow as pa
 from cluster import compression
 from cluster.bounds import LONGEST
 from stages.core.extractor import not_installed
-from stages.inputs.formats import codec_of
+from stages.inputs.files.formats import codec_of
 from stages.inputs.jsonl import open_file
 from stages.inputs.tables import Rows
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from classifiers import language
 from stages.core.arrays import whole
+from stages.inputs.ids import scalar_texts
 from stages.kernels.text.heuristic_facts import REPEATED, TOP
 from stages.kernels.text.known_words import ENGLISH, UNKNOWN, Known, nothing_known
 from stages.kernels.text.repetition import scalar_hash
@@ -33,6 +34,13 @@ NGRAMS = (*(f"top_{n}gram" for n in TOP), *(f"duplicate_{n}grams" for n in REPEA
 def tag_of(value: str) -> str:
     """Return the language tag of a fact, a column's value or what a recipe says: `kor_Hang` is `ko-Hang`."""
     return language.normalise(value.strip()) if value.strip() else ""
+
+
+def tags_in(column: pa.ChunkedArray) -> list[str]:
+    """Return the language tag of every value of a fact or an input column, "" where it has none."""
+    values = scalar_texts(whole(column)).dictionary_encode()
+    tags = [tag_of(value) for value in values.dictionary.to_pylist()]
+    return ["" if place is None else tags[place] for place in values.indices.to_pylist()]
 
 
 def checked_tag(value: str) -> str:

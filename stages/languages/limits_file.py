@@ -76,7 +76,7 @@ def _digest(value: Any) -> str:
 
 
 def load(path: str) -> LimitsFile:
-    """Return a file of limits, read once per process as long as it stays the same. Raises RecipeError."""
+    """Return a file of limits, parsed once per process as long as it stays the same. Raises RecipeError."""
     path = os.path.expanduser(path)
     try:
         data = storage.read_bytes(path)

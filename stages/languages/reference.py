@@ -19,9 +19,8 @@ import pyarrow as pa
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.kernels.text.heuristic_facts import FACTS
 from stages.kernels.text.heuristics import measure
-from stages.kernels.text.scripts import NAMES, SPACELESS, scripts_of
 from stages.kernels.text.word_tokens import classes, split
-from stages.languages import knowledge, words
+from stages.languages import knowledge
 
 MOST_WORDS = 1_000_000
 I64 = npt.NDArray[np.int64]
@@ -58,8 +57,10 @@ class Reference:
         self.rows = np.concatenate([self.rows, rows])
         if len(self.hashes) > 2 * self.most:
             self.cut()
-        for text, script in zip(texts.to_pylist(), scripts_of(texts), strict=True):
-            self.words.update(words_in(text, NAMES[script], how))
+        given = about.known
+        for row, text in enumerate(texts.to_pylist()):
+            mine = slice(given.bounds[row], given.bounds[row + 1])
+            self.words.update(words_in(text, given.starts[mine], given.stops[mine]))
             if len(self.words) > MOST_WORDS:
                 self._forget()
 
@@ -74,20 +75,20 @@ class Reference:
             self.forgotten *= 2
 
 
-def words_in(text: str, script: str, how: str) -> Iterable[str]:
-    """Yield the words of a text that hold a letter, in lower case, as the rules count them."""
-    starts, stops = _spans(text, script, how)
+def words_in(text: str, starts: I64, stops: I64) -> Iterable[str]:
+    """Yield the words of a text that hold a letter, in lower case, as the rules count them.
+
+    starts, stops : code points at which given words start and stop; none: the text is split as English is.
+    """
+    if not len(starts):
+        starts, stops = _split(text)
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         word = text[start:stop].lower()
         if any(map(str.isalpha, word)):
             yield word
 
 
-def _spans(text: str, script: str, how: str) -> tuple[I64, I64]:
-    if script in SPACELESS:
-        starts, stops = words.words(text, script, how)
-        if len(starts):
-            return starts, stops
+def _split(text: str) -> tuple[I64, I64]:
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     room = np.empty((2, len(points) + 1), np.int64)
     count = split(points, classes()[points], len(points), room[0], room[1])

@@ -33,7 +33,7 @@ from stages.core.view import View
 from stages.implicit.read import read_stage
 from stages.inputs import device_reader
 from stages.inputs.batches import unreadable_batches
-from stages.inputs.file_versions import size_of
+from stages.inputs.files.file_versions import size_of
 from stages.inputs.reader import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.passes import quarantined

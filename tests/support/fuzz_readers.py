@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from cluster import compression
 from cluster.errors import WinnowError
 from stages.core.shard import Columns, Dataset, Piece, Shard
-from stages.inputs.arrow_bounds import check_offsets
+from stages.inputs.arrow.arrow_bounds import check_offsets
 from stages.inputs.batches import ReadStatus
-from stages.inputs.discover import Found, look
+from stages.inputs.files.discover import Found, look
 from stages.inputs.reader import count_and_layout, read_piece, stage_compressed
 from tests.support import archives
 from tests.support.fuzzing import mutated

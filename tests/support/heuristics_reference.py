@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from stages.kernels.text.heuristic_facts import DEFAULT, Readings
+from stages.kernels.text.heuristic_facts import DEFAULT, STOP_WORDS, Readings
 from stages.kernels.text.word_tokens import TERMINALS
 from tests.support.word_tokens_reference import in_word, tokens
 
@@ -88,7 +88,7 @@ def facts(text: str, how: Readings = DEFAULT) -> dict[str, float]:
     line_size = sum(map(len, lines)) if how.share_of == "units" else size
     paragraph_size = sum(map(len, paragraphs)) if how.share_of == "units" else size
     gram_size = sum(map(len, grams)) if how.share_of == "units" else size
-    stops = [t.lower() for t in every if t.lower() in how.stop_words]
+    stops = [t.lower() for t in every if t.lower() in STOP_WORDS]
     spaced = how.ellipses == "spaced"
     ends = ("...", "\u2026", ". . .") if spaced else ("...", "\u2026")
     letters = [c for c in text if c.isalpha()]

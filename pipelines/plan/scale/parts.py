@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from cluster import compression
 from stages.core.shard import Dataset
-from stages.inputs import formats
+from stages.inputs.files import formats
 
 
 def in_parts(dataset: Dataset, parts: int, folder: str) -> Dataset:

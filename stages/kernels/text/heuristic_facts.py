@@ -81,7 +81,6 @@ class Readings:
     blank_lines: str = "skipped"
     end_marks: str = ""
     short_line: int = SHORT_LINE
-    stop_words: tuple[str, ...] = STOP_WORDS
 
     @property
     def flags(self) -> int:

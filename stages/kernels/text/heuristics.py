@@ -25,6 +25,7 @@ from stages.kernels.text.heuristic_facts import (
     SIGNS_AS_WORDS,
     SIGNS_IN_SHARES,
     SPACED_ELLIPSES,
+    STOP_WORDS,
     WITH_BLANK_LINES,
     Readings,
 )
@@ -79,12 +80,11 @@ def lowered() -> U32:
     return found
 
 
-@functools.lru_cache(maxsize=64)
-def _stops(words: tuple[str, ...]) -> tuple[U64, int, int]:
-    """Return the hashes of stop words in lower case, ascending, and the lengths of the shortest and the longest."""
-    lower = {word.lower() for word in words}
-    sizes = [len(word) for word in lower] or [0]
-    return np.array(sorted(map(scalar_hash, lower)), np.uint64), min(sizes), max(sizes)
+@functools.cache
+def _english() -> tuple[U64, int, int]:
+    """Return the hashes of the English stop words, ascending, and the lengths of the shortest and the longest."""
+    sizes = [len(word) for word in STOP_WORDS]
+    return np.array(sorted(map(scalar_hash, STOP_WORDS)), np.uint64), min(sizes), max(sizes)
 
 
 @functools.lru_cache(maxsize=4)
@@ -327,7 +327,7 @@ def words_of(points, kinds, n, known, d, flags, starts, stops):  # type: ignore[
 
 @numba.njit(cache=True, nogil=True)
 def stop_words_of(known, d, english):  # type: ignore[no-untyped-def]
-    """Return the stop words of document d's language, as `_stops` gives them."""
+    """Return the stop words of document d's language, as `_english` gives them."""
     place = known.language[d]
     if place < 0:
         return english
@@ -378,6 +378,6 @@ def measure(texts: pa.Array | pa.ChunkedArray, readings: Readings = DEFAULT, kno
     if len(found):
         longest = int(np.diff(offsets).max())
         about = known or nothing_known(len(found))
-        chosen = _stops(readings.stop_words), lowered(), readings.short_line, readings.flags, about
+        chosen = _english(), lowered(), readings.short_line, readings.flags, about
         judge(data, offsets, _classes(readings.end_marks), longest, *chosen, found)
     return found

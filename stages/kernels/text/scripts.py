@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stages.kernels.hashes.hashing import buffers
+from stages.kernels.text.fold import code_point
 
 U8 = npt.NDArray[np.uint8]
 
@@ -94,19 +95,9 @@ def _count(data, offsets, table, scripts, found):  # type: ignore[no-untyped-def
         letters[:] = 0
         i, stop = offsets[d], offsets[d + 1]
         while i < stop:
-            b = np.uint32(data[i])
-            if b < 0x80:
-                point, i = b, i + 1
-            elif b < 0xE0:
-                point, i = ((b & 0x1F) << 6) | (data[i + 1] & 0x3F), i + 2
-            elif b < 0xF0:
-                point = ((b & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
-                i += 3
-            else:
-                point = ((b & 0x07) << 18) | ((data[i + 1] & 0x3F) << 12)
-                point |= ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)
-                i += 4
+            point, size = code_point(data, i)
             letters[table[point]] += 1
+            i += size
         if letters[_JPAN] * 10 >= letters[_HANI]:  # Japanese mixes both; a Chinese text may quote a little kana
             letters[_JPAN] += letters[_HANI] * (letters[_JPAN] > 0)
         best = scripts

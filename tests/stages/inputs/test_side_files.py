@@ -36,7 +36,7 @@ def test_rows_and_texts_are_the_same_in_every_format(tmp_path: Path, format: str
     found = list(side_files.texts(path))
     assert [text for batch in found for text in batch.texts.to_pylist()] == TEXTS
     assert [row for batch in found for row in batch.rows] == list(range(50))
-    assert [item[0] for item in benchmark_items.items(f"b={path}#text")] == TEXTS
+    assert [item[0][1] for item in benchmark_items.parts(f"b={path}#text")] == TEXTS
     with pytest.raises(RecipeError, match=r"b\..*'body'"):
         list(side_files.texts(path, "body"))
 

@@ -14,7 +14,7 @@ from pipelines.run import runner
 from stages.core import extractor
 from stages.core.shard import Columns, Dataset
 from stages.inputs import warc
-from stages.inputs.discover import find_shards, look
+from stages.inputs.files.discover import find_shards, look
 from stages.inputs.reader import count_and_layout
 from stages.inputs.warc import Archive
 from tests.support import archives, run_folders

@@ -22,7 +22,7 @@ from stages.core.manifest import Manifest
 from stages.core.run import Run
 from stages.core.shard import Columns, Dataset
 from stages.implicit.read import Read
-from stages.inputs import file_versions
+from stages.inputs.files import file_versions
 from stages.passes import freeze as freezing
 from stages.passes.freeze import freeze
 from tests.support.wind_tunnel import texts

@@ -10,9 +10,9 @@ import pytest
 
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
-from stages.inputs import file_versions
-from stages.inputs.discover import find_shards, shard_format
-from stages.inputs.file_versions import fingerprint, stat_token
+from stages.inputs.files import file_versions
+from stages.inputs.files.discover import find_shards, shard_format
+from stages.inputs.files.file_versions import fingerprint, stat_token
 from stages.inputs.presets import PRESETS, preset
 
 FILES = (

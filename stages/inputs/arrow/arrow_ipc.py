@@ -15,13 +15,12 @@ import pyarrow as pa
 from cluster import storage
 from cluster.errors import ShardError
 from stages.core.shard import Dataset
-from stages.inputs import parquet
-from stages.inputs.arrow_bounds import check_offsets
-from stages.inputs.batches import BATCH_ROWS, Batch, Layout
-from stages.inputs.compressed import EVERY_LINE
-from stages.inputs.file_versions import size_of
-from stages.inputs.parquet import Corrupt, corruption
-from stages.inputs.parquet_view import Finder, View, check_columns, check_once
+from stages.inputs.arrow import parquet
+from stages.inputs.arrow.arrow_bounds import check_offsets
+from stages.inputs.arrow.parquet import Corrupt, corruption
+from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
+from stages.inputs.batches import BATCH_ROWS, EVERY_LINE, Batch, Layout
+from stages.inputs.files.file_versions import size_of
 from stages.inputs.request import Request, lost, nothing_read
 from stages.inputs.schema import Columns
 

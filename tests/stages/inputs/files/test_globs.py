@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from stages.inputs import globs
+from stages.inputs.files import globs
 
 FILES = ["a.x", "b/a.x", "b/c/a.x", "b/c/d.y", ".h/a.x", "b/.h/a.x", "b/.a.x", "e[1]/a.x", "f/f/f/a.x"]
 PARTS = st.sampled_from(["**", "*", "b", "?", "*.x", "a.x", "c", ".*", ".h", "e[[]1]", "[ab]*", "f", "**x", "missing"])

@@ -14,7 +14,7 @@ from pipelines.commands.dedup import dedup
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages.core.shard import Columns, Dataset
-from stages.inputs.discover import discover
+from stages.inputs.files.discover import discover
 from tests.support import archives
 
 ROWS = [{"text": f"text {n} of a page", "id": str(n)} for n in range(40)]

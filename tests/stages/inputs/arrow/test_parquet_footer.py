@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.inputs import parquet_footer
-from stages.inputs.parquet_footer import check_chunks
+from stages.inputs.arrow import parquet_footer
+from stages.inputs.arrow.parquet_footer import check_chunks
 
 NESTED = pa.table(
     {

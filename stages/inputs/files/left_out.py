@@ -16,7 +16,8 @@ from typing import TypedDict
 import orjson
 
 from cluster import storage
-from stages.inputs import formats, json_values
+from stages.inputs import json_values
+from stages.inputs.files import formats
 
 SHOWN = 3  # names kept for each reason
 RUN_FOLDERS = {"mix", "mixes", "ledger", "facts", "decisions", "exchange", "staged", "quarantine"}

@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from stages.core.shard import Dataset
+from stages.inputs.arrow.parquet_footer import check_chunks
+from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
+from stages.inputs.arrow.swollen import swollen
 from stages.inputs.batches import BATCH_ROWS, I64, Batch, Layout, Problem, ReadStatus, mark_text_status, split
 from stages.inputs.columns import Ambiguous, place
 from stages.inputs.fit import has_views, plain
-from stages.inputs.parquet_footer import check_chunks
-from stages.inputs.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.request import MALFORMED, Request, lost, missing, nothing_read, unreachable
 from stages.inputs.schema import Columns
 
@@ -42,7 +43,6 @@ __all__ = [
     "schema",
     "unreachable",
 ]
-from stages.inputs.swollen import swollen
 
 BUFFER = 4 << 20  # bytes buffered per column chunk, instead of the whole chunk
 

@@ -14,8 +14,8 @@ import pytest
 from cluster.compression import CODECS, compress
 from cluster.errors import RecipeError
 from stages.core.shard import Columns, Dataset, Piece, Shard
-from stages.inputs import formats
-from stages.inputs.discover import find_shards, look
+from stages.inputs.files import formats
+from stages.inputs.files.discover import find_shards, look
 from stages.inputs.reader import (
     ReadStatus,
     count_and_layout,

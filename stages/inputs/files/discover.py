@@ -18,9 +18,9 @@ from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from stages.core.shard import Dataset
-from stages.inputs import formats, globs, left_out
-from stages.inputs.file_versions import is_marked, stat_token, token_of
-from stages.inputs.left_out import PassedOver
+from stages.inputs.files import formats, globs, left_out
+from stages.inputs.files.file_versions import is_marked, stat_token, token_of
+from stages.inputs.files.left_out import PassedOver
 from stages.inputs.paths import split_path
 from stages.inputs.values import lookup
 

@@ -1,0 +1,1 @@
+"""Files that Arrow reads by itself: Parquet and Arrow IPC; what of them must be looked at first."""
