@@ -13,7 +13,7 @@ import errno
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, BinaryIO, cast
 
@@ -290,6 +290,18 @@ def sizes(folder: str) -> dict[str, int]:
             return {}
         found = {entry["name"].rstrip("/").rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in listed}
     return {name: size for name, size in found.items() if not name.startswith((TEMPORARY, NFS_OPEN))}
+
+
+def have_sizes(folder: str, files: Iterable[tuple[str, int]]) -> bool:
+    """Tell whether files, given as (path below `folder`, bytes), are all there, by one listing of each folder."""
+    have: dict[str, dict[str, int]] = {}
+    for path, size in files:
+        inside, _, name = path.rpartition("/")
+        if inside not in have:
+            have[inside] = sizes(join(folder, inside) if inside else folder)
+        if have[inside].get(name) != size:
+            return False
+    return True
 
 
 def remove(path: str) -> None:

@@ -6,7 +6,8 @@ that a folder from which something was cut still opens.
 
 from __future__ import annotations
 
-from typing import NotRequired
+from collections.abc import Mapping
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict  # pydantic makes schemas of these, which before Python 3.12 needs this one
 
@@ -174,6 +175,12 @@ class MixManifest(TypedDict, total=False):
     tokens_in_no_cell: int
     files: list[MixFileEntry]
     holdout: HoldoutSimilarity
+
+
+def files_of_mix(manifest: Mapping[str, Any]) -> list[MixFileEntry]:
+    """Return the files of a mix, by its manifest: those of each dataset, then those of all; none where it is empty."""
+    of_datasets = [file for entry in (manifest.get("datasets") or {}).values() for file in entry.get("files") or []]
+    return [*of_datasets, *(manifest.get("files") or [])]
 
 
 class PartTiming(TypedDict):

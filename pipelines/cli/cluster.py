@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.app import AsJson, BadUsage, Overrides, RecipeArgument, app, given_recipe, say, say_json
 
+if TYPE_CHECKING:
+    from pipelines.recipe.recipe import Recipe
+
 JOB_RUN_DIR = typer.Option("--run-dir", "-r", metavar="RUN", help="run folder, where the whole cluster sees it")
+GivenRecipe = Annotated[str | None, typer.Argument(metavar="RECIPE", help="recipe file or built-in recipe")]
+Address = Annotated[
+    str | None, typer.Option(metavar="URL", help="Ray's dashboard, http://HEAD:8265 (default: RAY_ADDRESS)")
+]
+WorkingDir = Annotated[str | None, typer.Option(metavar="DIR", help="folder to upload; .rayignore says what not")]
+Python = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Python on the cluster (default: one that has what winnow needs)")
+]
+Manifest = Annotated[
+    bool, typer.Option("--manifest", help="print a RayJob for Kubernetes (KubeRay) instead of submitting")
+]
+Image = Annotated[str | None, typer.Option(metavar="NAME", help="--manifest: container image with winnow and Ray")]
+Claim = Annotated[
+    str | None, typer.Option(metavar="NAME", help="--manifest: volume claim that holds RUN's folder and inputs")
+]
+Nodes = Annotated[int, typer.Option(min=1, help="--manifest: worker nodes at most")]
+Spot = Annotated[bool, typer.Option("--spot", help="--manifest: workers may run on spot nodes")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="do not follow the job's log")]
 JobId = Annotated[str | None, typer.Option(metavar="ID", help="id of a job that was submitted")]
 
 
 @app.command()
 def submit(
-    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="recipe file or built-in recipe")] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ray's dashboard, http://HEAD:8265 (default: RAY_ADDRESS)")
-    ] = None,
+    recipe: GivenRecipe = None,
+    address: Address = None,
     run_dir: Annotated[str | None, JOB_RUN_DIR] = None,
     overrides: Overrides = None,
-    working_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="folder to upload; .rayignore says what not")
-    ] = None,
-    python: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Python on the cluster (default: one that has what winnow needs)")
-    ] = None,
-    manifest: Annotated[
-        bool, typer.Option("--manifest", help="print a RayJob for Kubernetes (KubeRay) instead of submitting")
-    ] = False,
-    image: Annotated[
-        str | None, typer.Option(metavar="NAME", help="--manifest: container image with winnow and Ray")
-    ] = None,
-    claim: Annotated[
-        str | None, typer.Option(metavar="NAME", help="--manifest: volume claim that holds RUN's folder and inputs")
-    ] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="--manifest: worker nodes at most")] = 4,
-    spot: Annotated[bool, typer.Option("--spot", help="--manifest: workers may run on spot nodes")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="do not follow the job's log")] = False,
+    working_dir: WorkingDir = None,
+    python: Python = None,
+    manifest: Manifest = False,
+    image: Image = None,
+    claim: Claim = None,
+    nodes: Nodes = 4,
+    spot: Spot = False,
+    no_wait: NoWait = False,
     status: JobId = None,
     follow: JobId = None,
     stop: JobId = None,
@@ -49,32 +58,42 @@ def submit(
 
     if sum(x is not None for x in (recipe, status, follow, stop)) != 1:
         raise BadUsage("give one of RECIPE, --status, --follow and --stop.")
-    if recipe is not None:
-        if run_dir is None:
-            raise BadUsage("give --run-dir RUN, a folder that every node of the cluster sees.")
-        parsed = given_recipe(recipe, overrides)  # what is wrong with it is bad usage
+    if recipe is None:
         if manifest:
-            from pipelines.commands.ray_manifest import Pods, ray_job
-
-            if image is None:
-                raise BadUsage("give --image NAME, a container image that has winnow-mix[ray].")
-            print(ray_job(parsed, str(run_dir), Pods(image=image, claim=claim, nodes=nodes, spot=spot)), end="")
-            return
-    elif manifest:
-        raise BadUsage("--manifest needs a RECIPE.")
+            raise BadUsage("--manifest needs a RECIPE.")
+        _ask(ray_jobs.client(address), status, follow, stop, as_json=as_json)
+        return
+    if run_dir is None:
+        raise BadUsage("give --run-dir RUN, a folder that every node of the cluster sees.")
+    parsed = given_recipe(recipe, overrides)  # what is wrong with it is bad usage
+    if manifest:
+        _print_manifest(parsed, run_dir, image, claim=claim, nodes=nodes, spot=spot)
+        return
     jobs = ray_jobs.client(address)
-    if recipe is not None:
-        job = ray_jobs.submit(
-            jobs, recipe, str(run_dir), overrides=overrides or (), working_dir=working_dir, python=python
-        )
-        print(f"job {job}: `winnow submit --stop {job}` stops it, --status {job} asks for it", file=sys.stderr)
-        if not no_wait:
-            _follow(jobs, job)
-        elif as_json:
-            say_json({"job": job})
-        else:
-            say(job)
-    elif follow is not None:
+    job = ray_jobs.submit(jobs, recipe, run_dir, overrides=overrides or (), working_dir=working_dir, python=python)
+    print(f"job {job}: `winnow submit --stop {job}` stops it, --status {job} asks for it", file=sys.stderr)
+    if not no_wait:
+        _follow(jobs, job)
+    elif as_json:
+        say_json({"job": job})
+    else:
+        say(job)
+
+
+def _print_manifest(recipe: Recipe, run_dir: str, image: str | None, **pods: Any) -> None:
+    """Print the RayJob of a recipe. pods : what `Pods` takes beside the image."""
+    from pipelines.commands.ray_manifest import Pods, ray_job
+
+    if image is None:
+        raise BadUsage("give --image NAME, a container image that has winnow-mix[ray].")
+    print(ray_job(recipe, run_dir, Pods(image=image, **pods)), end="")
+
+
+def _ask(jobs: Any, status: str | None, follow: str | None, stop: str | None, *, as_json: bool) -> None:
+    """Follow or stop a job that was submitted, or tell how it is; one id is given."""
+    from pipelines.commands import submit as ray_jobs
+
+    if follow is not None:
         _follow(jobs, follow)
     elif stop is not None:
         say(f"{stop}: {ray_jobs.stop(jobs, stop)}")

@@ -15,7 +15,7 @@ EXAMPLES = {
     "diff": "winnow diff RUN1 RUN2 --page diff.html",
     "doctor": "winnow doctor mix.yaml",
     "explain": "winnow explain RUN --url https://example.com/page",
-    "export": "winnow export RUN --format megatron --tokenizer tokenizer.json --sequence-length 4096 --out TOKENS",
+    "export": "winnow export RUN --format megatron --tokenizer gpt2 --sequence-length 4096 -o TOKENS",
     "facts": "winnow facts RUN language_id --out language.parquet",
     "init": "winnow init data/ --out mix.yaml",
     "lists fetch": "winnow lists fetch bad-words-en gsm8k",
@@ -25,6 +25,7 @@ EXAMPLES = {
     "models fetch": "winnow models fetch",
     "models list": "winnow models list",
     "plan": "winnow plan mix.yaml --run-dir RUN",
+    "push": "winnow push RUN me/my-mix",
     "report": "winnow report RUN",
     "rules fit": "winnow rules fit ko=reference/ko de=reference/de --out limits.yaml",
     "run": "winnow run mix.yaml --run-dir RUN --limit 10000",
@@ -33,16 +34,16 @@ EXAMPLES = {
     "stage": "winnow stage RUN near_dedup --jaccard-threshold 0.9",
     "status": "winnow status RUN",
     "submit": "winnow submit mix.yaml --address http://HEAD:8265 --run-dir /shared/RUN",
-    "trace": "winnow trace TOKENS --sequence 123456",
+    "trace": "winnow trace TOKENS --step 5000 --batch-size 256 --samples 2560000 --seed 1234",
     "verify": "winnow verify RUN",
 }
 
 
 def add_examples(command: Any) -> None:
-    """Put its example at the end of every command that has no epilog of its own."""
+    """Put its example at the end of every command."""
     for path, example in EXAMPLES.items():
         found = command
         for name in path.split():
             found = found.commands.get(name) if found is not None else None
-        if found is not None and not found.epilog:
+        if found is not None:
             found.epilog = f"Example: {example}"

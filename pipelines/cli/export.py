@@ -51,38 +51,40 @@ class Split(StrEnum):
     holdout = "holdout"
 
 
+Tokenizer = Annotated[str, typer.Option(metavar="FILE_OR_ID", help="tokenizer.json, a folder with one, or a Hub id")]
+Packing = Annotated[
+    Pack,
+    typer.Option(
+        help="concat: one stream, cut at windows; best_fit: cut only what is longer; none: document by document"
+    ),
+]
+Eod = Annotated[
+    str, typer.Option(metavar="TOKEN", help="token that ends a document: one of the tokenizer's, an id, or none")
+]
+Bos = Annotated[
+    str, typer.Option(metavar="TOKEN", help="token that begins a document: one of the tokenizer's, an id, or none")
+]
 Mix = Annotated[str | None, typer.Option(metavar="NAME", help="one of several mixes of the recipe")]
+Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="only the documents of this dataset")]
+ShardTokens = Annotated[int | None, typer.Option(min=1, help="tokens to a file (default: the format's)")]
 
 
-@app.command(
-    "export", epilog="Example: winnow export RUN --format megatron --tokenizer gpt2 --sequence-length 4096 -o TOKENS"
-)
+@app.command("export")
 def export_mix(
     run_dir: RunArgument,
     format: Annotated[ExportFormat, typer.Option(help="whose files to write")],
-    tokenizer: Annotated[
-        str, typer.Option(metavar="FILE_OR_ID", help="tokenizer.json, a folder with one, or a Hub id")
-    ],
+    tokenizer: Tokenizer,
     sequence_length: Annotated[int, typer.Option(min=1, help="tokens that a model is trained on at once")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="EXPORT", help="folder to write to")],
-    pack: Annotated[
-        Pack,
-        typer.Option(
-            help="concat: one stream, cut at windows; best_fit: cut only what is longer; none: document by document"
-        ),
-    ] = Pack.concat,
-    eod: Annotated[
-        str, typer.Option(metavar="TOKEN", help="token that ends a document: one of the tokenizer's, an id, or none")
-    ] = "auto",
-    bos: Annotated[
-        str, typer.Option(metavar="TOKEN", help="token that begins a document: one of the tokenizer's, an id, or none")
-    ] = "none",
+    pack: Packing = Pack.concat,
+    eod: Eod = "auto",
+    bos: Bos = "none",
     pad: Annotated[str, typer.Option(metavar="TOKEN", help="token that fills a window")] = "auto",
     split: Annotated[Split, typer.Option(help="training or held-out documents")] = Split.train,
     mix: Mix = None,
-    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="only the documents of this dataset")] = None,
+    dataset: Dataset = None,
     seed: Annotated[int, typer.Option(min=0, help="of the order of documents and windows")] = 0,
-    shard_tokens: Annotated[int | None, typer.Option(min=1, help="tokens to a file (default: the format's)")] = None,
+    shard_tokens: ShardTokens = None,
     workers: Workers = None,
     quiet: Quiet = False,
     json_log: JsonLog = False,
@@ -120,7 +122,7 @@ def export_mix(
         say(export_sentence(out, found))
 
 
-@app.command("trace", epilog="Example: winnow trace TOKENS --step 5000 --batch-size 256 --samples 2560000 --seed 1234")
+@app.command("trace")
 def trace_tokens(
     export_dir: Annotated[str, typer.Argument(metavar="EXPORT", help="folder that `winnow export` wrote")],
     sequence: Annotated[int | None, typer.Option(min=0, help="number of a sequence in the files, from 0")] = None,
@@ -159,7 +161,7 @@ def trace_tokens(
         say(render_trace(found))
 
 
-@app.command("push", epilog="Example: winnow push RUN me/my-mix")
+@app.command("push")
 def push_mix(
     run_dir: RunArgument,
     repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the Hub; made if missing, private")],

@@ -12,11 +12,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from cluster import storage
 from cluster.digesting import sha256_of
 from cluster.errors import RecipeError
+from pipelines.artefacts import files_of_mix
 from pipelines.runfolder import RunFolder, open_run
 
 COMMIT_FILES = 100
@@ -155,12 +156,10 @@ def _hub_errors() -> tuple[type[Exception], ...]:
 def _data_files(folder: RunFolder, ledger: bool) -> Iterator[LocalFile]:
     """Yield the files of mix and ledger, those that tell of them left out."""
     root = folder.mix_folder
-    manifest = cast("dict[str, Any]", folder.mix_manifest)
-    for entry in [*(manifest.get("datasets") or {}).values(), manifest]:
-        for file in entry.get("files") or []:
-            path = storage.join(root, file["path"])
-            _check_size(path, file["bytes"])
-            yield LocalFile(path=path, name=file["path"], size=file["bytes"], sha256=file["sha256"])
+    for file in files_of_mix(folder.mix_manifest):
+        path = storage.join(root, file["path"])
+        _check_size(path, file["bytes"])
+        yield LocalFile(path=path, name=file["path"], size=file["bytes"], sha256=file["sha256"])
     yield from _below(storage.join(root, "loaders"), "loaders")
     if ledger:
         yield from _below(folder.path("ledger"), "ledger")

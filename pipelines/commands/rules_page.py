@@ -5,7 +5,6 @@ Guarantees: one file without script and foreign parts; every text is escaped.
 
 from __future__ import annotations
 
-import importlib.resources
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from markupsafe import Markup, escape
 
 from pipelines.report import charts
+from pipelines.report.page import stylesheet
 from pipelines.shown_text import visible
 from stages.languages.fit import Cut, histogram
 
@@ -38,12 +38,11 @@ class Learned(Protocol):
 
 def page(fitted: Sequence[Learned], method: str, share: float, how: str) -> str:
     """Return the page as HTML."""
-    style = importlib.resources.files("pipelines.report").joinpath("report.css").read_text("utf-8")
     contents = Markup(" ").join(Markup('<a href="#{0}">{0}</a>').format(one.tag) for one in fitted)
     head = Markup(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Limits per language</title>'
         '<meta name="viewport" content="width=device-width"><style>{}</style></head><body><main>'
-    ).format(Markup(style))
+    ).format(stylesheet())
     said = f"method {method}" + (f", share {share:g}" if method == "tail" else "") + f", words by {how}"
     top = Markup("<h1>Limits per language</h1><p>{}</p><p>{}</p>").format(said, contents)
     return str(head + top + Markup("").join(_language(one) for one in fitted) + Markup("</main></body></html>\n"))

@@ -19,6 +19,7 @@ from cluster.digesting import sha256_of
 from cluster.errors import DamagedError, RecipeError
 from cluster.options import available_cores
 from cluster.sealed import read_public_json
+from pipelines.artefacts import files_of_mix
 from pipelines.mix import dropped
 from pipelines.recipe import lock
 from pipelines.run.healing import rests_on
@@ -129,8 +130,7 @@ def _mix_manifests(root: str) -> Iterator[tuple[str, str]]:
 
 def _listed_mix(root: str) -> Iterator[Check]:
     for folder, path in _mix_manifests(root):
-        found = read_public_json(storage.join(root, path))
-        for file in [*(f for d in found["datasets"].values() for f in d["files"]), *found.get("files", [])]:
+        for file in files_of_mix(read_public_json(storage.join(root, path))):
             yield Check(f"{folder}/{file['path']}", file["bytes"], file["sha256"])
 
 

@@ -25,6 +25,7 @@ from cluster.errors import RecipeError
 from pipelines.diff import tree
 from pipelines.diff.matched import Found, matched
 from pipelines.diff.names import Names, named
+from pipelines.diff.spill import read_stream
 from pipelines.diff.sums import ENTERED, LEFT, Sums, changed
 from pipelines.runfolder import RunFolder, open_run
 from pipelines.staleness import PAGES, Stale, stale_sentences
@@ -77,7 +78,7 @@ def diff(old: str, new: str, *, out: str | None = None, trust: bool = False) -> 
         with _rows_file(out) as write:
             for change, doc_id in SIDES:
                 run = after if change == ENTERED else before
-                for table in named(run, _read(_path(folder, change)), CHANGES, doc_id):
+                for table in named(run, read_stream(_path(folder, change)), CHANGES, doc_id):
                     names.add(table)
                     write(table.select(NAMED.names).cast(NAMED))
         languages, (domains, number) = names.languages(), names.domains()
@@ -107,7 +108,7 @@ def _first_pass(old: RunFolder, new: RunFolder, found: Found, sums: Sums, folder
     with contextlib.ExitStack() as stack:
         writers: dict[str, Any] = {}
         for change, _ in SIDES:
-            file = stack.enter_context(pa.OSFile(_path(folder, change), "wb"))
+            file = stack.enter_context(pa.OSFile(str(_path(folder, change)), "wb"))
             writers[change] = stack.enter_context(pa.ipc.new_stream(file, CHANGES))
         for table in matched(old, new, found):
             moves = changed(table)
@@ -118,14 +119,8 @@ def _first_pass(old: RunFolder, new: RunFolder, found: Found, sums: Sums, folder
                     writer.write_table(mine.select(CHANGES.names).cast(CHANGES))
 
 
-def _path(folder: str, change: str) -> str:
-    return str(Path(folder) / f"{change}.arrow")
-
-
-def _read(path: str) -> Iterator[pa.Table]:
-    with pa.OSFile(path) as file, pa.ipc.open_stream(file) as reader:
-        for batch in reader:
-            yield pa.Table.from_batches([batch])
+def _path(folder: str, change: str) -> Path:
+    return Path(folder) / f"{change}.arrow"
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from cluster.errors import WinnowError
 from pipelines.diff import tree
-from pipelines.diff.spill import KEY, key_of_numbers, key_of_texts, together
+from pipelines.diff.spill import KEY, key_of_numbers, key_of_texts, read_stream, together
 from pipelines.diff.sums import ENTERED, LEFT
 from pipelines.runfolder import RunFolder
 from stages.core.arrays import array, whole
@@ -112,17 +112,12 @@ class Names:
         self._file.close()
         best: list[tree.Named] = []
         number = 0
-        for [part] in together([self._read()], [self._schema]):
+        for [part] in together([read_stream(self._path)], [self._schema]):
             counts: dict[str, Counter[str]] = defaultdict(Counter)
             _count(counts, part, "domain")
             number += len(counts)
             best = heapq.nsmallest(DOMAINS, [*best, *(_tree(name, c) for name, c in counts.items())], key=_rank)
         return best, number
-
-    def _read(self) -> Iterator[pa.Table]:
-        with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
-            for batch in reader:
-                yield pa.Table.from_batches([batch])
 
 
 def _count(counts: dict[str, Counter[str]], table: pa.Table, name: str) -> None:

@@ -1,6 +1,8 @@
 """Bring rows with equal keys together on disk, so that streams of any length can be joined.
 
-Guarantees: a part holds at most ROWS rows, unless so many have one and the same key.
+Guarantees: a part holds at most ROWS rows, unless so many have one and the same key. `cluster.exchange` does not serve
+here: its hop has one schema, is cut into a number of destinations known before, and leaves files to resume from; here
+streams of several schemas and unknown length are joined, and cut further where a part comes out too large.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def together(streams: list[Iterable[pa.Table]], schemas: list[pa.Schema], level:
         for part in np.flatnonzero(counts).tolist():
             paths = [Path(folder) / f"{number}-{part}.arrow" for number in range(len(streams))]
             if counts[part] > ROWS and level < LAST:
-                yield from together([_read(path) for path in paths], schemas, level + 1)
+                yield from together([read_stream(path) for path in paths], schemas, level + 1)
             else:
                 yield [_whole(path, schema) for path, schema in zip(paths, schemas, strict=True)]
 
@@ -74,7 +76,8 @@ def _cut(stream: Iterable[pa.Table], schema: pa.Schema, folder: Path, number: in
     return counts
 
 
-def _read(path: Path) -> Iterator[pa.Table]:
+def read_stream(path: Path) -> Iterator[pa.Table]:
+    """Yield the batches of an Arrow stream; none where there is no file."""
     if path.exists():
         with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:
@@ -82,4 +85,4 @@ def _read(path: Path) -> Iterator[pa.Table]:
 
 
 def _whole(path: Path, schema: pa.Schema) -> pa.Table:
-    return pa.concat_tables([schema.empty_table(), *_read(path)]).combine_chunks()
+    return pa.concat_tables([schema.empty_table(), *read_stream(path)]).combine_chunks()

@@ -23,7 +23,7 @@ NOT_EXACT = {
 
 def render_explanation(explanation: tree.Explanation) -> Group:
     """Return an explanation as something that rich can print."""
-    parts: list[RenderableType] = [_one(document) for document in explanation["documents"]]
+    parts: list[RenderableType] = [render_document(document) for document in explanation["documents"]]
     if explanation["match"] != "exact":
         parts.insert(0, Text(NOT_EXACT[explanation["match"]], style="yellow"))
     if explanation["found"] > 1:
@@ -35,10 +35,6 @@ def render_explanation(explanation: tree.Explanation) -> Group:
 
 def render_document(document: tree.ExplainedDocument) -> Panel:
     """Return the explanation of one document as something that rich can print."""
-    return _one(document)
-
-
-def _one(document: tree.ExplainedDocument) -> Panel:
     parts: list[RenderableType] = [
         Text(document["verdict"], style="bold green" if document["kept"] else "bold red"),
         _names(document),

@@ -10,11 +10,10 @@ never touched. Memory: that of the tasks (`job.py`), and here one record of a pa
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,12 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.credentials import check_place
-from cluster.digesting import Digesting
 from cluster.errors import RecipeError
-from cluster.sealed import Sealing, read_public_json, write_json, write_public_json
+from cluster.sealed import commit_sealed, read_public_json, write_json, write_public_json
 from cluster.start import start
-from pipelines.export.files import mds_columns
+from pipelines.export.files import LITDATA_CODES, mds_columns
 from pipelines.export.job import ExportJob, read_record, write_parts
-from pipelines.export.settings import FORMATS, Settings, check_settings, dtype_of
+from pipelines.export.settings import FORMATS, Settings, check_settings, dtype_of, one_of
 from pipelines.export.source import open_source
 from pipelines.export.tokens import (
     TokenizerFiles,
@@ -112,12 +110,12 @@ def export(
     with working_at_home(run_dir) as root, _claimed(target):
         folder = open_run(root, warn=False)
         prepared = reopen(root, recipe_of_ledger(root))
-        options = prepared.cluster if workers is None else _with_workers(prepared.cluster, workers)
+        options = prepared.cluster if workers is None else replace(prepared.cluster, workers=workers)
         watched = Watched(start(options, root), progress or Silent())
         with contextlib.closing(watched) as engine:
             with engine.step("look at the mix"):
                 source = open_source(engine, folder, wishes.split, mix=wishes.mix, dataset=wishes.dataset)
-            address = digest("export", source.digest, settings, hashlib.sha256(files.json).hexdigest())
+            address = digest("export", source.digest, settings, files.sha256)
             known = _finished(target, address)
             if known is None:
                 job = ExportJob(
@@ -137,16 +135,9 @@ def export(
     return known
 
 
-def _with_workers(options: Any, workers: int) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(options, workers=workers)
-
-
 def _settings(wishes: Wishes, files: TokenizerFiles) -> Settings:
     """Return the settings that the wishes and the tokenizer make. Raises RecipeError."""
-    if wishes.format not in FORMATS:
-        raise RecipeError(f"--format must be one of {', '.join(FORMATS)}, got {wishes.format!r}.")
+    one_of("--format", wishes.format, FORMATS)
     kind = FORMATS[wishes.format]
     tokenizer = tokenizer_of(files.json, files.name)
     eod = end_token(tokenizer, files, wishes.eod)
@@ -221,7 +212,7 @@ def _finish(
         **{name: value for name, value in asdict(settings).items() if name != "shard_tokens"},
         "window": settings.window,
         "shard_tokens": settings.shard_tokens,
-        "tokenizer": {"name": files.name, "sha256": hashlib.sha256(files.json).hexdigest()},
+        "tokenizer": {"name": files.name, "sha256": files.sha256},
         "mix": wishes.mix,
         "dataset": wishes.dataset,
         "manifest_digest": manifest_digest,
@@ -242,19 +233,19 @@ def _finish(
 def _write_parts_list(job: ExportJob) -> dict[str, int]:
     """Write trace/parts.parquet, one row for each part; return the sums of the records."""
     totals = dict.fromkeys(("sequences", "tokens", "filled", "copies", "documents", "empty"), 0)
-    with storage.commit(storage.join(job.root, "trace", "parts.parquet")) as raw:
-        sealing = Sealing(Digesting(raw))
-        with pq.ParquetWriter(sealing, PARTS, compression="zstd", write_page_checksum=True) as writer:
-            rows = []
-            for number in range(job.parts):
-                record = read_record(job, number)
-                rows.append(_part_row(job, number, record, totals["sequences"]))
-                for name in totals:
-                    totals[name] += record[name] if name != "sequences" else rows[-1]["sequences"]
-                if len(rows) == 1024 or number + 1 == job.parts:
-                    writer.write_table(pa.Table.from_pylist(rows, schema=PARTS))
-                    rows = []
-        sealing.finish()
+    with (
+        commit_sealed(storage.join(job.root, "trace", "parts.parquet")) as file,
+        pq.ParquetWriter(file, PARTS, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        rows = []
+        for number in range(job.parts):
+            record = read_record(job, number)
+            rows.append(_part_row(job, number, record, totals["sequences"]))
+            for name in totals:
+                totals[name] += record[name] if name != "sequences" else rows[-1]["sequences"]
+            if len(rows) == 1024 or number + 1 == job.parts:
+                writer.write_table(pa.Table.from_pylist(rows, schema=PARTS))
+                rows = []
     return totals
 
 
@@ -304,8 +295,6 @@ def _mds_entry(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _litdata_ends(settings: Settings) -> tuple[str, str]:
-    from pipelines.export.files import LITDATA_CODES
-
     config = {
         "chunk_bytes": settings.shard_tokens * np.dtype(settings.dtype).itemsize,
         "chunk_size": None,

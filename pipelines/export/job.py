@@ -166,9 +166,7 @@ def _is_whole(job: ExportJob, number: int) -> bool:
     """Tell whether a part is recorded and its files are there with the size they were written with."""
     try:
         files = read_record(job, number)["files"]
-        folders = {file["path"].rpartition("/")[0] for file in files}
-        have = {folder: storage.sizes(storage.join(job.root, folder) if folder else job.root) for folder in folders}
-        return all(have[f["path"].rpartition("/")[0]].get(f["path"].rpartition("/")[2]) == f["bytes"] for f in files)
+        return storage.have_sizes(job.root, ((file["path"], file["bytes"]) for file in files))
     except (FileNotFoundError, DamagedError):
         return False
 

@@ -5,6 +5,7 @@ Guarantees: values only; nothing is opened.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,9 +101,8 @@ class Settings:
 
 def check_settings(settings: Settings) -> None:
     """Raise RecipeError where a value is none that the export takes."""
-    _one_of("--format", settings.format, FORMATS)
-    _one_of("--pack", settings.pack, PACKS)
-    _one_of("--split", settings.split, SPLITS)
+    one_of("--pack", settings.pack, PACKS)
+    one_of("--split", settings.split, SPLITS)
     if not 1 <= settings.sequence_length <= LONGEST_WINDOW:
         raise RecipeError(
             f"--sequence-length must be from 1 to {LONGEST_WINDOW:,} tokens, got {settings.sequence_length:,}."
@@ -113,10 +113,10 @@ def check_settings(settings: Settings) -> None:
         )
 
 
-def _one_of(flag: str, value: str, known: object) -> None:
-    names = list(known)  # type: ignore[call-overload]
-    if value not in names:
-        raise RecipeError(f"{flag} must be one of {', '.join(names)}, got {value!r}.")
+def one_of(flag: str, value: str, known: Collection[str]) -> None:
+    """Raise RecipeError where a flag's value is not among those that are known."""
+    if value not in known:
+        raise RecipeError(f"{flag} must be one of {', '.join(known)}, got {value!r}.")
 
 
 def dtype_of(vocabulary: int, kind: Format) -> str:

@@ -22,7 +22,7 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import LedgerError, RecipeError
 from cluster.sealed import batches, damaged, open_parquet, reading
-from pipelines.artefacts import MixFileEntry
+from pipelines.artefacts import MixFileEntry, files_of_mix
 from pipelines.export.settings import SPLITS
 from pipelines.runfolder import RunFolder
 from stages.core.arrays import array, whole
@@ -102,30 +102,14 @@ def open_source(
     if dataset is not None and dataset not in folder.datasets:
         raise RecipeError(f"--dataset must be one of {', '.join(folder.datasets)}, got {dataset!r}.")
     root = folder.mix_folder
-    entries = _entries(folder)
-    found = _of_files(root, entries, split, dataset) if entries and _are_whole(root, entries) else None
+    entries = files_of_mix(folder.mix_manifest)
+    whole_mix = entries and storage.have_sizes(root, ((entry["path"], entry["bytes"]) for entry in entries))
+    found = _of_files(root, entries, split, dataset) if whole_mix else None
     found = found or _of_inputs(engine, folder, split, dataset)
     if not found.units:
         remedy = "set output.holdout in the recipe" if split == "holdout" else "look at `winnow report`"
         raise RecipeError(f"the mix of {folder.root} has no {split} documents; {remedy}.")
     return found
-
-
-def _entries(folder: RunFolder) -> list[MixFileEntry]:
-    manifest = cast("dict[str, Any]", folder.mix_manifest)
-    of_datasets = [file for entry in (manifest.get("datasets") or {}).values() for file in entry.get("files") or []]
-    return cast("list[MixFileEntry]", [*of_datasets, *(manifest.get("files") or [])])
-
-
-def _are_whole(root: str, entries: list[MixFileEntry]) -> bool:
-    """Tell whether every file of a mix is there with the size it was written with."""
-    have: dict[str, dict[str, int]] = {}
-    for entry in entries:
-        inside, _, name = entry["path"].rpartition("/")
-        sizes = have.setdefault(inside, storage.sizes(storage.join(root, inside) if inside else root))
-        if sizes.get(name) != entry["bytes"]:
-            return False
-    return True
 
 
 def _of_files(root: str, entries: list[MixFileEntry], split: str, dataset: str | None) -> Source:

@@ -9,6 +9,7 @@ library; a text longer than `LONGEST_PIECE` is tokenised in pieces, cut before a
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,11 @@ class TokenizerFiles:
     name: str
     json: bytes
     special: dict[str, str]
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The digest of tokenizer.json."""
+        return hashlib.sha256(self.json).hexdigest()
 
 
 def find_tokenizer(name: str) -> TokenizerFiles:

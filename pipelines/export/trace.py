@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import RecipeError
-from cluster.sealed import read_json, read_public_json
+from cluster.sealed import open_parquet, read_json, read_public_json, reading
 from pipelines.explain.explain import explain_documents
 from pipelines.export.megatron_order import MegatronOrder
 from pipelines.export.settings import FORMATS, Settings, Tokens
@@ -30,7 +29,6 @@ from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, open_run
 from stages.core.digests import DATA_FORMAT
 
-SETTINGS = ("format", "sequence_length", "pack", "eod", "bos", "pad", "dtype", "seed", "split", "shard_tokens")
 MEGATRON_SEED = 1234  # its default
 IDX_HEAD = 34  # bytes before the lengths
 
@@ -53,13 +51,14 @@ class Export:
 
     @cached_property
     def settings(self) -> Settings:
-        return Settings(**{name: self.about[name] for name in SETTINGS})
+        return Settings(**{field.name: self.about[field.name] for field in fields(Settings)})
 
     @cached_property
     def parts(self) -> pa.Table:
         """One row for each part."""
-        with storage.open_read(storage.join(self.root, "trace", "parts.parquet")) as file:
-            return pq.ParquetFile(file).read()
+        path = storage.join(self.root, "trace", "parts.parquet")
+        with open_parquet(path) as file, reading(path):
+            return file.read()
 
     def place(self, sequence: int) -> tuple[int, int, int]:
         """Return (part, first token in it, tokens) of a sequence. Raises RecipeError where there is none."""
@@ -96,8 +95,7 @@ class Export:
     def _of_rows(self, path: str, start: int, count: int) -> Tokens:
         """Return tokens of a Parquet file of windows."""
         window, found, row = self.settings.window, [], 0
-        with storage.open_read(path) as raw:
-            file = pq.ParquetFile(raw)
+        with open_parquet(path) as file, reading(path):
             for group in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if row * window < start + count and (row + rows) * window > start:

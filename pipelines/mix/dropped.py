@@ -98,14 +98,10 @@ def _is_written(root: str, address: str) -> bool:
         return False
     try:
         known = read_public_json(path)
-        files = [file for found in known["datasets"].values() for file in found]
-        if known["made_by"] != address:
-            return False
-        sizes = {name: storage.sizes(storage.join(root, name)) for name in known["datasets"]}
+        files = [(file["path"], file["bytes"]) for found in known["datasets"].values() for file in found]
+        return bool(known["made_by"] == address) and storage.have_sizes(root, files)
     except (DamagedError, KeyError, TypeError):
         return False
-    parts = [(file["path"].partition("/"), file["bytes"]) for file in files]
-    return all(sizes.get(folder, {}).get(name) == size for (folder, _, name), size in parts)
 
 
 def _write_bundle(

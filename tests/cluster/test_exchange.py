@@ -21,6 +21,7 @@ from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, destinations
+from tests.support.faults import Killed
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])
 
@@ -151,10 +152,6 @@ def test_slices_beyond_memory_wait_in_a_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(slices, "IN_MEMORY", 1000)
     monkeypatch.setattr(slices, "MAPPED", 100)
     assert rows_of(Exchange(folder=str(tmp_path / "spilled"), destinations=5, schema=SCHEMA), 3) == plain
-
-
-class Killed(BaseException):
-    """What a killed process looks like from inside: nothing after it runs."""
 
 
 @pytest.mark.parametrize("at", range(0, 60, 3))

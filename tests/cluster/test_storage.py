@@ -9,29 +9,19 @@ import pytest
 
 from pipelines.run import runner
 from tests.support import corpora
-from tests.support.s3_sessions import forget_sessions
+from tests.support.s3_server import serving
 from tests.support.small_runs import read_ledger, recipe_of, run
 
 s3fs = pytest.importorskip("s3fs", reason="needs the dev extra: pip install -e '.[dev]'")
-servers = pytest.importorskip("moto.server", reason="needs the dev extra: pip install -e '.[dev]'")
 SECRET = "never-to-be-written-down"
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[s3fs.S3FileSystem]:
-    server = servers.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    forget_sessions()
-    fs = s3fs.S3FileSystem(use_listings_cache=False)
-    fs.mkdir("bucket")
-    yield fs
-    forget_sessions()
-    server.stop()
+def store() -> Iterator[s3fs.S3FileSystem]:
+    with serving(SECRET):
+        fs = s3fs.S3FileSystem(use_listings_cache=False)
+        fs.mkdir("bucket")
+        yield fs
 
 
 def test_a_run_on_s3_drops_and_keeps_what_a_local_one_does(store: s3fs.S3FileSystem, tmp_path: Path) -> None:

@@ -21,27 +21,16 @@ from cluster import storage, writers
 from cluster.errors import RecipeError
 from cluster.writers import Claim, only_writer
 from pipelines.run_state import only_one
-from tests.support.s3_sessions import forget_sessions
+from tests.support.s3_server import serving
 
-servers = pytest.importorskip("moto.server", reason="needs the dev extra: pip install -e '.[dev]'")
 s3fs = pytest.importorskip("s3fs", reason="needs the dev extra: pip install -e '.[dev]'")
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    server = servers.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        forget_sessions()
+    with serving():
         s3fs.S3FileSystem(use_listings_cache=False).mkdir("writers")
         yield "s3://writers"
-        forget_sessions()
-    server.stop()
 
 
 @pytest.fixture(params=["memory", "s3"])

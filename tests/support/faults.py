@@ -18,10 +18,13 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
 
 from cluster import storage
 
+T = TypeVar("T")
 CHANGING = ("replace", "unlink", "rmdir", "mkdir", "fsync")
 
 
@@ -120,6 +123,28 @@ def watching(calls: Calls) -> Iterator[Calls]:
     finally:
         storage.os = os  # type: ignore[assignment]
         del storage.open  # type: ignore[attr-defined]
+
+
+def through_kills(work: Callable[[], T], every: int, place: str) -> tuple[T, int]:
+    """Do work again until it ends, killed at every so many files that appear below `place`.
+
+    Return what it gives, and how often it was killed.
+    """
+    calls, real = 0, os.replace
+
+    def replace(source: Any, target: Any) -> None:
+        nonlocal calls
+        calls += place in str(target)
+        if calls >= every and place in str(target):
+            calls = 0
+            raise Killed
+        real(source, target)
+
+    for kills in range(199):
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+            patch.setattr(os, "replace", replace)
+            return work(), kills
+    raise AssertionError("the work does not end")
 
 
 def recorded() -> contextlib.AbstractContextManager[Calls]:

@@ -6,7 +6,6 @@ Inputs and run folder lie in an object store behind a proxy that disturbs chosen
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +19,8 @@ from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from tests.support import archives
 from tests.support.s3_proxy import FAULTS, Proxy
-from tests.support.s3_sessions import forget_sessions
+from tests.support.s3_server import forget_sessions, serving
 
-servers = pytest.importorskip("moto.server", reason="needs the dev extra: pip install -e '.[dev]'")
 s3fs = pytest.importorskip("s3fs", reason="needs the dev extra: pip install -e '.[dev]'")
 
 STAGES = [{"use": "exact_dedup"}, {"use": "quality", "model": "column:score", "min_score": 0.3}]
@@ -58,17 +56,10 @@ def result(root: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
-    server = servers.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-    with pytest.MonkeyPatch.context() as patch, Proxy(*server.get_host_and_port()).running() as proxy:
+    with serving() as server, pytest.MonkeyPatch.context() as patch, Proxy(*server).running() as proxy:
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_MAX_ATTEMPTS", "1")  # clients try again for up to a minute, which would hide every fault
         patch.setattr(s3fs.S3FileSystem, "retries", 1)
-        forget_sessions()
         fs = s3fs.S3FileSystem(use_listings_cache=False)
         fs.mkdir("disturbed")
         rows = [{"text": f"text number {n % 5}", "id": f"{n}", "score": n / 9} for n in range(9)]
@@ -80,8 +71,7 @@ def store() -> Iterator[Store]:
         with proxy.faulty(lambda *_: ""):
             assert found.run("right") == ""
         yield Store(proxy, recipe, proxy.count, result("s3://disturbed/right"))
-        forget_sessions()
-    server.stop()
+        forget_sessions()  # before the proxy goes
 
 
 def strike(store: Store, fault: str, at: int) -> str:

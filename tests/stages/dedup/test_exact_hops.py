@@ -19,6 +19,7 @@ import stages.exact_dedup as exact
 from cluster import exchange
 from stages.core import exchange_stage
 from tests.support import corpora
+from tests.support.faults import Killed
 from tests.support.small_runs import run
 
 EXACT: list[dict[str, Any]] = [{"use": "exact_dedup"}]
@@ -105,10 +106,6 @@ def test_no_cut_into_files_or_destinations_changes_a_verdict(
         return sorted((r["id"], r["kept"], by_doc.get(r["representative"])) for r in ledger.to_pylist())
 
     assert verdicts(found) == verdicts(before)
-
-
-class Killed(BaseException):
-    """What a killed process looks like from inside: nothing after it runs."""
 
 
 @pytest.mark.parametrize("stages", [EXACT, LINES], ids=["exact", "lines"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 from stages.dedup.near import buckets, components
 from stages.dedup.near.job import NearJob
 from tests.support import corpora
+from tests.support.faults import through_kills
 from tests.support.small_runs import STAGES, run
 
 
@@ -57,10 +56,6 @@ def test_no_cut_of_the_bands_changes_a_verdict(
     assert run(tmp_path / "cut", paths).equals(before)
 
 
-class Killed(BaseException):
-    """What a killed process looks like from inside: nothing after it runs."""
-
-
 @pytest.mark.parametrize("every", [5, 13])
 def test_near_dedup_in_rounds_goes_on_after_every_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: dict[str, str], every: int
@@ -68,21 +63,6 @@ def test_near_dedup_in_rounds_goes_on_after_every_kill(
     whole = run(tmp_path / "whole", paths, STAGES)
     monkeypatch.setattr(components, "AT_ONCE", 0)
     monkeypatch.setattr(components, "EDGES_PER_DESTINATION", 40)
-    calls = 0
-    real = os.replace
-
-    def replace(source: Any, target: Any) -> None:
-        nonlocal calls
-        calls += "/exchange/near_dedup" in str(target)
-        if calls >= every and "/exchange/near_dedup" in str(target):
-            calls = 0
-            raise Killed
-        real(source, target)
-
-    for attempt in range(200):  # noqa: B007 (asserted below)
-        with monkeypatch.context() as patch, contextlib.suppress(Killed):
-            patch.setattr(os, "replace", replace)
-            found = run(tmp_path / "cut", paths, STAGES)
-            break
-    assert 0 < attempt < 199
+    found, kills = through_kills(lambda: run(tmp_path / "cut", paths, STAGES), every, "/exchange/near_dedup")
+    assert kills > 0
     assert found.equals(whole)

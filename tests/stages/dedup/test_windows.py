@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from stages.dedup.near import buckets, verify, windows
 from stages.dedup.near.judge import Judge
 from tests.stages.dedup.test_crowds import STAGES, chained, crowd, templated, unlike
 from tests.support import corpora
+from tests.support.faults import through_kills
 from tests.support.small_runs import run
 
 TEXTS = [templated, unlike, chained]
@@ -107,31 +106,12 @@ def test_no_task_holds_more_than_a_window_and_the_seats_before_it(
     assert sum(pairs) <= before
 
 
-class Killed(BaseException):
-    """What a killed process looks like from inside: nothing after it runs."""
-
-
 def test_windows_go_on_after_every_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = crowd(tmp_path / "in", templated, 90)
     whole = run(tmp_path / "whole", paths, STAGES)
     cut_by(monkeypatch, 20)
-    calls = 0
-    real = os.replace
-
-    def replace(source: Any, target: Any) -> None:
-        nonlocal calls
-        calls += "/exchange/near_dedup" in str(target)
-        if calls >= 11 and "/exchange/near_dedup" in str(target):
-            calls = 0
-            raise Killed
-        real(source, target)
-
-    for attempt in range(200):  # noqa: B007 (asserted below)
-        with monkeypatch.context() as patch, contextlib.suppress(Killed):
-            patch.setattr(os, "replace", replace)
-            found = run(tmp_path / "cut", paths, STAGES)
-            break
-    assert 2 < attempt < 199
+    found, kills = through_kills(lambda: run(tmp_path / "cut", paths, STAGES), 11, "/exchange/near_dedup")
+    assert kills > 2
     assert found.equals(whole)
 
 
