@@ -8,7 +8,6 @@ Holds the model and one batch of tokens. An existing column (`column:NAME`) is n
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import os
@@ -24,14 +23,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers import model_files, models
-from cluster.device import backend
+from classifiers.loaded_once import loaded_once
+from cluster.device import backend, turns
 from cluster.device.halving import in_parts
+from cluster.device.placement import device_number, torch_device, visible_devices
 from cluster.errors import BackendError, RecipeError
 
 F32 = npt.NDArray[np.float32]
 KINDS = ("onnx", "sentence-transformers")
 TOKENS_PER_BATCH = 8_192
 CHARS_PER_TOKEN = 32  # a text is cut to so many characters for each token that the model sees
+CUDA = "CUDAExecutionProvider"
 DYNAMIC = b"DynamicQuantizeLinear"  # operator whose scale depends on the whole batch
 
 
@@ -83,7 +85,7 @@ def load(settings: Settings) -> Embedder:
     return _load(settings, path, models.stamp(path))
 
 
-@functools.lru_cache(maxsize=2)
+@loaded_once(2)
 def _load(settings: Settings, path: str, stamp: tuple[int, int]) -> Embedder:
     if split_spec(settings.spec)[0] == "onnx":
         return OnnxEmbedder(path, settings.max_tokens)
@@ -128,7 +130,11 @@ class OnnxEmbedder:
         options.intra_op_num_threads = 1  # workers compute in threads of their own
         options.log_severity_level = 3
         present = ort.get_available_providers()
-        providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in present]
+        providers: list[Any] = ["CPUExecutionProvider"]
+        self._device = "cpu"
+        if CUDA in present and (count := visible_devices()):
+            self._device = f"cuda:{device_number(count)}"
+            providers = [(CUDA, {"device_id": device_number(count)}), *providers]
         self._session: Any = _whole(
             model, lambda path: ort.InferenceSession(path, sess_options=options, providers=providers)
         )
@@ -150,14 +156,15 @@ class OnnxEmbedder:
     def _run(self, ids: npt.NDArray[np.int64]) -> F32:
         """Return the vectors of texts of equally many tokens, (texts, tokens) -> (texts, dimensions)."""
         given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        states: F32 = self._session.run(None, {name: given[name] for name in self._inputs})[0]
+        with turns.taken_on(self._device):
+            states: F32 = self._session.run(None, {name: given[name] for name in self._inputs})[0]
         if states.ndim == 2:
             return states
         return states[:, 0] if self._first_token else states.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
 class SentenceTransformersEmbedder:
-    """A model of the sentence-transformers library (extra `torch`), on a GPU where torch finds one."""
+    """A model of the sentence-transformers library (extra `torch`); on a GPU, where torch finds one, in bfloat16."""
 
     def __init__(self, name: str, max_tokens: int) -> None:
         try:
@@ -167,8 +174,13 @@ class SentenceTransformersEmbedder:
         backend.ready_for_torch()
         try:
             model_files.check_modules(name)
+            torch: Any = importlib.import_module("torch")
+            self.device = torch_device(torch)
             with model_files.weights_only():
-                self._model: Any = library.SentenceTransformer(name)
+                self._model: Any = library.SentenceTransformer(name, device=self.device)
+            if self.device != "cpu":
+                torch.set_float32_matmul_precision("high")  # TF32 for what stays in 32 bits
+                self._model = self._model.to(torch.bfloat16)
         except (OSError, ValueError, UnpicklingError) as error:
             raise RecipeError(
                 f"model sentence-transformers:{name} cannot be loaded: {error}. Give a model folder or a hub id."
@@ -184,7 +196,8 @@ class SentenceTransformersEmbedder:
         return np.concatenate(in_parts(lambda i, j: [self._encode(cut[i:j])], len(cut)))
 
     def _encode(self, texts: list[str]) -> F32:
-        return np.asarray(self._model.encode(texts, show_progress_bar=False, convert_to_numpy=True), np.float32)
+        with turns.taken_on(self.device):  # it sorts by length, so that little is padding
+            return np.asarray(self._model.encode(texts, show_progress_bar=False, convert_to_numpy=True), np.float32)
 
 
 def equal_batches(lengths: npt.NDArray[np.int64], tokens: int) -> Iterator[npt.NDArray[np.int64]]:

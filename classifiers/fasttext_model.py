@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from classifiers.loaded_once import loaded_once
 from classifiers.models import file_digest, licence_of
 from cluster.errors import RecipeError
 
@@ -55,7 +56,7 @@ def load(path: str) -> FastTextModel:
     return _load(path, stat.st_mtime_ns, stat.st_size)
 
 
-@functools.lru_cache(maxsize=4)
+@loaded_once(4)
 def _load(path: str, changed: int, size: int) -> FastTextModel:
     from classifiers.native_fasttext import format
 

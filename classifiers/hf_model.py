@@ -1,8 +1,9 @@
 """Hugging Face sequence classifiers and regressors from a local folder or a hub id (extra `torch`).
 
 Guarantees: texts are cut after the model's own number of characters and tokens, batched by length so that
-little is padding, and answered in their order. On a GPU the model computes in bfloat16, so scores may differ
-from a CPU's in the third decimal. Holds the model and one batch of tokens.
+little is padding, and answered in their order. On a GPU (of several, that of this process: placement.py) the model
+computes in bfloat16, so scores may differ from a CPU's in the third decimal. Threads share the model: while one
+computes on the GPU, others tokenise. Holds the model and one batch of tokens for each thread.
 
 Known models (others: 10,000 characters, the tokenizer's longest input up to 1,024 tokens):
 
@@ -29,8 +30,9 @@ from classifiers import model_files
 from classifiers.base import F64, Scores
 from classifiers.models import file_digest
 from cluster import storage
-from cluster.device import backend
+from cluster.device import backend, turns
 from cluster.device.halving import in_parts
+from cluster.device.placement import torch_device
 from cluster.errors import BackendError, RecipeError
 
 TOKENS_PER_BATCH = 32_768
@@ -81,7 +83,7 @@ class HuggingFaceClassifier:
         self._torch: Any = torch
         limits = KNOWN.get(os.path.basename(name.rstrip("/")), Limits())
         self.max_chars = max_chars or limits.max_chars
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or torch_device(torch)
         try:
             folder = storage.local_path(name)
             place = folder if os.path.isdir(folder) else name
@@ -115,10 +117,10 @@ class HuggingFaceClassifier:
         return [self._logits(ids[start:stop])]
 
     def _logits(self, ids: list[list[int]]) -> F64:
-        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
-        with self._torch.inference_mode():
-            out = self._model(**batch)
-        values: F64 = (out if self._torch.is_tensor(out) else out.logits).float().cpu().numpy().astype(np.float64)
+        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+        with turns.taken_on(self.device), self._torch.inference_mode():
+            out = self._model(**batch.to(self.device))
+            values: F64 = (out if self._torch.is_tensor(out) else out.logits).float().cpu().numpy().astype(np.float64)
         return values.reshape(len(ids), -1)
 
     def _judged(self, logits: F64) -> Scores:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.base import Scores
-from cluster.device import backend
+from cluster.device import backend, turns
 from cluster.errors import BackendError, RecipeError
 
 MODULE = "nemo_curator.stages.text.classifiers"
@@ -73,8 +73,9 @@ class NemoClassifier:
         if not len(texts):
             return Scores.none(0)
         batch = self._batch(task_id="0", dataset_name="winnow", data=pa.table({"text": texts}).to_pandas())
-        for stage in self._stages:
-            batch = stage.process(batch)
+        with turns.taken():
+            for stage in self._stages:
+                batch = stage.process(batch)
         return self._judged(batch.to_pandas())
 
     def _judged(self, frame: Any) -> Scores:

@@ -12,7 +12,6 @@ faster.
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -24,6 +23,7 @@ import numpy as np
 
 from classifiers import models
 from classifiers.base import F64
+from classifiers.loaded_once import loaded_once
 from cluster.errors import BackendError, RecipeError
 
 LM_NAMES = (".arpa.bin", ".arpa", ".arpa.gz", ".binary", ".bin")
@@ -143,7 +143,7 @@ def load(files: ModelFiles, *, normalised: bool = True) -> Perplexity:
     return _load(files, normalised, stamps)
 
 
-@functools.lru_cache(maxsize=16)
+@loaded_once(16)
 def _load(files: ModelFiles, normalised: bool, stamps: tuple[tuple[int, int], ...]) -> Perplexity:
     return Perplexity(files, normalised=normalised)
 

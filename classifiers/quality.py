@@ -7,7 +7,6 @@ Guarantees: a model is loaded once per process; `digest_of` answers without load
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow as pa
 from classifiers import fasttext_model, installed, models
 from classifiers.base import F64, I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
+from classifiers.loaded_once import loaded_once
 from classifiers.user_classifier import UserClassifier
 from cluster import storage
 from cluster.errors import RecipeError
@@ -86,7 +86,7 @@ def load(settings: Settings) -> Classifier:
     return _load(settings, models.stamp(path) if kind in ("fasttext", "hf") else (0, 0))
 
 
-@functools.lru_cache(maxsize=4)
+@loaded_once(4)
 def _load(settings: Settings, stamp: tuple[int, int]) -> Classifier:
     kind, name = split_spec(settings.spec)
     if kind == "fasttext":

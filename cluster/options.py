@@ -112,6 +112,23 @@ def processes_and_threads(
     return max(1, cores // threads), threads
 
 
+def threads_of_gpu_worker(
+    options: ClusterOptions, gpus: int, cores: int | None = None, memory: int | None = None
+) -> int:
+    """Return the threads of a worker with a GPU: its share of the cores, for the work of the host, as memory allows.
+
+    Examples
+    --------
+    >>> threads_of_gpu_worker(ClusterOptions(), 8, 112, 1 << 40)
+    14
+    >>> threads_of_gpu_worker(ClusterOptions(), 8, 4, 1 << 40), threads_of_gpu_worker(ClusterOptions(), 8, 112, 8 << 30)
+    (1, 2)
+    """
+    memory = memory or free_memory_per_worker(1)
+    share = min((cores or available_cores()) // gpus, memory // gpus // MEMORY_PER_THREAD)
+    return options.threads_per_worker or max(1, share)
+
+
 def free_memory_per_worker(processes: int) -> int:
     """Return the bytes that each of `processes` workers on this machine can have."""
     return int(available_memory() * MEMORY_SHARE) // processes

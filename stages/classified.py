@@ -36,6 +36,10 @@ class Classified(ShardStage):
     def costly(self) -> bool:
         return not self._column and quality.split_spec(self.model)[0] in ("hf", "nemo", "python")
 
+    @property
+    def neural(self) -> bool:
+        return self.costly
+
     def columns(self) -> tuple[str, ...]:
         return (self.model,) if self._column else ("text",)
 

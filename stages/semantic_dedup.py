@@ -87,6 +87,10 @@ class Embedding(ShardStage):
     def model_digest(self) -> str:
         return "" if self.model.startswith(COLUMN) else embeddings.digest_of(self.model)
 
+    @property
+    def neural(self) -> bool:
+        return not self.model.startswith(COLUMN)
+
     def annotate(self, documents: pa.Table) -> pa.Table:
         if not documents.num_rows:
             return self.schema.empty_table()

@@ -1,18 +1,21 @@
-"""The backend of a run, `cpu` or `gpu`, with the reason: resolved from what every worker can compute with.
+"""The backend of a run, `cpu`, `gpu` or `mixed`, with the reason: resolved from what every worker can compute with.
 
 Guarantees: a login node without a GPU decides nothing; `gpu` means that every worker has a device of its own
-and the libraries to use it.
+and the libraries to use it. `mixed`: some workers have one and the others none; since kernels have the same bits on
+both, any worker takes any task, but for neural models, whose tasks go to the workers with a device, and for k-means,
+which computes on the host.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.device import backend
 from cluster.device.backend import Probe
+from cluster.device.placement import visible_devices
 from cluster.engines.timeouts import call_with_timeout
 from cluster.errors import BackendError
 
@@ -21,10 +24,11 @@ SETUP_SECONDS = 300.0  # in which a worker must have loaded its libraries and se
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """The backend of a run and the reason for it."""
+    """The backend of a run and the reason for it. some_devices: whether some workers see a GPU and others none."""
 
     name: str
     reason: str
+    some_devices: bool = False
 
 
 def agree_on_backend(client: Any, wanted: str) -> Resolved:
@@ -32,11 +36,14 @@ def agree_on_backend(client: Any, wanted: str) -> Resolved:
     probes: list[Probe] = []
     if wanted != "cpu":
         probes = list(call_with_timeout(lambda: client.run(backend.probe), SETUP_SECONDS, "a worker").values())
-    found = _logged(resolve_backend(wanted, probes))
-    if found.name == "gpu":
+    found = resolve_backend(wanted, probes)
+    seen = call_with_timeout(lambda: client.run(visible_devices), SETUP_SECONDS, "a worker").values()
+    found = _logged(replace(found, some_devices=any(seen) and not all(seen)))
+    if found.name != "cpu" or found.some_devices:
         from cluster.device.on_device import OnDevice
 
-        call_with_timeout(lambda: client.register_plugin(OnDevice()), SETUP_SECONDS, "a worker")
+        plugin = OnDevice(kernels=found.name != "cpu", mixed=found.name == "mixed" or found.some_devices)
+        call_with_timeout(lambda: client.register_plugin(plugin), SETUP_SECONDS, "a worker")
     return found
 
 
@@ -52,12 +59,13 @@ def resolve_backend(wanted: str, probes: Sequence[Probe]) -> Resolved:
 
     Parameters
     ----------
-    wanted : auto, cpu or gpu. auto takes gpu where every worker has a device of its own, else cpu.
+    wanted : auto, cpu or gpu. auto takes gpu where every worker has a device of its own, mixed where some have and
+        the others have none, else cpu.
 
     Raises
     ------
     BackendError
-        gpu is wanted and a worker cannot; or auto is wanted and some can and some cannot.
+        gpu is wanted and a worker cannot.
     """
     if wanted == "cpu":
         return Resolved(name="cpu", reason="asked for")
@@ -72,11 +80,9 @@ def resolve_backend(wanted: str, probes: Sequence[Probe]) -> Resolved:
             f"backend gpu: {len(unable)} of {len(probes)} workers cannot. {reason}. "
             "Start one worker for each GPU (cluster.kind local-cuda does), or give --backend cpu."
         )
-    if unable and len(unable) < len(probes):
-        raise BackendError(
-            f"backend auto: {len(probes) - len(unable)} of {len(probes)} workers have a GPU and the others do not "
-            f"({reason}). Give --backend cpu, or start workers that are alike."
-        )
+    able = len(probes) - len(unable)
+    if able and not shared:
+        return Resolved(name="mixed", reason=f"{able} of {len(probes)} workers have a GPU; of the others {reason}")
     return Resolved(name="cpu", reason=reason)
 
 

@@ -22,6 +22,7 @@ from cluster.errors import BackendError
 LIBRARIES = ("cudf", "cupy", "cuml", "pylibcugraph", "rmm")  # what kernels import where the backend is gpu
 BACKENDS = ("auto", "cpu", "gpu")
 _resolved = "cpu"
+_alike = True  # all workers of the run have the same backend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,17 @@ def current() -> str:
     return _resolved
 
 
-def use(name: str) -> None:
-    """Set the backend of this process; for gpu, set up the device's memory first. Raises BackendError without one."""
-    global _resolved
+def alike() -> bool:
+    """Tell whether all workers have this process's backend; if not, what would have other bits stays on the host."""
+    return _alike
+
+
+def use(name: str, *, alike: bool = True) -> None:
+    """Set the backend of this process; for gpu, set up the device's memory first. Raises BackendError without one.
+
+    alike : whether all workers of the run have the same.
+    """
+    global _resolved, _alike
     if name == "gpu" and _resolved != "gpu":
         problem = why_no_gpu()
         if problem:
@@ -64,7 +73,7 @@ def use(name: str) -> None:
         from cluster.device import rapids
 
         rapids.prepare_memory()
-    _resolved = name
+    _resolved, _alike = name, alike
 
 
 def ready_for_torch() -> None:

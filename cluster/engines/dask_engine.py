@@ -26,6 +26,7 @@ from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError
 T = TypeVar("T")
 R = TypeVar("R")
 
+DEVICE = "winnow-device"  # resource of the workers with a GPU, where not all have one
 IN_FLIGHT_PER_THREAD = 2  # enough to hide the scheduler's few milliseconds, few enough to stay bounded
 ATTEMPTS = 3
 MOST_DEATHS = 5  # of workers while there is none: each dies at its start
@@ -80,6 +81,7 @@ class DaskEngine:
     where : the cluster in words, for error messages.
     code : digest that every worker's code must have; None: not compared.
     deaths : tells how many workers ended, and why; None: nobody knows.
+    some_devices : whether only some workers have a GPU; they are marked with the resource DEVICE.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class DaskEngine:
         timeouts: Timeouts | None = None,
         code: str | None = None,
         deaths: KnownDeaths | None = None,
+        some_devices: bool = False,
     ) -> None:
         self._client = client
         self._deaths = deaths
@@ -99,6 +102,8 @@ class DaskEngine:
         self._where = where
         self._timeouts = timeouts or Timeouts()
         self._code = code
+        self._some_devices = some_devices
+        self._where_to: dict[str, Any] = {}  # keywords of Client.submit for the tasks of the map that runs
         self._threads: dict[str, int] = dict(client.nthreads())
         self._address = str(getattr(getattr(client, "scheduler", None), "address", ""))
         self._seen = time.monotonic()
@@ -116,11 +121,13 @@ class DaskEngine:
         *,
         done: Callable[[R], None] | None = None,
         cost: TaskCost | None = None,
+        on_device: bool = False,
     ) -> list[R]:
         ended: SimpleQueue[Any] = SimpleQueue()
         queue = iter(enumerate(tasks))
         results: dict[int, R] = {}
         attempt = Attempt(function, self._code)
+        self._where_to = {"resources": {DEVICE: 1}} if on_device and self._some_devices else {}
         self._poll, self._seen = None, time.monotonic()
         try:
             while True:
@@ -161,7 +168,8 @@ class DaskEngine:
         key = _key(attempt)
         self._flights[key] = flight  # first, so that no event about it is missed
         flight.since = time.monotonic()
-        flight.future = self._client.submit(attempt, flight.task, key=key, retries=ATTEMPTS - 1, pure=False)
+        keywords = {"key": key, "retries": ATTEMPTS - 1, "pure": False, **self._where_to}
+        flight.future = self._client.submit(attempt, flight.task, **keywords)
         flight.future.add_done_callback(ended.put)
 
     def _is_linked(self) -> bool:

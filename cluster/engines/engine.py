@@ -30,10 +30,13 @@ class Engine(Protocol):
         *,
         done: Callable[[R], None] | None = None,
         cost: TaskCost | None = None,
+        on_device: bool = False,
     ) -> list[R]:
         """Return function(task) for every task, in task order; call `done` as each one ends.
 
         cost : how this kind of task grows with the input, for a planner; changes nothing here.
+        on_device : whether the last bits of results depend on the processor (neural models): where only some workers
+            have a GPU, the tasks go to these.
         """
 
     def close(self) -> None:
@@ -52,6 +55,7 @@ class InlineEngine:
         *,
         done: Callable[[R], None] | None = None,
         cost: TaskCost | None = None,
+        on_device: bool = False,
     ) -> list[R]:
         results = []
         for task in tasks:

@@ -30,6 +30,7 @@ class ThreadsEngine:
         *,
         done: Callable[[R], None] | None = None,
         cost: TaskCost | None = None,
+        on_device: bool = False,
     ) -> list[R]:
         results: dict[int, R] = {}
         running: dict[Future[R], int] = {}

@@ -42,8 +42,10 @@ def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str, dea
             deaths.stop()
 
     with _closed_on_error(close):
-        agree_on_backend(client, options.backend)
-    return DaskEngine(client, close, where=where, timeouts=_timeouts(options), deaths=deaths)
+        found = agree_on_backend(client, options.backend)
+    return DaskEngine(
+        client, close, where=where, timeouts=_timeouts(options), deaths=deaths, some_devices=found.some_devices
+    )
 
 
 def attach(
@@ -70,8 +72,15 @@ def attach(
         plugin = WorkingFolder(os.getcwd())
         call_with_timeout(lambda: client.register_plugin(plugin), preflight.ANSWER_SECONDS, "a worker")
         preflight.check(client, run_dir)
-        agree_on_backend(client, options.backend)
-    return DaskEngine(client, close, where=where, timeouts=_timeouts(options), code=code_digest())
+        found = agree_on_backend(client, options.backend)
+    return DaskEngine(
+        client,
+        close,
+        where=where,
+        timeouts=_timeouts(options),
+        code=code_digest(),
+        some_devices=found.some_devices,
+    )
 
 
 def _wait_for_workers(client: Any, options: ClusterOptions, where: str) -> None:

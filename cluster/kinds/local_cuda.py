@@ -1,6 +1,7 @@
 """One Dask worker for each GPU of this machine (cluster.kind local-cuda).
 
-Guarantees: the first GPU that a worker sees is its own; tasks exchange files, not messages, so workers talk over TLS
+Guarantees: the first GPU that a worker sees is its own, and its threads are its share of the cores (turns.py lets two
+of them at a time compute on the GPU); tasks exchange files, not messages, so workers talk over TLS
 as those of kind local do, and no UCX is set up; the keywords are those of the pinned Dask-CUDA (see rapids.CALLS).
 Memory pools are set up by the workers themselves once the backend is resolved, as on any other cluster.
 """
@@ -15,7 +16,7 @@ from cluster.engines.engine import Engine
 from cluster.errors import BackendError
 from cluster.kinds.attach import engine_on_own_cluster
 from cluster.kinds.local import this_machine_keywords
-from cluster.options import DASK_SETTINGS, ClusterOptions
+from cluster.options import DASK_SETTINGS, ClusterOptions, threads_of_gpu_worker
 
 
 def start(options: ClusterOptions) -> Engine:
@@ -49,7 +50,7 @@ def cuda_cluster(options: ClusterOptions) -> Any:
         )
     return dask_cuda.LocalCUDACluster(
         n_workers=options.workers,
-        threads_per_worker=options.threads_per_worker or 1,
+        threads_per_worker=threads_of_gpu_worker(options, options.workers or gpus),
         memory_limit=options.memory_limit or "auto",
         enable_cudf_spill=True,
         **this_machine_keywords(options),

@@ -24,6 +24,7 @@ from cluster.options import (
     ClusterOptions,
     dashboard_keywords,
     processes_and_threads,
+    threads_of_gpu_worker,
 )
 
 NODE_POLL_SECONDS = 10.0  # between two looks for nodes that joined
@@ -128,7 +129,10 @@ class Placement:
         if cores < 1:
             return []
         memory = int(node["Resources"].get("memory", 0) * MEMORY_SHARE * share_of_node(self._options, cores, every))
-        processes, threads = (gpus, 1) if gpus else processes_and_threads(self._options, cores, memory)
+        if gpus:
+            processes, threads = gpus, threads_of_gpu_worker(self._options, gpus, cores, memory)
+        else:
+            processes, threads = processes_and_threads(self._options, cores, memory)
         limit = self._options.memory_limit or memory // processes
         kind = _actor(
             self._ray,

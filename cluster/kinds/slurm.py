@@ -27,6 +27,7 @@ from cluster.options import (
     SlurmOptions,
     dashboard_keywords,
     link_settings,
+    threads_of_gpu_worker,
 )
 
 MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
@@ -105,9 +106,12 @@ def job_cluster(options: ClusterOptions, run_dir: str | None = None) -> Any:
 
 def job_processes_and_threads(options: ClusterOptions) -> tuple[int, int]:
     """Return (worker processes, threads in each) of one job; with GPUs one process per GPU."""
-    cores = options.slurm.cores
-    if options.slurm.gpus:
-        return options.slurm.gpus, options.threads_per_worker or 1
+    from dask.utils import parse_bytes
+
+    cores, gpus = options.slurm.cores, options.slurm.gpus
+    if gpus:
+        memory = int(parse_bytes(options.slurm.memory) * MEMORY_SHARE)
+        return gpus, threads_of_gpu_worker(options, gpus, cores, memory)
     processes = options.workers or max(1, cores // (options.threads_per_worker or THREADS_PER_WORKER))
     return processes, options.threads_per_worker or max(1, cores // processes)
 

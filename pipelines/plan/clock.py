@@ -63,6 +63,7 @@ class Clock(InlineEngine):
         *,
         done: Callable[[R], None] | None = None,
         cost: TaskCost | None = None,
+        on_device: bool = False,
     ) -> list[R]:
         seconds: list[float] = []
 

@@ -42,6 +42,7 @@ class Watched:
         *,
         done: Callable[[R], None] | None = None,
         cost: TaskCost | None = None,
+        on_device: bool = False,
     ) -> list[R]:
         def tell(answer: tuple[R, int]) -> None:
             result, peak = answer
@@ -50,7 +51,7 @@ class Watched:
             if done:
                 done(result)
 
-        answers = self._engine.map(Measured(function, self._key), tasks, done=tell, cost=cost)
+        answers = self._engine.map(Measured(function, self._key), tasks, done=tell, cost=cost, on_device=on_device)
         return [result for result, _ in answers]
 
     def _count(self, result: object) -> None:

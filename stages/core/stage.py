@@ -238,6 +238,11 @@ class ShardStage(Stage):
         """Whether annotate needs its texts on the host; if not, they may be `Documents` that lie on a device."""
         return "text" in self.columns()
 
+    @property
+    def neural(self) -> bool:
+        """Whether annotate computes with a model whose last bits depend on the processor; see `Engine.map`."""
+        return False
+
     def facts_needed(self) -> tuple[str, ...]:
         """Return the facts that the nearest stage before this one hands on: columns `fact:NAME` of `annotate`."""
         return ()

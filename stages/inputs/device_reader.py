@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
-from cluster.device import backend
+from cluster.device import backend, turns
 from cluster.device.halving import ran_out
 from stages.core.shard import Dataset, Piece
 from stages.core.stage import ShardStage
@@ -81,10 +81,11 @@ def read(dataset: Dataset, piece: Piece, columns: Sequence[str]) -> Iterator[Bat
     start = piece.start
     for group, rows in parts:
         stop = start + rows
-        for texts in _texts(storage.local_path(piece.shard.path), name, group, rows):
-            table = others.slice(start - piece.start, len(texts[0]))
-            yield Batch(piece.shard.ordinal, start, table, _status(texts[1]), resident=texts[0])
-            start += len(texts[0])
+        with turns.taken():  # as long as a text of it lies on the device
+            for texts in _texts(storage.local_path(piece.shard.path), name, group, rows):
+                table = others.slice(start - piece.start, len(texts[0]))
+                yield Batch(piece.shard.ordinal, start, table, _status(texts[1]), resident=texts[0])
+                start += len(texts[0])
         if start < stop:
             yield from read_piece(dataset, Piece(shard=piece.shard, start=start, stop=stop), columns)
             start = stop

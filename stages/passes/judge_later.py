@@ -20,7 +20,7 @@ from stages.core.arrays import BoolArray
 from stages.core.costs import Quantity, per_bundle
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
-from stages.core.stage import Stage
+from stages.core.stage import ShardStage, Stage
 from stages.core.view import View
 from stages.passes.annotate import annotate_batch, check_texts, columns_of, missing, read_rows, tracks_of
 
@@ -38,7 +38,9 @@ def judged_together(run: Run, first: int) -> list[int]:
 
 def judge_living(engine: Engine, run: Run, indexes: list[int]) -> None:
     """Score the live documents of every bundle by these deferred stages, in one read."""
-    engine.map(partial(_judge_living_of, run, indexes), range(len(run.manifest.bundles)), cost=JUDGE)
+    neural = any(isinstance(stage := run.stages[index], ShardStage) and stage.neural for index in indexes)
+    bundles = range(len(run.manifest.bundles))
+    engine.map(partial(_judge_living_of, run, indexes), bundles, cost=JUDGE, on_device=neural)
     for index in indexes:
         storage.write_bytes(_marker(StageRun(run, index)), b"")
 

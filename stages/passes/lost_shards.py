@@ -33,12 +33,22 @@ def annotate_all(engine: Engine, run: Run) -> None:
         return
     while True:
         try:
-            engine.map(partial(annotate, run), range(len(run.manifest.bundles)), cost=ANNOTATE)
+            engine.map(
+                partial(annotate, run), range(len(run.manifest.bundles)), cost=ANNOTATE, on_device=_on_device(run)
+            )
             write_json(_note_path(run), _state(run))
             return
         except LostTaskError as error:
             if run.on_error == "stop" or not quarantine_killer_shards(engine, run, error):
                 raise
+
+
+def _on_device(run: Run) -> bool:
+    """Tell whether a stage of the first read computes with a neural model."""
+    return any(
+        isinstance(stage, ShardStage) and stage.neural and not run.deferred(index)
+        for index, stage in enumerate(run.stages)
+    )
 
 
 def _note_path(run: Run) -> str:
@@ -72,7 +82,7 @@ def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> 
         if f"{lost_name(piece)}.jsonl" in before:
             continue
         try:
-            engine.map(partial(try_piece, run, error.index), [position], cost=ANNOTATE)
+            engine.map(partial(try_piece, run, error.index), [position], cost=ANNOTATE, on_device=_on_device(run))
         except LostTaskError as again:
             what = f"rows {piece.start} to {piece.stop - 1} are given up: {again}"
             write_problems(run.root, lost_name(piece), [Problem(piece.shard.path, None, None, what)])

@@ -96,7 +96,7 @@ def test_a_task_names_its_hop_and_part() -> None:
     found = []
 
     class Watching(InlineEngine):
-        def map(self, function, tasks, *, done=None, cost=None):  # type: ignore[no-untyped-def]
+        def map(self, function, tasks, *, done=None, cost=None, on_device=False):  # type: ignore[no-untyped-def]
             found.append(hop_of(function))
             return super().map(function, tasks, done=done, cost=cost)
 

@@ -101,6 +101,7 @@ class CountingEngine:
         *,
         done: Callable[[Any], None] | None = None,
         cost: Any = None,
+        on_device: bool = False,
     ) -> list[Any]:
         self.held = max(self.held, held_by_client())
         name = _name(function)

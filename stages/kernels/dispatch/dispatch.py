@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from cluster.device import backend
+from cluster.device import backend, turns
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,13 +27,23 @@ def find_gpu_kernels_in(module: str) -> None:
 
 def by_backend(host: Callable[P, R]) -> Callable[P, R]:
     """Decorate a kernel that has a namesake with the same parameters in the module of GPU kernels."""
+    return _dispatched(host, lambda: backend.current() == "gpu")
+
+
+def by_backend_of_all(host: Callable[P, R]) -> Callable[P, R]:
+    """Decorate such a kernel whose GPU version has other bits: it computes there only where all workers have a GPU."""
+    return _dispatched(host, lambda: backend.current() == "gpu" and backend.alike())
+
+
+def _dispatched(host: Callable[P, R], on_device: Callable[[], bool]) -> Callable[P, R]:
     HOST_KERNELS[host.__name__] = host
 
     @functools.wraps(host)
     def chosen(*args: P.args, **kwargs: P.kwargs) -> R:
-        if backend.current() != "gpu":
+        if not on_device():
             return host(*args, **kwargs)
         device: Callable[P, R] = getattr(importlib.import_module(_gpu_module), host.__name__)
-        return device(*args, **kwargs)
+        with turns.taken():
+            return device(*args, **kwargs)
 
     return chosen

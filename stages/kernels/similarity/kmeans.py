@@ -1,4 +1,4 @@
-"""K-means on a sample of vectors: scikit-learn here, cuML where the backend is gpu.
+"""K-means on a sample of vectors: scikit-learn here, cuML where the backend of all workers is gpu.
 
 Guarantees: the same sample in the same order gives the same centroids on one machine, whatever its number of
 cores (one thread computes). Memory: the sample twice.
@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import BackendError
-from stages.kernels.dispatch.dispatch import by_backend
+from stages.kernels.dispatch.dispatch import by_backend_of_all
 
 F32 = npt.NDArray[np.float32]
 ITERATIONS = 30
 
 
-@by_backend
+@by_backend_of_all
 def kmeans(sample: F32, clusters: int, seed: int) -> F32:
     """Return the centroids of a sample, (clusters, dimensions) float32; sample is (n, dimensions), n >= clusters."""
     try:

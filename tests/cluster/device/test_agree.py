@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cluster.device import backend
 from cluster.device.agree import agree_on_backend, resolve_backend
 from cluster.device.backend import Device, Probe
 from cluster.errors import BackendError
@@ -32,9 +33,14 @@ def test_auto_takes_the_cpu_with_the_reason() -> None:
     assert (found.name, found.reason) == ("cpu", "2 workers on n1 share one GPU")
 
 
-def test_workers_must_agree() -> None:
-    with pytest.raises(BackendError, match=r"1 of 2 workers have a GPU .*n2, process 2"):
-        resolve_backend("auto", [able(1), unable(2)])
+def test_workers_with_a_gpu_and_others_without_compute_beside_each_other() -> None:
+    found = resolve_backend("auto", [able(1), unable(2)])
+    assert found.name == "mixed"
+    assert "1 of 2 workers have a GPU; of the others n2, process 2: cudf cannot be imported" in found.reason
+    assert resolve_backend("auto", [able(1, "same"), able(2, "same"), unable(3)]).name == "cpu"
+
+
+def test_a_gpu_that_is_asked_for_must_be_there_for_every_worker() -> None:
     with pytest.raises(BackendError, match="1 of 2 workers cannot"):
         resolve_backend("gpu", [able(1), unable(2)])
     with pytest.raises(BackendError, match="share one GPU"):
@@ -47,7 +53,7 @@ def test_cpu_is_given_without_asking() -> None:
 
 def test_a_worker_whose_memory_cannot_be_set_up_ends_the_start_with_the_reason() -> None:
     class Client:
-        run = staticmethod(lambda ask: {"tcp://one": able(1)})
+        run = staticmethod(lambda ask: {"tcp://one": able(1) if ask is backend.probe else 1})
 
         @staticmethod
         def register_plugin(_: Any) -> None:

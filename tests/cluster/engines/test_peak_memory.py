@@ -33,7 +33,7 @@ class Backwards:
 
     workers = 1
 
-    def map(self, function: Any, tasks: Any, *, done: Any = None, cost: Any = None) -> list[Any]:
+    def map(self, function: Any, tasks: Any, *, done: Any = None, **declared: Any) -> list[Any]:
         results = {at: function(tasks[at]) for at in reversed(range(len(tasks)))}
         for at in reversed(range(len(tasks))) if done else ():
             done(results[at])

@@ -40,6 +40,7 @@ set_option = told.__setitem__
 }
 SCRIPT = """
 import json, os, sys
+from cluster import options
 from cluster.device import backend
 from cluster.kinds import local_cuda
 from cluster.options import ClusterOptions
@@ -49,6 +50,7 @@ def look():
 
 if __name__ == "__main__":
     from distributed import Client
+    options.available_cores, options.available_memory = lambda: 14, lambda: 1 << 40
     backend.why_no_gpu, backend.visible_gpus = lambda: "", lambda: 2
     cluster = local_cuda.cuda_cluster(ClusterOptions(kind="local-cuda"))
     with Client(cluster) as client:
@@ -76,4 +78,4 @@ def test_dask_cuda_gives_every_gpu_a_worker_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     seen, threads, protocol = json.loads(done.stdout.splitlines()[-1])
     assert seen == [["0,1", True], ["1,0", True]]  # the first one is the worker's
-    assert (threads, protocol) == ([1, 1], "tls")
+    assert (threads, protocol) == ([7, 7], "tls")  # a worker has its share of the cores

@@ -90,8 +90,8 @@ def test_jobs_ask_slurm_for_what_the_recipe_says() -> None:
     assert "--nworkers 2" in text
 
 
-def test_jobs_with_gpus_start_one_worker_of_one_thread_for_each() -> None:
-    """Plain workers would all take a job's first GPU, and a thread for every core would share its memory."""
+def test_jobs_with_gpus_start_one_worker_for_each_with_its_share_of_the_cores() -> None:
+    """Plain workers would all take a job's first GPU; with one thread each most cores of a job would be idle."""
     pytest.importorskip("dask_jobqueue")
     asked = SlurmOptions(cores=16, memory="64GB", gpus=2)
     with slurm.job_cluster(ClusterOptions(kind="slurm", slurm=asked)) as cluster:
@@ -99,7 +99,7 @@ def test_jobs_with_gpus_start_one_worker_of_one_thread_for_each() -> None:
     words = line.split()
     assert "dask_cuda.cli" in words
     assert not {"--nworkers", "--nanny", "--no-nanny"} & set(words)
-    assert [after for word, after in itertools.pairwise(words) if word == "--nthreads"][-1] == "1"
+    assert [after for word, after in itertools.pairwise(words) if word == "--nthreads"][-1] == "8"
 
 
 def test_the_kind_slurm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

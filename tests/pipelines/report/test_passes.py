@@ -18,7 +18,7 @@ from tests.support import run_folders
 class _Elsewhere(InlineEngine):
     """Sends functions, tasks and answers through pickle, as workers of other processes do."""
 
-    def map(self, function: Any, tasks: Any, *, done: Any = None, cost: Any = None) -> list[Any]:
+    def map(self, function: Any, tasks: Any, *, done: Any = None, **declared: Any) -> list[Any]:
         there = pickle.loads(pickle.dumps(function))
         return [pickle.loads(pickle.dumps(there(pickle.loads(pickle.dumps(task))))) for task in tasks]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.device import agree, backend
+from cluster.device import agree, backend, turns
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
+from stages.core import manifest
 from stages.core.shard import Dataset, Piece, Shard
 from stages.implicit.read import Read
 from stages.inputs import device_reader
@@ -299,9 +301,9 @@ class TestReading:
         assert [status for _, status, *_ in rows_of(read(piece))] == [ReadStatus.UNREADABLE] * len(ODD)
 
 
-def ledger(root: Path, name: str, backend_: str, stages: list[dict[str, Any]]) -> pa.Table:
+def ledger(root: Path, name: str, backend_: str, stages: list[dict[str, Any]], kind: str = "inline") -> pa.Table:
     datasets = {"web": {"paths": str(root / "*.parquet"), "columns": {"text": "text", "id": "id"}}}
-    cluster = {"kind": "inline", "backend": backend_}
+    cluster = {"kind": kind, "backend": backend_, "workers": 3}
     recipe = load_data({"name": "t", "datasets": datasets, "stages": stages, "cluster": cluster}, "test")
     runner.run(recipe, str(root / name), with_report=False)
     return pa.concat_tables([pq.read_table(p) for p in sorted((root / name / "ledger").glob("*.parquet"))])
@@ -329,3 +331,39 @@ def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
     assert ledger(tmp_path, "device", "gpu", [*host_stage, *STAGES]).equals(expected)
     assert bool(chunks) != bool(host_stage)  # a stage that needs the text on the host has it read there
     assert expected["kept"].to_pylist().count(False) > 10
+
+
+class _Busy:
+    """Counts the threads that compute on the device."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def change(self, step: int) -> None:
+        with self._lock:
+            self.now += step
+            self.most = max(self.most, self.now)
+
+
+@pytest.mark.usefixtures("device")
+def test_threads_that_share_a_device_give_the_same_ledger_and_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"document {i // 3} says the very same thing{' again' * (i % 3)}" for i in range(40)]
+    for number in range(6):
+        shard(tmp_path / f"{number}.parquet", [*texts[number:], *ODD], group=7)
+    for bound in ("SMALLEST", "LARGEST"):
+        monkeypatch.setattr(manifest, bound, 1)  # a bundle, hence a task, for each row group
+    expected = ledger(tmp_path, "host", "cpu", STAGES)
+    monkeypatch.setattr(backend, "_resolved", "gpu")
+    busy, wrapped = _Busy(), rapids_kernels.parquet_chunks
+
+    def counted(*given: Any) -> Any:
+        busy.change(1)
+        yield from wrapped(*given)
+        busy.change(-1)
+
+    monkeypatch.setattr(rapids_kernels, "parquet_chunks", counted)
+    assert ledger(tmp_path, "device", "gpu", STAGES, "threads").equals(expected)
+    assert 1 <= busy.most <= turns.TURNS

@@ -20,9 +20,9 @@ class _Counting(InlineEngine):
     def __init__(self) -> None:
         self.tasks = 0
 
-    def map(self, function: Any, tasks: Any, *, done: Any = None, cost: Any = None) -> list[Any]:
+    def map(self, function: Any, tasks: Any, *, done: Any = None, **declared: Any) -> list[Any]:
         self.tasks += len(tasks)
-        return super().map(function, tasks, done=done, cost=cost)
+        return super().map(function, tasks, done=done, **declared)
 
 
 def tasks_of(root: Path, **change: Any) -> int:
