@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from classifiers import embeddings
 from classifiers.embeddings import Settings, digest_of, equal_batches, load, split_spec
+from cluster.device import placement
 from cluster.errors import BackendError, RecipeError
 from tests.support.embedding_models import minilm
 
@@ -94,20 +97,63 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 class Stub:
     """Stands in for a sentence-transformers model: the vector is the text's length and a one."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.max_seq_length = name, 512
+    dtype: Any = "float32"
+
+    def __init__(self, name: str, device: str) -> None:
+        self.name, self.device, self.max_seq_length = name, device, 512
+
+    def to(self, dtype: Any) -> Stub:
+        self.dtype = dtype
+        return self
 
     def encode(self, texts: list[str], show_progress_bar: bool, convert_to_numpy: bool) -> Any:
         return np.array([[len(text), 1.0] for text in texts])
 
 
-def test_sentence_transformers_are_asked_for_vectors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    library = types.ModuleType("sentence_transformers")
-    library.SentenceTransformer = Stub  # type: ignore[attr-defined]
+def stand_ins(monkeypatch: pytest.MonkeyPatch, model: type[Stub], gpus: int = 0) -> list[str]:
+    """Let a model stand in for sentence-transformers, and torch see so many GPUs; return what torch is told."""
+    told: list[str] = []
+    library, torch = types.ModuleType("sentence_transformers"), types.ModuleType("torch")
+    library.SentenceTransformer = model  # type: ignore[attr-defined]
+    torch.cuda = types.SimpleNamespace(is_available=lambda: gpus > 0, device_count=lambda: gpus)  # type: ignore[attr-defined]
+    torch.bfloat16, torch.set_float32_matmul_precision = "bfloat16", told.append  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    return told
+
+
+def test_sentence_transformers_are_asked_for_vectors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand_ins(monkeypatch, Stub)
     model: Any = load(Settings(spec=f"sentence-transformers:{tmp_path}", max_tokens=10))
     assert model.embed(pa.array(["abc", "y" * 1000], pa.large_string())).tolist() == [[3, 1], [320, 1]]
     assert model._model.max_seq_length == 10
+    assert (model._model.device, model._model.dtype) == ("cpu", "float32")
+
+
+def test_on_a_gpu_they_compute_in_bfloat16_on_the_device_of_this_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = stand_ins(monkeypatch, Stub, gpus=4)
+    monkeypatch.setattr(placement, "local_rank", lambda: 6)
+    model: Any = load(Settings(spec=f"sentence-transformers:{tmp_path}", max_tokens=12))
+    assert (model._model.device, model._model.dtype, told) == ("cuda:2", "bfloat16", ["high"])
+    assert model.embed(pa.array(["abc"], pa.large_string())).tolist() == [[3, 1]]
+
+
+def test_threads_that_ask_for_a_model_at_once_load_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[str] = []
+    started = threading.Event()
+
+    class Slow(Stub):
+        def __init__(self, name: str, device: str) -> None:
+            made.append(name)
+            started.wait(1)  # time for the others to ask
+            super().__init__(name, device)
+
+    stand_ins(monkeypatch, Slow)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(load, Settings(spec=f"sentence-transformers:{tmp_path}", max_tokens=13)) for _ in range(3)]
+        assert len({id(each.result()) for each in asked}) == len(made) == 1
 
 
 def test_texts_that_do_not_fit_the_device_together_are_embedded_one_by_one(
@@ -119,9 +165,7 @@ def test_texts_that_do_not_fit_the_device_together_are_embedded_one_by_one(
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return super().encode(texts, **more)
 
-    library = types.ModuleType("sentence_transformers")
-    library.SentenceTransformer = Small  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    stand_ins(monkeypatch, Small)
     model: Any = load(Settings(spec=f"sentence-transformers:{tmp_path}", max_tokens=11))
     assert model.embed(pa.array(["a", "bcd", "ef"], pa.large_string())).tolist() == [[1, 1], [3, 1], [2, 1]]
     assert "3 rows are halved" in caplog.text
