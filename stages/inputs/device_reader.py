@@ -77,18 +77,38 @@ def read(dataset: Dataset, piece: Piece, columns: Sequence[str]) -> Iterator[Bat
     if found is None or others is None:
         yield from read_piece(dataset, piece, columns)
         return
-    name, parts = found
+    name, left = found
     start = piece.start
-    for group, rows in parts:
-        stop = start + rows
+    while left:
+        rows = sum(rows for _, rows in left)
         with turns.taken():  # as long as a text of it lies on the device
-            for texts in _texts(storage.local_path(piece.shard.path), name, group, rows):
+            for texts in _texts(storage.local_path(piece.shard.path), name, [group for group, _ in left], rows):
                 table = others.slice(start - piece.start, len(texts[0]))
                 yield Batch(piece.shard.ordinal, start, table, _status(texts[1]), resident=texts[0])
                 start += len(texts[0])
-        if start < stop:
+        left, stop = _later(left, piece.stop, start)
+        if start < stop:  # the rest of the row group that the device did not read
             yield from read_piece(dataset, Piece(shard=piece.shard, start=start, stop=stop), columns)
             start = stop
+
+
+def _later(groups: list[tuple[int, int]], end: int, row: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the row groups that begin after a row, and the row where the one before them ends.
+
+    groups : (row group, rows), the last of which ends before row `end`.
+
+    Examples
+    --------
+    >>> [_later([(4, 5), (5, 5), (6, 5)], 15, row) for row in (0, 7, 10, 15)]
+    [([(5, 5), (6, 5)], 5), ([(6, 5)], 10), ([], 15), ([], 15)]
+    """
+    later: list[tuple[int, int]] = []
+    for group, rows in reversed(groups):
+        if end - rows <= row:
+            break
+        later.insert(0, (group, rows))
+        end -= rows
+    return later, end
 
 
 def _others(dataset: Dataset, piece: Piece, columns: list[str]) -> pa.Table | None:
@@ -100,12 +120,12 @@ def _others(dataset: Dataset, piece: Piece, columns: list[str]) -> pa.Table | No
     return table if table.num_rows == piece.rows else None
 
 
-def _texts(path: str, name: str, group: int, rows: int) -> Iterator[tuple[Resident, Judged]]:
-    """Yield the texts of a row group in order; ends early at what the host must look at."""
+def _texts(path: str, name: str, groups: list[int], rows: int) -> Iterator[tuple[Resident, Judged]]:
+    """Yield the texts of row groups in order; ends early at what the host must look at."""
     done, limit = 0, CHUNK_BYTES
     while done < rows and limit >= LEAST_BYTES:
         try:
-            for found in _chunks(path, name, group, limit, done):
+            for found in _chunks(path, name, groups, limit, done):
                 done += len(found[0])
                 yield found
             break
@@ -113,14 +133,16 @@ def _texts(path: str, name: str, group: int, rows: int) -> Iterator[tuple[Reside
             limit //= 4
             if not ran_out(error):
                 limit = 0
-            _say(path, group, done, rows, error)
+            _say(path, groups, done, rows, error)
     if done > rows:
-        raise AssertionError(f"row group {group} of {path} gave {done} rows, its footer names {rows}")
+        raise AssertionError(
+            f"row groups {groups[0]} to {groups[-1]} of {path} gave {done} rows, the footer names {rows}"
+        )
 
 
-def _chunks(path: str, name: str, group: int, limit: int, skip: int) -> Iterator[tuple[Resident, Judged]]:
+def _chunks(path: str, name: str, groups: list[int], limit: int, skip: int) -> Iterator[tuple[Resident, Judged]]:
     """Yield what is read and judged after the first `skip` rows, up to a chunk with a text that is not UTF-8."""
-    for raw in rapids_kernels.parquet_chunks(path, name, group, limit):
+    for raw in rapids_kernels.parquet_chunks(path, name, groups, limit):
         rows = len(raw.column)
         found = rapids_kernels.judged(raw) if skip < rows else None
         if skip >= rows:
@@ -147,7 +169,13 @@ def _status(marks: Judged) -> U8:
     return status.astype(np.uint8)
 
 
-def _say(path: str, group: int, done: int, rows: int, error: Exception) -> None:
+def _say(path: str, groups: list[int], done: int, rows: int, error: Exception) -> None:
     logging.getLogger("winnow.gpu").warning(
-        "%s, row group %d, after %d of %d rows: %s; trying smaller chunks or the host", path, group, done, rows, error
+        "%s, row groups %d to %d, after %d of %d rows: %s; trying smaller chunks or the host",
+        path,
+        groups[0],
+        groups[-1],
+        done,
+        rows,
+        error,
     )

@@ -11,7 +11,7 @@ import functools
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,16 +51,16 @@ class RawTexts(NamedTuple):
     offsets: Any  # (docs + 1,) int32 or int64
 
 
-def parquet_chunks(path: str, name: str, group: int, limit: int) -> Iterator[RawTexts]:
-    """Yield one column of one row group of a local Parquet file, at most about `limit` bytes at a time.
+def parquet_chunks(path: str, name: str, groups: Sequence[int], limit: int) -> Iterator[RawTexts]:
+    """Yield one column of some row groups of a local Parquet file, at most about `limit` bytes at a time.
 
-    libcudf reads through KvikIO, straight to the device where GPUDirect Storage is set up.
+    One reader for all of them: small row groups would not fill a device. libcudf reads through KvikIO, straight to the device where GPUDirect Storage is set up.
     """
     cudf: Any = importlib.import_module("cudf")
     pylibcudf: Any = importlib.import_module("pylibcudf")
     builder = pylibcudf.io.parquet.ParquetReaderOptions.builder(pylibcudf.io.SourceInfo([path]))
     options = builder.use_pandas_metadata(False).build()  # else a stored index comes along
-    options.set_row_groups([[group]])
+    options.set_row_groups([list(groups)])
     options.set_column_names([name])
     reader = pylibcudf.io.parquet.ChunkedParquetReader(
         options, chunk_read_limit=limit, pass_read_limit=READ_AHEAD * limit

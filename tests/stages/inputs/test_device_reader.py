@@ -163,7 +163,7 @@ class Options:
         return self
 
     def set_row_groups(self, groups: list[list[int]]) -> None:
-        [[self.group]] = groups
+        [self.groups] = groups
 
     def set_column_names(self, names: list[str]) -> None:
         [self.name] = names
@@ -177,7 +177,7 @@ class Reader:
 
     def __init__(self, options: Options, *, chunk_read_limit: int, pass_read_limit: int) -> None:
         assert 0 < chunk_read_limit < pass_read_limit
-        column = pq.ParquetFile(options.path).read_row_group(options.group, columns=[options.name])[options.name]
+        column = pq.ParquetFile(options.path).read_row_groups(options.groups, columns=[options.name])[options.name]
         whole = column.combine_chunks().cast(pa.binary())
         steps = range(0, len(whole), self.rows)
         self.chunks = [pa.concat_arrays([whole.slice(at, self.rows)]) for at in steps]
@@ -286,6 +286,24 @@ class TestReading:
         assert caplog.records
         smaller = isinstance(error, MemoryError) and times == 1
         assert (found[-1].resident is not None) == smaller
+
+    def test_row_groups_are_read_by_one_reader_which_goes_on_behind_a_bad_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[list[int]] = []
+        wrapped = rapids_kernels.parquet_chunks
+        monkeypatch.setattr(
+            rapids_kernels, "parquet_chunks", lambda *given: asked.append(list(given[2])) or wrapped(*given)
+        )
+        piece = shard(tmp_path / "a.parquet", [f"text {i}" for i in range(40)], group=4)
+        assert len(rows_of(read(piece))) == 40
+        assert asked == [list(range(10))]
+        bad = shard(tmp_path / "b.parquet", [b"\xff" if i in (13, 36) else f"text {i}" for i in range(40)], group=4)
+        found = read(bad)
+        assert rows_of(found) == rows_of(read_piece(WEB, bad, ["text", "id"]))
+        assert asked[1:] == [list(range(10)), list(range(4, 10)), [9]]  # a chunk of rows 34 to 36 ends in the last one
+        on_host = {row for batch in found if batch.resident is None for row in batch.rows.tolist()}
+        assert on_host <= {*range(12, 16), *range(32, 40)}
 
     def test_files_that_a_device_cannot_read_are_read_on_the_host(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
