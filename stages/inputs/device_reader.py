@@ -135,9 +135,7 @@ def _texts(path: str, name: str, groups: list[int], rows: int) -> Iterator[tuple
                 limit = 0
             _say(path, groups, done, rows, error)
     if done > rows:
-        raise AssertionError(
-            f"row groups {groups[0]} to {groups[-1]} of {path} gave {done} rows, the footer names {rows}"
-        )
+        raise AssertionError(f"{path} gave {done} rows of row groups {groups[0]} to {groups[-1]}, its footer {rows}")
 
 
 def _chunks(path: str, name: str, groups: list[int], limit: int, skip: int) -> Iterator[tuple[Resident, Judged]]:

@@ -54,7 +54,8 @@ class RawTexts(NamedTuple):
 def parquet_chunks(path: str, name: str, groups: Sequence[int], limit: int) -> Iterator[RawTexts]:
     """Yield one column of some row groups of a local Parquet file, at most about `limit` bytes at a time.
 
-    One reader for all of them: small row groups would not fill a device. libcudf reads through KvikIO, straight to the device where GPUDirect Storage is set up.
+    One reader for all of them: small row groups would not fill a device. libcudf reads through KvikIO, straight to the
+    device where GPUDirect Storage is set up.
     """
     cudf: Any = importlib.import_module("cudf")
     pylibcudf: Any = importlib.import_module("pylibcudf")
