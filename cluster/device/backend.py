@@ -19,7 +19,7 @@ from typing import Any
 
 from cluster.errors import BackendError
 
-LIBRARIES = ("cudf", "cupy", "cuml", "pylibcugraph", "rmm")  # what kernels import where the backend is gpu
+LIBRARIES = ("cudf", "cupy", "pylibcugraph", "rmm")  # what kernels import where the backend is gpu
 BACKENDS = ("auto", "cpu", "gpu")
 _resolved = "cpu"
 _alike = True  # all workers of the run have the same backend
@@ -72,7 +72,13 @@ def use(name: str, *, alike: bool = True) -> None:
             raise BackendError(f"process {os.getpid()} on {socket.gethostname()} cannot compute on a GPU: {problem}.")
         from cluster.device import rapids
 
-        rapids.prepare_memory()
+        try:
+            rapids.prepare_memory()
+        except (ImportError, OSError) as error:
+            raise BackendError(
+                f"process {os.getpid()} on {socket.gethostname()} cannot compute on a GPU: a library does not load "
+                f"({' '.join(str(error).split())}). See `winnow doctor`."
+            ) from error
     _resolved, _alike = name, alike
 
 

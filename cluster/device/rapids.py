@@ -13,6 +13,7 @@ from typing import Any
 
 POOL_SHARE = 0.5  # of the free device memory that the pool starts with; it grows up to MAXIMUM_SHARE
 MAXIMUM_SHARE = 0.9
+DEFAULT_RESOURCE = "CudaMemoryResource"  # of RMM: allocations go to CUDA one by one
 PAGE = 256  # RMM wants pool sizes in multiples of it
 
 
@@ -95,6 +96,7 @@ CALLS = (
         "reinitialize",
         ("pool_allocator", "managed_memory", "initial_pool_size", "maximum_pool_size"),
     ),
+    Call("rmm/pylibrmm/memory_resource/_memory_resource.pyx", "get_current_device_resource"),
     Call("rmm/statistics.py", "enable_statistics"),
     Call("rmm/statistics.py", "get_statistics"),
     Call("rmm/allocators/cupy.py", "rmm_cupy_allocator", positional=1),
@@ -119,14 +121,19 @@ def pool_sizes(free: int) -> tuple[int, int]:
 def prepare_memory() -> None:
     """Set up this process's memory pool on its device, shared by cuDF and CuPy, and let cuDF spill to the host.
 
-    Call it before any allocation on the device; later calls do nothing.
+    A pool that the user set up (`dask cuda worker --rmm-pool-size`, a preload script) stays. Every library that
+    kernels call is imported, so that a broken one is known when the worker starts; but cuML, which only semantic
+    dedup calls. Call it before any allocation on the device; later calls do nothing.
     """
     cudf: Any = importlib.import_module("cudf")
     cupy: Any = importlib.import_module("cupy")
     rmm: Any = importlib.import_module("rmm")
+    resources: Any = importlib.import_module("rmm.mr")
     allocator: Any = importlib.import_module("rmm.allocators.cupy")
-    first, largest = pool_sizes(int(cupy.cuda.runtime.memGetInfo()[0]))
-    rmm.reinitialize(pool_allocator=True, managed_memory=False, initial_pool_size=first, maximum_pool_size=largest)
+    importlib.import_module("pylibcugraph")
+    if type(resources.get_current_device_resource()).__name__ == DEFAULT_RESOURCE:
+        first, largest = pool_sizes(int(cupy.cuda.runtime.memGetInfo()[0]))
+        rmm.reinitialize(pool_allocator=True, managed_memory=False, initial_pool_size=first, maximum_pool_size=largest)
     cupy.cuda.set_allocator(allocator.rmm_cupy_allocator)
     cudf.set_option("spill", True)
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster.device.halving import in_parts, ran_out
+from cluster.errors import BackendError
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.resident import Judged, Resident, judge_column
 from stages.kernels.dispatch.space import Space
@@ -303,7 +304,13 @@ def _components(left: I64, right: I64) -> tuple[I64, I64]:
 
 def kmeans(sample: F32, clusters: int, seed: int) -> F32:
     """Return the centroids of a sample, as `kmeans.kmeans` does, but cuML's own."""
-    cluster: Any = importlib.import_module("cuml.cluster")
+    try:
+        cluster: Any = importlib.import_module("cuml.cluster")
+    except ImportError as error:
+        raise BackendError(
+            f"k-means on a GPU needs cuML, which cannot be imported ({error}). Install winnow-mix[gpu-cu13] on every "
+            "worker, or give --backend cpu."
+        ) from error
     model = cluster.KMeans(n_clusters=clusters, n_init=1, max_iter=ITERATIONS, random_state=seed, output_type="numpy")
     model.fit(sample)
     return np.asarray(model.cluster_centers_, np.float32)

@@ -49,15 +49,23 @@ class Runtime:
     runtimeGetVersion = staticmethod(lambda: 13000)
 
 
+class CudaMemoryResource:
+    """Stands in for RMM's resource where nobody set a pool up."""
+
+
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Modules in the place of RAPIDS that note what they are told."""
     told: dict[str, Any] = {}
-    made = {name: types.ModuleType(name) for name in ("cupy", "cudf", "rmm", "rmm.allocators.cupy")}
+    made = {
+        name: types.ModuleType(name)
+        for name in ("cupy", "cudf", "rmm", "rmm.mr", "rmm.allocators.cupy", "pylibcugraph")
+    }
     cuda = types.SimpleNamespace(runtime=Runtime, set_allocator=lambda f: told.update(allocator=f))
     made["cupy"].cuda = cuda  # type: ignore[attr-defined]
     made["cudf"].set_option = lambda name, value: told.update({name: value})  # type: ignore[attr-defined]
     made["rmm"].reinitialize = lambda **more: told.update(more)  # type: ignore[attr-defined]
+    made["rmm.mr"].get_current_device_resource = CudaMemoryResource  # type: ignore[attr-defined]
     made["rmm.allocators.cupy"].rmm_cupy_allocator = "allocator"  # type: ignore[attr-defined]
     for name, module in made.items():
         monkeypatch.setitem(sys.modules, name, module)
@@ -79,6 +87,22 @@ def test_a_worker_on_a_gpu_gets_a_pool_shared_by_cudf_and_cupy_and_spills(stand_
         "spill": True,
     }
     agree.choose_backend_here("cpu")
+    assert backend.current() == "cpu"
+
+
+def test_a_pool_of_the_users_own_stays(stand_in: dict[str, Any]) -> None:
+    sys.modules["rmm.mr"].get_current_device_resource = dict  # type: ignore[attr-defined]
+    assert agree.choose_backend_here("gpu").name == "gpu"
+    assert stand_in == {"allocator": "allocator", "spill": True}
+    agree.choose_backend_here("cpu")
+
+
+def test_a_library_that_does_not_load_is_named_when_the_worker_starts(
+    stand_in: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pylibcugraph", None)
+    with pytest.raises(BackendError, match=r"a library does not load \(.*pylibcugraph.*winnow doctor"):
+        backend.use("gpu")
     assert backend.current() == "cpu"
 
 

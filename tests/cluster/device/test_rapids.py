@@ -244,7 +244,8 @@ def test_the_libraries_that_are_probed_are_the_ones_imported() -> None:
     for path in CALLERS:
         for name in re.findall(r'import_module\("([\w.]+)"\)', (ROOT / path).read_text()):
             found.add(name.split(".")[0])
-    assert found - {"dask_cuda", "torch", "pylibcudf"} == set(probed)  # cuDF brings pylibcudf
+    # cuDF brings pylibcudf; only k-means needs cuML, and says so where it is missing
+    assert found - {"dask_cuda", "torch", "pylibcudf", "cuml"} == set(probed)
 
 
 def test_keywords_that_dask_cuda_hands_on_are_those_of_dask() -> None:
@@ -310,3 +311,9 @@ def test_wheels_are_those_of_the_pinned_release() -> None:
         pytest.skip(f"RAPIDS wheels: {problem}")
     for name, path in found.items():
         assert Version(path.name.split("-")[1]) in SpecifierSet(bounds()), f"{name}: {path.name}"
+
+
+def test_the_pool_of_a_user_is_told_by_the_name_of_the_resource_without_one() -> None:
+    text = source("rmm/pylibrmm/memory_resource/_memory_resource.pyx")
+    assert f"_per_device_mrs = defaultdict({rapids.DEFAULT_RESOURCE})" in text
+    assert re.search(r"get_current_device_resource", source("rmm/mr/__init__.py"))
