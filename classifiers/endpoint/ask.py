@@ -177,19 +177,20 @@ class _Asking:
     async def _ask(self, client: Client, question: Question) -> Reply:
         """Ask one question until it has a reply."""
         one = self.have.get(question.key, Known())
-        attempts = len(one.failures) + (one.under_way if self.manner.strict else 0)
+        attempt = len(one.failures)
+        spent = attempt + (one.under_way if self.manner.strict else 0)
         reason = LOST
-        while attempts < self.manner.tries:
+        while spent < self.manner.tries:
             most = self.asker.reserve(question.text)
             self.writer.asked(question.key, most)
             try:
-                outcome = await self._sent(client, question, attempts)
+                outcome = await self._sent(client, question, attempt)
             except BaseException:
                 if question.key not in self.sending:
                     self.writer.ended(question.key, UNSENT, NONE)
                 raise
             tokens = outcome.tokens or Tokens(*most)
-            attempts += 1
+            attempt, spent = attempt + 1, spent + 1
             if outcome.kind == "answer" and self.accept(outcome.content):
                 self.writer.ended(question.key, OK, tokens, outcome.content)
                 self._count(tokens, answered=1)
@@ -197,7 +198,7 @@ class _Asking:
             reason = outcome.reason or INVALID
             if outcome.kind == "unfit":
                 tokens = NONE
-                attempts = self.manner.tries
+                spent = self.manner.tries
             self.writer.ended(question.key, reason, tokens)
             self._count(tokens, failed=1)
         return Reply(None, reason)
