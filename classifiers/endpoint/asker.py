@@ -17,9 +17,9 @@ import orjson
 from classifiers.endpoint.prompt import Prompt
 from cluster.errors import RecipeError
 
-JSON_SCHEMA, JSON_OBJECT, TEXT = "json_schema", "json_object", "none"
-AUTO = "auto"  # the first of the three that a server takes
-MODES = (JSON_SCHEMA, JSON_OBJECT, TEXT)
+JSON_SCHEMA, OBJECT_BY_SCHEMA, JSON_OBJECT, TEXT = "json_schema", "json_object_schema", "json_object", "none"
+AUTO = "auto"  # the first of the four that a server takes
+MODES = (JSON_SCHEMA, OBJECT_BY_SCHEMA, JSON_OBJECT, TEXT)
 TEMPLATE = 256  # tokens that a chat template may add to the bytes of the messages
 RETRIED = 1000  # added to the seed of a question that is asked again
 
@@ -74,6 +74,8 @@ class Asker:
         if mode == JSON_SCHEMA:
             schema = {"name": "answer", "strict": True, "schema": self.prompt.schema}
             found["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif mode == OBJECT_BY_SCHEMA:  # as llama-cpp-python has it
+            found["response_format"] = {"type": "json_object", "schema": self.prompt.schema}
         elif mode == JSON_OBJECT:
             found["response_format"] = {"type": "json_object"}
         for key, value in pairs(self.extra):

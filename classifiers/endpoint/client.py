@@ -109,7 +109,7 @@ class Client:
             return Outcome("refused", "refused", wait=_seconds(headers.get("Retry-After")), detail=detail)
         if status in FATAL:
             return Outcome("fatal", "refused_for_good", detail=detail)
-        if 400 <= status < 500 and status != 408:
+        if (400 <= status < 500 and status != 408) or "response_format" in detail:
             return Outcome("unfit", "bad_request", detail=detail)
         return Outcome("failed", "timeout" if status == 408 else "server_error", detail=detail)
 

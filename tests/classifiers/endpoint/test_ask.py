@@ -15,7 +15,7 @@ import pytest
 from classifiers.endpoint import answers
 from classifiers.endpoint.answers import Range, key_of
 from classifiers.endpoint.ask import Manner, Question, Reply, ask
-from classifiers.endpoint.asker import Asker
+from classifiers.endpoint.asker import MODES, Asker
 from classifiers.endpoint.prompt import load
 from classifiers.endpoint.settings import Endpoint
 from cluster.errors import BackendError, RecipeError
@@ -190,16 +190,18 @@ def test_one_text_that_a_server_does_not_take_fails_alone(tmp_path: Path) -> Non
     assert sum(server.seen.values()) == 40
 
 
-@pytest.mark.parametrize("known", ["json_schema", "json_object", "none"])
-def test_the_form_is_asked_for_as_the_server_knows(tmp_path: Path, known: str) -> None:
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("known", MODES)
+def test_the_form_is_asked_for_as_the_server_knows(tmp_path: Path, known: str, status: int) -> None:
     def script(request: Request, before: int) -> Say:
-        form = request.get("response_format", {}).get("type", "none")
-        return right(request, before) if form == known else refuse(400, "unknown response_format")
+        form = request.get("response_format", {})
+        name = form.get("type", "none") + ("_schema" if "schema" in form else "")
+        return right(request, before) if name == known else refuse(status, "unknown response_format")
 
     with ChatServer(script) as server:
         assert None not in scores(asked(tmp_path, [server.url], concurrency=1))
     assert len(server.answered) == 40
-    assert len(server.seen) <= 42, "the other ways are tried with one question"
+    assert len(server.seen) <= 43, "the other ways are tried with one question"
 
 
 def test_dates_and_numbers_say_how_long_to_wait() -> None:
