@@ -256,8 +256,15 @@ BUDGETS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=str)
-@pytest.mark.parametrize("fault", [None, 500, "half", "invalid"])
+FAULTS = (None, 500, "half", "invalid")
+EVERY = [
+    pytest.param(b, f, marks=[] if i == j else pytest.mark.nightly)
+    for i, b in enumerate(BUDGETS)
+    for j, f in enumerate(FAULTS)
+]
+
+
+@pytest.mark.parametrize(("budget", "fault"), EVERY)
 def test_a_budget_is_kept_whatever_fails(tmp_path: Path, budget: dict[str, Any], fault: Any) -> None:
     sent = Counter[str]()
 
