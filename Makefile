@@ -52,10 +52,10 @@ coverage: $(DEV) ## which lines the tests reach (kernels are compiled, so their 
 api: $(BASE) ## write docs/api.md from the docstrings
 	$(BIN)/python docs/make_api.py
 
-# Real torch, NeMo Curator and Presidio, in an environment of their own (8 GB).
+# Real torch, NeMo Curator, Presidio and llama.cpp (compiled), in an environment of their own (8 GB).
 test-extras: ## the optional models, in .venv-extras
 	$(MAKE) VENV=.venv-extras .venv-extras/.extras-installed
-	.venv-extras/bin/pytest -rs tests/test_extras.py $(PYTEST_ARGS)
+	.venv-extras/bin/pytest -rs tests/test_extras.py tests/test_llm_servers.py $(PYTEST_ARGS)
 
 # torch and the libraries that read exports, in an environment of their own (7 GB).
 test-loaders: ## exports and mixes read by the real training loaders
@@ -92,7 +92,7 @@ $(DEV): pyproject.toml | $(BIN)/python
 	@touch $@ $(BASE)
 
 $(VENV)/.extras-installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,nemo,presidio]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,nemo,presidio]' 'llama-cpp-python[server]>=0.3' 'gguf>=0.10'
 	@touch $@
 
 $(VENV)/.loaders-installed: pyproject.toml | $(BIN)/python

@@ -150,6 +150,12 @@ def _sync(descriptor: int) -> None:
             raise
 
 
+def sync_file(descriptor: int) -> None:
+    """Bring an open file to the disk, unless syncing is switched off."""
+    if _syncs():
+        _sync(descriptor)
+
+
 def _sync_folder(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -38,6 +38,7 @@ STAGES: dict[str, str] = {
     "repair": "stages.repair:Repair",
     "bad_words": "stages.bad_words:BadWords",
     "attributes": "stages.attributes:JoinedAttributes",
+    "llm_judge": "stages.llm_judge:LlmJudge",
 }
 # Names that the run folder needs itself.
 RESERVED = ("read", "count_tokens", "lineage", "mix", "rewrite", "mix_columns", "copy_numbers", "holdout_groups")

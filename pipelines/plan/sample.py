@@ -82,7 +82,7 @@ def run_sample(
     job = dataclasses.replace(
         job,
         datasets=tuple(datasets),
-        stages=tuple(watch.timed(s) for s in job.stages),
+        stages=tuple(watch.timed(s.planned()) for s in job.stages),
         on_error="quarantine",
     )
     clock.step = "freeze"

@@ -18,9 +18,11 @@ from pipelines.run_tables import mix_tables
 from pipelines.runfolder import RunFolder, StageInfo
 from stages.core.arrays import array
 from stages.core.run import Run
+from stages.core.stage import Decisions
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+SCORES = {"quality": "quality_score", "llm_judge": "judge_score", "language_id": "language_score"}  # by kind of stage
 OTHER_LANGUAGE = 0  # the number of reason `language` of stage language_id
 
 
@@ -44,9 +46,10 @@ def scores_from_facts(run: Run, group: int) -> Iterator[tuple[str, F64]]:
     for position in run.manifest.groups[group]:
         view = View.at(run, position)
         for index, stage in enumerate(run.stages):
-            if stage.use == "quality" and stage.applies_to(view.bundle.dataset):
-                table = view.facts(index, np.flatnonzero(view.live(index)), ["quality_score"])
-                yield stage.name, _floats(table, "quality_score")
+            if stage.use in SCORES and stage.use != "language_id" and stage.applies_to(view.bundle.dataset):
+                score = SCORES[stage.use]
+                table = view.facts(index, np.flatnonzero(view.live(index)), [score])
+                yield stage.name, _floats(table, score)
 
 
 def judged_from_facts(run: Run, infos: Mapping[str, StageInfo], group: int) -> Iterator[Judged]:
@@ -59,15 +62,18 @@ def judged_from_facts(run: Run, infos: Mapping[str, StageInfo], group: int) -> I
         bundle = view.bundle
         tokens = num_tokens(view)
         for index, stage in enumerate(run.stages):
-            if stage.use not in ("quality", "language_id") or not stage.applies_to(bundle.dataset):
+            if stage.use not in SCORES or not stage.applies_to(bundle.dataset):
                 continue
             rows, decisions = view.decided(index)
+            if stage.use == "llm_judge" and not stage.drops:
+                rows = np.flatnonzero(view.live(index))
+                decisions = Decisions.keep_all(len(rows))
             table = view.facts(index, rows)
             is_language = stage.use == "language_id"
             yield Judged(
                 stage=infos[stage.name],
                 dataset=bundle.dataset,
-                values=_floats(table, "language_score" if is_language else "quality_score"),
+                values=_floats(table, SCORES[stage.use]),
                 languages=_strings(table, "language") if is_language else None,
                 dropped=decisions.dropped,
                 tokens=tokens[rows],
@@ -100,8 +106,7 @@ def judged_from_file(root: str, stages: list[StageInfo], part: Task | tuple[str,
             mine = table if dataset else table.filter(pc.equal(table.column("source"), name))
             last = {s.use: s for s in stages if s.applies_to(name)}  # the mix holds the scores of the last such stage
             for stage in last.values():
-                score = "language_score" if stage.use == "language_id" else "quality_score"
-                yield _judged(stage, name, mine, score, "language", dropped=False)
+                yield _judged(stage, name, mine, SCORES[stage.use], "language", dropped=False)
 
 
 def scores_of(

@@ -21,6 +21,7 @@ from cluster.engines import Engine
 from cluster.errors import WinnowError
 from pipelines.report import tree
 from pipelines.report.judged import (
+    SCORES,
     Judged,
     judged_from_facts,
     judged_from_file,
@@ -51,7 +52,7 @@ class Histograms:
 
 def score_histograms(folder: RunFolder, engine: Engine) -> Histograms:
     """Return the histograms of every quality and language stage of a run."""
-    stages = [s for s in folder.stages if s.use in ("quality", "language_id")]
+    stages = [s for s in folder.stages if s.use in SCORES]
     if not stages:
         return Histograms([], [], FACTS)
     try:
@@ -64,6 +65,7 @@ def score_histograms(folder: RunFolder, engine: Engine) -> Histograms:
         return Histograms(*count_judged(engine, stages, groups, values, judged), FACTS)
     except (WinnowError, OSError):
         parts = parts_of_files(folder)
+        stages = [s for s in stages if s.use != "llm_judge"]  # whose scores are in no file but its own
         judged_there = partial(judged_from_file, folder.root, stages)
         return Histograms(*count_judged(engine, stages, parts, partial(scores_of, judged_there), judged_there), SIDE)
 
@@ -82,7 +84,7 @@ def count_judged(
     ranges = _Ranges()
     for some in engine.map(partial(_ranges_of, values), parts):
         ranges.merge(some)
-    edges = {s.name: ranges.edges(s.name) for s in stages if s.use == "quality"}
+    edges = {s.name: ranges.edges(s.name) for s in stages if s.use != "language_id"}
     total = _Tables.empty(stages, edges)
     for found in engine.map(partial(_tables_of, stages, edges, judged), parts):
         total.merge(found)
@@ -117,7 +119,7 @@ class _Tables:
 
     @classmethod
     def empty(cls, stages: list[StageInfo], edges: Mapping[str, F64]) -> _Tables:
-        scores = {s.name: _Scores(s, edges[s.name]) for s in stages if s.use == "quality"}
+        scores = {s.name: _Scores(s, edges[s.name]) for s in stages if s.use != "language_id"}
         return cls(scores, {s.name: _Languages(s) for s in stages if s.use == "language_id"})
 
     def merge(self, other: _Tables) -> None:
@@ -219,7 +221,7 @@ class _Scores:
             sweep = sorted({*sweep, (self.minimum, self.passing.documents)})
         return {
             "stage": self.stage.name,
-            "model": self.stage.parameters.get("model"),
+            "model": self.stage.parameters.get("model") or ", ".join(self.stage.parameters.get("models") or []) or None,
             "min_score": self.minimum,
             "max_score": self.stage.parameters.get("max_score"),
             "whole_numbers": self.whole_numbers,

@@ -126,6 +126,8 @@ class Run:
         address = mine if place is None else digest(mine, self.stages[place].fact_digest())
         if needed := self.facts_from(index):
             address = digest(address, [self.stages[i].fact_digest() for i in needed.values()])
+        if isinstance(stage, ShardStage) and stage.by_population:
+            address = digest(address, self._population_digest(index))
         return Sidecars(storage.join(self.root, "facts", stage.use, digest(address, texts) if texts else address))
 
     def _texts_of(self, stage: Stage) -> list[tuple[str, str]]:
@@ -149,10 +151,12 @@ class Run:
         return storage.join(self.root, "exchange", name, hop)
 
     def deferred(self, index: int) -> bool:
-        """Tell whether a stage is deferred: costly, after an exchange stage that drops; scores live documents only."""
+        """Tell whether a stage is deferred, scoring live documents only: costly after a deduplication, or it asks."""
         stage = self.stages[index]
+        if not isinstance(stage, ShardStage):
+            return False
         earlier = (s.drops for s in self.stages[:index] if s.exchanges)
-        return isinstance(stage, ShardStage) and stage.costly and any(earlier)
+        return stage.asks or (stage.costly and any(earlier))
 
     def decision_digest(self, index: int) -> str:
         """Digest of everything that an exchange stage's verdicts depend on.
@@ -162,6 +166,16 @@ class Run:
         if index not in self._decision_digests:
             self._decision_digests[index] = self._digest_of_decisions(index)
         return self._decision_digests[index]
+
+    def _population_digest(self, index: int) -> str:
+        """Digest of everything that decides which documents reach a stage."""
+        earlier = self.stages[:index]
+        promotes = any(getattr(stage, "orphans", "allow") == "promote" for stage in earlier)
+        later = self.stages[index + 1 :] if promotes else ()
+        filters = [s.digest() for s in later if isinstance(s, ShardStage) and s.drops and not s.by_population]
+        readings = [(d.name, d.role, self.reading(d.name)) for d in self.datasets]
+        made = [s.digest() for s in earlier], filters, self.priority, self.prefer, readings
+        return digest(*made, self.manifest_digest)
 
     def _digest_of_decisions(self, index: int) -> str:
         stage = self.stages[index]

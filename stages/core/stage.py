@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -179,6 +179,10 @@ class Stage:
         """Return the hidden stages that the runner places before this one where it judges repaired texts."""
         return self.companions()
 
+    def planned(self) -> Self:
+        """Return the stage that `winnow plan` runs on a sample in this one's place."""
+        return self
+
     def applies_to(self, dataset: str) -> bool:
         """Tell whether the stage works on documents of this dataset."""
         return not self.datasets or dataset in self.datasets
@@ -213,10 +217,16 @@ class ShardStage(Stage):
     expansion: ClassVar[float] = 2.0  # peak memory of annotate as a multiple of the text it is given
     hands_on: ClassVar[tuple[str, ...]] = ()  # facts that later stages are given (`facts_needed`), unless costly
     device_expansion: ClassVar[float] = 0.0  # the same on a GPU, for what a stage computes there
+    asks: ClassVar[bool] = False  # asks models behind endpoints: always deferred, by steps of its own (`ask_live`)
 
     @property
     def costly(self) -> bool:
         """Whether scoring a text costs far more than reading it: after a deduplication such a stage is deferred."""
+        return False
+
+    @property
+    def by_population(self) -> bool:
+        """Whether facts depend on which documents reach the stage, as those of a sample: no promotion foresees it."""
         return False
 
     @property

@@ -155,7 +155,7 @@ class View:
         unknown = np.zeros(len(passing), np.bool_)
         for later in range(index + 1, len(self.run.stages)):
             stage = self.run.stages[later]
-            if not isinstance(stage, ShardStage) or not stage.drops:
+            if not isinstance(stage, ShardStage) or not stage.drops or stage.by_population:
                 continue
             judged = passing
             if self.run.deferred(later) and stage.applies_to(self.bundle.dataset):

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,11 @@ import pyarrow.compute as pc
 
 from cluster import storage
 from cluster.arrow_files import read_arrow, read_arrow_if_there, write_arrow
-from cluster.engines import Engine, Growth, TaskCost
+from cluster.engines import Engine, TaskCost
 from cluster.exchange import Exchange
 from cluster.outputs import Outputs
 from stages.core.arrays import BoolArray, array, whole
-from stages.core.costs import Quantity, per_bundle, per_destination, per_group
+from stages.core.costs import per_destination, per_group
 from stages.core.run import Run, StageRun
 from stages.core.stage import Stage
 from stages.core.view import View
@@ -165,15 +164,20 @@ def score_requests(engine: Engine, stage_run: StageRun[Stage], round_: int, dest
     answers = Exchange(folder=folder, destinations=destinations, schema=ELIGIBILITY, route="destination")
     if not answers.is_done():
         tasks = [task for found in engine.map(partial(_bundles, run), sources, cost=LIST) for task in found]
-        engine.map(partial(_judge, stage_run), tasks, cost=JUDGE)
+        judge_later.score_requested(engine, stage_run, _purpose(stage_run, round_), tasks)
     answer = partial(_emit_eligibility, stage_run)
     return answers.run(engine, sources, answer, _receive_eligibility, emit_cost=ANSWER, receive_cost=RECEIVE)
+
+
+def _purpose(stage_run: StageRun[Stage], round_: int) -> str:
+    """Return the name of a round of requests, different for other survivors."""
+    run, index = stage_run.run, stage_run.index
+    return f"{stage_run.stage.name}-{run.decision_digest(index)}-{round_}"
 
 
 ASK = per_destination("request scores")
 SORT = per_group("sort requests")
 LIST = per_group("list requested bundles")
-JUDGE = per_bundle("score requested documents", Growth(quantity=Quantity.JUDGED), rare=True)
 ANSWER = per_group("send eligibility")
 RECEIVE = per_destination("receive eligibility")
 
@@ -199,14 +203,6 @@ def _bundles(run: Run, source: tuple[int, str]) -> list[tuple[int, str]]:
     _, path = source
     position, _ = run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
     return [(here, path) for here in np.unique(position).tolist()]
-
-
-def _judge(stage_run: StageRun[Stage], task: tuple[int, str]) -> dict[str, Any]:
-    """Score the requested rows of a bundle; return time and documents per filter, no counts of the dedup step."""
-    here, path = task
-    position, row = stage_run.run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
-    view = View.at(stage_run.run, here)
-    return {"parts": judge_later.judge_requested(stage_run, view, row[position == here])["parts"]}
 
 
 def _emit_eligibility(stage_run: StageRun[Stage], source: tuple[int, str]) -> Iterable[pa.Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from stages.base import ShardStage
 from stages.pii import Pii
 from stages.registry import STAGES, stage_class
 from stages.testing import StageSuite, sample_documents
+from tests.support.chat_server import ChatServer, Request, Say, completion, hashed_score
 from tests.support.ngram_models import arpa
 
 FILTER = "tests.stages.test_every_shard_stage:Longer"
@@ -64,6 +66,22 @@ def perplexity(folder: Path) -> dict[str, Any]:
     return {"models": (f"en={arpa(folder / 'en.arpa')}",), "language": "en", "max_perplexity": 100.0}
 
 
+def llm_judge(folder: Path) -> dict[str, Any]:
+    server = answering()
+    return {"base_urls": (server.url,), "models": ("m",), "prompt": "safety", "backoff": 0.0, "min_score": 2.0}
+
+
+@functools.cache
+def answering() -> ChatServer:
+    """Return a server that runs until the tests end; what it says depends on the request alone."""
+
+    def script(request: Request, before: int) -> Say:
+        label = ("safe", "hate", "crime")[hashed_score(request, 2)]
+        return completion(f'{{"reason": "r", "score": {hashed_score(request)}, "label": "{label}"}}')
+
+    return ChatServer(script).__enter__()
+
+
 # Parameters by recipe key: every shard stage is here, and every exchange stage that brings shard stages along.
 PARAMETERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "language_id": language_id,
@@ -82,6 +100,7 @@ PARAMETERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "line_dedup": lambda folder: {"min_words": 2},
     "exact_dedup": lambda folder: {"normalise": "digits"},
     "semantic_dedup": lambda folder: {"model": "column:vector"},
+    "llm_judge": llm_judge,
 }
 WITHOUT = ("attributes", "near_dedup", "score_cut")  # exchange stages that work on facts of others
 

@@ -1,0 +1,152 @@
+"""Answers kept in the run folder: append-only files, one folder for each model with its prompt and parameters.
+
+A question has the key (digest of the text as it is asked, number of the vote). Before a request is sent, what it may
+take at most is noted (`asked`); what came of it is noted after that. So a run that was killed asks no answered
+question again, and counts what was under way when it died as spent. Keys are cut into 2^level ranges by their leading
+bits, and a file holds keys of one range, so that a task reads and holds those that it needs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from cluster import storage
+from cluster.append_log import AppendLog, logs, records
+
+FOLDER = "answers"
+OK = "ok"
+UNSENT = "unsent"  # the attempt ended before a server had the question
+
+
+class Tokens(NamedTuple):
+    """Tokens of questions and of answers."""
+
+    asked: int = 0
+    answered: int = 0
+
+    def plus(self, other: Tokens) -> Tokens:
+        return Tokens(self.asked + other.asked, self.answered + other.answered)
+
+
+NONE = Tokens()
+
+
+@dataclass
+class Known:
+    """What is kept of one question. failures: why attempts brought no answer; under_way: attempts without an end."""
+
+    content: str | None = None
+    failures: list[str] = field(default_factory=list)
+    under_way: int = 0
+
+
+@dataclass(frozen=True)
+class Range:
+    """Range `index` of 2^level equal ranges of keys."""
+
+    level: int = 0
+    index: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.level}-{self.index}"
+
+    def meets(self, name: str) -> bool:
+        """Tell whether a file of this name may hold keys of the range."""
+        level, index = map(int, name.split("-"))
+        least = min(level, self.level)
+        return self.index >> (self.level - least) == index >> (level - least)
+
+
+@dataclass
+class Spent:
+    """What a folder of answers has cost so far, requests under way counted in full."""
+
+    requests: int = 0
+    tokens: Tokens = NONE
+
+    def plus(self, other: Spent) -> Spent:
+        return Spent(self.requests + other.requests, self.tokens.plus(other.tokens))
+
+
+def folder_of(root: str, asker_digest: str) -> str:
+    """Return the folder of the answers of an asker in a run folder."""
+    return storage.join(root, FOLDER, asker_digest)
+
+
+def key_of(digest: bytes, vote: int) -> str:
+    """Return the key of a question: 32 hexadecimal digits of the text's digest, and the vote."""
+    return f"{digest.hex()}.{vote}"
+
+
+def known(folder: str, part: Range, wanted: Collection[str]) -> dict[str, Known]:
+    """Return what is kept of the wanted questions, whose keys lie in one range."""
+    wanted = set(wanted)
+    found: dict[str, Known] = {}
+    for name, paths in logs(folder).items():
+        if part.meets(name):
+            for record in (r for path in paths for r in _parsed(path)):
+                if record["k"] in wanted:
+                    _note(found.setdefault(record["k"], Known()), record)
+    return found
+
+
+def _note(one: Known, record: dict[str, Any]) -> None:
+    if "a" in record:
+        one.under_way += 1
+        return
+    one.under_way -= 1
+    if record["s"] == OK:
+        one.content = record["c"]
+    elif record["s"] != UNSENT:
+        one.failures.append(record["s"])
+
+
+def spent(path: str) -> Spent:
+    """Return what the requests of one file of answers have cost."""
+    total, under_way = Spent(), dict[str, Tokens]()
+    for record in _parsed(path):
+        if "a" in record:
+            total.requests += 1
+            under_way[record["k"]] = Tokens(*record["a"])
+        else:
+            under_way.pop(record["k"], None)
+            total.tokens = total.tokens.plus(Tokens(*record["u"]))
+            total.requests -= record["s"] == UNSENT
+    for reserved in under_way.values():
+        total.tokens = total.tokens.plus(reserved)
+    return total
+
+
+def files(folder: str) -> list[str]:
+    """Return the paths of all files of a folder of answers."""
+    return [path for paths in logs(folder).values() for path in paths]
+
+
+def _parsed(path: str) -> Iterator[dict[str, Any]]:
+    for record in records(path):
+        if record is not None:
+            yield orjson.loads(record)
+
+
+class Writer:
+    """Notes what is asked and answered in one range of keys. Each attempt that is begun must be ended."""
+
+    def __init__(self, folder: str, part: Range) -> None:
+        self._log = AppendLog(folder, part.name)
+
+    def asked(self, key: str, most: tuple[int, int]) -> None:
+        """Note that a request is sent which may take so many tokens."""
+        self._log.append(orjson.dumps({"k": key, "a": most}))
+
+    def ended(self, key: str, status: str, tokens: Tokens, content: str | None = None) -> None:
+        """Note what came of a request and the tokens that it took."""
+        more = {} if content is None else {"c": content}
+        self._log.append(orjson.dumps({"k": key, "s": status, "u": list(tokens), **more}))
+
+    def close(self) -> None:
+        self._log.close()
