@@ -1,4 +1,4 @@
-"""`python -m benchmarks [signatures|dedup|accuracy|filters|language|quality]`; all of them on small sizes by default.
+"""`python -m benchmarks [signatures|dedup|recipe|accuracy|filters|language|quality]`: all on small sizes by default.
 
 Writes results.json and results.md below --out. Peers are installed into environments of their own on first use.
 """
@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, dedup, inputs, machine, scoring, signatures, tables
+from benchmarks import accuracy, dedup, inputs, machine, recipe, scoring, signatures, tables
 from benchmarks.environments import PEERS, Environments
 
-TASKS = ("signatures", "dedup", "accuracy", "filters", "language", "quality")
+TASKS = ("signatures", "dedup", "recipe", "accuracy", "filters", "language", "quality")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,6 +94,8 @@ def measured(task: str, options: argparse.Namespace, texts: list[str], environme
         return accuracy.benchmark(texts, work, environments, options.only, options.documents)
     # Copy 0 of the text is real language, which filters and identifiers want.
     corpus = inputs.built(texts, options.out, options.signature_megabytes)
+    if task == "recipe":
+        return recipe.benchmark(corpus, work, environments, options.only, options.rounds, options.caps)
     if task == "signatures":
         return signatures.benchmark(corpus, work, environments, options.only, options.rounds)
     benchmarks = {"filters": scoring.filters, "language": scoring.language, "quality": scoring.quality}

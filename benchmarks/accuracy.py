@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import truth
-from benchmarks.dedup import deduplicated
+from benchmarks.dedup import whole_run
 from benchmarks.environments import Environments, Unavailable
 from benchmarks.measure import Failed
 from benchmarks.tools import DEDUP, THRESHOLD, WIDTH, chosen
@@ -44,7 +44,7 @@ def benchmark(
         if tool.key in LEFT_OUT:
             continue
         try:
-            _, kept_ids = deduplicated(tool, folder, work, environments)
+            _, kept_ids = whole_run(tool, folder, work, environments)
         except (Unavailable, Failed) as error:
             if not tool.environment:
                 raise

@@ -25,7 +25,14 @@ WARM = 0.3  # MB that each tool sees before it is measured, so that caches on di
 
 
 def benchmark(
-    corpus: Path, work: Path, environments: Environments, only: list[str], rounds: int, caps: float = 1.0
+    corpus: Path,
+    work: Path,
+    environments: Environments,
+    only: list[str],
+    rounds: int,
+    caps: float = 1.0,
+    table: tuple[Tool, ...] = DEDUP,
+    task: str = "dedup",
 ) -> dict[str, Any]:
     """Measure all tools in turn, `rounds` times over; return one row per tool. `caps` scales the slow ones' text."""
     work.mkdir(parents=True, exist_ok=True)
@@ -33,7 +40,7 @@ def benchmark(
     runs: dict[str, dict[float, list[Run]]] = {}
     kept: dict[str, int] = {}
     missing: dict[str, str] = {}
-    tools = chosen(DEDUP, only)
+    tools = chosen(table, only)
     warm = inputs.prefix(corpus, work, WARM)
     for number in range(-1, rounds):
         for tool in tools:
@@ -43,7 +50,7 @@ def benchmark(
                     break
                 folder = warm if number < 0 else corpus if step >= size / 1e6 else inputs.prefix(corpus, work, step)
                 try:
-                    done, ids = deduplicated(tool, folder, work, environments)
+                    done, ids = whole_run(tool, folder, work, environments, task)
                 except (Unavailable, Failed) as error:
                     if not tool.environment:
                         raise
@@ -63,7 +70,9 @@ def sizes(tool: Tool, whole: float, caps: float) -> list[float]:
     return [cap / 4, cap / 2, cap] if 0 < cap < whole else [whole]
 
 
-def deduplicated(tool: Tool, folder: Path, work: Path, environments: Environments) -> tuple[Run, list[str]]:
+def whole_run(
+    tool: Tool, folder: Path, work: Path, environments: Environments, task: str = "dedup"
+) -> tuple[Run, list[str]]:
     """Run a tool on a folder; return the measurement and the ids of the documents that it kept.
 
     Raises
@@ -71,8 +80,8 @@ def deduplicated(tool: Tool, folder: Path, work: Path, environments: Environment
     Failed
         when the tool fails, or its result holds an id twice.
     """
-    out = work / f"out-{tool.key}"
-    command = tool.command(environments, "dedup", "--input", str(folder.resolve()), "--output", str(out.resolve()))
+    out = work / f"out-{task}-{tool.key}"
+    command = tool.command(environments, task, "--input", str(folder.resolve()), "--output", str(out.resolve()))
     _remove(out)
     done = run(command, work / f"{tool.key}.log", cores=tool.cores)
     ids = list(_ids(out))
@@ -88,8 +97,8 @@ def _remove(out: Path) -> None:
 
 
 def _ids(out: Path) -> Iterator[str]:
-    """Yield the ids in the Parquet or Arrow files of a result."""
-    for path in sorted(out.glob("*.parquet")):
+    """Yield the ids in the Parquet or Arrow files of a result; a run folder's are in its mix."""
+    for path in sorted(out.glob("mix/*/*.parquet")) or sorted(out.glob("*.parquet")):
         yield from pq.read_table(path, columns=["id"]).column("id").to_pylist()
     for path in sorted(out.glob("*.arrow")):
         with pa.memory_map(str(path)) as source:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-OURS = ("winnow", "numba", "numpy", "pyarrow")
+OURS = ("winnow-mix", "numba", "numpy", "pyarrow")
 SETS = ("avx2", "avx512f", "avx512bw", "avx512vl")
 
 

@@ -26,14 +26,21 @@ def filters(corpus: Path, work: Path, environments: Environments, rounds: int) -
 
 def language(corpus: Path, work: Path, environments: Environments, rounds: int) -> dict[str, Any]:
     """Measure language identification with the published lid.176.ftz, if it has been fetched."""
+    path = lid_model()
+    if path is None:
+        return {"rows": [], "missing": {"language": f"{MODEL} is not there: winnow models fetch"}}
+    return _benchmark(LANGUAGE, "language", corpus, work, environments, rounds, ["--model", path])
+
+
+def lid_model() -> str | None:
+    """Return the path of the published lid.176.ftz; None if it has not been fetched."""
     from classifiers import models
     from cluster.errors import RecipeError
 
     try:
-        path = models.resolve(MODEL)
-    except RecipeError as error:
-        return {"rows": [], "missing": {"language": str(error)}}
-    return _benchmark(LANGUAGE, "language", corpus, work, environments, rounds, ["--model", path])
+        return models.resolve(MODEL)
+    except RecipeError:
+        return None
 
 
 def quality(corpus: Path, work: Path, environments: Environments, rounds: int) -> dict[str, Any]:

@@ -81,6 +81,41 @@ def dedup(found: Row) -> str:
     return _section("Deduplication, end to end", note, columns, found["rows"])
 
 
+def recipe(found: Row) -> str:
+    """Return two tables: whole processes, and the stages one by one."""
+    whole = found.get("megabytes", 0.0)
+    columns: list[Column] = [
+        ("tool", lambda row: row["tool"]),
+        ("settings", lambda row: row["settings"]),
+        ("MB", lambda row: f"{row['megabytes']:.1f}"),
+        ("seconds", lambda row: _spread(row["seconds"])),
+        ("CPU seconds", lambda row: _spread(row["cpu_seconds"])),
+        ("MB/s of CPU time", lambda row: _number(whole / row["whole_cpu_seconds"])),
+        ("off the line", lambda row: _number(row.get("bend_cpu_seconds"))),
+        ("peak MB", lambda row: f"{row['peak_bytes'] / 1e6:,.0f}"),
+        ("documents kept", lambda row: f"{row['kept']:,}"),
+        ("times winnow's", lambda row: _times(row, "times_winnow")),
+    ]
+    note = (
+        "Language, rules of Gopher and FineWeb, line rules of C4, exact and near deduplication, personal data: "
+        "Parquet to Parquet, whole process with its start. datatrove runs on the first MBs in three sizes; its time "
+        "for the whole text is that of the straight line through them. Times winnow's by wall time (by CPU time)."
+    )
+    stage: list[Column] = [
+        ("stage", lambda row: row["tool"]),
+        ("settings", lambda row: row["settings"]),
+        ("MB", lambda row: f"{row['megabytes']:.1f}"),
+        ("MB/s of CPU time", lambda row: _spread(row["cpu_rate"])),
+        ("ms of CPU time per MB", lambda row: _number(1e3 / row["cpu_rate"]["median"])),
+    ]
+    alone = "Each stage on all of the text, on one core, models loaded, reading excluded."
+    parts = [
+        _section("A whole recipe", note, columns, found["rows"]),
+        _section("Its stages", alone, stage, found["stages"]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
 def accuracy(found: Row) -> str:
     columns: list[Column] = [
         ("tool", lambda row: row["tool"]),
@@ -121,6 +156,7 @@ def scoring(title: str, note: str) -> Callable[[Row], str]:
 SECTIONS: Sequence[tuple[str, Callable[[Row], str]]] = (
     ("signatures", signatures),
     ("dedup", dedup),
+    ("recipe", recipe),
     ("accuracy", accuracy),
     ("filters", scoring("Heuristic filters", "Rules of Gopher and FineWeb on one core, reading excluded.")),
     ("language", scoring("Language identification", "One core, model loaded, reading excluded.")),

@@ -35,13 +35,33 @@ class Tool:
 class WinnowDedup(Tool):
     """The real command line, as a user calls it."""
 
+    @staticmethod
+    def program() -> list[str]:
+        """Return what starts winnow: the command of this environment, or the package where it is not installed."""
+        found = Path(sys.executable).with_name("winnow")
+        return [str(found)] if found.exists() else [sys.executable, "-m", "pipelines"]
+
     def command(self, environments: Environments, task: str, *arguments: str) -> list[str]:
         given = dict(zip(arguments[::2], arguments[1::2], strict=True))
-        program = [str(Path(sys.executable).with_name("winnow"))]
-        if not Path(program[0]).exists():
-            program = [sys.executable, "-m", "pipelines"]
         options = ["--workers", str(self.cores), "--shingle-width", str(WIDTH), "--quiet"]
-        return [*program, "dedup", given["--input"], "--out", given["--output"], *options]
+        return [*self.program(), "dedup", given["--input"], "--out", given["--output"], *options]
+
+
+class WinnowRecipe(WinnowDedup):
+    """The real command line on benchmarks/recipe.yaml; OUT is the run folder."""
+
+    def command(self, environments: Environments, task: str, *arguments: str) -> list[str]:
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        more = ["--set", f"datasets.text.paths={given['--input']}", "--workers", str(self.cores), "--quiet"]
+        return [
+            *self.program(),
+            "run",
+            str(DRIVERS.parent / "recipe.yaml"),
+            "--run-dir",
+            given["--output"],
+            *more,
+            *self.options,
+        ]
 
 
 def _shingles(kind: str, width: int, *more: str) -> tuple[str, ...]:
@@ -250,6 +270,42 @@ QUALITY = (
         driver="run_fasttext.py",
         environment="fasttext",
     ),
+)
+
+RECIPE = (
+    Tool(key="bare", label="read and write only", settings="pyarrow, nothing removed", driver="run_bare.py"),
+    WinnowRecipe(key="winnow", label="winnow run", settings="no cluster", driver="", options=("--cluster", "inline")),
+    WinnowRecipe(
+        key="winnow-local", label="winnow run", settings="one Dask worker", driver="", options=("--cluster", "local")
+    ),
+    WinnowRecipe(
+        key="winnow-2",
+        label="winnow run, 2 cores",
+        settings="two Dask workers",
+        driver="",
+        options=("--cluster", "local"),
+        cores=2,
+    ),
+    Tool(
+        key="datatrove",
+        label="datatrove",
+        settings="the same steps; stops at the first broken rule",
+        driver="run_datatrove.py",
+        environment="datatrove",
+        cap=2,
+    ),
+)
+
+STAGES = tuple(
+    Tool(key=name, label=name, settings=settings, driver="run_winnow.py", options=("--variant", name))
+    for name, settings in (
+        ("language_id", "lid.176.ftz"),
+        ("heuristics", "Gopher, FineWeb; every fact"),
+        ("line_rules", "C4"),
+        ("pii", "what the default looks for"),
+        ("repair", "all repairs"),
+        ("minhash", "characters 24"),
+    )
 )
 
 

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 
 Work = Callable[[list[str]], object]
 BATCH = 1000  # documents
+TASKS = ("signatures", "dedup", "filters", "language", "quality", "recipe", "stage")
 
 
 def arguments() -> argparse.Namespace:
     """Return the command line: a task, an input, and what the task needs."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("task", choices=("signatures", "dedup", "filters", "language", "quality"))
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument("--input", type=Path, required=True, help="folder of Parquet files with text and id")
     parser.add_argument("--output", type=Path, help="folder to write to")
     parser.add_argument("--megabytes", type=float, default=0.0, help="only so much text from the front")

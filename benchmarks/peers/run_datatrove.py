@@ -8,13 +8,21 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import protocol
 from datatrove.data import Document
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
 from datatrove.pipeline.dedup.minhash import MinhashConfig
-from datatrove.pipeline.filters import FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter
+from datatrove.pipeline.filters import (
+    C4QualityFilter,
+    FineWebQualityFilter,
+    GopherQualityFilter,
+    GopherRepetitionFilter,
+    LanguageFilter,
+)
+from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.pipeline.readers import ParquetReader
 from datatrove.pipeline.writers import ParquetWriter
 
@@ -34,23 +42,41 @@ def sketch(texts: list[str]) -> int:
 
 def dedup(options: argparse.Namespace) -> None:
     """Run the four steps one after another."""
-    config = MinhashConfig()
     with tempfile.TemporaryDirectory(dir=options.output.parent) as folder:
-        work = Path(folder)
-        reader = ParquetReader(str(options.input))
-        writer = ParquetWriter(str(options.output), compression="zstd")
-        steps = [
-            ([reader, MinhashDedupSignature(str(work / "signatures"), config=config)], 1),
-            (
-                [MinhashDedupBuckets(str(work / "signatures"), str(work / "buckets"), config=config)],
-                config.num_buckets,
-            ),
-            ([MinhashDedupCluster(str(work / "buckets"), str(work / "remove"), config=config)], 1),
-            ([reader, MinhashDedupFilter(str(work / "remove")), writer], 1),
-        ]
-        for number, (pipeline, tasks) in enumerate(steps):
-            logs = str(work / f"logs-{number}")
-            LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=logs).run()
+        _dedup(options.input, options.output, Path(folder), [])
+
+
+def _dedup(source: Path, out: Path, work: Path, last: list[Any]) -> None:
+    """Deduplicate the files of a folder; the steps of `last` see what is written."""
+    config = MinhashConfig()
+    reader = ParquetReader(str(source))
+    writer = ParquetWriter(str(out), compression="zstd")
+    steps = [
+        ([reader, MinhashDedupSignature(str(work / "signatures"), config=config)], 1),
+        (
+            [MinhashDedupBuckets(str(work / "signatures"), str(work / "buckets"), config=config)],
+            config.num_buckets,
+        ),
+        ([MinhashDedupCluster(str(work / "buckets"), str(work / "remove"), config=config)], 1),
+        ([reader, MinhashDedupFilter(str(work / "remove")), *last, writer], 1),
+    ]
+    for number, (pipeline, tasks) in enumerate(steps):
+        logs = str(work / f"logs-{number}")
+        LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=logs).run()
+
+
+def recipe(options: argparse.Namespace) -> None:
+    """Run the steps of benchmarks/recipe.yaml: one executor judges and signs, the others deduplicate, redact, write."""
+    language = LanguageFilter(language_threshold=-1.0)  # no document is dropped for its language
+    from fasttext.FastText import _FastText
+
+    language.model._model = _FastText(str(options.model))  # the same model, instead of the one it downloads
+    rules = [GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter(), FineWebQualityFilter()]
+    with tempfile.TemporaryDirectory(dir=options.output.parent) as folder:
+        judged = Path(folder) / "judged"
+        steps = [ParquetReader(str(options.input)), language, *rules, ParquetWriter(str(judged), compression="zstd")]
+        LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=str(Path(folder) / "logs")).run()
+        _dedup(judged, options.output, Path(folder) / "near", [PIIFormatter()])
 
 
 def judge(texts: list[str]) -> int:
@@ -69,5 +95,7 @@ if __name__ == "__main__":
         protocol.measure(given, sketch)
     elif given.task == "filters":
         protocol.measure(given, judge)
+    elif given.task == "recipe":
+        recipe(given)
     else:
         dedup(given)

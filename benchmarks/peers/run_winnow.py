@@ -30,6 +30,28 @@ def judge(texts: Any) -> int:
     return int((stage.decide(stage.annotate(pa.table({"text": texts}))).reason < 0).sum())
 
 
+def stage(name: str, model: str) -> Any:
+    """Return a stage by the name of its row in a table."""
+    from stages.heuristics import Heuristics
+    from stages.language_id import LanguageId
+    from stages.line_rules import LineRules
+    from stages.minhash import MinHash
+    from stages.pii import Pii
+    from stages.quality import Quality
+    from stages.repair import Repair
+
+    made = {
+        "language_id": LanguageId,
+        "heuristics": lambda: Heuristics(presets=("gopher", "fineweb")),
+        "line_rules": LineRules,
+        "pii": Pii,
+        "repair": Repair,
+        "minhash": MinHash,
+        "quality": lambda: Quality(model=f"fasttext:{model}"),
+    }
+    return made[name]()
+
+
 def named(labels: list[str], indices: Any) -> list[str]:
     """Return labels by name; the last one stands for none (index -1)."""
     return [labels[i] for i in indices]
@@ -42,6 +64,9 @@ if __name__ == "__main__":
         protocol.measure(given, lambda texts: sketch(texts, given), arrow)
     elif given.task == "filters":
         protocol.measure(given, judge, arrow)
+    elif given.task == "stage":
+        chosen = stage(given.variant, given.model)
+        protocol.measure(given, lambda texts: chosen.annotate(pa.table({"text": texts})).num_rows, arrow)
     elif given.task == "language":
         from classifiers.fasttext_model import labels_of
         from classifiers.language import LanguageIdentifier

@@ -17,8 +17,7 @@ from classifiers import language
 from stages.core.arrays import whole
 from stages.inputs.ids import scalar_texts
 from stages.kernels.text.heuristic_facts import REPEATED, TOP
-from stages.kernels.text.known_words import ENGLISH, UNKNOWN, Known, nothing_known
-from stages.kernels.text.repetition import scalar_hash
+from stages.kernels.text.known_words import ENGLISH, UNKNOWN, Known, hash_table, nothing_known
 from stages.kernels.text.scripts import NAMES, SPACELESS, scripts_of
 from stages.languages import stop_words, words
 from stages.languages.limits_file import LanguageLimits
@@ -91,9 +90,9 @@ def known_of(texts: pa.Array, tags: list[str] | None, learned: dict[str, Languag
         if key not in places:
             places[key] = _list_of(*key, learned, how, lists)
         place[row] = places[key]
-    hashes = [np.unique(np.array([scalar_hash(w) for w in each], np.uint64)) for each in lists]
-    bounds = np.cumsum([0, *map(len, hashes)]).astype(np.int64)
-    joined = np.concatenate([np.empty(0, np.uint64), *hashes])
+    tables = [hash_table(each) for each in lists]
+    bounds = np.cumsum([0, *map(len, tables)]).astype(np.int64)
+    joined = np.concatenate([np.empty(0, np.uint64), *tables])
     shortest, longest = (np.array([pick(map(len, each)) for each in lists], np.int64) for pick in (min, max))
     starts, stops, given = _given_words(texts, scripts, how)
     known = Known(place, joined, bounds, shortest, longest, starts, stops, given)

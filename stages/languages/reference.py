@@ -19,7 +19,7 @@ import pyarrow as pa
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.kernels.text.heuristic_facts import FACTS
 from stages.kernels.text.heuristics import measure
-from stages.kernels.text.word_tokens import classes, split
+from stages.kernels.text.splitting import token_bounds
 from stages.languages import knowledge
 
 MOST_WORDS = 1_000_000
@@ -81,15 +81,8 @@ def words_in(text: str, starts: I64, stops: I64) -> Iterable[str]:
     starts, stops : code points at which given words start and stop; none: the text is split as English is.
     """
     if not len(starts):
-        starts, stops = _split(text)
+        starts, stops = token_bounds(text)
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         word = text[start:stop].lower()
         if any(map(str.isalpha, word)):
             yield word
-
-
-def _split(text: str) -> tuple[I64, I64]:
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    room = np.empty((2, len(points) + 1), np.int64)
-    count = split(points, classes()[points], len(points), room[0], room[1])
-    return room[0, :count], room[1, :count]

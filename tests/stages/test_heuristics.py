@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from stages.heuristics import PRESETS, Heuristics
-from stages.kernels.text import heuristic_facts, word_tokens
+from stages.kernels.text import heuristic_facts
 from stages.kernels.text.heuristic_facts import DEFAULT, FACTS, Readings
 from stages.kernels.text.heuristics import measure
+from stages.kernels.text.splitting import token_bounds
 from tests.support import heuristics_reference, word_tokens_reference
 
 WORDS = ["the", "be", "to", "word", "don't", "3.14", "1,000", "x-y", "漢字", "é", "e\u0301", "A", "_", "\u2019s", "🙂"]
@@ -106,10 +107,7 @@ def test_facts_equal_the_plain_rules_on_any_text(texts: list[str]) -> None:
 )
 def test_tokens_are_those_of_the_plain_splitter(text: str, tokens: str) -> None:
     assert word_tokens_reference.tokens(text) == tokens.split()
-    points = np.array([ord(c) for c in text], np.uint32)
-    starts, stops = np.empty((2, len(text) + 1), np.int64)
-    count = word_tokens.split(points, word_tokens.classes()[points], len(text), starts, stops)
-    assert [text[a:b] for a, b in zip(starts[:count], stops[:count], strict=True)] == tokens.split()
+    assert [text[a:b] for a, b in zip(*token_bounds(text), strict=True)] == tokens.split()
 
 
 def test_facts_equal_the_plain_rules_on_repetitive_documents() -> None:

@@ -199,6 +199,21 @@ load32 = _load(4)
 load64 = _load(8)
 
 
+@intrinsic
+def folded_product(_typing: Any, x: Any, y: Any) -> Any:
+    """Return the exclusive or of both halves of the product of two uint64."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        from llvmlite import ir
+
+        wide, narrow = ir.IntType(128), ir.IntType(64)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), narrow)
+        return builder.xor(high, builder.trunc(product, narrow))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
 @numba.njit(cache=True, nogil=True)
 def mix64_word(x, step):  # type: ignore[no-untyped-def]
     """Scramble one uint64 after adding `step`: the finaliser of SplitMix64."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.kernels.hashes.hashing import buffers
+from stages.kernels.hashes.hashing import buffers, load64
 from stages.kernels.text.heuristic_facts import (
     BY_SPACES,
     DEFAULT,
@@ -29,29 +29,31 @@ from stages.kernels.text.heuristic_facts import (
     WITH_BLANK_LINES,
     Readings,
 )
-from stages.kernels.text.known_words import ENGLISH, Known, nothing_known
+from stages.kernels.text.known_words import ENGLISH, Known, hash_table, nothing_known
+from stages.kernels.text.marks import (
+    CAPITAL,
+    LETTER,
+    LOOK,
+    PAD,
+    counted,
+    decode,
+    longest_run,
+    look_up,
+    marks_in,
+    trailing_zeros,
+)
+from stages.kernels.text.marks import table as marks_by_point
 from stages.kernels.text.repetition import (
     cleared,
     copies_of,
     hash_of,
+    judge_grams,
     judge_paragraphs,
-    repeated_chars,
     running_sums,
-    scalar_hash,
-    top_gram,
+    stripped,
 )
-from stages.kernels.text.word_tokens import (
-    ALPHA,
-    LOWER,
-    SPACE,
-    TERMINAL,
-    UPPER,
-    WORD,
-    classes,
-    spaced_ellipsis,
-    split,
-    split_by_spaces,
-)
+from stages.kernels.text.splitting import split
+from stages.kernels.text.word_tokens import LOWER, SPACE, TERMINAL, UPPER, classes, spaced_ellipsis, split_by_spaces
 
 F64 = npt.NDArray[np.float64]
 U16 = npt.NDArray[np.uint16]
@@ -66,6 +68,7 @@ COUNT = len(FACTS)
 
 _BULLETS = np.array([ord(c) for c in BULLETS], np.uint32)
 _BRACKETS = np.array([ord(c) for c in BRACKETS], np.uint32)
+_LOOKS = np.uint64(LOOK * 0x0101010101010101)
 _LOREM = np.array([ord(c) for c in "lorem ipsum"], np.uint32)
 
 
@@ -82,9 +85,8 @@ def lowered() -> U32:
 
 @functools.cache
 def _english() -> tuple[U64, int, int]:
-    """Return the hashes of the English stop words, ascending, and the lengths of the shortest and the longest."""
-    sizes = [len(word) for word in STOP_WORDS]
-    return np.array(sorted(map(scalar_hash, STOP_WORDS)), np.uint64), min(sizes), max(sizes)
+    """Return the English stop words as `stop_words_of` returns those of a list."""
+    return (hash_table(STOP_WORDS), min(map(len, STOP_WORDS)), max(map(len, STOP_WORDS)))
 
 
 @functools.lru_cache(maxsize=4)
@@ -98,74 +100,47 @@ def _classes(end_marks: str) -> U16:
 
 
 @numba.njit(cache=True, nogil=True)
-def decode(data, start, stop, points):  # type: ignore[no-untyped-def]
-    """Write the code points of valid UTF-8; return their number."""
-    n, i = 0, start
-    while i < stop:
-        b = np.uint32(data[i])
-        if b < 0x80:
-            points[n] = b
-            i += 1
-        elif b < 0xE0:
-            points[n] = ((b & 0x1F) << 6) | (data[i + 1] & 0x3F)
-            i += 2
-        elif b < 0xF0:
-            points[n] = ((b & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
-            i += 3
-        else:
-            high = ((b & 0x07) << 18) | ((data[i + 1] & 0x3F) << 12)
-            points[n] = high | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)
-            i += 4
-        n += 1
-    return n
+def stop_word(points, first, stop, h, capitals, slots, lower, small):  # type: ignore[no-untyped-def]
+    """Return the slot of a token that is a stop word, without regard to case; -1 for others."""
+    if capitals:
+        for i in range(first, stop):
+            small[i - first] = lower[points[i]]
+        h = hash_of(small, 0, stop - first)
+    mask = len(slots) - 1
+    slot = np.int64(h) & mask
+    while slots[slot] != 0:
+        if slots[slot] == h:
+            return slot
+        slot = (slot + 1) & mask
+    return -1
 
 
 @numba.njit(cache=True, nogil=True)
-def is_stop(points, kinds, first, stop, h, stops, lower, seen):  # type: ignore[no-untyped-def]
-    """Tell whether a token is a stop word, without regard to case; mark which."""
-    capital = False
-    for i in range(first, stop):
-        capital |= kinds[i] & (UPPER | LOWER) == UPPER
-    if capital:
-        h = _lower_hash(points, first, stop, lower)
-    at = np.searchsorted(stops, h)
-    if at == len(stops) or stops[at] != h:
-        return False
-    seen[at] = True
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
-def _lower_hash(points, first, stop, lower):  # type: ignore[no-untyped-def]
-    small = np.empty(stop - first, np.uint32)
-    for i in range(first, stop):
-        small[i - first] = lower[points[i]]
-    return hash_of(small, 0, stop - first)
-
-
-@numba.njit(cache=True, nogil=True)
-def judge_words(points, kinds, tokens, starts, stops, hashes, stop_words, lower, flags, out):  # type: ignore[no-untyped-def]
+def judge_words(points, marks, tokens, starts, stops, hashes, stop_words, lowers, flags, out):  # type: ignore[no-untyped-def]
     """Fill in the Gopher facts of words (tokens with a letter or digit); write hashes and, into stops, lengths.
 
     Return the number of tokens that n-grams consist of, and the number of words that shares are of.
     """
-    known, shortest, longest = stop_words
+    slots, shortest, longest = stop_words
+    lower, small = lowers
     words = chars = alphabetic = found = kept = 0
-    seen = np.zeros(len(known), np.bool_)
+    seen = np.zeros(len(slots), np.bool_)
     for t in range(tokens):
         first, stop = starts[t], stops[t]
+        size = stop - first
         h = hash_of(points, first, stop)
-        marks = 0
-        for k in range(first, stop):
-            marks |= kinds[k]
-        hashes[kept], stops[kept] = h, stop - first
-        kept += flags & NO_SIGNS == 0 or marks & WORD != 0
-        alphabetic += marks & ALPHA != 0
-        if marks & WORD or flags & SIGNS_AS_WORDS:
-            words += 1
-            chars += stop - first
-        if shortest <= stop - first <= longest:
-            found += is_stop(points, kinds, first, stop, h, known, lower, seen)
+        every, inside = marks_in(marks, first, stop)
+        hashes[kept], stops[kept] = h, size
+        kept += inside or flags & NO_SIGNS == 0
+        alphabetic += every & LETTER != 0
+        is_word = inside or flags & SIGNS_AS_WORDS != 0
+        words += is_word
+        chars += is_word * size
+        if shortest <= size <= longest:
+            slot = stop_word(points, first, stop, h, every & CAPITAL != 0, slots, lower, small)
+            if slot >= 0:
+                found += 1
+                seen[slot] = True
     of = tokens if flags & SIGNS_IN_SHARES else words
     out[0] = words
     out[1] = chars / max(words, 1)
@@ -197,23 +172,16 @@ def ends_in_ellipsis(points, first, last, flags):  # type: ignore[no-untyped-def
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_lines(points, kinds, n, table, counts, tokens, short_line, flags, out):  # type: ignore[no-untyped-def]
-    """Fill in the facts of lines."""
-    lines = bullets = ellipses = punctuated = short = copies = copied = later = breaks = chars = long = 0
-    for i in range(n):
-        breaks += points[i] == 10
-    mask = cleared(table, breaks + 1)
+def judge_lines(points, kinds, n, breaks, table, counts, tokens, short_line, flags, out):  # type: ignore[no-untyped-def]
+    """Fill in the facts of lines. breaks : where line feeds stand."""
+    lines = bullets = ellipses = punctuated = short = copies = copied = later = chars = long = 0
+    mask = cleared(table, len(breaks) + 1)
     start = 0
-    for end in range(n + 1):
-        if end < n and points[end] != 10:
-            continue
-        first, last = start, end
-        while first < last and kinds[first] & SPACE:
-            first += 1
-        while last > first and kinds[last - 1] & SPACE:
-            last -= 1
+    for k in range(len(breaks) + 1):
+        end = breaks[k] if k < len(breaks) else n
+        first, last = stripped(kinds, start, end)
         start = end + 1
-        if first == last:
+        if first >= last:
             continue
         lines += 1
         chars += last - first
@@ -227,11 +195,12 @@ def judge_lines(points, kinds, n, table, counts, tokens, short_line, flags, out)
         copied += more * (last - first)
         later += (more > 0) * (last - first)
     whole = max(lines, 1)
-    every = max(breaks + (n > 0 and points[n - 1] != 10), 1) if flags & WITH_BLANK_LINES else whole
+    segments = len(breaks) + (n > 0 and points[n - 1] != 10)
+    every = max(segments, 1) if flags & WITH_BLANK_LINES else whole
     out[4], out[5] = bullets / every, ellipses / every
     out[8], out[9] = copies / whole, copied / max(chars if flags & OF_UNITS else n, 1)
     out[21], out[22] = punctuated / whole, short / whole
-    out[23], out[24] = later / max(n - breaks, 1), breaks / max(tokens, 1)
+    out[23], out[24] = later / max(n - len(breaks), 1), len(breaks) / max(tokens, 1)
     out[29], out[30] = lines, long
 
 
@@ -255,54 +224,67 @@ def url_end(points, kinds, i, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_characters(points, kinds, n, words, flags, out):  # type: ignore[no-untyped-def]
-    """Fill in the facts of single characters: hashes, ellipses, brackets, lorem ipsum, ends of sentences, kinds."""
-    marks = ellipses = curly = lorem = sentences = 0
-    digits = signs = spaces = brackets = capitals = letters = addresses = 0
-    longest = skip = reach = 0
-    gap = -1  # the white space before this character
-    for i in range(n):
-        c, kind = points[i], kinds[i]
-        digits += kind >> 15  # DECIMAL
-        letters += kind & ALPHA != 0
-        capitals += kind & (UPPER | LOWER) == UPPER
-        if kind & SPACE:
-            spaces += 1
-            longest = max(longest, i - gap - 1)
-            gap = i
-            continue
-        if kind & WORD:
-            if c | 32 == 108 and i + len(_LOREM) <= n and points[i + 1] | 32 == 111:
-                same = True
-                for k in range(len(_LOREM)):
-                    p = points[i + k]
-                    same &= _LOREM[k] == (p + 32 if 65 <= p <= 90 else p)
-                lorem |= same
-            continue
-        signs += 1
-        marks += c == 35
-        curly |= c == 123
-        if c == 46 or c == 33 or c == 63:
-            sentences += i + 1 == n or kinds[i + 1] & SPACE > 0
-            if c == 46 and i >= skip:
-                size = ellipsis_at(points, i, n, flags)
-                ellipses += size > 0
-                skip = i + size
-        elif c == 0x2026:
-            ellipses += 1
-        elif c == 58 and i >= reach:
-            begin = url_before(points, i, n)
-            if begin >= reach:
-                reach = url_end(points, kinds, i, n)
-                addresses += reach - begin
-        else:
-            brackets += among(c, _BRACKETS)
-    out[2], out[3] = marks / max(words, 1), ellipses / max(words, 1)
+def is_lorem(points, i, n):  # type: ignore[no-untyped-def]
+    """Tell whether "lorem ipsum" stands around the p at i, in any case."""
+    first = i - 7
+    if first < 0 or first + len(_LOREM) > n:
+        return False
+    same = True
+    for k in range(len(_LOREM)):
+        p = points[first + k]
+        same &= _LOREM[k] == (p + 32 if 65 <= p <= 90 else p)
+    return same
+
+
+@numba.njit(cache=True, nogil=True)
+def judge_signs(points, kinds, marks, n, words, flags, breaks, out):  # type: ignore[no-untyped-def]
+    """Fill in the facts of signs: hashes, ellipses, brackets, lorem ipsum, ends of sentences, addresses.
+
+    Write where line feeds stand; return how many there are.
+    """
+    lines = hashes = ellipses = curly = lorem = sentences = brackets = addresses = skip = reach = 0
+    for at in range(0, n, 8):
+        looks = load64(marks, at) & _LOOKS
+        while looks != 0:
+            i = at + (trailing_zeros(looks) >> 3)
+            looks &= looks - np.uint64(1)
+            c = points[i]
+            if c == 10:
+                breaks[lines] = i
+                lines += 1
+            elif c | 32 == 112:  # p
+                lorem |= is_lorem(points, i, n)
+            elif c == 46 or c == 33 or c == 63:
+                sentences += i + 1 == n or kinds[i + 1] & SPACE > 0
+                if c == 46 and i >= skip:
+                    size = ellipsis_at(points, i, n, flags)
+                    ellipses += size > 0
+                    skip = i + size
+            elif c == 0x2026:
+                ellipses += 1
+            elif c == 58:
+                begin = url_before(points, i, n) if i >= reach else -1
+                if begin >= reach:
+                    reach = url_end(points, kinds, i, n)
+                    addresses += reach - begin
+            else:
+                hashes += c == 35
+                curly |= c == 123
+                brackets += among(c, _BRACKETS)
+    out[2], out[3] = hashes / max(words, 1), ellipses / max(words, 1)
     out[25], out[26], out[27] = curly, lorem, sentences
+    out[35], out[37] = brackets / max(n, 1), addresses / max(n, 1)
+    return lines
+
+
+@numba.njit(cache=True, nogil=True)
+def judge_kinds(marks, n, out):  # type: ignore[no-untyped-def]
+    """Fill in the facts of kinds of characters."""
+    spaces, letters, capitals, digits, signs = counted(marks, n)
     size = max(n, 1)
-    out[28], out[31] = n, max(longest, n - gap - 1)
+    out[28], out[31] = n, longest_run(marks, n)
     out[32], out[33], out[34] = digits / size, signs / size, spaces / size
-    out[35], out[36], out[37] = brackets / size, capitals / max(letters, 1), addresses / size
+    out[36] = capitals / max(letters, 1)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -314,7 +296,7 @@ def ellipsis_at(points, i, n, flags):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def words_of(points, kinds, n, known, d, flags, starts, stops):  # type: ignore[no-untyped-def]
+def words_of(points, kinds, marks, n, known, d, flags, starts, stops):  # type: ignore[no-untyped-def]
     """Write where the tokens of document d start and stop, as given or as they are split; return their number."""
     first, last = known.bounds[d], known.bounds[d + 1]
     if last > first:
@@ -322,25 +304,29 @@ def words_of(points, kinds, n, known, d, flags, starts, stops):  # type: ignore[
         return last - first
     if flags & BY_SPACES:
         return split_by_spaces(points, kinds, n, starts, stops, flags & SPACED_ELLIPSES != 0)
-    return split(points, kinds, n, starts, stops)
+    return split(points, kinds, marks, n, starts, stops)
 
 
 @numba.njit(cache=True, nogil=True)
 def stop_words_of(known, d, english):  # type: ignore[no-untyped-def]
-    """Return the stop words of document d's language, as `_english` gives them."""
+    """Return the stop words of document d's language: their table, characters of the shortest and the longest."""
     place = known.language[d]
     if place < 0:
         return english
     first, last = known.stop_bounds[place], known.stop_bounds[place + 1]
-    return known.stop_hashes[first:last], known.shortest[place], known.longest[place]
+    return known.stop_slots[first:last], known.shortest[place], known.longest[place]
 
 
 @numba.njit(cache=True, nogil=True)
-def judge(data, offsets, table_of_classes, longest, stop_words, lower, short_line, flags, known, found):  # type: ignore[no-untyped-def]
+def judge(data, offsets, tables, longest, stop_words, lower, short_line, flags, known, found):  # type: ignore[no-untyped-def]
     """Fill in `found`, (documents, facts)."""
-    points, kinds = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint16)
+    table_of_classes, table_of_marks = tables
+    points, kinds = np.zeros(longest + PAD, np.uint32), np.empty(longest + 1, np.uint16)
+    small = np.zeros(longest + PAD, np.uint32)
+    marks = np.empty(longest + 2 * PAD, np.uint8)
     starts, lengths = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     hashes, sums = np.empty(longest + 1, np.uint64), np.empty(longest + 2, np.uint64)
+    breaks = np.empty(longest + 1, np.int64)
     size = 32
     while size < 4 * (longest + 2):
         size *= 2
@@ -348,24 +334,19 @@ def judge(data, offsets, table_of_classes, longest, stop_words, lower, short_lin
     for d in range(len(offsets) - 1):
         out = found[d]
         n = decode(data, offsets[d], offsets[d + 1], points)
-        for i in range(n):
-            kinds[i] = table_of_classes[points[i]]
-        tokens = words_of(points, kinds, n, known, d, flags, starts, lengths)
+        look_up(points, n, table_of_classes, table_of_marks, kinds, marks)
+        tokens = words_of(points, kinds, marks, n, known, d, flags, starts, lengths)
         mine = stop_words_of(known, d, stop_words)
-        kept, of = judge_words(points, kinds, tokens, starts, lengths, hashes, mine, lower, flags, out)
+        kept, of = judge_words(points, marks, tokens, starts, lengths, hashes, mine, (lower, small), flags, out)
         if known.language[d] < ENGLISH:
             out[7] = np.nan
-        judge_characters(points, kinds, n, of, flags, out)
-        judge_lines(points, kinds, n, table, counts, tokens, short_line, flags, out)
-        judge_paragraphs(points, kinds, n, table, counts, flags, out)
-        of_text = max(n, 1)
-        if flags & OF_UNITS:
-            of_text = max(lengths[:kept].sum(), 1)
+        judge_kinds(marks, n, out)
+        lines = judge_signs(points, kinds, marks, n, of, flags, breaks, out)
+        judge_lines(points, kinds, n, breaks[:lines], table, counts, tokens, short_line, flags, out)
+        judge_paragraphs(points, kinds, n, breaks[:lines], table, counts, flags, out)
+        of_text = max(lengths[:kept].sum() if flags & OF_UNITS else n, 1)
         running_sums(hashes, kept, sums)
-        for k in range(3):
-            out[12 + k] = top_gram(sums, lengths, kept, 2 + k, table, counts, flags) / of_text
-        for k in range(6):
-            out[15 + k] = repeated_chars(sums, lengths, kept, 5 + k, table, counts, flags) / of_text
+        judge_grams(sums, lengths, kept, (starts, breaks), table, counts, flags, of_text, out)
 
 
 def measure(texts: pa.Array | pa.ChunkedArray, readings: Readings = DEFAULT, known: Known | None = None) -> F64:
@@ -379,5 +360,5 @@ def measure(texts: pa.Array | pa.ChunkedArray, readings: Readings = DEFAULT, kno
         longest = int(np.diff(offsets).max())
         about = known or nothing_known(len(found))
         chosen = _english(), lowered(), readings.short_line, readings.flags, about
-        judge(data, offsets, _classes(readings.end_marks), longest, *chosen, found)
+        judge(data, offsets, (_classes(readings.end_marks), marks_by_point()), longest, *chosen, found)
     return found

@@ -6,10 +6,13 @@ stop.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from stages.kernels.text.repetition import scalar_hash
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -22,13 +25,28 @@ class Known(NamedTuple):
     """Arrays of a batch of documents, as the kernel takes them."""
 
     language: I32  # (documents,) place among the lists of stop words, or ENGLISH or UNKNOWN
-    stop_hashes: U64  # hashes of all lists in lower case, each sorted
-    stop_bounds: I64  # (lists + 1,)
+    stop_slots: U64  # one table after the other, each as `hash_table` makes it of a list in lower case
+    stop_bounds: I64  # (lists + 1,) of `stop_slots`
     shortest: I64  # (lists,) characters of each list's shortest and longest word
     longest: I64
     starts: I64  # code points at which given words start, of all documents
     stops: I64
     bounds: I64  # (documents + 1,) of `starts`; a document without given words is split by the kernel
+
+
+def hash_table(words: Iterable[str]) -> U64:
+    """Return the hashes of words by open addressing, a power of two of slots, at most a quarter of them taken."""
+    hashes = {scalar_hash(word) for word in words}
+    size = 16
+    while size < 4 * len(hashes):
+        size *= 2
+    slots = [0] * size
+    for h in sorted(hashes):
+        slot = h % size
+        while slots[slot]:
+            slot = (slot + 1) % size
+        slots[slot] = h
+    return np.array(slots, np.uint64)
 
 
 def nothing_known(documents: int) -> Known:

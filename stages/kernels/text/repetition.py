@@ -9,42 +9,53 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from stages.kernels.hashes.hashing import folded_product, load64
 from stages.kernels.text.heuristic_facts import ALL_COPIES, COVERED, LONGEST_TOP, OF_UNITS
 from stages.kernels.text.word_tokens import SPACE
 
 _PRIME = np.uint64(0x9E3779B185EBCA87)
 _SEED = np.uint64(0xC2B2AE3D27D4EB4F)
+_KEYS = np.array([0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3, 0x589965CC75374CC3], np.uint64)
+_MASKS = np.array([0, (1 << 32) - 1, *[(1 << 64) - 1] * 7], np.uint64)  # of the first n of two code points
 
 
 def scalar_hash(text: str) -> int:
     """Return the hash that the kernel gives a token; for constants."""
-    h = int(_SEED)
-    for c in text:
-        h = ((h ^ ord(c)) * int(_PRIME)) & (2**64 - 1)
-        h ^= h >> 29
-    return h
+    points = [ord(c) for c in text]
+    h, i = int(_SEED) ^ len(points), 0
+    while i + 8 < len(points):
+        h, i = _eight(points[i : i + 8], h), i + 8
+    return _eight([*points[i:], *[0] * 8][:8], h)
+
+
+def _eight(points: list[int], h: int) -> int:
+    a, b, c, d = (points[i] | points[i + 1] << 32 for i in (0, 2, 4, 6))
+    one, other = _folded(a ^ int(_KEYS[0]), b ^ h), _folded(c ^ int(_KEYS[1]), d ^ h)
+    return _folded(one ^ int(_KEYS[2]), other ^ int(_KEYS[3]))
+
+
+def _folded(x: int, y: int) -> int:
+    return ((x * y) & ((1 << 64) - 1)) ^ ((x * y) >> 64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mixed(a, b, c, d, h):  # type: ignore[no-untyped-def]
+    one, other = folded_product(a ^ _KEYS[0], b ^ h), folded_product(c ^ _KEYS[1], d ^ h)
+    return folded_product(one ^ _KEYS[2], other ^ _KEYS[3])
 
 
 @numba.njit(cache=True, nogil=True)
 def hash_of(points, start, stop):  # type: ignore[no-untyped-def]
-    h = _SEED
-    for i in range(start, stop):
-        h = (h ^ np.uint64(points[i])) * _PRIME
-        h ^= h >> np.uint64(29)
-    return h
-
-
-@numba.njit(cache=True, nogil=True)
-def insert(table, h, mask):  # type: ignore[no-untyped-def]
-    """Insert h into a hash set whose free slots are 0; return whether it was new."""
-    h |= np.uint64(1)
-    slot = np.int64(h >> np.uint64(20)) & mask
-    while table[slot] != 0:
-        if table[slot] == h:
-            return False
-        slot = (slot + 1) & mask
-    table[slot] = h
-    return True
+    """Hash code points, eight at a time; points has eight more behind `stop`, whatever they are."""
+    h = _SEED ^ np.uint64(stop - start)
+    i = start
+    while i + 8 < stop:
+        h = _mixed(load64(points, i), load64(points, i + 2), load64(points, i + 4), load64(points, i + 6), h)
+        i += 8
+    left = stop - i
+    a, b = load64(points, i) & _MASKS[left], load64(points, i + 2) & _MASKS[max(left - 2, 0)]
+    c, d = load64(points, i + 4) & _MASKS[max(left - 4, 0)], load64(points, i + 6) & _MASKS[max(left - 6, 0)]
+    return _mixed(a, b, c, d, h)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -80,31 +91,35 @@ def copies_of(table, counts, h, mask, flags):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_paragraphs(points, kinds, n, table, counts, flags, out):  # type: ignore[no-untyped-def]
+def stripped(kinds, first, last):  # type: ignore[no-untyped-def]
+    """Return where a stretch starts and stops without the white space at its ends."""
+    while first < last and kinds[first] & SPACE:
+        first += 1
+    while last > first and kinds[last - 1] & SPACE:
+        last -= 1
+    return first, last
+
+
+@numba.njit(cache=True, nogil=True)
+def judge_paragraphs(points, kinds, n, breaks, table, counts, flags, out):  # type: ignore[no-untyped-def]
     """Fill in the facts of repeated paragraphs: stretches between two or more line breaks, ends stripped."""
     paragraphs = copies = copied = chars = 0
-    mask = cleared(table, n // 2 + 1)
-    start, end = 0, 0
-    while end <= n:
-        if end < n and not (points[end] == 10 and end + 1 < n and points[end + 1] == 10):
-            end += 1
-            continue
-        first, last = start, end
-        while first < last and kinds[first] & SPACE:
-            first += 1
-        while last > first and kinds[last - 1] & SPACE:
-            last -= 1
+    mask = cleared(table, len(breaks) + 1)
+    start = k = 0
+    while start < n:
+        while k < len(breaks) and not (k + 1 < len(breaks) and breaks[k + 1] == breaks[k] + 1):
+            k += 1
+        first, last = stripped(kinds, start, breaks[k] if k < len(breaks) else n)
         if first < last:
             paragraphs += 1
             chars += last - first
             more = copies_of(table, counts, hash_of(points, first, last), mask, flags)
             copies += more
             copied += more * (last - first)
-        while end < n and points[end] == 10:
-            end += 1
-        start = end
-        if end == n:
-            break
+        while k + 1 < len(breaks) and breaks[k + 1] == breaks[k] + 1:
+            k += 1
+        start = breaks[k] + 1 if k < len(breaks) else n
+        k += 1
     out[10], out[11] = copies / max(paragraphs, 1), copied / max(chars if flags & OF_UNITS else n, 1)
 
 
@@ -125,43 +140,70 @@ def power_of(width):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def top_gram(sums, lengths, tokens, width, table, counts, flags):  # type: ignore[no-untyped-def]
+def count_grams(sums, places, found, width, table, counts, slots):  # type: ignore[no-untyped-def]
+    """Count the n-grams that begin at places[:found]; write the slot of each."""
+    mask, power = cleared(table, found), power_of(width)
+    for k in range(found):
+        i = places[k]
+        h = sums[i + width] - sums[i] * power
+        slot = slot_of(table, h, mask)
+        if table[slot] == 0:
+            table[slot], counts[slot] = h | np.uint64(1), 0
+        counts[slot] += 1
+        slots[k] = slot
+
+
+@numba.njit(cache=True, nogil=True)
+def repeated_places(places, found, counts, slots):  # type: ignore[no-untyped-def]
+    """Keep the places at which n-grams begin that occur twice; write their number and slots likewise."""
+    kept = 0
+    for k in range(found):
+        if counts[slots[k]] > 1:
+            places[kept], slots[kept] = places[k], slots[k]
+            kept += 1
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def longer_places(places, found):  # type: ignore[no-untyped-def]
+    """Keep the places whose successor is a place too: an n-gram occurs twice only if both of its parts do."""
+    kept = 0
+    for k in range(found - 1):
+        if places[k + 1] == places[k] + 1:
+            places[kept] = places[k]
+            kept += 1
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def top_chars(places, found, slots, lengths, width, counts, flags):  # type: ignore[no-untyped-def]
     """Return the characters covered by the most frequent n-gram; none where no n-gram occurs twice.
 
     Its words are joined by spaces, except where shares are of words. Of ties it is the first, or the longest.
     """
-    if tokens < width:
-        return 0
-    mask, power = cleared(table, tokens), power_of(width)
-    counts[: mask + 1] = 0
     best, size, top = 1, 0, -1
-    for turn in range(2):
-        for i in range(tokens - width + 1):
-            h = (sums[i + width] - sums[i] * power) | np.uint64(1)
-            slot = slot_of(table, h, mask)
-            if turn == 0:
-                table[slot] = h
-                counts[slot] += 1
-            elif counts[slot] > best or (flags & LONGEST_TOP and top >= 0 and counts[slot] == best):
-                chars = lengths[i : i + width].sum()
-                if counts[slot] > best or chars > size:
-                    best, size, top = counts[slot], chars, slot
+    for k in range(found):
+        slot = slots[k]
+        if counts[slot] > best or (flags & LONGEST_TOP and top >= 0 and counts[slot] == best):
+            chars = lengths[places[k] : places[k] + width].sum()
+            if counts[slot] > best or chars > size:
+                best, size, top = counts[slot], chars, slot
     if top < 0:
         return 0
     spaces = 0 if flags & OF_UNITS else 1
     if flags & COVERED:
-        return _covered(sums, lengths, tokens, width, table, mask, top, spaces)
+        return _covered(places, found, slots, lengths, width, top, spaces)
     return (size + spaces * (width - 1)) * best
 
 
 @numba.njit(cache=True, nogil=True)
-def _covered(sums, lengths, tokens, width, table, mask, top, spaces):  # type: ignore[no-untyped-def]
+def _covered(places, found, slots, lengths, width, top, spaces):  # type: ignore[no-untyped-def]
     """Return the characters that occurrences of one n-gram cover, each once, with the spaces inside them."""
     chars = reach = 0
-    power = power_of(width)
-    for i in range(tokens - width + 1):
-        if slot_of(table, sums[i + width] - sums[i] * power, mask) != top:
+    for k in range(found):
+        if slots[k] != top:
             continue
+        i = places[k]
         begin = max(i, reach)
         chars += lengths[begin : i + width].sum()
         inside = width - 1 if begin == i else i + width - begin
@@ -171,32 +213,38 @@ def _covered(sums, lengths, tokens, width, table, mask, top, spaces):  # type: i
 
 
 @numba.njit(cache=True, nogil=True)
-def repeated_chars(sums, lengths, tokens, width, table, counts, flags):  # type: ignore[no-untyped-def]
-    """Return the characters of repeated n-grams, none of them twice."""
-    mask, power = cleared(table, tokens), power_of(width)
-    if flags & (ALL_COPIES | COVERED) == 0:
-        chars = i = 0
-        while i <= tokens - width:
-            if insert(table, sums[i + width] - sums[i] * power, mask):
-                i += 1
-            else:
-                chars += lengths[i : i + width].sum()
-                i += width
-        return chars
-    if flags & ALL_COPIES:
-        counts[: mask + 1] = 0
-        for i in range(tokens - width + 1):
-            h = sums[i + width] - sums[i] * power
-            slot = slot_of(table, h, mask)
-            table[slot] = h | np.uint64(1)
-            counts[slot] += 1
-    chars = i = reach = 0
-    while i <= tokens - width:
-        h = sums[i + width] - sums[i] * power
-        again = counts[slot_of(table, h, mask)] > 1 if flags & ALL_COPIES else not insert(table, h, mask)
-        if again:
-            begin = max(i, reach)
-            chars += lengths[begin : i + width].sum()
+def repeated_chars(places, found, slots, lengths, width, counts, flags):  # type: ignore[no-untyped-def]
+    """Return the characters of repeated n-grams, none of them twice. Counts of n-grams that were met turn negative."""
+    chars = reach = 0
+    for k in range(found):
+        i, slot = places[k], slots[k]
+        if i < reach and not flags & COVERED:
+            continue
+        if flags & ALL_COPIES or counts[slot] < 0:
+            chars += lengths[max(i, reach) : i + width].sum()
             reach = i + width
-        i = reach if again and not flags & COVERED else i + 1
+        counts[slot] = -abs(counts[slot])
     return chars
+
+
+@numba.njit(cache=True, nogil=True)
+def judge_grams(sums, lengths, tokens, room, table, counts, flags, characters, out):  # type: ignore[no-untyped-def]
+    """Fill in the facts of n-grams of 2 to 10 tokens, as shares of so many characters.
+
+    Only the places where the n-gram of one token less occurs twice are looked at again, which in most texts are few.
+    """
+    places, slots = room
+    out[12:21] = 0.0
+    found = max(0, tokens - 1)
+    for i in range(found):
+        places[i] = i
+    for width in range(2, 11):
+        if found == 0:
+            return
+        count_grams(sums, places, found, width, table, counts, slots)
+        found = repeated_places(places, found, counts, slots)
+        if width < 5:
+            out[10 + width] = top_chars(places, found, slots, lengths, width, counts, flags) / characters
+        else:
+            out[10 + width] = repeated_chars(places, found, slots, lengths, width, counts, flags) / characters
+        found = longer_places(places, found)

@@ -41,7 +41,7 @@ POINT, PLUS, MINUS, COMMA, SLASH, COLON, AT = (ord(c) for c in ".+-,/:@")
 PERCENT, TILDE = 37, 126
 
 
-_APART, _IN_FRONT = SPACE | SINGLE, MARK | CURRENCY | LEADING | DASH
+_IN_FRONT = MARK | CURRENCY | LEADING | DASH
 
 
 @functools.cache
@@ -132,10 +132,8 @@ def mark_at_end(points, kinds, start, stop):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def splits_at(points, kinds, start, stop, i):  # type: ignore[no-untyped-def]
-    """Return the length of the mark inside a piece at i, 0 for none."""
+    """Return the length of the mark inside a piece at i, where no letter or digit stands; 0 for none."""
     c = points[i]
-    if kinds[i] & (ALPHA | DIGIT):
-        return 0
     if c == POINT:
         run = points_after(points, i, stop)
         if run > 1:
@@ -239,6 +237,9 @@ def split_piece(points, kinds, start, stop, starts, stops, count):  # type: igno
         starts[held], stops[held] = stop - size, stop
         stop -= size
     while i < stop and not whole:
+        if kinds[i] & (ALPHA | DIGIT):
+            i += 1
+            continue
         size = splits_at(points, kinds, start, stop, i)
         if size and begin == start and is_address(points, kinds, start, stop):
             whole = True
@@ -257,25 +258,6 @@ def split_piece(points, kinds, start, stop, starts, stops, count):  # type: igno
     for k in range(held, len(starts)):
         starts[count], stops[count] = starts[k], stops[k]
         count += 1
-    return count
-
-
-@numba.njit(cache=True, nogil=True)
-def split(points, kinds, n, starts, stops):  # type: ignore[no-untyped-def]
-    """Write where the tokens of a text start and stop; return their number."""
-    count = i = 0
-    while i < n:
-        if kinds[i] & _APART:
-            if kinds[i] & SINGLE:
-                starts[count], stops[count] = i, i + 1
-                count += 1
-            i += 1
-            continue
-        stop = i + 1
-        while stop < n and not kinds[stop] & _APART:
-            stop += 1
-        count = split_piece(points, kinds, i, stop, starts, stops, count)
-        i = stop
     return count
 
 
