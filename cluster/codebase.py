@@ -12,6 +12,7 @@ import importlib.util
 from pathlib import Path
 
 PACKAGES = ("cluster", "classifiers", "stages", "pipelines", "winnow")
+SOURCES = ("*.py", "*.cu", "*.h")
 
 
 def package_folder(name: str) -> Path:
@@ -29,7 +30,7 @@ def code_files() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         folder = package_folder(name)
-        for path in sorted(folder.rglob("*.py")):
+        for path in sorted(path for pattern in SOURCES for path in folder.rglob(pattern)):
             key = f"{name}/{path.relative_to(folder).as_posix()}"
             found[key] = hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()
     return found

@@ -44,6 +44,7 @@ CALLS = (
     Call("cudf/core/series.py", "Series.__init__", positional=1),
     Call("cudf/core/series.py", "Series.from_arrow", positional=1),
     Call("cudf/core/series.py", "Series.from_pylibcudf", positional=1),
+    Call("cudf/core/series.py", "Series.to_pylibcudf"),
     Call("cudf/core/series.py", "Series.fillna", positional=1),
     Call("cudf/core/indexed_frame.py", "IndexedFrame.mask", positional=2),
     Call("cudf/core/indexed_frame.py", "IndexedFrame.take", positional=1),

@@ -23,7 +23,7 @@ from cluster.errors import BackendError
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.resident import Judged, Resident, judge_column
 from stages.kernels.dispatch.space import Space
-from stages.kernels.gpu import array_kernels
+from stages.kernels.gpu import array_kernels, cuda_kernels
 from stages.kernels.hashes.hashing import I64, U8, U64, buffers
 from stages.kernels.hashes.text_digest import DIGEST_BYTES, words
 from stages.kernels.similarity.kmeans import F32, ITERATIONS
@@ -184,24 +184,32 @@ def signatures(data: U8, offsets: I64, params: Parameters, width: int = 24, max_
 def signatures_by_seeds(
     data: U8, offsets: I64, seeds: npt.ArrayLike, width: int = 25, max_shingles: int = 0
 ) -> npt.NDArray[np.uint32]:
-    """Return one least hash per seed, as `minhash.signatures_by_seeds` does.
+    """Return one least hash per seed, as `minhash.signatures_by_seeds` does, all seeds in one kernel of winnow's own.
 
-    cuDF raises a hash of 0 to 1, so a row with a slot of 1 is ambiguous and is computed again on the host.
+    Texts to be sampled stay on the host.
     """
     host: Any = HOST_KERNELS["signatures_by_seeds"]
     family = np.asarray(seeds, np.uint32)
-    if width < NARROW:
-        return np.asarray(host(data, offsets, family, width, max_shingles))
-    one, zero = np.ones(1, np.uint32), np.zeros(1, np.uint32)
-    out = np.empty((len(offsets) - 1, len(family)), np.uint32)
-    for slot, seed in enumerate(family.tolist()):
-        out[:, slot] = _minhash(data, offsets, seed, one, zero, width)[:, 0]
-    again = (out == 1).any(axis=1)
-    if max_shingles:
-        again |= np.diff(offsets) > max_shingles
-    for row in np.flatnonzero(again).tolist():
+    texts, places = _on_device(data, offsets)
+
+    def work(start: int, stop: int) -> list[Any]:
+        longest = int(np.diff(offsets[start : stop + 1]).max())
+        return [cuda_kernels.minhash_seeds(space(), texts, places[start : stop + 1], longest, family, width)]
+
+    parts = in_parts(work, len(offsets) - 1, MAX_SLOTS // len(family))
+    out = np.concatenate([np.empty((0, len(family)), np.uint32), *parts])
+    for row in np.flatnonzero(np.diff(offsets) > max_shingles).tolist() if max_shingles else ():
         out[row] = host(*_on_host(data, offsets, row), family, width, max_shingles)[0]
     return out
+
+
+def _on_device(data: U8 | Resident, offsets: I64) -> tuple[Any, Any]:
+    """Return the bytes and int64 offsets of documents as arrays on the device."""
+    if isinstance(data, Resident):
+        texts, places = _raw(data.column.to_pylibcudf()[0])
+        return texts, places.astype(np.int64)
+    begin, end = (int(offsets[i]) for i in (0, -1))
+    return space().put(data[begin:end]), space().put(offsets - begin)
 
 
 def _minhash(data: U8, offsets: I64, seed: int, a: Any, b: Any, width: int) -> npt.NDArray[Any]:

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from cluster.device import backend, halving
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import HOST, Space
-from stages.kernels.gpu import array_kernels, rapids_kernels
+from stages.kernels.gpu import array_kernels, cuda_kernels, rapids_kernels
 from stages.kernels.hashes import hashing, text_digest
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity import bands, kmeans, minhash
 from stages.kernels.survivors import components
 from tests.stages.kernels.test_cosine import strict
+from tests.support import cuda_on_host
 
 TEXTS = st.lists(st.text(max_size=40), max_size=12)
 
@@ -190,7 +191,10 @@ def on_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     device: Space = strict()
     cluster.KMeans = KMeans  # type: ignore[attr-defined]
     cudf.Series = Column  # type: ignore[attr-defined]
-    for module in (cudf, PyLibCuGraph(device), cluster):
+    cupy = types.ModuleType("cupy")
+    cupy.RawModule = cuda_on_host.HostModule  # type: ignore[attr-defined]
+    cuda_kernels.function.cache_clear()
+    for module in (cudf, cupy, PyLibCuGraph(device), cluster):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(rapids_kernels, "space", lambda: device)
     monkeypatch.setattr(backend, "_resolved", "gpu")
@@ -210,6 +214,7 @@ class TestOnStandIns:
         assert np.array_equal(found, host(data, offsets, family, 3, max_shingles))
         assert found.dtype == family.dtype
 
+    @pytest.mark.skipif(cuda_on_host.compiler() is None, reason="no C++ compiler")
     @settings(deadline=None, max_examples=15)
     @given(TEXTS)
     def test_signatures_by_seeds(self, texts: list[str]) -> None:

@@ -1,0 +1,27 @@
+// What kernels need of CUDA, or on the host instead of it: then a kernel is a function of one block with one thread,
+// and GRID(kernel, x, y, ...) calls it for each block in turn.
+#pragma once
+
+#ifdef __CUDACC_RTC__
+typedef unsigned char uint8_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+typedef long long int64_t;
+typedef int int32_t;
+#else
+#include <stdint.h>
+#endif
+
+#ifndef __CUDACC__
+#define __device__
+#define __global__
+struct Place {
+    unsigned int x, y, z;
+};
+static thread_local Place blockIdx, threadIdx, blockDim = {1, 1, 1}, gridDim = {1, 1, 1};
+static inline uint32_t atomicMin(uint32_t* place, uint32_t value) {
+    const uint32_t before = *place;
+    if (value < before) *place = value;
+    return before;
+}
+#endif
