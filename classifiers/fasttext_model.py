@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,15 +20,19 @@ import pyarrow as pa
 
 from classifiers.loaded_once import loaded_once
 from classifiers.models import file_digest, licence_of
+from cluster.device import backend
 from cluster.errors import RecipeError
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
 
 MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
 
 if TYPE_CHECKING:
     from classifiers.native_fasttext.format import Loaded
+    from classifiers.native_fasttext.on_device import DeviceModel
 
 log = logging.getLogger(__name__)
 
@@ -94,35 +99,69 @@ def card(path: str) -> dict[str, str]:
 
 
 class NativeModel:
-    """winnow's own inference: no Python object per text, the interpreter lock released."""
+    """winnow's own inference: no Python object per text, the interpreter lock released; on a GPU where one is used."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.labels = loaded.labels
         self._loaded = loaded
+        self._lock = threading.Lock()
+        self._on_device: DeviceModel | None = None
 
     def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
-        from classifiers.native_fasttext import kernels
-
         data, offsets = text_buffers(texts)
-        label, score = np.empty(len(texts), np.int32), np.empty(len(texts), np.float32)
-        tables, output = self._loaded.tables, self._loaded.output
-        longest = _longest(offsets, max_chars)
-        kernels.best_labels(tables, output, data, offsets, max_chars, longest, label, score)
+        if (device := self._device()) is None:
+            return self._best_on_host(data, offsets, max_chars)
+        label, score = _room(len(texts))
+        again = device.best(data, offsets, max_chars, label, score)
+        if len(again):
+            label[again], score[again] = self._best_on_host(*text_buffers(texts.take(pa.array(again))), max_chars)
         return label, score
 
     def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
-        from classifiers.native_fasttext import kernels
-
         data, offsets = text_buffers(texts)
         wanted = np.array(labels, np.int64)
+        if (device := self._device()) is None:
+            return self._scores_on_host(data, offsets, max_chars, wanted)
         found = np.empty((len(texts), len(wanted)), np.float32)
+        again = device.scores(data, offsets, max_chars, wanted, found)
+        if len(again):
+            found[again] = self._scores_on_host(*text_buffers(texts.take(pa.array(again))), max_chars, wanted)
+        return found
+
+    def _device(self) -> DeviceModel | None:
+        """Return the model on this process's GPU; None where the backend is cpu, or the kernel knows no such model."""
+        if backend.current() != "gpu":
+            return None
+        from classifiers.native_fasttext import on_device
+
+        with self._lock:
+            if self._on_device is None and on_device.fits(self._loaded):
+                self._on_device = on_device.DeviceModel(self._loaded)
+            return self._on_device
+
+    def _best_on_host(self, data: U8, offsets: I64, max_chars: int) -> tuple[I32, F32]:
+        from classifiers.native_fasttext import kernels
+
+        label, score = _room(len(offsets) - 1)
         tables, output = self._loaded.tables, self._loaded.output
-        longest = _longest(offsets, max_chars)
-        kernels.label_scores(tables, output, data, offsets, max_chars, longest, wanted, found)
+        kernels.best_labels(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), label, score)
+        return label, score
+
+    def _scores_on_host(self, data: U8, offsets: I64, max_chars: int, wanted: I64) -> F32:
+        from classifiers.native_fasttext import kernels
+
+        found = np.empty((len(offsets) - 1, len(wanted)), np.float32)
+        tables, output = self._loaded.tables, self._loaded.output
+        kernels.label_scores(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), wanted, found)
         return found
 
 
-def text_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _room(texts: int) -> tuple[I32, F32]:
+    """Return arrays for labels and scores."""
+    return np.empty(texts, np.int32), np.empty(texts, np.float32)
+
+
+def text_buffers(texts: pa.Array) -> tuple[U8, I64]:
     """Return the bytes and the offsets, (texts + 1,), of a large_string array without nulls."""
     texts = texts.cast(pa.large_string())
     _, offsets, data = texts.buffers()
@@ -132,7 +171,7 @@ def text_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np
     return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), places
 
 
-def _longest(offsets: npt.NDArray[np.int64], max_chars: int) -> int:
+def _longest(offsets: I64, max_chars: int) -> int:
     """Return how many bytes of one text are looked at, at most; a character has up to four."""
     return min(int(np.diff(offsets).max(initial=0)), 4 * max_chars)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.kernels.gpu.cuda_kernels import FOLDER
+from cluster.device.cuda_source import INCLUDED
 from tests.support.embedding_models import cache_folder, download
 
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.DOTALL)
@@ -77,7 +77,7 @@ def _built(code: str) -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp(prefix="winnow-cuda-"))
     (folder / "kernels.cpp").write_text(code + "\n" + "\n".join(calls))
     command = [str(compiler()), "-std=c++17", "-O1", "-Wall", "-Werror", "-fsanitize=undefined", "-fPIC", "-shared"]
-    command = [*command, f"-I{FOLDER}", "-o", str(folder / "kernels.so"), str(folder / "kernels.cpp")]
+    command = [*command, f"-I{INCLUDED}", "-o", str(folder / "kernels.so"), str(folder / "kernels.cpp")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     library = ctypes.CDLL(str(folder / "kernels.so"))

@@ -1,40 +1,23 @@
-"""CUDA kernels of winnow's own (the folder cuda/): compiled by NVRTC through CuPy when first called, then cached.
-
-The same sources compile with a host compiler, one block after the other with one thread, which is how tests hold their
-bits to the host's kernels without a GPU (tests/support/cuda_on_host.py); NVRTC compiles them for every architecture in
-tests, too.
-"""
+"""Calls of winnow's own CUDA kernels (the folder cuda/) over texts: `cluster.device.cuda_source` compiles them."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cluster.device import cuda_source
 from stages.kernels.dispatch.space import Space
 
 FOLDER = Path(__file__).parent / "cuda"
-OPTIONS = ("-std=c++17", f"-I{FOLDER}")
 THREADS = 128  # of a block: seeds side by side
 SEGMENT = 16_384  # bytes of a document for one block
 MOST_SEGMENTS = 1_024  # blocks for one document
 MOST_HASH = np.uint32(0xFFFFFFFF)
 
 U32 = npt.NDArray[np.uint32]
-
-
-@functools.cache
-def function(name: str) -> Callable[..., None]:
-    """Return a kernel of this process's device by name: called with (grid, block, arguments)."""
-    cupy: Any = importlib.import_module("cupy")
-    module: Any = cupy.RawModule(code=(FOLDER / f"{name}.cu").read_text(), options=OPTIONS)
-    found: Callable[..., None] = module.get_function(name)
-    return found
 
 
 def minhash_seeds(place: Space, data: Any, offsets: Any, longest: int, seeds: U32, width: int) -> U32:
@@ -52,5 +35,5 @@ def minhash_seeds(place: Space, data: Any, offsets: Any, longest: int, seeds: U3
     segments = max(1, min(MOST_SEGMENTS, -(-longest // SEGMENT)))
     given = (data, offsets, place.put(seeds), np.int32(count), np.int32(width), np.int64(SEGMENT), out)
     if docs:
-        function("minhash_seeds")((docs, segments), (THREADS,), given)
+        cuda_source.kernel(FOLDER / "minhash_seeds.cu")((docs, segments), (THREADS,), given)
     return place.get(out)

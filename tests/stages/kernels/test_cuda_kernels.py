@@ -1,4 +1,4 @@
-"""CUDA kernels on the host have the bits of the host's kernels, and NVRTC compiles them for every architecture."""
+"""CUDA kernels on the host have the bits of the host's kernels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.device import cuda_source
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import HOST
 from stages.kernels.gpu import cuda_kernels
@@ -19,7 +20,6 @@ from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity import minhash
 from tests.support import cuda_on_host
 
-SOURCES = sorted(cuda_kernels.FOLDER.glob("*.cu"))
 on_host = pytest.mark.skipif(cuda_on_host.compiler() is None, reason="no C++ compiler")
 
 
@@ -28,7 +28,7 @@ def cupy_on_host(monkeypatch: pytest.MonkeyPatch) -> None:
     cupy = types.ModuleType("cupy")
     cupy.RawModule = cuda_on_host.HostModule  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    cuda_kernels.function.cache_clear()
+    cuda_source.kernel.cache_clear()
 
 
 def both(texts: list[str], seeds: Any, width: int) -> tuple[Any, Any]:
@@ -61,18 +61,3 @@ def test_long_documents_are_shared_among_blocks() -> None:
     assert max(len(text.encode()) for text in texts) > 2 * cuda_kernels.SEGMENT
     found, expected = both(texts, minhash.zyda2_seeds(4), 25)
     assert np.array_equal(found, expected)
-
-
-@pytest.mark.parametrize("architecture", ["compute_80", "compute_90", "compute_100"])
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_nvrtc_compiles_every_kernel(source: Any, architecture: str) -> None:
-    _, problem = cuda_on_host.nvrtc()
-    if problem:
-        pytest.skip(f"NVRTC cannot be had: {problem}")
-    assert cuda_on_host.compiled(source.read_text(), architecture, cuda_kernels.OPTIONS) == ""
-    assert cuda_on_host.compiled(source.read_text() + "\nint x = y;", architecture, cuda_kernels.OPTIONS)
-
-
-def test_there_are_kernels() -> None:
-    assert SOURCES
-    assert all(source.stem in source.read_text() for source in SOURCES)

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.device import backend, halving
+from cluster.device import backend, cuda_source, halving
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import HOST, Space
-from stages.kernels.gpu import array_kernels, cuda_kernels, rapids_kernels
+from stages.kernels.gpu import array_kernels, rapids_kernels
 from stages.kernels.hashes import hashing, text_digest
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity import bands, kmeans, minhash
@@ -193,7 +193,7 @@ def on_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     cudf.Series = Column  # type: ignore[attr-defined]
     cupy = types.ModuleType("cupy")
     cupy.RawModule = cuda_on_host.HostModule  # type: ignore[attr-defined]
-    cuda_kernels.function.cache_clear()
+    cuda_source.kernel.cache_clear()
     for module in (cudf, cupy, PyLibCuGraph(device), cluster):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(rapids_kernels, "space", lambda: device)

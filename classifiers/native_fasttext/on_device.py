@@ -1,0 +1,177 @@
+"""fastText inference on a GPU: the device adds up the rows of a text's features, the host judges the sums.
+
+Guarantees: labels and scores have the bits of kernels.py. What takes the time (words, hashes, look-ups, rows) is one
+CUDA kernel, cuda/fasttext_sums.cu; the output layer, a few thousand products a text, is the host's own code. Memory on
+the device: the model as arrays, and one batch of texts.
+"""
+
+# numba has no types for mypy and knows no difference between Python's and numpy's numbers:
+# mypy: disable-error-code="no-any-return, arg-type, return-value, assignment"
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classifiers.native_fasttext.features import F32, I32, I64, U8, Tables, njit
+from classifiers.native_fasttext.format import Loaded
+from classifiers.native_fasttext.kernels import (
+    CLEAR,
+    HIERARCHICAL,
+    LONG,
+    SOFTMAX,
+    Output,
+    best_leaf,
+    best_probability,
+    clipped,
+    leaf_scores,
+    linear,
+    logistic,
+    softmax,
+    std_log,
+)
+from cluster.device import cuda_source, turns
+from cluster.device.halving import in_parts
+
+SOURCE = Path(__file__).parent / "cuda" / "fasttext_sums.cu"
+MOST_NGRAMS = 16  # longest word n-gram of the kernel
+MOST_THREADS = 256
+ARRAYS = ("slots", "text", "start", "stop", "sub_start", "sub_ids", "present", "row_of")
+
+
+def fits(loaded: Loaded) -> bool:
+    """Tell whether the kernel knows a model of this kind."""
+    return loaded.tables.sizes.word_ngrams <= MOST_NGRAMS
+
+
+class DeviceModel:
+    """A model's arrays on this process's device."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._cupy: Any = importlib.import_module("cupy")
+        tables: Tables = loaded.tables
+        self._sizes = tables.sizes
+        self._output = loaded.output
+        self._projected = len(tables.projected) > 0
+        self._arrays = {name: self._put(getattr(tables, name)) for name in ARRAYS}
+        self._matrix = self._put(tables.projected if self._projected else tables.rows)
+
+    def _put(self, array: Any) -> Any:
+        return self._cupy.asarray(np.ascontiguousarray(array))
+
+    def best(self, data: U8, offsets: I64, max_chars: int, label: I32, score: F32) -> I64:
+        """Fill in labels and scores as `kernels.best_labels` does; return the texts that it must judge."""
+        means, counts = self._means(data, offsets, max_chars)
+        again = np.zeros(len(label), np.bool_)
+        _best_of_means(self._output, self._projected, means, counts, label, score, again)
+        return np.flatnonzero(again)
+
+    def scores(self, data: U8, offsets: I64, max_chars: int, wanted: I64, found: F32) -> I64:
+        """Fill in scores as `kernels.label_scores` does; return the texts that it must judge."""
+        means, counts = self._means(data, offsets, max_chars)
+        again = np.zeros(len(found), np.bool_)
+        _scores_of_means(self._output, self._projected, means, counts, wanted, found, again)
+        return np.flatnonzero(again)
+
+    def _means(self, data: U8, offsets: I64, max_chars: int) -> tuple[F32, I32]:
+        """Return the mean of the rows (or projected rows) of each text's features, and their number."""
+
+        def work(start: int, stop: int) -> list[tuple[F32, I32]]:
+            with turns.taken():
+                return [self._launched(data, offsets[start : stop + 1], max_chars)]
+
+        columns = self._matrix.shape[1]
+        parts = in_parts(work, len(offsets) - 1)
+        means, counts = zip(*parts, strict=True) if parts else ((), ())
+        return (
+            np.concatenate([np.empty((0, columns), np.float32), *means]),
+            np.concatenate([np.empty(0, np.int32), *counts]),
+        )
+
+    def _launched(self, data: U8, offsets: I64, max_chars: int) -> tuple[F32, I32]:
+        z, cupy, columns, docs = self._sizes, self._cupy, self._matrix.shape[1], len(offsets) - 1
+        first, last = int(offsets[0]), int(offsets[-1])
+        means, counts = cupy.empty((docs, columns), np.float32), cupy.empty(docs, np.int32)
+        arrays = self._arrays
+        given = (
+            self._put(data[first:last]),
+            self._put(offsets - first),
+            np.int64(max_chars),
+            arrays["slots"],
+            np.int64(len(arrays["slots"]) - 1),
+            *(arrays[name] for name in ARRAYS[1:]),
+            *(np.int32(value) for value in (z.minn, z.maxn)),
+            np.uint64(z.bucket),
+            np.int64(z.words),
+            np.int32(z.pruned),
+            np.int64(z.present_mask),
+            np.int32(z.word_ngrams),
+            self._matrix,
+            np.int32(columns),
+            np.int32(self._projected),
+            means,
+            counts,
+        )
+        cuda_source.kernel(SOURCE)((docs,), (min(MOST_THREADS, -(-columns // 32) * 32),), given)
+        return cupy.asnumpy(means), cupy.asnumpy(counts)
+
+
+@njit
+def _probabilities(o: Output, projected: bool, mean: F32, count: int, out: F32) -> bool:
+    """Compute the probability of every label; return False where kernels.probabilities would take its long way."""
+    if projected:
+        out[:] = mean
+        softmax(out)
+        return count <= LONG or out.max() > CLEAR
+    linear(o, mean, out)
+    if o.loss == SOFTMAX:
+        softmax(out)
+    else:
+        logistic(o.sigmoid, out)
+    return True
+
+
+@njit
+def _best_of_means(
+    o: Output, projected: bool, means: F32, counts: I32, label: I32, score: F32, again: npt.NDArray[np.bool_]
+) -> None:
+    """Judge texts by their means; `again` marks those that the means do not settle."""
+    out = np.empty(o.labels, np.float32)
+    nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
+    for i in range(len(label)):
+        label[i], score[i] = -1, np.float32(0)
+        if counts[i] == 0:
+            continue
+        if o.loss == HIERARCHICAL:
+            best, value, close = best_leaf(o, means[i], nodes, scores, False)
+            if close:
+                best, value, close = best_leaf(o, means[i], nodes, scores, True)
+        else:
+            again[i] = not _probabilities(o, projected, means[i], counts[i], out)
+            best, value = best_probability(out)
+        label[i], score[i] = best, clipped(value)
+
+
+@njit
+def _scores_of_means(
+    o: Output, projected: bool, means: F32, counts: I32, wanted: I64, found: F32, again: npt.NDArray[np.bool_]
+) -> None:
+    """Fill in the scores of the wanted labels by means; `again` marks texts that the means do not settle."""
+    out = np.empty(o.labels, np.float32)
+    nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
+    for i in range(len(found)):
+        found[i] = np.float32(0)
+        if counts[i] == 0:
+            continue
+        if o.loss == HIERARCHICAL:
+            leaf_scores(o, means[i], out, nodes, scores)
+        else:
+            again[i] = not _probabilities(o, projected, means[i], counts[i], out)
+            for k in range(o.labels):
+                out[k] = std_log(np.float64(out[k]))
+        for k in range(len(wanted)):
+            found[i, k] = clipped(out[wanted[k]])

@@ -1,0 +1,26 @@
+"""Kernels of winnow's own in CUDA C++: compiled by NVRTC through CuPy when first called, then cached on disk.
+
+A source is named after its one kernel. The same source compiles with a host compiler (cuda/device.h), one block after
+the other with one thread, which is how tests hold its bits to the host's kernels without a GPU
+(tests/support/cuda_on_host.py); NVRTC compiles it for every architecture in tests, too.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+INCLUDED = Path(__file__).parent / "cuda"  # device.h
+OPTIONS = ("-std=c++17", "--fmad=false", f"-I{INCLUDED}")  # a fused product and sum would have other bits
+
+
+@functools.cache
+def kernel(source: Path) -> Callable[..., None]:
+    """Return the kernel of a source on this process's device: called with (grid, block, arguments)."""
+    cupy: Any = importlib.import_module("cupy")
+    module: Any = cupy.RawModule(code=source.read_text(), options=OPTIONS)
+    found: Callable[..., None] = module.get_function(source.stem)
+    return found

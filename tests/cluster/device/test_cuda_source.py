@@ -1,0 +1,29 @@
+"""NVRTC compiles every kernel of winnow's own, for every architecture, without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.codebase import PACKAGES, package_folder
+from cluster.device import cuda_source
+from tests.support import cuda_on_host
+
+SOURCES = sorted(path for name in PACKAGES for path in package_folder(name).rglob("*.cu"))
+
+
+def test_a_source_holds_the_kernel_after_which_it_is_named() -> None:
+    assert len(SOURCES) >= 2
+    for source in SOURCES:
+        assert [name for name, _ in cuda_on_host.KERNEL.findall(source.read_text())] == [source.stem]
+
+
+@pytest.mark.parametrize("architecture", ["compute_80", "compute_90", "compute_100"])
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_nvrtc_compiles_every_kernel(source: Path, architecture: str) -> None:
+    _, problem = cuda_on_host.nvrtc()
+    if problem:
+        pytest.skip(f"NVRTC cannot be had: {problem}")
+    assert cuda_on_host.compiled(source.read_text(), architecture, cuda_source.OPTIONS) == ""
+    assert cuda_on_host.compiled(source.read_text() + "\nint x = y;", architecture, cuda_source.OPTIONS)
