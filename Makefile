@@ -96,7 +96,7 @@ $(VENV)/.extras-installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.loaders-installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev,loaders]'
+	$(BIN)/python -m pip install --quiet --editable '.[loaders]'
 	@touch $@
 
 $(GPU): pyproject.toml | $(BIN)/python
