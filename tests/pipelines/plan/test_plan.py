@@ -155,7 +155,9 @@ def test_the_command_prints_a_plot_and_json(
     assert json.loads(capsys.readouterr().out)["cost"]["price_per_hour"] == 2
 
 
-def test_every_named_mix_is_planned(datasets: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_named_mix_is_planned(
+    datasets: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     mixes = {
         "late": {"target_tokens": 40_000, "exclude": ["early"]},
         "early": {"target_tokens": 3_000},
