@@ -57,10 +57,11 @@ test-extras: ## the optional models, in .venv-extras
 	$(MAKE) VENV=.venv-extras .venv-extras/.extras-installed
 	.venv-extras/bin/pytest -rs tests/test_extras.py tests/test_llm_servers.py $(PYTEST_ARGS)
 
-# torch and the libraries that read exports, in an environment of their own (7 GB).
+# torch and the libraries that read exports, in an environment of their own (7 GB). nanotron is in no package index
+# as far as it reads tokens: PYTHONPATH=CHECKOUT/src, with dacite and torchtyping beside it, runs its test as well.
 test-loaders: ## exports and mixes read by the real training loaders
 	$(MAKE) VENV=.venv-loaders .venv-loaders/.loaders-installed
-	.venv-loaders/bin/pytest -rs -m loaders tests/pipelines $(PYTEST_ARGS)
+	.venv-loaders/bin/pytest -rs -m loaders tests/pipelines/export tests/pipelines/mix $(PYTEST_ARGS)
 
 test-gpu: $(GPU) ## every kernel and the demo on a GPU against the CPU
 	-$(MAKE) $(DEMO_DATA) # the comparison of the demo on CPU and GPU skips without it
@@ -96,7 +97,7 @@ $(VENV)/.extras-installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.loaders-installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev,loaders]'
+	$(BIN)/python -m pip install --quiet --editable '.[loaders]'
 	@touch $@
 
 $(GPU): pyproject.toml | $(BIN)/python

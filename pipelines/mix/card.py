@@ -17,13 +17,14 @@ import yaml
 
 from cluster import storage
 from cluster.engines import Engine, Growth, InlineEngine, TaskCost
-from pipelines.artefacts import MixDataset
+from pipelines.artefacts import MixDataset, files_of_mix
 from pipelines.ledger_tasks import count_documents
 from pipelines.mix.card_cells import cells_section, similarity_section
 from pipelines.mix.card_features import dataset_info
+from pipelines.mix.card_files import config_entry, configs_of
 from pipelines.mix.loaders import write_loaders
 from pipelines.mix.markdown import code, inline, table
-from pipelines.recipe.output import FACT, INTERLEAVED, Output
+from pipelines.recipe.output import FACT, Output
 from pipelines.run_tables import mix_tables
 from pipelines.runfolder import Counts, RunFolder, open_run
 from pipelines.staleness import check_up_to_date, note_page
@@ -116,10 +117,11 @@ def front_matter(
     head["task_categories"] = ["text-generation"]
     head["size_categories"] = [size_category(_rows_written(folder, names, counts))]
     head["tags"] = ["pretraining", "deduplicated", "winnow"]
-    head["configs"] = _configs(folder, names)
-    info = dataset_info(folder, head["configs"])
-    if info:
-        head["dataset_info"] = info
+    configs = configs_of(folder)
+    if configs:
+        files = len(files_of_mix(folder.mix_manifest))
+        head["configs"] = [config_entry(config, files) for config in configs]
+        head["dataset_info"] = dataset_info(folder, configs)
     return head
 
 
@@ -176,28 +178,6 @@ def _languages_of(path: str) -> tuple[int, Counter[str]]:
     return documents, found
 
 
-def _configs(folder: RunFolder, names: list[str]) -> list[dict[str, Any]]:
-    """Return one configuration with everything and one per dataset; held-out files are their own split."""
-
-    def files(dataset: str, held: bool) -> list[dict[str, str]]:
-        found = [{"split": "train", "path": f"{dataset}/part-*"}]
-        return [*found, {"split": "holdout", "path": f"{place.format(dataset)}/holdout-*"}] if held else found
-
-    held = {n for n in names if _held_out(folder, n)}
-    place = _place_of_holdout(folder)
-    if folder.interleaved:
-        return [{"config_name": "default", "default": True, "data_files": files(INTERLEAVED, bool(held))}]
-    everything = {"config_name": "default", "default": True, "data_files": files("*", bool(held))}
-    return [everything, *({"config_name": n, "data_files": files(n, n in held)} for n in names)]
-
-
-def _place_of_holdout(folder: RunFolder) -> str:
-    """Return the folder of a dataset's held-out files, with {} for its name."""
-    if folder.interleaved:
-        return "holdout"
-    return "holdout/{}" if isinstance((folder.recipe.get("output") or {}).get("holdout"), dict) else "{}"
-
-
 def _title(folder: RunFolder) -> str:
     """Return the name of the mix: the recipe's, and its own where the recipe has several."""
     return " ".join(filter(None, [str(folder.recipe.get("name") or "mix"), folder.mix_name]))
@@ -206,11 +186,6 @@ def _title(folder: RunFolder) -> str:
 def _rewritten(folder: RunFolder) -> bool:
     """Tell whether a stage of the recipe changes the texts that are written."""
     return any(stage.use == "rewrite" for stage in folder.stages)
-
-
-def _held_out(folder: RunFolder, dataset: str) -> int:
-    entry = folder.mix_dataset(dataset)
-    return int(entry.get("holdout_documents") or 0)
 
 
 def _summary(folder: RunFolder, counts: Mapping[str, Counts]) -> str:

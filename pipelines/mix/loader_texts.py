@@ -5,6 +5,12 @@ Made with winnow. Shares of tokens, for windows of one length; export each datas
 winnow export RUN --dataset NAME --format FORMAT --tokenizer TOKENIZER --sequence-length N -o EXPORTS/NAME\
 """
 _HEAD = f'"""{WINDOWS}\n"""\n'
+NANOTRON = """
+nanotron looks the tokenizer up by its name. Where TOKENIZER is a file, say below `dataset` what the exports hold:
+  tokenizer_name: tokenizer.json   (as the first line of EXPORTS/NAME/part-00000.ds.metadata has it, then the next)
+  token_size_in_bytes: 2
+  vocab_size: 32000                (EXPORTS/NAME/export.json, vocab_size)\
+"""
 
 HUGGINGFACE = '''"""Stream the mix at its shares of tokens: python huggingface.py shows the first documents.
 
@@ -28,14 +34,18 @@ def repeated(batch):
     return {name: [values[n] for n in which] for name, values in batch.items()}
 
 
+def copies_of(part):
+    """Return a part with each document as often as the mix wants it."""
+    return part if REPEATED else part.map(repeated, batched=True)
+
+
 def load(split="train", streaming=True, seed=0, stopping_strategy="all_exhausted"):
-    """Return the mix as a dataset."""
-    if INTERLEAVED:
+    """Return the mix as a dataset; held-out documents (split="holdout") as they lie, each once."""
+    if split != "train":
         return load_dataset(ROOT, split=split, streaming=streaming)
-    parts = []
-    for name in PROBABILITIES:
-        part = load_dataset(ROOT, name, split=split, streaming=streaming)
-        parts.append(part if REPEATED else part.map(repeated, batched=True))
+    if INTERLEAVED:
+        return copies_of(load_dataset(ROOT, split=split, streaming=streaming))
+    parts = [copies_of(load_dataset(ROOT, name, split=split, streaming=streaming)) for name in PROBABILITIES]
     return interleave_datasets(
         parts, probabilities=list(PROBABILITIES.values()), seed=seed, stopping_strategy=stopping_strategy
     )
@@ -136,7 +146,11 @@ SHARES = SHARES_HERE
 
 
 def sources(exports, max_repetition=1.0):
-    """Return the sources of OLMo-core's SourceMixtureDatasetConfig."""
+    """Return the sources of OLMo-core's SourceMixtureDatasetConfig, for exports with --pack concat.
+
+    It takes no label masks beside a mixture, so what fills the windows of other packings would be trained on.
+    max_repetition : how often a dataset that is too small for its share may be read; OLMo-core stops without.
+    """
     from olmo_core.data.source_mixture import SourceMixtureConfig, SourceMixtureList
 
     return SourceMixtureList(

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from cluster import storage
-from pipelines.mix.loader_texts import HUGGINGFACE, LITDATA, MEGATRON, OLMO, TORCHTITAN, WINDOWS
+from pipelines.mix.loader_texts import HUGGINGFACE, LITDATA, MEGATRON, NANOTRON, OLMO, TORCHTITAN, WINDOWS
 from pipelines.runfolder import Counts, RunFolder
 
 DIGITS = 10
@@ -79,7 +79,7 @@ def loader_files(folder: RunFolder, shares: dict[str, Share]) -> dict[str, str]:
         "litdata.py": LITDATA.replace("SHARES_HERE", _literal(windows)),
         "olmo_core.py": OLMO.replace("SHARES_HERE", _literal(windows)),
         "mosaicml.yaml": _commented(_mosaicml(windows)),
-        "nanotron.yaml": _commented(_nanotron(windows)),
+        "nanotron.yaml": _commented(_nanotron(windows), NANOTRON),
     }
 
 
@@ -95,8 +95,8 @@ def _literal(shares: dict[str, float]) -> str:
     return json.dumps(shares, indent=4, ensure_ascii=False)
 
 
-def _commented(data: dict[str, Any]) -> str:
-    lines = "".join(f"# {line}\n" for line in WINDOWS.splitlines())
+def _commented(data: dict[str, Any], more: str = "") -> str:
+    lines = "".join(f"# {line}\n" for line in (WINDOWS + more).splitlines())
     return lines + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pipelines.plan.extent import Size
 from pipelines.plan.growth import Flow
 from pipelines.plan.inputs import Drawn, Input
@@ -13,9 +15,13 @@ from pipelines.plan.tree import DatasetPlan, DuplicatesPlan, FlowPlan, KeptPlan,
 from pipelines.plan.whole import Whole
 from pipelines.recipe.output import output_of_mix
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.to_run import mix_of_recipe, output_of_recipe
+from pipelines.recipe.to_run import mixes_of_recipe, output_of_recipe
+from stages.core.arrays import BoolArray
 from stages.implicit.read import BYTES_PER_TOKEN
-from stages.outcome.mixing import Mix, portions
+from stages.kernels.hashes.hashing import mix64
+from stages.outcome.mixing import Mix, copies, portions
+
+STAND_INS = 1 << 16  # what is left of a dataset is told to 0.2 %
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,21 +107,51 @@ def _by_dataset(mix: Mix, mixable: Mapping[str, tuple[int, int]]) -> Mix:
     return replace(mix, cells=(), weights=weights, target_tokens=target, max_epochs=1000.0)
 
 
-def expected_mix(recipe: Recipe, kept: Mapping[str, float], kept_bytes: Mapping[str, float]) -> MixPlan:
-    """Return what the mix is expected to hold, by the rules of `stages.outcome.mixing`."""
-    mix = mix_of_recipe(recipe)
-    share = 1.0 - mix.holdout
+def expected_mixes(recipe: Recipe, kept: Mapping[str, float], kept_bytes: Mapping[str, float]) -> dict[str, MixPlan]:
+    """Return what each mix is expected to hold, by the rules of `stages.outcome.mixing`; "": the one of a recipe.
+
+    kept, kept_bytes : survivors of each dataset, and the bytes of their text.
+    """
+    free = _Free()
+    return {mix.name: _expected(recipe, mix, free, kept, kept_bytes) for mix in mixes_of_recipe(recipe)}
+
+
+class _Free:
+    """What mixes leave to those that exclude them: each draws among stand-ins for the documents of a dataset."""
+
+    def __init__(self) -> None:
+        self.keys = mix64(np.arange(STAND_INS, dtype=np.uint64), 0)
+        self.taken: dict[tuple[str, str], BoolArray] = {}
+
+    def of(self, mix: Mix, dataset: str) -> BoolArray:
+        """Mark the stand-ins that a mix may take, those that no excluded one has."""
+        free = np.ones(STAND_INS, np.bool_)
+        for other in mix.exclude:
+            free &= ~self.taken[other, dataset]
+        return free
+
+    def take(self, mix: Mix, dataset: str, epochs: float) -> None:
+        """Note the stand-ins that a mix takes."""
+        drawn = copies(self.keys, epochs, mix.draw_seed) > 0
+        self.taken[mix.name, dataset] = drawn & self.of(mix, dataset)
+
+
+def _expected(
+    recipe: Recipe, mix: Mix, free: _Free, kept: Mapping[str, float], kept_bytes: Mapping[str, float]
+) -> MixPlan:
+    names = [name for name, section in recipe.datasets.items() if section.role != "reference"]
+    share = {name: (1.0 - mix.holdout) * float(free.of(mix, name).mean()) for name in names}
     mixable = {
-        name: (round(kept[name] * share), round(kept_bytes[name] * share) // BYTES_PER_TOKEN)
-        for name, section in recipe.datasets.items()
-        if section.role != "reference"
+        name: (round(kept[name] * share[name]), round(kept_bytes[name] * share[name]) // BYTES_PER_TOKEN)
+        for name in names
     }
     found: dict[str, MixDatasetPlan] = {}
     written = 0.0
     repeat = output_of_mix(output_of_recipe(recipe), mix).repeat
     for name, portion in portions(_by_dataset(mix, mixable), mixable).items():
-        copies = portion.epochs if repeat else min(1.0, portion.epochs)
-        written += kept_bytes[name] * (copies * share + mix.holdout)
+        free.take(mix, name, portion.epochs)
+        times = portion.epochs if repeat else min(1.0, portion.epochs)
+        written += kept_bytes[name] * (times * share[name] + mix.holdout)
         found[name] = {
             "documents": round(portion.documents * min(1.0, portion.epochs)),
             "tokens": portion.expected_tokens,
@@ -124,3 +160,23 @@ def expected_mix(recipe: Recipe, kept: Mapping[str, float], kept_bytes: Mapping[
             "shortfall_tokens": portion.shortfall_tokens,
         }
     return {"datasets": found, "text_bytes": round(written)}
+
+
+def together(mixes: Mapping[str, MixPlan]) -> MixPlan:
+    """Return what all mixes of a run hold, a document of two of them counted twice."""
+    found: dict[str, MixDatasetPlan] = {}
+    for mix in mixes.values():
+        for name, entry in mix["datasets"].items():
+            found[name] = _added(found[name], entry) if name in found else entry
+    return {"datasets": found, "text_bytes": sum(mix["text_bytes"] for mix in mixes.values())}
+
+
+def _added(one: MixDatasetPlan, other: MixDatasetPlan) -> MixDatasetPlan:
+    targets = [t for t in (one["target_tokens"], other["target_tokens"]) if t is not None]
+    return {
+        "documents": one["documents"] + other["documents"],
+        "tokens": one["tokens"] + other["tokens"],
+        "epochs": one["epochs"] + other["epochs"],
+        "target_tokens": sum(targets) if targets else None,
+        "shortfall_tokens": one["shortfall_tokens"] + other["shortfall_tokens"],
+    }

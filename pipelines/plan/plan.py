@@ -22,7 +22,8 @@ from pipelines.plan.describe import (
     describe_duplicates,
     describe_flow,
     describe_kept,
-    expected_mix,
+    expected_mixes,
+    together,
 )
 from pipelines.plan.disk import bytes_written
 from pipelines.plan.extent import bundles_of, sizes
@@ -124,6 +125,7 @@ def _assemble(
     seconds = seconds_of_steps(rates, whole, where, here)
     hops = hops_in(known, running(seconds))
     start = where.start_seconds
+    mixes = expected_mixes(recipe, whole.flow.kept, whole.flow.kept_bytes)
     found: Plan = {
         "format": DATA_FORMAT,
         "recipe": recipe.name,
@@ -136,7 +138,8 @@ def _assemble(
         "duplicates": describe_duplicates(whole.flow),
         "flow": describe_flow(whole.flow),
         "kept": describe_kept(whole),
-        "mix": expected_mix(recipe, whole.flow.kept, whole.flow.kept_bytes),
+        "mix": together(mixes),
+        "mixes": {name: mix for name, mix in mixes.items() if name},
         "machine": describe_machine(where),
         "stages": describe_steps(rates, whole, here, seconds, written),
         "judged": deferred.judged_documents(rates, whole),
@@ -321,7 +324,7 @@ def _whole(
             text[name] = round(text[name] * rows / max(1, documents[name]))
             documents[name] = rows
     flow = growth.flow(measured, documents, text, dense)
-    mixed = expected_mix(recipe, flow.kept, flow.kept_bytes)
+    mixes = expected_mixes(recipe, flow.kept, flow.kept_bytes).values()
     shard_bytes = output_of_recipe(recipe).shard_bytes
     return Whole(
         documents=documents,
@@ -332,8 +335,8 @@ def _whole(
         bundles=bundles,
         missing=_missing(measured, bundles, here if frozen is not None else None),
         flow=flow,
-        mix_bytes=mixed["text_bytes"],
-        mix_parts=sum(part_count(flow.kept_bytes[name], shard_bytes) for name in mixed["datasets"]),
+        mix_bytes=sum(mix["text_bytes"] for mix in mixes),
+        mix_parts=sum(part_count(flow.kept_bytes[name], shard_bytes) for mix in mixes for name in mix["datasets"]),
     )
 
 

@@ -109,7 +109,7 @@ class MixDatasetPlan(TypedDict):
 
 
 class MixPlan(TypedDict):
-    """What the mix is expected to hold; text_bytes: that are written, copies included."""
+    """What a mix is expected to hold; text_bytes: that are written, copies included."""
 
     datasets: dict[str, MixDatasetPlan]
     text_bytes: int
@@ -297,6 +297,7 @@ class Plan(TypedDict):
     flow: dict[str, dict[str, FlowPlan]]
     kept: dict[str, KeptPlan]
     mix: MixPlan
+    mixes: dict[str, MixPlan]
     machine: MachinePlan
     stages: list[StagePlan]
     judged: dict[str, int]

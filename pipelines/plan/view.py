@@ -21,7 +21,8 @@ ACTIONS = {"run": "runs", "rest": "runs the rest", "reuse": "is reused", "skip":
 
 def render(plan: Plan) -> Group:
     """Return a plan as tables, a plot for each near_dedup, and sentences."""
-    parts: list[RenderableType] = [_datasets(plan), _stages(plan), _summary(plan)]
+    mixes = [_mixes(plan)] if plan["mixes"] else []
+    parts: list[RenderableType] = [_datasets(plan), *mixes, _stages(plan), _summary(plan)]
     for entry in plan["lsh"]:
         parts += [s_curve(entry["bands"], entry["rows_per_band"], entry["threshold"]), _misses(entry)]
     parts += [*scale_view.tables(plan), _sample(plan), *_warnings(plan), scale_view.wall(plan)]
@@ -48,6 +49,30 @@ def _datasets(plan: Plan) -> Table:
             f"{mixed['tokens']:,} tokens" if mixed else "reference",
             f"{mixed['epochs']:.3g}" if mixed else "",
         )
+    return table
+
+
+def _mixes(plan: Plan) -> Table:
+    """Return what each of several mixes is expected to hold of each dataset."""
+    table = Table()
+    table.add_column("mix")
+    table.add_column("dataset")
+    for name in ("documents", "tokens", "epochs", "target", "short of it"):
+        table.add_column(name, justify="right")
+    for name, mix in plan["mixes"].items():
+        for dataset, entry in mix["datasets"].items():
+            target, short = entry["target_tokens"], entry["shortfall_tokens"]
+            table.add_row(
+                name,
+                dataset,
+                f"{entry['documents']:,}",
+                f"{entry['tokens']:,}",
+                f"{entry['epochs']:.3g}",
+                "" if target is None else f"{target:,}",
+                f"{short:,}" if short else "",
+            )
+            name = ""
+        table.add_section()
     return table
 
 

@@ -6,13 +6,14 @@ Guarantees: reads the plan's own numbers; a warning never stops anything.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cluster import storage
 from pipelines.plan import device
 from pipelines.plan.sample import Measured
-from pipelines.plan.tree import FilterPlan, Plan
+from pipelines.plan.tree import FilterPlan, MixPlan, Plan
 from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.to_run import mixes_of_recipe
 from stages.core.run import Run
 from stages.core.stage import ShardStage
 from stages.dedup.dedup_stage import DedupStage
@@ -129,20 +130,28 @@ def _thresholds(filters: Sequence[FilterPlan]) -> list[str]:
 
 
 def _weights(recipe: Recipe, plan: Plan) -> list[str]:
-    found = []
     names = [name for name, section in recipe.datasets.items() if section.role != "reference"]
-    without = [name for name in names if recipe.mix.weights and not recipe.mix.weights.get(name)]
-    for name in without:
-        effect = "nothing of it enters the mix" if recipe.mix.mode == "sample" else "its recorded weight is 0"
-        found.append(f"dataset {name} has no weight in mix.weights: {effect}.")
-    for name, entry in plan["mix"]["datasets"].items():
+    found = []
+    for mix in mixes_of_recipe(recipe):
+        where = f"mix {mix.name}: " if mix.name else ""
+        key = f"mixes.{mix.name}.weights" if mix.name else "mix.weights"
+        for name in names:
+            if mix.weights and not mix.weights.get(name) and not mix.cells:
+                effect = "nothing of it enters the mix" if mix.mode == "sample" else "its recorded weight is 0"
+                found.append(f"{where}dataset {name} has no weight in {key}: {effect}.")
+        expected = plan["mixes"][mix.name] if mix.name else plan["mix"]
+        found += [f"{where}{text}" for text in _shortfalls(expected)]
+    return found
+
+
+def _shortfalls(mix: MixPlan) -> Iterator[str]:
+    for name, entry in mix["datasets"].items():
         target = entry["target_tokens"]
         if target and entry["shortfall_tokens"] > 0.01 * target:
-            found.append(
+            yield (
                 f"{name} is expected to fall {entry['shortfall_tokens']:,} tokens short of its target {target:,}, even "
                 f"at {entry['epochs']:.3g} epochs. Raise max_epochs, or lower its weight or target_tokens."
             )
-    return found
 
 
 def _shards(plan: Plan, bundle_bytes: Sequence[float]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import RecipeError
+from pipelines.cli.main import main
 from pipelines.commands import push as module
 from pipelines.commands.push import push
 from pipelines.mix.card import write_card
@@ -92,3 +93,16 @@ def test_the_token_comes_from_the_environment_alone(
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(RecipeError, match=r"is not what mix/manifest.json says"):
         push(str(cut), "me/mix")
+
+
+def test_a_named_mix_takes_the_place_of_another(tmp_path: Path, there: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    mixes = {"stable": {"target_tokens": 8000}, "anneal": {"target_tokens": 2000, "exclude": ["stable"]}}
+    made = exports.small_run(tmp_path, mix={"mode": "sample"}, mixes=mixes)
+    for name in mixes:
+        write_card(str(made), name)
+        assert main(["push", str(made), "me/mix", "--mix", name, "--no-ledger", "--quiet"]) == 0
+        root = made / "mixes" / name
+        files = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        assert there.files == {str(path.relative_to(root)): path.read_bytes() for path in files}
+    assert main(["push", str(made), "me/mix", "--mix", "other"]) == 1
+    assert "stable, anneal" in capsys.readouterr().err

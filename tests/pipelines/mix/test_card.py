@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines.mix import card
+from pipelines.mix import card, card_files
 from pipelines.runfolder import open_run
 from tests.support import run_folders
 
@@ -46,8 +47,24 @@ def test_the_front_matter_is_what_dataset_hubs_read(run: Path) -> None:
     assert list(configs) == ["default", "a", "b", "c"]
     assert [c for c in configs.values() if c.get("default")] == [configs["default"]]
     for config in configs.values():
-        for files in config["data_files"]:
-            assert list((run / "mix").glob(files["path"])), files
+        names = [name] if (name := config["config_name"]) != "default" else list("abc")
+        there = {f"{d}/{p.name}" for d in names for p in (run / "mix" / d).iterdir()}
+        assert {path for files in config["data_files"] for path in files["path"]} == there
+
+
+def test_many_files_are_a_pattern_and_rows_are_told(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_files, "NAMED", 0)
+    held = run_folders.make(tmp_path, output={"holdout": {"share": 0.2, "by": "url"}})
+    for folder in (run, held):
+        head = card.front_matter(open_run(str(folder)))
+        found = {info["config_name"]: info for info in head["dataset_info"]}
+        assert len({info["description"] for info in found.values()}) == len(found)
+        for config in head["configs"]:
+            rows = {split["name"]: split["num_examples"] for split in found[config["config_name"]]["splits"]}
+            assert set(rows) == {"train", "holdout"}
+            for files in config["data_files"]:
+                paths = list((folder / "mix").glob(files["path"]))
+                assert sum(pq.read_metadata(path).num_rows for path in paths) == rows[files["split"]]
 
 
 def test_unknown_licences_are_named_and_one_licence_stands_alone(run: Path, tmp_path: Path) -> None:

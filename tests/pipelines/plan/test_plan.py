@@ -153,3 +153,39 @@ def test_the_command_prints_a_plot_and_json(
     assert "└" in out
     assert main(["plan", str(path), "--sample-documents", "100", "--price-per-hour", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cost"]["price_per_hour"] == 2
+
+
+def test_every_named_mix_is_planned(
+    datasets: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixes = {
+        "late": {"target_tokens": 40_000, "exclude": ["early"]},
+        "early": {"target_tokens": 3_000},
+        "all": {"target_tokens": 6_000, "max_epochs": 3},
+    }
+    data = recipe_data(datasets, mix={"mode": "sample", "weights": {"a": 1, "b": 1, "c": 1}}, mixes=mixes)
+    path, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    path.write_text(json.dumps(data))
+    runner.run(load_data(data, "test"), str(run), with_report=False)
+    assert main(["plan", str(path), "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert set(planned["mixes"]) == set(mixes)
+    for name, mix in planned["mixes"].items():
+        made = json.loads((run / "mixes" / name / "manifest.json").read_text())["datasets"]
+        for dataset, entry in mix["datasets"].items():
+            assert entry["epochs"] == pytest.approx(made[dataset]["epochs"], rel=0.1), (name, dataset)
+            assert entry["target_tokens"] == made[dataset]["target_tokens"]
+            if entry["shortfall_tokens"] > 1000:  # what the run says counts the error of drawing as well
+                assert entry["shortfall_tokens"] == pytest.approx(made[dataset]["shortfall_tokens"], rel=0.1)
+        assert sum(e["tokens"] for e in mix["datasets"].values()) == pytest.approx(
+            sum(e["tokens"] for e in made.values()), rel=0.15
+        )
+    for key in ("documents", "tokens", "shortfall_tokens"):
+        for dataset, entry in planned["mix"]["datasets"].items():
+            assert entry[key] == sum(mix["datasets"][dataset][key] for mix in planned["mixes"].values())
+    assert planned["mix"]["text_bytes"] == sum(mix["text_bytes"] for mix in planned["mixes"].values())
+    assert [w for w in planned["warnings"] if w.startswith("mix late: a is expected to fall ")]
+    assert not [w for w in planned["warnings"] if w.startswith("mix all: ")]
+    assert main(["plan", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert all(f" {name} " in shown for name in mixes)
