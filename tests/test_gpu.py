@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from classifiers import fasttext_model
 from cluster.device import backend, halving
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
@@ -31,7 +32,7 @@ from stages.kernels.hashes.text_digest import text_digest
 from stages.kernels.similarity import bands, kmeans, minhash
 from stages.kernels.survivors import components
 from tests.stages.inputs.test_device_reader import WEB, rows_of, shard
-from tests.support import corpora
+from tests.support import corpora, fasttext_variants
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
@@ -97,6 +98,19 @@ def test_signatures_by_seeds_are_those_of_the_host(texts: list[str], width: int)
     seeds = minhash.zyda2_seeds(8)
     found = minhash.signatures_by_seeds(*given_, seeds, width)
     assert np.array_equal(found, HOST_KERNELS["signatures_by_seeds"](*given_, seeds, width))
+
+
+@pytest.mark.parametrize("variant", fasttext_variants.VARIANTS)
+def test_fasttext_models_judge_as_on_the_host(variant: str, tmp_path: Path) -> None:
+    path = str(fasttext_variants.builder(tmp_path)(variant))
+    texts = fasttext_variants.array(fasttext_variants.TEXTS * 50)
+    model = fasttext_model.load(path)
+    every = range(len(model.labels))
+    found = [*model.best(texts), model.scores(texts, every)]
+    backend.use("cpu")
+    expected = [*model.best(texts), model.scores(texts, every)]
+    for mine, theirs in zip(found, expected, strict=True):
+        assert np.array_equal(mine, theirs)
 
 
 @RANDOM
