@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cluster.device import backend
 from cluster.device.rapids import MAXIMUM_SHARE
+from cluster.device.turns import TURNS
 from pipelines.plan.tree import DevicePlan, Plan
 from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
@@ -39,7 +40,7 @@ def section(recipe: Recipe, run: Run, whole: Whole, gpus: int | None, memory: in
     return {
         "tasks": needed,
         "largest": largest,
-        "worker": needed[largest],
+        "worker": needed[largest] * (1 if recipe.cluster.threads_per_worker == 1 else TURNS),
         "limit": round(limit * MAXIMUM_SHARE) if limit else None,
         "limit_is": limit_is,
         "text_on_host_for": [s.name for s in _first(run) if s.host_text],
@@ -100,7 +101,7 @@ def lines(plan: Plan) -> list[str]:
     of = f"{device['limit'] / 1e9:.1f} GB ({device['limit_is']})" if device["limit"] else device["limit_is"]
     where = ", ".join(device["text_on_host_for"])
     return [
-        f"GPU memory: a worker holds {device['worker'] / 1e9:.1f} GB at most (in {device['largest']}), of {of}",
+        f"GPU memory: the tasks of a worker hold {device['worker'] / 1e9:.1f} GB at most ({device['largest']}), of {of}",
         f"text: on the host, for {where}" if where else "text: read to the GPU",
     ]
 
