@@ -101,7 +101,7 @@ def lines(plan: Plan) -> list[str]:
     of = f"{device['limit'] / 1e9:.1f} GB ({device['limit_is']})" if device["limit"] else device["limit_is"]
     where = ", ".join(device["text_on_host_for"])
     return [
-        f"GPU memory: the tasks of a worker hold {device['worker'] / 1e9:.1f} GB at most ({device['largest']}), of {of}",
+        f"GPU memory: tasks of a worker hold {device['worker'] / 1e9:.1f} GB at most ({device['largest']}), of {of}",
         f"text: on the host, for {where}" if where else "text: read to the GPU",
     ]
 
