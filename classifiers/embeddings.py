@@ -92,6 +92,11 @@ def _load(settings: Settings, path: str, stamp: tuple[int, int]) -> Embedder:
     return SentenceTransformersEmbedder(path, settings.max_tokens)
 
 
+def folder_of(spec: str) -> str:
+    """Return the folder of an ONNX model by its spec."""
+    return _folder(split_spec(spec)[1])
+
+
 def _folder(name: str) -> str:
     """Return the folder of an ONNX model; the folder of a path that names the model file itself."""
     path = models.resolve(name)

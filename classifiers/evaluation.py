@@ -101,6 +101,21 @@ def auc(positive: F64, negative: F64) -> float:
     return float((below + equal / 2) / (len(positive) * len(negative)))
 
 
+def kappa(one: Any, other: Any) -> float:
+    """Return Cohen's kappa of two arrays of verdicts, (documents,) bool; NaN where both always say the same.
+
+    Examples
+    --------
+    >>> kappa(np.array([True, True, False, False]), np.array([True, False, False, False]))
+    0.5
+    """
+    if not len(one):
+        return float("nan")
+    a, b = float(np.mean(one)), float(np.mean(other))
+    chance = a * b + (1 - a) * (1 - b)
+    return float("nan") if chance == 1 else float((np.mean(one == other) - chance) / (1 - chance))
+
+
 def at_threshold(positive: F64, negative: F64, threshold: float) -> AtThreshold:
     """Return what the threshold keeps; a document is kept when its score is not below it."""
     right, wrong = int((positive >= threshold).sum()), int((negative >= threshold).sum())

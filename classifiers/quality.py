@@ -1,5 +1,5 @@
-"""Quality models by spec: `fasttext:PATH`, `hf:PATH_OR_ID`, `nemo:NAME`, `python:MODULE:NAME`, or the NAME of an
-installed package's classifier (entry points of the group winnow.classifiers, installed.py).
+"""Quality models by spec: `fasttext:PATH`, `onnx:FOLDER` (head.py), `hf:PATH_OR_ID`, `nemo:NAME`,
+`python:MODULE:NAME`, or the NAME of an installed package's classifier (entry points, installed.py).
 
 Guarantees: a model is loaded once per process; `digest_of` answers without loading it. An existing column
 (`column:NAME`) is no model and is handled by the stage.
@@ -7,13 +7,14 @@ Guarantees: a model is loaded once per process; `digest_of` answers without load
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from classifiers import fasttext_model, installed, models
+from classifiers import fasttext_model, head, installed, models
 from classifiers.base import F64, I32, Classifier, Scores
 from classifiers.fasttext_model import MAX_CHARS
 from classifiers.loaded_once import loaded_once
@@ -21,8 +22,11 @@ from classifiers.user_classifier import UserClassifier
 from cluster import storage
 from cluster.errors import RecipeError
 
-KINDS = ("fasttext", "hf", "nemo", "python")
-SPECS = "column:NAME, fasttext:PATH, hf:PATH_OR_ID, nemo:NAME, python:MODULE:NAME or an installed classifier's NAME"
+KINDS = ("fasttext", "onnx", "hf", "nemo", "python")
+SPECS = (
+    "column:NAME, fasttext:PATH, onnx:FOLDER, hf:PATH_OR_ID, nemo:NAME, python:MODULE:NAME or an installed "
+    "classifier's NAME"
+)
 POSITIVE = (
     "hq",
     "high",
@@ -83,7 +87,9 @@ def load(settings: Settings) -> Classifier:
     """
     kind, name = split_spec(settings.spec)
     path = models.resolve(settings.spec) if kind == "fasttext" else name
-    return _load(settings, models.stamp(path) if kind in ("fasttext", "hf") else (0, 0))
+    if kind == "onnx":
+        path = os.path.join(models.resolve(name), head.HEAD)
+    return _load(settings, models.stamp(path) if kind in ("fasttext", "onnx", "hf") else (0, 0))
 
 
 @loaded_once(4)
@@ -91,6 +97,8 @@ def _load(settings: Settings, stamp: tuple[int, int]) -> Classifier:
     kind, name = split_spec(settings.spec)
     if kind == "fasttext":
         return FastTextQuality(settings)
+    if kind == "onnx":
+        return head.HeadClassifier(name)
     if kind == "python":
         return UserClassifier(name)
     if kind == "nemo":
@@ -107,6 +115,8 @@ def digest_of(spec: str) -> str:
     kind, name = split_spec(spec)
     if kind == "fasttext":
         return models.file_digest(models.resolve(spec))
+    if kind == "onnx":
+        return head.digest_of(name)
     if kind == "python":
         return load(Settings(spec=spec)).card()["digest"]
     if kind == "nemo":

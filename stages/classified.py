@@ -34,7 +34,7 @@ class Classified(ShardStage):
 
     @property
     def costly(self) -> bool:
-        return not self._column and quality.split_spec(self.model)[0] in ("hf", "nemo", "python")
+        return not self._column and quality.split_spec(self.model)[0] in ("onnx", "hf", "nemo", "python")
 
     @property
     def neural(self) -> bool:

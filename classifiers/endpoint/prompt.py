@@ -150,6 +150,11 @@ def names(kind: str) -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
+def source(name: str, kind: str) -> str:
+    """Return the text of a prompt file that comes with winnow."""
+    return importlib.resources.files("classifiers").joinpath(FOLDER, kind, f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def load(name: str, kind: str = "judge") -> Prompt:
     """Return a prompt by the name that winnow has for it, or by the path of a file.
 
@@ -178,8 +183,7 @@ def _given(text: str, name: str) -> Prompt:
 
 @functools.cache
 def _packaged(name: str, kind: str) -> Prompt:
-    file = importlib.resources.files("classifiers").joinpath(FOLDER, kind, f"{name}.yaml")
-    return parse(file.read_text(encoding="utf-8"), name)
+    return parse(source(name, kind), name)
 
 
 def parse(text: str, where: str) -> Prompt:

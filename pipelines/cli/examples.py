@@ -6,7 +6,9 @@ from typing import Any
 
 EXAMPLES = {
     "audit": "winnow audit RUN --threshold 0.75",
+    "calibrate": "winnow calibrate RUN --stage hq --export labels.csv",
     "check": "winnow check mix.yaml",
+    "classifier distil": "winnow classifier distil RUN --from llm_judge --out quality.bin",
     "classifier evaluate": "winnow classifier evaluate quality.bin --positive good.jsonl --negative bad.jsonl",
     "classifier score": "winnow classifier score quality.bin data/*.parquet --out scores.parquet",
     "classifier train": "winnow classifier train --positive good.jsonl --negative bad.jsonl --out quality.bin",

@@ -25,6 +25,7 @@ COMMANDS = (
     "pipelines.cli.run",
     "pipelines.cli.look",
     "pipelines.cli.files",
+    "pipelines.cli.calibrate",
     "pipelines.cli.stage",
     "pipelines.cli.cluster",
     "pipelines.cli.doctor",

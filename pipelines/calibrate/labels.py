@@ -1,0 +1,55 @@
+"""Samples as CSV files for people to label: `good` is theirs to fill in, all other columns say which document it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from cluster import storage
+from cluster.errors import RecipeError
+from pipelines.shown_text import visible
+
+COLUMNS = ("doc_id", "dataset", "language", "good", "text")
+YES, NO = ("yes", "y", "1", "true", "good"), ("no", "n", "0", "false", "bad")
+SHOWN = 5000  # characters
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what begins so
+
+
+def write(path: str, rows: pa.Table, texts: Mapping[int, str]) -> None:
+    """Write the documents of a sample, in an order that does not tell the filter's verdict."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for row in rows.sort_by("place").to_pylist():
+        text = visible(texts.get(row["doc"], ""))[:SHOWN]
+        shown = f"'{text}" if text.startswith(FORMULA) else text
+        writer.writerow([row["doc"], row["dataset"], row["language"], "", shown])
+    storage.write_bytes(path, out.getvalue().encode("utf-8-sig"))
+
+
+def read(path: str, docs: Sequence[int]) -> list[bool | None]:
+    """Return the label of each document, None where `good` is empty. Raises RecipeError where they do not fit."""
+    try:
+        text = storage.read_bytes(path).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"{path} does not exist. Write it with --export, label it, then give it to --import."
+        ) from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not UTF-8 text. Save it as CSV in UTF-8.") from None
+    found: dict[int, bool | None] = {}
+    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+        doc, good = row.get("doc_id"), (row.get("good") or "").strip().lower()
+        if doc is None or not doc.strip().isdigit():
+            raise RecipeError(f"{path}, line {number}: column doc_id must be a number, got {doc!r}.")
+        if good and good not in (*YES, *NO):
+            raise RecipeError(f"{path}, line {number}: column good must be yes or no, got {good!r}.")
+        found[int(doc)] = None if not good else good in YES
+    strange = [doc for doc in found if doc not in set(docs)]
+    if strange or not found:
+        what = f"document {strange[0]} is none of the sample" if strange else "it holds no row"
+        raise RecipeError(f"{path} does not fit: {what}. Give the same run, stage, documents and seed as for --export.")
+    return [found.get(doc) for doc in docs]
