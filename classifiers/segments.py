@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from classifiers.native_fasttext.features import I64, U8, njit
+from classifiers.native_fasttext.subwords import I64, U8, njit
 
 
 @njit

@@ -9,47 +9,41 @@ What separates words is fastText's white space: NUL, tab to carriage return, spa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
-F = TypeVar("F", bound=Callable[..., Any])
-U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-F32 = npt.NDArray[np.float32]
+from classifiers.native_fasttext.subwords import (
+    BASIS,
+    CHUNK,
+    F32,
+    I32,
+    I64,
+    PRIME,
+    U8,
+    U32,
+    U64,
+    Sizes,
+    bucket_kept,
+    bucket_of,
+    inlined,
+    load64,
+    mark,
+    njit,
+    plain_buckets,
+    push_plain_subwords,
+    push_subwords,
+    sign_extended,
+    to_rows,
+)
 
-njit = cast(Callable[[F], F], numba.njit(cache=True, nogil=True, error_model="numpy"))
-# Called per word: passing a dozen arrays to a function costs more than what it does.
-inlined = cast(Callable[[F], F], numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True))
-
-_BASIS = np.uint32(2166136261)  # 32-bit FNV-1a
-_PRIME = np.uint32(16777619)
 _EOS_HASH = np.uint32(3617362777)  # of "</s>"
 _EOS_HEAD = np.uint64(int.from_bytes(b"</s>", "little"))
 _LABEL_HASH = np.uint32(713211737)  # of "__label__"
 _MIX = np.uint64(116049371)
-
-
-class Sizes(NamedTuple):
-    """The numbers of a model."""
-
-    minn: int
-    maxn: int
-    bucket: int
-    reciprocal: np.uint64  # 2**64 // bucket
-    word_ngrams: int
-    words: int  # entries before this one are words, the others labels
-    present_mask: int  # 0 where `present` is one word for all buckets, else -1
-    pruned: bool  # some buckets have a row: see `row_of`
 
 
 class Tables(NamedTuple):
@@ -63,22 +57,17 @@ class Tables(NamedTuple):
     sub_start: I64  # (words + 1,) features of each word: itself and its character n-grams
     sub_ids: I32
     present: U64  # a bit per bucket that has a row where some were pruned, else one word for all
-    row_of: I32  # bucket to position behind the words
+    rank: I32  # buckets that have a row before each word of `present`
+    row_of: I32  # position behind the words, of the buckets that have a row, ascending
     rows: F32  # (rows, dimensions)
     projected: F32  # (rows, labels): rows times the output layer, where labels are few; else empty
 
 
 @inlined
-def sign_extended(byte: int) -> np.uint32:
-    """fastText hashes signed characters: bytes from 0x80 fill the upper 24 bits."""
-    return np.uint32(byte | 0xFFFFFF00) if byte >= 0x80 else np.uint32(byte)
-
-
-@inlined
 def fnv(data: U8, start: int, stop: int) -> np.uint32:
-    h = _BASIS
+    h = BASIS
     for i in range(start, stop):
-        h = np.uint32(np.uint32(h ^ sign_extended(data[i])) * _PRIME)
+        h = np.uint32(np.uint32(h ^ sign_extended(data[i])) * PRIME)
     return h
 
 
@@ -103,18 +92,6 @@ def parse_entries(data: U8, entries: int) -> tuple[I64, I64, I64, U8, int]:
         types[i] = data[at + 9]
         at += 10
     return starts, stops, counts, types, at
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def load64(typing: Any, data: Any, index: Any) -> Any:
-    """Read eight bytes at any position as a little-endian number; the caller keeps inside the array."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = builder.gep(array.data, [arguments[1]])
-        return builder.load(builder.bitcast(place, context.get_value_type(types.uint64).as_pointer()), align=1)
-
-    return types.uint64(data, types.int64), build
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -189,87 +166,8 @@ def find(
     return np.int64(-1)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def high_product(typing: Any, x: Any, y: Any) -> Any:
-    """Return the upper 64 bits of the product of two uint64."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide = ir.IntType(128)
-        product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), build
-
-
 @inlined
-def bucket_of(z: Sizes, h: np.uint64) -> np.int64:
-    """Return `h % bucket` without a division: the quotient by reciprocal is right or one too low."""
-    bucket = np.uint64(z.bucket)
-    rest = h - high_product(h, z.reciprocal) * bucket
-    return np.int64(min(rest, rest - bucket))  # below zero wraps around to a large number
-
-
-@inlined
-def bucket_kept(z: Sizes, present: U64, bucket: np.int64) -> np.int64:
-    """Return 1 where the bucket has a row, else 0; without a branch, since no one can predict it."""
-    word = present[(bucket >> 6) & z.present_mask]
-    return np.int64((word >> np.uint64(bucket & 63)) & np.uint64(1))
-
-
-@inlined
-def to_rows(z: Sizes, row_of: I32, ids: I32, start: int, stop: int) -> None:
-    """Turn buckets into rows, in place."""
-    for i in range(start, stop):
-        ids[i] = z.words + (row_of[ids[i]] if z.pruned else ids[i])
-
-
-@inlined
-def push_subwords(z: Sizes, present: U64, row_of: I32, marked: U32, length: int, ids: I32, n: int) -> int:
-    """Append the character n-grams of `<word>` to the features; return their new number."""
-    first = n
-    plain = True
-    for i in range(length):
-        plain &= marked[i] < 0x80
-    if plain:
-        n = push_plain_subwords(z, present, marked, length, ids, n)
-        to_rows(z, row_of, ids, first, n)
-        return n
-    for i in range(length):
-        if marked[i] & 0xC0 == 0x80:
-            continue
-        h, j, k = _BASIS, i, 1
-        while j < length and k <= z.maxn:
-            h = np.uint32(np.uint32(h ^ marked[j]) * _PRIME)
-            j += 1
-            while j < length and marked[j] & 0xC0 == 0x80:
-                h = np.uint32(np.uint32(h ^ marked[j]) * _PRIME)
-                j += 1
-            if k >= z.minn and not (k == 1 and (i == 0 or j == length)):
-                bucket = bucket_of(z, np.uint64(h))
-                ids[n] = bucket
-                n += bucket_kept(z, present, bucket)
-            k += 1
-    to_rows(z, row_of, ids, first, n)
-    return n
-
-
-@inlined
-def push_plain_subwords(z: Sizes, present: U64, marked: U32, length: int, ids: I32, n: int) -> int:
-    """Append the buckets of the n-grams of an ASCII word, where every byte is a character."""
-    for i in range(length):
-        h = _BASIS
-        most = min(z.maxn, length - i)
-        for k in range(1, most + 1):
-            h = np.uint32(np.uint32(h ^ marked[i + k - 1]) * _PRIME)
-            if k >= z.minn and not (k == 1 and (i == 0 or i + 1 == length)):
-                bucket = bucket_of(z, np.uint64(h))
-                ids[n] = bucket
-                n += bucket_kept(z, present, bucket)
-    return n
-
-
-@inlined
-def push_word_ngrams(z: Sizes, present: U64, row_of: I32, hashes: I32, count: int, ids: I32, n: int) -> int:
+def push_word_ngrams(z: Sizes, present: U64, rank: I32, row_of: I32, hashes: I32, count: int, ids: I32, n: int) -> int:
     """Append the word n-grams of a document to the features; return their new number."""
     first = n
     for i in range(count):
@@ -279,18 +177,8 @@ def push_word_ngrams(z: Sizes, present: U64, row_of: I32, hashes: I32, count: in
             bucket = bucket_of(z, h)
             ids[n] = bucket
             n += bucket_kept(z, present, bucket)
-    to_rows(z, row_of, ids, first, n)
+    to_rows(z, present, rank, row_of, ids, first, n)
     return n
-
-
-@inlined
-def mark(data: U8, start: int, stop: int, marked: U32) -> int:
-    """Write `<word>` as sign-extended characters; return its length."""
-    marked[0] = 60
-    for i in range(start, stop):
-        marked[i - start + 1] = sign_extended(data[i])
-    marked[stop - start + 1] = 62
-    return stop - start + 2
 
 
 @njit
@@ -301,7 +189,7 @@ def word_features(t: Tables, word: int, ids: I32, marked: U32) -> int:
     if t.sizes.maxn <= 0 or (stop - start == 4 and fnv(t.text, start, stop) == _EOS_HASH):
         return 1
     length = mark(t.text, start, stop, marked)
-    return push_subwords(t.sizes, t.present, t.row_of, marked, length, ids, 1)
+    return push_subwords(t.sizes, t.present, t.rank, t.row_of, marked, length, ids, 1)
 
 
 @njit
@@ -334,37 +222,70 @@ def separates(byte: np.uint8) -> bool:
 
 
 @inlined
-def tokenise(data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32) -> int:
-    """Write the hash of every token and where it lies after `at`; return their number.
+def tokenise(
+    data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32, places: I32, marked: U8
+) -> tuple[int, int]:
+    """Write the hash of every token and where it lies after `at`; return their number and the bytes of `marked`.
 
-    Asks for the slots already: looking them up right away would wait for each.
+    marked : every token as `<token>`, one after the other; places : where it begins there, -1 unless it is ASCII. Asks
+    for the slots already: looking them up right away would wait for each.
     """
-    begin, tokens, mask = at, 0, len(slots) - 1
+    begin, tokens, size, mask = at, 0, 0, len(slots) - 1
     while at < stop:
         if separates(data[at]):
             at += 1
             continue
-        h, first = _BASIS, at
+        h, first, place, union = BASIS, at, size, np.uint8(0)
+        marked[size] = 60
         while at < stop and not separates(data[at]):
-            h = np.uint32(np.uint32(h ^ sign_extended(data[at])) * _PRIME)
+            byte = data[at]
+            h = np.uint32(np.uint32(h ^ sign_extended(byte)) * PRIME)
+            union |= byte
+            size += 1
+            marked[size] = byte
             at += 1
+        marked[size + 1] = 62
+        size += 2
         prefetch(slots, np.int64(h) & mask)
         hashes[tokens], spans[2 * tokens], spans[2 * tokens + 1] = np.int32(h), first - begin, at - begin
+        places[tokens] = place if union < 0x80 else -1
         tokens += 1
-    hashes[tokens] = np.int32(_EOS_HASH)
-    return tokens
+    hashes[tokens], places[tokens] = np.int32(_EOS_HASH), -1
+    return tokens, size
+
+
+Room = tuple[I32, I32, I32, U8, U32, I32, U32, U32, U8]
 
 
 @njit
-def features(t: Tables, data: U8, begin: int, stop: int, hashes: I32, spans: I32, marked: U32, ids: I32) -> int:
-    """Write the rows of one document's features to `ids`, in fastText's order; return their number.
+def make_room(z: Sizes, longest: int) -> Room:
+    """Allocate what `features` needs for texts of up to `longest` bytes; the features are the sixth array."""
+    tokens = longest // 2 + 2
+    lengths = max(1, z.maxn - max(z.minn, 1) + 1)
+    return (
+        np.empty(tokens, np.int32),
+        np.zeros(2 * tokens, np.int32),
+        np.empty(tokens, np.int32),
+        np.zeros(2 * longest + 4 + max(0, z.maxn), np.uint8),
+        np.empty(longest + 2, np.uint32),
+        np.empty(most_features(z, longest), np.int32),
+        np.empty(CHUNK, np.uint32),
+        np.empty((lengths, CHUNK), np.uint32),
+        np.zeros(CHUNK + 8, np.uint8),
+    )
 
-    Arrays are taken out of the tuple here, once per document: every access counts references.
+
+@njit
+def features(t: Tables, data: U8, begin: int, stop: int, room: Room) -> int:
+    """Write the rows of one document's features to room's sixth array, in fastText's order; return their number.
+
+    Arrays are taken out of the tuples here, once per document: every access counts references.
     """
     z, slots, text, starts, stops = t.sizes, t.slots, t.text, t.start, t.stop
-    sub_start, sub_ids, present, row_of = t.sub_start, t.sub_ids, t.present, t.row_of
-    tokens = tokenise(data, begin, stop, slots, hashes, spans)
-    n = words = 0
+    sub_start, sub_ids, present, rank, row_of = t.sub_start, t.sub_ids, t.present, t.rank, t.row_of
+    hashes, spans, places, marked, wide, ids, state, buckets, kept = room
+    tokens, size = tokenise(data, begin, stop, slots, hashes, spans, places, marked)
+    n = words = known = reach = 0  # buckets are known of marked[known:reach]
     for i in range(tokens + 1):
         first, last, h = begin + spans[2 * i], begin + spans[2 * i + 1], np.uint32(hashes[i])
         head = packed(data, first, last) if i < tokens else _EOS_HEAD
@@ -380,14 +301,21 @@ def features(t: Tables, data: U8, begin: int, stop: int, hashes: I32, spans: I32
                 ids[n] = sub_ids[k]
                 n += 1
         elif not ends and z.maxn > 0:
-            length = mark(data, first, last, marked)
-            n = push_subwords(z, present, row_of, marked, length, ids, n)
+            length, place, before = last - first + 2, places[i], n
+            if place < 0 or length > CHUNK or len(buckets) > 8:
+                n = push_subwords(z, present, rank, row_of, wide, mark(data, first, last, wide), ids, n)
+            else:
+                if place + length > reach:
+                    known, reach = place, min(size, place + CHUNK)
+                    plain_buckets(z, present, marked, known, reach - known, state, buckets, kept)
+                n = push_plain_subwords(z, buckets, kept, place - known, length, ids, n)
+                to_rows(z, present, rank, row_of, ids, before, n)
         hashes[words] = np.int32(h)
         words += 1
         if ends:
             break
     if z.word_ngrams > 1 and z.bucket > 0:
-        n = push_word_ngrams(z, present, row_of, hashes, words, ids, n)
+        n = push_word_ngrams(z, present, rank, row_of, hashes, words, ids, n)
     return n
 
 

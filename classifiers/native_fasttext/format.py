@@ -14,8 +14,9 @@ from typing import BinaryIO
 import numpy as np
 
 from classifiers.native_fasttext import features, structure
-from classifiers.native_fasttext.features import F32, I32, I64, U8, Sizes, Tables
+from classifiers.native_fasttext.features import Tables
 from classifiers.native_fasttext.kernels import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, Output
+from classifiers.native_fasttext.subwords import F32, I32, I64, U8, Sizes
 
 MAGIC = 793712314
 SUPERVISED = 3
@@ -243,12 +244,14 @@ def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) ->
     features.fill_slots(d.text, d.start, d.stop, slots)
     some = d.pruned is not None and len(d.pruned) > 0
     present, row_of = np.full(1, 0 if d.pruned is not None else 2**64 - 1, np.uint64), np.zeros(1, np.int32)
+    rank = np.zeros(len(present), np.int32)
     if d.pruned is not None and some:
         bits = np.zeros((arguments.bucket + 64) // 64 * 64, np.bool_)
-        row_of = np.zeros(arguments.bucket + 1, np.int32)
-        bits[d.pruned[:, 0]] = True
-        row_of[d.pruned[:, 0]] = d.pruned[:, 1]
+        every = np.zeros(len(bits), np.int32)
+        bits[d.pruned[:, 0]], every[d.pruned[:, 0]] = True, d.pruned[:, 1]
         present = np.packbits(bits, bitorder="little").view(np.uint64)
+        counts = np.cumsum(bits.reshape(-1, 64).sum(axis=1), dtype=np.int64)
+        rank, row_of = np.concatenate([[0], counts[:-1]]).astype(np.int32), every[bits]
     tables = Tables(
         sizes=sizes(
             minn=arguments.minn,
@@ -265,6 +268,7 @@ def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) ->
         sub_start=np.zeros(d.words + 1, np.int64),
         sub_ids=np.zeros(0, np.int32),
         present=present,
+        rank=rank,
         row_of=row_of,
         rows=rows,
         projected=projected,
@@ -274,11 +278,14 @@ def _tables(arguments: _Arguments, d: _Dictionary, rows: F32, projected: F32) ->
 
 def sizes(*, minn: int, maxn: int, bucket: int, word_ngrams: int, words: int, kept: int | None) -> Sizes:
     """Return the numbers of a model; `kept` is how many buckets have a row, None where all have."""
+    bits = max(bucket, 1).bit_length()
     return Sizes(
         minn=minn,
         maxn=maxn,
         bucket=bucket,
         reciprocal=np.uint64(min((1 << 64) // max(bucket, 1), (1 << 64) - 1)),
+        factor=np.uint64(min((1 << 31 + bits) // max(bucket, 1), (1 << 32) - 1)),
+        shift=np.uint64(31 + bits),
         word_ngrams=word_ngrams,
         words=words,
         present_mask=-1 if kept else 0,

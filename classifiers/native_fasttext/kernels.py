@@ -11,13 +11,18 @@ and one document's features.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import intrinsic
 
-from classifiers.native_fasttext.features import F32, I32, I64, U8, Tables, features, most_features, njit
+from classifiers.native_fasttext.features import Tables, features, make_room
+from classifiers.native_fasttext.subwords import F32, I32, I64, U8, njit
 
 LONG = 3000  # features; up to here projected rows stay within 4e-7 of the package (2026-11, 16 dimensions)
+LANES = 16  # numbers that are summed side by side
 CLEAR = 0.99  # a probability that hardly moves with its logit
 HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4  # fastText's loss_name
 MARGIN = np.float32(1e-3)  # closer leaves of the tree are compared in fastText's own order
@@ -36,14 +41,41 @@ class Output(NamedTuple):
     sigmoid: F32  # table of 513 values
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def sum_lanes(typing: Any, rows: Any, ids: Any, count: Any, column: Any, out: Any) -> Any:
+    """Write the sum of LANES columns of rows[ids[:count]] from `column` on: plain additions, in order, in registers."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = ir.VectorType(ir.FloatType(), LANES)
+        matrix, places, target = (
+            context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 4)
+        )
+        total = cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * LANES))
+        width = builder.extract_value(matrix.shape, 1)
+        with cgutils.for_range(builder, arguments[2]) as loop:
+            row = builder.sext(builder.load(builder.gep(places.data, [loop.index])), ir.IntType(64))
+            start = builder.gep(matrix.data, [builder.add(builder.mul(row, width), arguments[3])])
+            found = builder.load(builder.bitcast(start, lanes.as_pointer()), align=4)
+            builder.store(builder.fadd(builder.load(total), found), total)
+        end = builder.bitcast(builder.gep(target.data, [arguments[3]]), lanes.as_pointer())
+        builder.store(builder.load(total), end, align=4)
+        return context.get_dummy_value()
+
+    return types.void(rows, ids, types.int64, types.int64, out), build
+
+
 @njit
 def average(rows: F32, ids: I32, count: int, hidden: F32) -> None:
     """Set the hidden layer to the mean of rows, summed up in order."""
-    hidden[:] = np.float32(0)
-    for i in range(count):
-        row = rows[ids[i]]
-        for d in range(len(hidden)):
-            hidden[d] += row[d]
+    if len(hidden) % LANES == 0:
+        for d in range(0, len(hidden), LANES):
+            sum_lanes(rows, ids, count, d, hidden)
+    else:
+        hidden[:] = np.float32(0)
+        for i in range(count):
+            row = rows[ids[i]]
+            for d in range(len(hidden)):
+                hidden[d] += row[d]
     share = np.float32(1.0 / max(count, 1))
     for d in range(len(hidden)):
         hidden[d] *= share
@@ -227,16 +259,15 @@ def best_labels(
     score: F32,
 ) -> None:
     """Fill in the best label of each document and its score; -1 and 0 for a document without features."""
-    hashes, spans = np.empty(longest // 2 + 2, np.int32), np.zeros(longest + 4, np.int32)
-    marked = np.empty(longest + 2, np.uint32)
-    ids = np.empty(most_features(t.sizes, longest), np.int32)
+    room = make_room(t.sizes, longest)
+    ids = room[5]
     rows, projected, out = t.rows, t.projected, np.empty(o.labels, np.float32)
     hidden = np.empty(rows.shape[1], np.float32)
     nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
     for i in range(len(label)):
         stop = cut(data, offsets[i], offsets[i + 1], max_chars)
         label[i], score[i] = -1, np.float32(0)
-        count = features(t, data, offsets[i], stop, hashes, spans, marked, ids)
+        count = features(t, data, offsets[i], stop, room)
         if count == 0:
             continue
         if o.loss == HIERARCHICAL:
@@ -262,16 +293,15 @@ def label_scores(
     found: F32,
 ) -> None:
     """Fill in the scores of the wanted labels, (documents, wanted)."""
-    hashes, spans = np.empty(longest // 2 + 2, np.int32), np.zeros(longest + 4, np.int32)
-    marked = np.empty(longest + 2, np.uint32)
-    ids = np.empty(most_features(t.sizes, longest), np.int32)
+    room = make_room(t.sizes, longest)
+    ids = room[5]
     rows, projected, out = t.rows, t.projected, np.empty(o.labels, np.float32)
     hidden = np.empty(rows.shape[1], np.float32)
     nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
     for i in range(len(found)):
         stop = cut(data, offsets[i], offsets[i + 1], max_chars)
         found[i] = np.float32(0)
-        count = features(t, data, offsets[i], stop, hashes, spans, marked, ids)
+        count = features(t, data, offsets[i], stop, room)
         if count == 0:
             continue
         if o.loss == HIERARCHICAL:

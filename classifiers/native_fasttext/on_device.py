@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.native_fasttext.features import F32, I32, I64, U8, Tables, njit
+from classifiers.native_fasttext.features import Tables
 from classifiers.native_fasttext.format import Loaded
 from classifiers.native_fasttext.kernels import (
     CLEAR,
@@ -34,6 +34,7 @@ from classifiers.native_fasttext.kernels import (
     softmax,
     std_log,
 )
+from classifiers.native_fasttext.subwords import F32, I32, I64, U8, U64, njit
 from cluster.device import cuda_source, turns
 from cluster.device.halving import in_parts
 
@@ -48,6 +49,18 @@ def fits(loaded: Loaded) -> bool:
     return loaded.tables.sizes.word_ngrams <= MOST_NGRAMS
 
 
+def rows_by_bucket(present: U64, row_of: I32) -> I32:
+    """Return the row of every bucket, 0 of those without one: the kernel looks it up at once.
+
+    >>> rows_by_bucket(np.array([0b1010], np.uint64), np.array([7, 3], np.int32))[:5].tolist()
+    [0, 7, 0, 3, 0]
+    """
+    bits = np.unpackbits(present.view(np.uint8), bitorder="little").astype(np.bool_)
+    found = np.zeros(len(bits), np.int32)
+    found[bits] = row_of
+    return found
+
+
 class DeviceModel:
     """A model's arrays on this process's device."""
 
@@ -57,7 +70,8 @@ class DeviceModel:
         self._sizes = tables.sizes
         self._output = loaded.output
         self._projected = len(tables.projected) > 0
-        self._arrays = {name: self._put(getattr(tables, name)) for name in ARRAYS}
+        rows = tables.row_of if tables.sizes.present_mask == 0 else rows_by_bucket(tables.present, tables.row_of)
+        self._arrays = {name: self._put(getattr(tables, name)) for name in ARRAYS} | {"row_of": self._put(rows)}
         self._matrix = self._put(tables.projected if self._projected else tables.rows)
 
     def _put(self, array: Any) -> Any:

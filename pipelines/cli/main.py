@@ -17,6 +17,7 @@ import typer
 
 from cluster import storage
 from cluster.errors import WinnowError
+from cluster.startup import collect_garbage_seldom
 from pipelines.cli.app import BadUsage, app
 from pipelines.cli.examples import add_examples
 from pipelines.cli.old_names import understood
@@ -149,4 +150,5 @@ def _named(name: str) -> tuple[Any, ...]:
 
 def entry() -> None:
     """Entry point of the `winnow` script."""
+    collect_garbage_seldom()
     sys.exit(main())

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers import fasttext_model, models
-from classifiers.native_fasttext import features, format
+from classifiers.native_fasttext import format, subwords
 from cluster.errors import RecipeError
 from tests.support import fasttext_variants
 from tests.support.fasttext_variants import TEXTS, VARIANTS, array, sentences
@@ -173,7 +173,18 @@ def test_word_vectors_are_refused(tmp_path: Path) -> None:
 @settings(max_examples=300, deadline=None)
 def test_a_bucket_is_the_remainder_of_the_hash(h: int, bucket: int) -> None:
     sizes = format.sizes(minn=0, maxn=0, bucket=bucket, word_ngrams=1, words=0, kept=None)
-    assert features.bucket_of(sizes, np.uint64(h)) == h % bucket
+    assert subwords.bucket_of(sizes, np.uint64(h)) == h % bucket
+
+
+@given(
+    h=st.integers(0, 2**32 - 1), bucket=st.one_of(st.integers(1, 2**31 - 1), st.integers(0, 30).map(lambda n: 1 << n))
+)
+@settings(max_examples=300, deadline=None)
+def test_buckets_of_short_hashes_are_remainders_too(h: int, bucket: int) -> None:
+    sizes = format.sizes(minn=0, maxn=0, bucket=bucket, word_ngrams=1, words=0, kept=None)
+    product = h * int(sizes.factor)
+    assert product < 2**64  # the kernel multiplies in 64 bits
+    assert h // bucket - (product >> int(sizes.shift)) in (0, 1)
 
 
 def test_the_published_model_answers_as_by_the_package() -> None:

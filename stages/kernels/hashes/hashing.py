@@ -16,11 +16,11 @@ import pyarrow as pa
 from numba.core import types
 from numba.core.extending import intrinsic
 
-from cluster.startup import load_numba
+from cluster.device.light_loading import install
 from stages.kernels.dispatch.dispatch import by_backend
 from stages.kernels.dispatch.resident import Resident
 
-load_numba()
+install()
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]

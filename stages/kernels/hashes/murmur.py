@@ -314,11 +314,21 @@ def _hash_run(words, shared, first, start, length, count, out):  # type: ignore[
 
 
 @numba.njit(cache=True, nogil=True)
+def _place_of_largest(counts):  # type: ignore[no-untyped-def]
+    """Return the first place of the largest number; `argmax` would load numba's array functions at every start."""
+    found = 0
+    for i in range(len(counts)):
+        if counts[i] > counts[found]:
+            found = i
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
 def _pick(count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
     """Write the hash of each window: from the vectors, or computed here if its byte length is rare."""
     words, starts, vectors, counts, _ = scratch
     ends = starts[width:]
-    extra = np.uint32(counts.argmax())
+    extra = np.uint32(_place_of_largest(counts))
     usual = np.uint32(np.uint32(width) + extra) if counts[extra] >= MANY else np.uint32(0)
     common = vectors[min(extra, np.uint32(len(vectors) - 1))]
     for i in range(count):  # right for the usual length, which is most of them
