@@ -16,6 +16,7 @@ import pytest
 from pipelines.export.megatron_order import MegatronOrder
 from pipelines.export.trace import trace
 from tests.support import exports
+from tests.support.streaming_library import streaming_library
 
 pytestmark = [pytest.mark.loaders, pytest.mark.filterwarnings("ignore")]
 VOCABULARIES = [0, 70_000]
@@ -165,10 +166,8 @@ def test_olmo_core(run: Path, tmp_path: Path, pack: str, vocabulary: int) -> Non
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @pytest.mark.parametrize("pack", ["concat", "best_fit", "none"])
 def test_mosaicml_streaming(run: Path, tmp_path: Path, pack: str, vocabulary: int) -> None:
-    from streaming import StreamingDataset
-
     about = exports.make(run, tmp_path / "out", "mds", pack=pack, vocabulary=vocabulary)
-    dataset = StreamingDataset(local=str(tmp_path / "out"), shuffle=False, batch_size=1)
+    dataset = streaming_library().StreamingDataset(local=str(tmp_path / "out"), shuffle=False, batch_size=1)
     assert len(dataset) == about["sequences"]
     found = [dataset[n]["tokens"] for n in range(len(dataset))]
     assert found[0].dtype == np.dtype(about["dtype"])

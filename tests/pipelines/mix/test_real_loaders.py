@@ -28,6 +28,7 @@ import yaml
 from pipelines.mix.card import write_card
 from pipelines.run import runner
 from tests.support import corpora, exports, small_runs
+from tests.support.streaming_library import streaming_library
 
 pytestmark = [pytest.mark.loaders, pytest.mark.filterwarnings("ignore")]
 WORDS = {"a": 20, "b": 160, "c": 60}
@@ -271,15 +272,13 @@ class NoTokenizer:
 
 
 def test_mosaicml_draws_streams_at_the_shares(run: Path, place: Path) -> None:
-    from streaming import Stream, StreamingDataset
-    from streaming.base.util import clean_stale_shared_memory
-
+    streaming = streaming_library()
     known = windows(place, exported(run, place, "mds"))
     given = yaml.safe_load((run / "mix" / "loaders" / "mosaicml.yaml").read_text())["train_loader"]["dataset"]
-    streams = [Stream(**stream) for stream in given["streams"].values()]  # as LLM Foundry makes them
-    clean_stale_shared_memory()
+    streams = [streaming.Stream(**stream) for stream in given["streams"].values()]  # as LLM Foundry makes them
+    streaming.base.util.clean_stale_shared_memory()
     size = 2000
-    dataset = StreamingDataset(
+    dataset = streaming.StreamingDataset(
         streams=streams, shuffle=given["shuffle"], batch_size=1, epoch_size=size, num_canonical_nodes=1
     )
     counts = drawn((row["tokens"] for row in dataset), known)
