@@ -300,3 +300,12 @@ def test_what_does_not_fit_the_run_is_said(tmp_path: Path) -> None:
         synthesise_in(str(run), settings(tmp_path, server))
         with pytest.raises(RecipeError, match="made of other settings"):
             synthesise_in(str(run), settings(tmp_path, server, seed=1))
+
+
+@pytest.mark.parametrize("name", ["synthesis-low", "synthesis-high"])
+def test_the_examples_load(name: str) -> None:
+    assert load(str(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")).prompts
+
+
+def test_the_example_recipe_loads() -> None:
+    assert load_recipe(str(Path(__file__).parents[3] / "docs" / "examples" / "judged.yaml"), []).stages
