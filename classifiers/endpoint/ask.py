@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from classifiers.endpoint.answers import NONE, OK, UNSENT, Known, Range, Tokens, Writer, folder_of, known
 from classifiers.endpoint.asker import MODES, Asker
-from classifiers.endpoint.client import Client, Outcome
+from classifiers.endpoint.client import CUT_OFF, Client, Outcome
 from classifiers.endpoint.servers import Server, Servers
 from classifiers.endpoint.settings import Endpoint
 from cluster.errors import BackendError
@@ -223,7 +223,7 @@ class _Asking:
                 server.busy -= 1
             self.sending.discard(question.key)
             now = time.monotonic()
-            if outcome.kind == "answer" or outcome.reason == "no_content":
+            if outcome.kind == "answer" or outcome.reason in ("no_content", CUT_OFF):
                 server.mode, server.proven = place, True
                 self.servers.answered(server)
                 self.good, self.taken = now, self.taken + 1

@@ -25,6 +25,7 @@ from cluster.errors import BackendError
 from cluster.redaction import hidden
 
 MASK = "***"
+CUT_OFF = "cut_off"  # the answer reached max_tokens
 LONGEST = 8 << 20  # bytes of an answer
 SHOWN = 300  # characters of what a server says that are shown
 FREE = (429, 503, 529)  # nothing was done
@@ -152,6 +153,8 @@ def _completion(found: bytes, clean: Callable[[str], str]) -> Outcome:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, str) or not content.strip():
         return Outcome("failed", "no_content", tokens=tokens)
+    if data["choices"][0].get("finish_reason") == "length":
+        return Outcome("failed", CUT_OFF, tokens=tokens)
     return Outcome("answer", content=clean(content), tokens=tokens)
 
 

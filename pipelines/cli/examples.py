@@ -36,6 +36,7 @@ EXAMPLES = {
     "stage": "winnow stage RUN near_dedup --jaccard-threshold 0.9",
     "status": "winnow status RUN",
     "submit": "winnow submit mix.yaml --address http://HEAD:8265 --run-dir /shared/RUN",
+    "synthesise": "winnow synthesise RUN wiki.yaml --run",
     "trace": "winnow trace TOKENS --step 5000 --batch-size 256 --samples 2560000 --seed 1234",
     "verify": "winnow verify RUN",
 }

@@ -27,6 +27,7 @@ COMMANDS = (
     "pipelines.cli.look",
     "pipelines.cli.files",
     "pipelines.cli.calibrate",
+    "pipelines.cli.synthesise",
     "pipelines.cli.stage",
     "pipelines.cli.cluster",
     "pipelines.cli.doctor",

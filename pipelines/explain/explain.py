@@ -24,7 +24,9 @@ from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, StageInfo, open_run
 from pipelines.shown_text import word_diff
 from pipelines.staleness import check_readable
+from pipelines.synthesise.lineage import lineage_of
 from stages.core.digests import DATA_FORMAT
+from stages.inputs.presets import SYNTHETIC
 
 if TYPE_CHECKING:
     from stages.core.stage import Stage
@@ -151,7 +153,14 @@ def _explain_document(folder: RunFolder, doc: int, resemblance: Resemblance | No
         "group": _group(folder, survivor),
         "comparison": compare_documents(row, winner, texts) if winner else None,
         "resemblance": resemblance,
+        "made_from": _made_from(folder, row),
     }
+
+
+def _made_from(folder: RunFolder, row: LedgerRow) -> dict[str, Any] | None:
+    """Return the lineage of a synthetic document; None for others."""
+    entry = folder.recipe["datasets"].get(row["dataset"]) or {}
+    return lineage_of(row["path"], row["row"]) if entry.get("preset") == SYNTHETIC else None
 
 
 def _verdict(row: LedgerRow, facts: Facts | None = None) -> str:

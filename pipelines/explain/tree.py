@@ -78,6 +78,7 @@ class ExplainedDocument(ShownDocument):
     group: Group | None
     comparison: Comparison | None
     resemblance: Resemblance | None
+    made_from: dict[str, Any] | None  # of a synthetic document: its source, chunk, prompt, model, critiques
 
 
 class Explanation(TypedDict):

@@ -41,6 +41,7 @@ def render_document(document: tree.ExplainedDocument) -> Panel:
         _decisions(document),
         _facts(document),
         *_lineage(document),
+        *_made_from(document),
     ]
     comparison, resemblance = document["comparison"], document["resemblance"]
     if resemblance:
@@ -62,6 +63,21 @@ def _plain(value: object) -> Text:
     if value is None:
         return Text("-", style="dim")
     return Text(f"{value:.6g}" if isinstance(value, float) else visible(str(value)))
+
+
+def _made_from(document: tree.ExplainedDocument) -> list[RenderableType]:
+    """Return what a synthetic document was made from, and by whom."""
+    source = document["made_from"]
+    if source is None:
+        return []
+    table = Table.grid(padding=(0, 2))
+    for name in ("doc_id", "dataset", "id", "url", "path", "row"):
+        table.add_row(Text(f"source {name}", style="dim"), _plain(source[f"source_{name}"]))
+    for name in ("chunk", "prompt", "model"):
+        table.add_row(Text(name, style="dim"), _plain(source[name]))
+    for round_, critique in enumerate(source["critiques"] or (), start=1):
+        table.add_row(Text(f"critique {round_}", style="dim"), _plain(critique))
+    return [_heading("made from"), table, Text(visible(source["chunk_text"]))]
 
 
 def _names(document: tree.ExplainedDocument) -> Table:

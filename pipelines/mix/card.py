@@ -30,7 +30,7 @@ from pipelines.runfolder import Counts, RunFolder, open_run
 from pipelines.staleness import check_up_to_date, note_page
 from stages.core.costs import Quantity
 from stages.inputs.fit import is_json
-from stages.inputs.presets import PRESETS
+from stages.inputs.presets import PRESETS, SYNTHETIC
 
 # identifiers that dataset hubs accept in `license`; anything else becomes `other` with its name beside it
 LICENCES = {
@@ -116,7 +116,11 @@ def front_matter(
         head["language"] = languages
     head["task_categories"] = ["text-generation"]
     head["size_categories"] = [size_category(_rows_written(folder, names, counts))]
-    head["tags"] = ["pretraining", "deduplicated", "winnow"]
+    made = [name for name in names if (folder.recipe["datasets"][name] or {}).get("preset") == SYNTHETIC]
+    head["tags"] = ["pretraining", "deduplicated", "winnow", *(["synthetic"] if made else [])]
+    if made:
+        head["synthetic"] = True
+        head["synthetic_datasets"] = made
     configs = configs_of(folder)
     if configs:
         files = len(files_of_mix(folder.mix_manifest))

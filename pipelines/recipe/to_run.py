@@ -201,7 +201,7 @@ def _cell(cell: CellSection, mix: MixSection) -> Cell:
     most = cell.max_epochs if cell.max_epochs is not None else mix.max_epochs
     return Cell(
         name=cell.name,
-        where=tuple(_condition(name, condition) for name, condition in cell.where.items()),
+        where=tuple(condition_of(name, condition) for name, condition in cell.where.items()),
         weight=cell.weight,
         tokens=cell.tokens,
         max_epochs=most if isinstance(most, float | int) else 1.0,
@@ -209,7 +209,8 @@ def _cell(cell: CellSection, mix: MixSection) -> Cell:
     )
 
 
-def _condition(name: str, condition: ConditionSection) -> Condition:
+def condition_of(name: str, condition: ConditionSection) -> Condition:
+    """Return what must hold of a field."""
     return Condition(
         field=name,
         any_of=tuple(condition.any_of),

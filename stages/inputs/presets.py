@@ -1,4 +1,4 @@
-"""The schemas of four published web datasets, so that a recipe can say `preset: dclm`.
+"""The schemas of four published web datasets and of synthetic ones, so that a recipe can say `preset: dclm`.
 
 Guarantees: each preset names columns that exist in the published files; a dotted path descends into a
 struct or into a column that holds JSON text.
@@ -11,6 +11,8 @@ from fnmatch import fnmatch
 
 from cluster.errors import RecipeError
 from stages.core.shard import Columns
+
+SYNTHETIC = "synthetic"  # of texts that language models made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,13 @@ PRESETS: dict[str, Preset] = {
             columns=Columns(text="text", url="source_other.url"),
             licence="odc-by",
             patterns=("*zyda_*/*.parquet",),
+        ),
+        Preset(
+            name=SYNTHETIC,
+            title="made by winnow synthesise",
+            columns=Columns(text="text", id="id", url="url"),
+            licence="other",
+            patterns=("*part-*.parquet",),
         ),
     )
 }
