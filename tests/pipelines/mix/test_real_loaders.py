@@ -22,10 +22,12 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
 from pipelines.mix.card import write_card
+from pipelines.mix.card_features import _feature
 from pipelines.run import runner
 from tests.support import corpora, exports, small_runs
 from tests.support.streaming_library import streaming_library
@@ -383,3 +385,18 @@ def test_nanotron_draws_folders_at_the_shares(run: Path, place: Path, monkeypatc
     counts = Counter(names[n] for n in index.astype(int).tolist())
     for name, share in SHARES.items():
         assert counts[name] == pytest.approx(900 * share, abs=2)
+
+
+INNER = pa.struct([("a", pa.string()), ("n", pa.int64())])
+TYPES = [
+    *(pa.string(), pa.null(), pa.bool_(), pa.uint16(), pa.float32(), pa.binary(), pa.date32(), pa.time64("us")),
+    *(pa.decimal128(20, 3), pa.duration("ms"), pa.timestamp("us", tz="UTC"), pa.timestamp("s"), INNER),
+    *(pa.list_(pa.int64()), pa.list_(INNER), pa.list_(pa.list_(pa.float32())), pa.struct([("x", pa.list_(INNER))])),
+]
+
+
+def test_datasets_reads_the_types_that_the_card_names() -> None:
+    from datasets import Features
+
+    schema = pa.schema([(f"column{n}", kind) for n, kind in enumerate(TYPES)])
+    assert Features._from_yaml_list([_feature(field) for field in schema]).arrow_schema.types == schema.types
