@@ -93,6 +93,9 @@ class Read(ShardStage):
         return Decisions(reason, reasons, np.where(out, share, np.nan), np.where(out, self.sample, np.nan))
 
 
+FAULTS = frozenset(status.reason for status in ReadStatus if status.bad)  # rows that their file is at fault for
+
+
 def unit_interval(h1: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.float64]:
     """Return a number in [0, 1) per content hash, uniform and the same in every run, (rows,)."""
     return (mix64(h1, seed) >> np.uint64(11)).astype(np.float64) * 2.0**-53

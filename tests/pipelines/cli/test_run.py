@@ -26,7 +26,7 @@ def test_run_ends_with_the_funnel_and_where_things_are(winnow: Winnow, made: Pat
         for name in ("read", "exact_dedup", "near_dedup", "quality"):
             assert numbers[f"- {name}"][column] == sum(row["stage"] == name for row in mine)
     assert f"{made}/run/report.html" in out
-    assert "annotate: " in err
+    assert "read and judge: " in err
 
 
 def test_quiet_runs_say_nothing_on_the_way(winnow: Winnow, made: Path) -> None:
