@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 from pipelines.audit import tree
 from pipelines.audit.judged_texts import judged_texts
 from pipelines.audit.kept_pairs import KeptPairs, Sought, find_kept_pairs
@@ -66,7 +67,7 @@ Key = tuple[str, str, str, float]  # stage, dataset of the removed, of the kept 
 
 
 def audit(
-    run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0, trust: bool = False
+    run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = DEFAULT_SEED, trust: bool = False
 ) -> tree.Audit:
     """Return precision and recall of every dedup stage of a run.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.seed import DEFAULT_SEED
 from pipelines.cli.app import (
     AsJson,
     BadUsage,
@@ -100,7 +101,7 @@ def audit_run(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="also tell what this jaccard_threshold would keep")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the sample")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the sample")] = DEFAULT_SEED,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:

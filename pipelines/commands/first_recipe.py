@@ -65,7 +65,7 @@ def _data(guesses: list[Guess], name: str) -> dict[str, object]:
 def _checked(guesses: list[Guess], name: str) -> list[DatasetCheck]:
     run = prepare(load_data(_data(guesses, name), "winnow init"), "").run
     identify = identifier()
-    return [check_dataset(d, sample_rows=SAMPLE, seed=0, identify=identify) for d in run.datasets]
+    return [check_dataset(d, sample_rows=SAMPLE, identify=identify) for d in run.datasets]
 
 
 def _lines(guesses: list[Guess], reports: list[DatasetCheck], name: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import whole
 from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Columns, Dataset, Piece, Shard
@@ -42,7 +43,7 @@ def minhash(
     *,
     shingle_width: int = 24,
     num_permutations: int = 128,
-    seed: int = 0,
+    seed: int = DEFAULT_SEED,
     hash_seed: int | None = None,
     hash_bits: int = 32,
     a: Sequence[int] = (),
