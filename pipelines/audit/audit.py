@@ -1,8 +1,9 @@
 """`winnow audit`: how right the deduplication of a finished run was, by true similarity on the texts.
 
-Guarantees: reads the run folder and the inputs, writes to neither; the same run folder, seed and numbers give
-the same audit. Memory: the texts of the sampled pairs, CHUNK pairs at a time; one bundle's signatures; the
-8-bit signatures of SEEDS documents. What precision and recall mean here: docs/plan-and-audit.md.
+Guarantees: reads the run folder and the inputs, writes to neither (the command keeps what it found: kept_audit.py);
+the same run folder, seed and numbers give the same audit. Memory: the texts of the sampled pairs, CHUNK pairs at a
+time; one bundle's signatures; the 8-bit signatures of SEEDS documents. What precision and recall mean here:
+docs/plan-and-audit.md.
 """
 
 from __future__ import annotations

@@ -111,11 +111,15 @@ def audit_run(
         raise BadUsage("--threshold must be above 0 and at most 1, got 0.")
 
     from pipelines.audit.audit import audit
+    from pipelines.audit.kept_audit import keep_audit
     from pipelines.audit.view import render_audit
 
     found = audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
     warn_stale(found.get("stale", []))
+    kept = keep_audit(run_dir, found)
     if as_json:
         say_json(found)
     else:
         say(render_audit(found))
+        if kept:
+            say(f"kept in {run_dir.rstrip('/')}/audit.json for the report: `winnow report {run_dir}` shows it")

@@ -18,6 +18,7 @@ from cluster.errors import RecipeError
 from cluster.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
+from pipelines.audit.kept_audit import audit_in_run, is_cheap
 from pipelines.mix.documents import check_masks
 from pipelines.mix.dropped import FOLDER, write_dropped
 from pipelines.mix.job import check_columns, mix_job
@@ -45,6 +46,7 @@ from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import GROUP, hold_out_groups
 from stages.outcome.holdout_similarity import measure
+from stages.outcome.ledger import Tally
 from stages.passes import judge_later
 from stages.passes.freeze import freeze, passed_over
 from stages.passes.lost_shards import annotate_all
@@ -196,6 +198,8 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
     if prepared.dropped or storage.exists(storage.join(run.root, FOLDER)):
         with engine.step("dropped"):
             write_dropped(engine, prepared)
+    if with_report:
+        _audit_where_cheap(engine, prepared, tallies)
     return RunResult(
         root=run.root,
         name=prepared.name,
@@ -207,6 +211,16 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
         mixes=tuple(each.name for each in chosen if each.name),
         changes=tuple(text for _, changes in written for text in changes),
     )
+
+
+def _audit_where_cheap(engine: Watched, prepared: Prepared, tallies: Sequence[Tally]) -> None:
+    """Measure precision and recall where that costs little of what this call took; else `winnow audit` does."""
+    dedup = {s.name for s in prepared.run.stages if s.use in ("exact_dedup", "near_dedup")}
+    removed = sum(n for t in tallies for (stage, _), n in t.dropped.items() if stage in dedup)
+    seconds = sum(timing["seconds"] for timing in engine.timings)
+    if dedup and is_cheap(seconds, removed, sum(t.kept for t in tallies)):
+        with engine.step("audit"), trusting():
+            audit_in_run(engine, prepared.run.root)
 
 
 def _write_report(engine: Watched, root: str, mixes: Sequence[str]) -> str:

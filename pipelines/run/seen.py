@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cluster.device.kernel_cache import Compiled
 from pipelines.run.pace import Pace, parts_of
-from pipelines.run.step_words import step_words
+from pipelines.step_words import step_words
 
 PASSING = ("stop",)  # steps that leave no line: what a run came to stands last
 

@@ -19,6 +19,7 @@ WORDS = {
     "materialize": "write mix",
     "dropped": "write dropped",
     "card": "write card",
+    "audit": "measure precision",
     "report": "write report",
     "stop": "stop workers",
 }
