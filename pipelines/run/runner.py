@@ -42,6 +42,7 @@ from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
+from stages.inputs.files.discover import check_paths
 from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import GROUP, hold_out_groups
@@ -97,6 +98,7 @@ def run(
             return done
         drop_scratch_of_before(prepared.run.root)
         write_lock(prepared)
+        check_paths(prepared.run.datasets)
         display = progress or Silent()
         with display.step("start"):
             started = start(prepared.cluster, prepared.run.root)
