@@ -185,10 +185,10 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     return _load(parse_yaml(text, name), overrides)
 
 
-def load_data(data: Mapping[str, Any], source: str) -> Recipe:
-    """Load a recipe from plain data; `source` is what errors name."""
+def load_data(data: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe from plain data; `source` is what errors name, overrides as `load_recipe` takes them."""
     check_data(data, source)
-    return _load(Marked(dict(data), source), ())
+    return _load(Marked(dict(data), source), overrides)
 
 
 def builtin_names() -> list[str]:
