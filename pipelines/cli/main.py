@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     from pipelines.cli.first_word import first_word
 
     own_process()
+    collect_garbage_seldom()
     with first_word(sys.argv[1:]):
         code = _run(sys.argv[1:])
     if code == INTERRUPTED:
@@ -171,6 +172,5 @@ def _named(name: str) -> tuple[Any, ...]:
 
 
 def entry() -> None:
-    """Entry point of the `winnow` script."""
-    collect_garbage_seldom()
+    """Entry point of `python -m winnow` and of an uploaded folder; the `winnow` script calls `main`."""
     sys.exit(main())
