@@ -31,6 +31,7 @@ from classifiers.fasttext_model import MAX_CHARS, clean
 from classifiers.models import file_digest
 from cluster import storage
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 
 POSITIVE, NEGATIVE = "hq", "cc"  # DCLM's names of the labels
 PARTS = 64  # temporary files; one is in memory at a time
@@ -47,7 +48,7 @@ _BLANKS = re.compile(r"[ \t\v\f\r\0]+")
 class Parameters:
     """How a model is trained. 0 for `epoch` or `bucket` means: by the amount of text."""
 
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     dimensions: int = 100
     word_ngrams: int = 2
     epoch: int = 0

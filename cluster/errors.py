@@ -5,7 +5,11 @@ Each message says what is wrong, the value, what would be right, where, and what
 
 from __future__ import annotations
 
+import errno
+
 from cluster.redaction import hidden
+
+FULL = "The disk or quota is full: make room; what is finished stays, the same command goes on from there."
 
 
 class WinnowError(Exception):
@@ -44,6 +48,14 @@ class DamagedError(LedgerError):
 
     def __reduce__(self) -> tuple[type[DamagedError], tuple[str, str]]:
         return type(self), (str(self), self.path)
+
+
+def remedy(error: BaseException) -> str:
+    """Return what to do when a disk is full or nothing may be written; empty for any other error."""
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return FULL
+    return "Name a place that may be read and written." if number in (errno.EROFS, errno.EACCES, errno.EPERM) else ""
 
 
 class BackendError(WinnowError):

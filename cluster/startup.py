@@ -16,6 +16,14 @@ import sys
 import threading
 from collections.abc import Iterator
 
+is_own_process = False  # of winnow's command line, not a program that imports winnow; see `own_process`
+
+
+def own_process() -> None:
+    """Take this process for winnow's own: what libraries log of things that winnow tells itself is not shown."""
+    global is_own_process
+    is_own_process = True
+
 
 class _NotFound:
     """Import finder that raises ModuleNotFoundError for one module. thread: the only one that it holds for."""

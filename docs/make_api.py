@@ -60,7 +60,12 @@ def public(module: str) -> list[str]:
 def find(module: str, name: str) -> Found:
     """Return the definition of a name, imports followed to where it is made."""
     for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name and node in _tree(module).body:
+        if (
+            isinstance(node, ast.FunctionDef | ast.ClassDef)
+            and node.name == name
+            and node in _tree(module).body
+            and "overload" not in map(ast.unparse, node.decorator_list)
+        ):
             return Found(module, node)
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return Found(module, node)

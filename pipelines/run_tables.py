@@ -5,8 +5,9 @@ Guarantees: a table at a time, of at most BATCH_ROWS rows where files are read i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,52 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1 << 17
 BATCH_FILES = 1 << 12  # tables held until they are joined; each takes some 10 kB beside its rows
+
+
+class Tables(Iterator[pa.Table]):
+    """Tables one after the other, as they are read; or all of them as one table of Arrow, pandas or Polars.
+
+    Examples
+    --------
+    >>> Tables(iter([pa.table({"n": [1]}), pa.table({"n": [2]})])).arrow().column("n").to_pylist()
+    [1, 2]
+    """
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        return self
+
+    def __next__(self) -> pa.Table:
+        return next(self._tables)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return a reader of record batches, for what takes Arrow streams: DuckDB, Polars, datasets. Holds one table.
+
+        Where later tables lack a column of the first, or have another type, the reader raises ArrowInvalid.
+        """
+        first = next(self._tables, None)
+        if first is None:
+            return pa.RecordBatchReader.from_batches(pa.schema([]), iter(()))
+        rest = (table.cast(first.schema) for table in self._tables)
+        batches_of_all = (batch for table in itertools.chain([first], rest) for batch in table.to_batches())
+        return pa.RecordBatchReader.from_batches(first.schema, batches_of_all)
+
+    def arrow(self) -> pa.Table:
+        """Return one Arrow table; a column that some tables lack is null there. Memory: all of it."""
+        found = list(self._tables)
+        return pa.concat_tables(found, promote_options="default") if found else pa.table({})
+
+    def pandas(self) -> Any:
+        """Return a pandas DataFrame. Memory: all of it, twice while it is made."""
+        return self.arrow().to_pandas()
+
+    def polars(self) -> Any:
+        """Return a Polars DataFrame, on the memory of the Arrow table where types allow it. Memory: all of it."""
+        import polars
+
+        return polars.from_arrow(self.arrow())
 
 
 def file_tables(

@@ -29,7 +29,8 @@ from cluster.errors import LedgerError, RecipeError, WinnowError
 from cluster.sealed import open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
-from pipelines.run_tables import check_format_of, file_tables, from_input, joined, mix_tables
+from pipelines.run_tables import Tables, check_format_of, file_tables, from_input, joined, mix_tables
+from pipelines.stage_facts import bundles_with_facts, facts_of_bundle
 from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
 from pipelines.written_texts import Document, as_written
 
@@ -203,8 +204,10 @@ class RunFolder:
         check_format(found.get("format"), path)
         return found
 
-    def ledger(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the ledger in order, in tables of at most 131,072 rows; tables of small shards are joined.
+    def ledger(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Tables:
+        """Return the ledger in order, in tables of at most 131,072 rows; tables of small shards are joined.
+
+        Going through them holds one at a time; `.arrow()`, `.pandas()` and `.polars()` make one table of all.
 
         Parameters
         ----------
@@ -218,9 +221,37 @@ class RunFolder:
         LedgerError
             A shard's file is missing or has another number of rows than the manifest says.
         """
+        return Tables(self._ledger(dataset, columns))
+
+    def _ledger(self, dataset: str | None, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         self._check_dataset(dataset)
         for name in self.datasets if dataset is None else [dataset]:
             yield from self.ledger_of((s for s in self.manifest.to_pylist() if s["dataset"] == name), columns)
+
+    def facts(self, stage: str, columns: Sequence[str] | None = None) -> Tables:
+        """Return a stage's facts (of deduplication, its verdicts), a table for each bundle: doc_id, row, its columns.
+
+        columns : names of columns; all when None.
+
+        Raises
+        ------
+        RecipeError
+            There is no such stage, it keeps no facts, or the folder names code that is not trusted.
+        LedgerError
+            The stage is not finished.
+        """
+        return Tables(self._facts(stage, columns))
+
+    def _facts(self, stage: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        from pipelines.run_state import from_home, reopen
+
+        with from_home(self.root) as root, trusting(self.trust):
+            run = reopen(root).run
+            bundles = bundles_with_facts(run, stage)
+        for bundle in bundles:
+            with from_home(self.root), trusting(self.trust):
+                table = facts_of_bundle(run, stage, bundle)
+            yield table if columns is None else table.select(list(columns))
 
     def ledger_of(self, shards: Iterable[ShardRow], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the ledger of these shards (rows of the manifest, all of one dataset) as `ledger` does."""
@@ -307,12 +338,15 @@ class RunFolder:
             names = [f"{dataset}/{name}" for name in sorted(storage.names(folder))]
         return self._training(names)
 
-    def mix(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the mix in tables of at most 131,072 rows, file by file, as `ledger` does.
+    def mix(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> Tables:
+        """Return the mix in tables of at most 131,072 rows, file by file, as `ledger` does.
 
         Of an interleaved mix a table holds rows of all datasets, or those of `dataset`. Of several mixes all are read,
         one after the other, unless one was chosen by `of_mix`.
         """
+        return Tables(self._mix(dataset, columns))
+
+    def _mix(self, dataset: str | None, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         self._check_dataset(dataset)
         if self.mix_name not in self.mixes:
             for name in self.mixes:

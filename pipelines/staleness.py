@@ -80,6 +80,11 @@ def _described(root: str, mix: str = "") -> str:
     return digest(*(_text(path) for path in (ledger_mark(root), _mix_mark(root, mix), _mix_manifest(root, mix))))
 
 
+def ledger_digest(root: str) -> str:
+    """Return the digest that names the ledger of a run folder; empty where there is none."""
+    return _text(ledger_mark(root))
+
+
 def recipe_of_ledger(root: str) -> str:
     """Return the path of the recipe that describes the ledger: of the finished one's copy, else the folder's lock."""
     copy = ledger_recipe(root)

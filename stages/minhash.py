@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import whole
 from stages.core.stage import ShardStage, param
 from stages.kernels.hashes.hashing import buffers
@@ -30,7 +31,7 @@ class MinHash(ShardStage):
 
     shingle_width: int = param(24, "characters (or words) in a shingle", fact=True, ge=1, le=10_000)
     num_permutations: int = param(128, "slots of a signature", fact=True, ge=1, le=MAX_PERMUTATIONS)
-    seed: int = param(42, "seed of the permutations", fact=True, ge=0, le=(1 << 32) - 1)
+    seed: int = param(DEFAULT_SEED, "seed of the permutations", fact=True, ge=0, le=(1 << 32) - 1)
     parameters: str = param(
         "nemo", "how permutations are generated", fact=True, choices=("nemo", "zyda2_seeds", "explicit")
     )

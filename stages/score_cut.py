@@ -20,6 +20,7 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.sealed import read_json, write_json
+from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import array
 from stages.core.costs import per_bundle
 from stages.core.exchange_stage import ExchangeStage, is_complete, mark_complete
@@ -57,7 +58,7 @@ class ScoreCut(ExchangeStage):
     max_quantile: float | None = param(None, "drop documents above this quantile of the population", ge=0, le=1)
     per: str = param("dataset", "what has a quantile of its own; language is that of stage language_id", choices=PER)
     pareto_alpha: float | None = param(None, "shape of the Pareto draw (GPT-3: 9); scores in [0, 1]")
-    seed: int = param(0, "seed of the draw")
+    seed: int = param(DEFAULT_SEED, "seed of the draw")
     keep_missing: bool = param(False, "documents without a score stay")
 
     def validate(self) -> None:

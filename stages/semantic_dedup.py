@@ -26,6 +26,7 @@ from classifiers import embeddings
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange
+from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import array, whole
 from stages.core.costs import per_bundle
 from stages.core.exchange_stage import is_complete, mark_complete
@@ -126,7 +127,7 @@ class SemanticDedup(DedupStage):
         le=1_000_000,
     )
     borders: bool = param(False, "compare a document with those of its second-nearest centroid too")
-    seed: int = param(42, "seed of k-means", ge=0, le=2**32 - 1)
+    seed: int = param(DEFAULT_SEED, "seed of k-means", ge=0, le=2**32 - 1)
     mode: str = param(
         "kept",
         "what drops a document: a similar one before it that is kept, or any (SemDeDup's rule)",

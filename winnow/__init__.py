@@ -4,12 +4,12 @@ The public face: what a program needs, from one import. Nothing is loaded before
 
     import winnow
 
-    result = winnow.run(winnow.load_recipe("mix.yaml"), "RUN")
+    result = winnow.run("mix.yaml", run_dir="RUN")
     for table in winnow.open_run("RUN").ledger(columns=["doc_id", "stage", "reason"]): ...
 
 - run a recipe: `load_recipe`, `Recipe`, `run`, `RunResult`, `plan`
-- without a recipe: `dedup`, `minhash`
-- read what a run left behind: `open_run`, `RunFolder`, `explain`, `audit`, `diff`
+- without a recipe, on files or in memory: `dedup`, `Deduplicated`, `minhash`
+- read what a run left behind: `open_run`, `RunFolder`, `Tables`, `explain`, `audit`, `diff`
 - write a stage: `ShardStage`, `ExchangeStage`, `Stage`, `Decisions`, `param`, `array`, `whole`, `StageSuite`
 - write a classifier: `Classifier`, `Scores`
 - errors: `WinnowError`, and its kinds `RecipeError`, `ShardError`, `LedgerError`, `BackendError`
@@ -32,16 +32,18 @@ if TYPE_CHECKING:
     from cluster.errors import RecipeError as RecipeError
     from cluster.errors import ShardError as ShardError
     from cluster.errors import WinnowError as WinnowError
-    from pipelines.audit.audit import audit as audit
-    from pipelines.commands.dedup import dedup as dedup
-    from pipelines.commands.minhash import minhash as minhash
-    from pipelines.diff.diff import diff as diff
-    from pipelines.explain.explain import explain as explain
-    from pipelines.plan.plan import plan as plan
+    from pipelines.python.looks import audit as audit
+    from pipelines.python.looks import diff as diff
+    from pipelines.python.looks import explain as explain
+    from pipelines.python.memory import Deduplicated as Deduplicated
+    from pipelines.python.memory import dedup as dedup
+    from pipelines.python.memory import minhash as minhash
+    from pipelines.python.recipes import plan as plan
+    from pipelines.python.recipes import run as run
     from pipelines.recipe.recipe import Recipe as Recipe
     from pipelines.recipe.recipe import load_recipe as load_recipe
-    from pipelines.run.runner import RunResult as RunResult
-    from pipelines.run.runner import run as run
+    from pipelines.run.result import RunResult as RunResult
+    from pipelines.run_tables import Tables as Tables
     from pipelines.runfolder import RunFolder as RunFolder
     from pipelines.runfolder import open_run as open_run
     from stages.base import Decisions as Decisions
@@ -57,29 +59,31 @@ _HOMES = {
     "BackendError": "cluster.errors:BackendError",
     "Classifier": "classifiers.base:Classifier",
     "Decisions": "stages.base:Decisions",
+    "Deduplicated": "pipelines.python.memory:Deduplicated",
     "ExchangeStage": "stages.base:ExchangeStage",
     "LedgerError": "cluster.errors:LedgerError",
     "Recipe": "pipelines.recipe.recipe:Recipe",
     "RecipeError": "cluster.errors:RecipeError",
     "RunFolder": "pipelines.runfolder:RunFolder",
-    "RunResult": "pipelines.run.runner:RunResult",
+    "RunResult": "pipelines.run.result:RunResult",
     "Scores": "classifiers.base:Scores",
     "ShardError": "cluster.errors:ShardError",
     "ShardStage": "stages.base:ShardStage",
     "Stage": "stages.base:Stage",
     "StageSuite": "stages.testing:StageSuite",
+    "Tables": "pipelines.run_tables:Tables",
     "WinnowError": "cluster.errors:WinnowError",
     "array": "stages.base:array",
-    "audit": "pipelines.audit.audit:audit",
-    "dedup": "pipelines.commands.dedup:dedup",
-    "diff": "pipelines.diff.diff:diff",
-    "explain": "pipelines.explain.explain:explain",
+    "audit": "pipelines.python.looks:audit",
+    "dedup": "pipelines.python.memory:dedup",
+    "diff": "pipelines.python.looks:diff",
+    "explain": "pipelines.python.looks:explain",
     "load_recipe": "pipelines.recipe.recipe:load_recipe",
-    "minhash": "pipelines.commands.minhash:minhash",
+    "minhash": "pipelines.python.memory:minhash",
     "open_run": "pipelines.runfolder:open_run",
     "param": "stages.base:param",
-    "plan": "pipelines.plan.plan:plan",
-    "run": "pipelines.run.runner:run",
+    "plan": "pipelines.python.recipes:plan",
+    "run": "pipelines.python.recipes:run",
     "whole": "stages.base:whole",
 }
 
@@ -87,6 +91,7 @@ __all__ = [
     "BackendError",
     "Classifier",
     "Decisions",
+    "Deduplicated",
     "ExchangeStage",
     "LedgerError",
     "Recipe",
@@ -98,6 +103,7 @@ __all__ = [
     "ShardStage",
     "Stage",
     "StageSuite",
+    "Tables",
     "WinnowError",
     "__version__",
     "array",

@@ -15,6 +15,7 @@ import hashlib
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,7 @@ KERNELS = (
     "classifiers/segments.py",
 )
 NAME = "winnow-kernels"
+STILL_COMPILING = 8.0  # seconds after the last kernel; the longest takes 4
 UPLOADS = "runtime_resources"  # part of the path below which Ray unpacks what a job uploads
 LOCATORS = "cluster.device.kernel_locator.KernelLocator,UserProvidedCacheLocator,InTreeCacheLocator"
 
@@ -38,6 +40,37 @@ def prepare() -> None:
     if "numba" in sys.modules:  # which has read its environment already
         sys.modules["numba"].config.CACHE_DIR = folder
         sys.modules["numba"].config.CACHE_LOCATOR_CLASSES = locators
+
+
+class Compiled:
+    """Counts the kernels that any process of this machine has compiled since the object was made."""
+
+    def __init__(self) -> None:
+        self._before = _kernels_in_cache()
+        self._changed: float | None = None
+        self._since = time.monotonic()
+        self.count = 0
+        self.seconds = 0.0  # that went into compiling, about
+
+    def look(self) -> None:
+        """Look at the cache folder: one listing."""
+        found, now = max(0, _kernels_in_cache() - self._before), time.monotonic()
+        if found > self.count:
+            self.seconds += min(now - self._since, STILL_COMPILING)
+            self.count, self._since, self._changed = found, now, now
+
+    @property
+    def growing(self) -> bool:
+        """Tell whether a kernel has been compiled in the last seconds."""
+        return self._changed is not None and time.monotonic() - self._changed < STILL_COMPILING
+
+
+def _kernels_in_cache() -> int:
+    """Return how many index files of kernels lie in Numba's cache folder."""
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    if not folder:
+        return 0
+    return sum(name.endswith(".nbi") for _, _, names in os.walk(folder) for name in names)
 
 
 def is_uploaded() -> bool:

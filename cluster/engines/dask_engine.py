@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from cluster.engines.attempt import Attempt, Failed
 from cluster.engines.cost import TaskCost
 from cluster.engines.timeouts import NO_ANSWER, BackgroundCall, refuses, try_with_timeout
-from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError
+from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError, remedy
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,6 +29,7 @@ R = TypeVar("R")
 DEVICE = "winnow-device"  # resource of the workers with a GPU, where not all have one
 IN_FLIGHT_PER_THREAD = 2  # enough to hide the scheduler's few milliseconds, few enough to stay bounded
 ATTEMPTS = 3
+LOG = logging.getLogger("winnow.cluster")
 MOST_DEATHS = 5  # of workers while there is none: each dies at its start
 TICK = 1.0  # seconds between two polls of the cluster
 SCHEDULER_TIMEOUT = 120.0  # seconds in which a scheduler must answer
@@ -97,7 +98,7 @@ class DaskEngine:
     ) -> None:
         self._client = client
         self._deaths = deaths
-        self._died = 0  # workers when there was one last
+        self._died = self._told = 0  # workers when there was one last; workers of whose end was told
         self._close = close
         self._where = where
         self._timeouts = timeouts or Timeouts()
@@ -209,7 +210,8 @@ class DaskEngine:
         except (OSError, MemoryError) as error:
             if flight.future.status != "error":
                 return LOST
-            raise ShardError(f"{task} failed {ATTEMPTS} times: {type(error).__name__}: {error}.") from error
+            said = f"{task} failed {ATTEMPTS} times: {type(error).__name__}: {error}. {remedy(error)}"
+            raise ShardError(said.rstrip()) from error
         except WinnowError as error:
             raise type(error)(f"{error} (tried {ATTEMPTS} times)") from None
         if isinstance(value, Failed):
@@ -232,6 +234,7 @@ class DaskEngine:
         The poll runs in the background: a lost scheduler shows by its silence.
         """
         now = time.monotonic()
+        self._tell_deaths()
         if self._poll is None:
             if now - self._seen > TICK:
                 self._poll = BackgroundCall(lambda: dict(self._client.nthreads()))
@@ -247,6 +250,12 @@ class DaskEngine:
             raise self._scheduler_lost() from self._poll.error
         if self._timeouts.task is not None:
             self._retry_overdue(now, self._timeouts.task)
+
+    def _tell_deaths(self) -> None:
+        """Say that a worker ended while others, or the one started in its place, go on."""
+        if self._deaths is not None and self._deaths.count > self._told:
+            self._told = self._deaths.count
+            LOG.warning("%s Its tasks are done again; what is finished stays.", self._deaths.cause)
 
     @property
     def _cause(self) -> str:

@@ -19,6 +19,7 @@ from cluster.engines.timeouts import call_with_timeout
 from cluster.errors import BackendError
 from cluster.kinds import preflight
 from cluster.kinds.deaths import Deaths
+from cluster.kinds.silence import silence_dask
 from cluster.options import ClusterOptions
 
 SLACK = 10.0  # seconds for a scheduler to answer after a link is there again
@@ -41,7 +42,7 @@ def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str, dea
         if deaths is not None:
             deaths.stop()
 
-    with _closed_on_error(close):
+    with closed_on_error(close):
         found = agree_on_backend(client, options.backend)
     return DaskEngine(
         client, close, where=where, timeouts=_timeouts(options), deaths=deaths, some_devices=found.some_devices
@@ -66,7 +67,8 @@ def attach(
     """
     from cluster.kinds.working_folder import WorkingFolder
 
-    with _closed_on_error(close):
+    silence_dask()
+    with closed_on_error(close):
         _wait_for_workers(client, options, where)
         preflight.check(client, None)  # first: a worker without winnow cannot load the plugin
         plugin = WorkingFolder(os.getcwd())
@@ -96,7 +98,7 @@ def _wait_for_workers(client: Any, options: ClusterOptions, where: str) -> None:
 
 
 @contextlib.contextmanager
-def _closed_on_error(close: Callable[[], object]) -> Iterator[None]:
+def closed_on_error(close: Callable[[], object]) -> Iterator[None]:
     """Call `close` when the block raises."""
     try:
         yield

@@ -47,4 +47,5 @@ class Deaths(logging.Handler):
     def cause(self) -> str:
         """What was logged last, in one sentence; empty where nothing was."""
         lines = list(dict.fromkeys(re.sub(r"\b\d{3,}\b", "N", line) for line in self._lines))
-        return f"{self.count} worker processes ended: {'; '.join(lines)}." if self.count else ""
+        ended = "1 worker process" if self.count == 1 else f"{self.count} worker processes"
+        return f"{ended} ended: {'; '.join(lines)}." if self.count else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import partial
 from typing import Any
@@ -11,8 +10,9 @@ from cluster.engines.engine import Engine
 from cluster.engines.timeouts import BackgroundCall, try_with_timeout
 from cluster.errors import BackendError
 from cluster.kinds import certificate
-from cluster.kinds.attach import engine_on_own_cluster
+from cluster.kinds.attach import closed_on_error, engine_on_own_cluster
 from cluster.kinds.deaths import Deaths
+from cluster.kinds.silence import SILENT, interrupts_for_this_thread_only, silence_dask
 from cluster.options import DASK_SETTINGS, LOOPBACK_PAGES, ClusterOptions, processes_and_threads, worker_memory
 
 MOST_DEATHS = 3  # of one worker at its start
@@ -30,7 +30,8 @@ def start(options: ClusterOptions) -> Engine:
     make_cluster: Any = distributed.LocalCluster
     deaths = Deaths()
     deaths.listen()
-    with dask.config.set(DASK_SETTINGS):
+    silence_dask()
+    with dask.config.set(DASK_SETTINGS), interrupts_for_this_thread_only():
         cluster: Any = make_cluster(
             n_workers=0,  # they are waited for below: a worker that dies at its start is started again for ever
             threads_per_worker=threads,
@@ -38,6 +39,7 @@ def start(options: ClusterOptions) -> Engine:
             memory_limit=limit,
             **this_machine_keywords(options),
         )
+    with dask.config.set(DASK_SETTINGS), closed_on_error(partial(try_with_timeout, cluster.close, CLOSING)):
         while len(cluster.worker_spec) < processes:
             cluster.worker_spec.update(cluster.new_worker_spec())
         _wait(cluster, processes, options, deaths)
@@ -52,7 +54,6 @@ def _wait(cluster: Any, processes: int, options: ClusterOptions, deaths: Deaths)
         waited = time.monotonic() - begin
         if starting.error or deaths.count >= MOST_DEATHS * processes or waited > options.wait:
             joined, cause = len(cluster.scheduler.workers), _innermost(starting.error)
-            try_with_timeout(cluster.close, CLOSING)
             raise BackendError(
                 f"{joined} of {processes} workers on this machine started in {waited:.0f} s. "
                 f"{deaths.cause or 'Nothing was logged of the others.'} {cause}Give them more memory "
@@ -74,6 +75,6 @@ def this_machine_keywords(options: ClusterOptions) -> dict[str, Any]:
         "host": "127.0.0.1",
         "dashboard_address": options.dashboard,
         "scheduler_kwargs": {} if options.dashboard else {"dashboard_address": LOOPBACK_PAGES},
-        "silence_logs": logging.ERROR,
+        "silence_logs": SILENT,
         **certificate.tls_keywords(),
     }

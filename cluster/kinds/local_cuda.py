@@ -16,6 +16,7 @@ from cluster.engines.engine import Engine
 from cluster.errors import BackendError
 from cluster.kinds.attach import engine_on_own_cluster
 from cluster.kinds.local import this_machine_keywords
+from cluster.kinds.silence import interrupts_for_this_thread_only, silence_dask
 from cluster.options import DASK_SETTINGS, ClusterOptions, threads_of_gpu_worker
 
 
@@ -23,7 +24,8 @@ def start(options: ClusterOptions) -> Engine:
     """Start a LocalCUDACluster and return the engine on it; the workers end with the engine."""
     import dask
 
-    with dask.config.set(DASK_SETTINGS):
+    silence_dask()
+    with dask.config.set(DASK_SETTINGS), interrupts_for_this_thread_only():
         cluster = cuda_cluster(options)
     return engine_on_own_cluster(cluster, options, "on this machine's GPUs")
 

@@ -1,8 +1,9 @@
 """`winnow audit`: how right the deduplication of a finished run was, by true similarity on the texts.
 
-Guarantees: reads the run folder and the inputs, writes to neither; the same run folder, seed and numbers give
-the same audit. Memory: the texts of the sampled pairs, CHUNK pairs at a time; one bundle's signatures; the
-8-bit signatures of SEEDS documents. What precision and recall mean here: docs/plan-and-audit.md.
+Guarantees: reads the run folder and the inputs, writes to neither (the command keeps what it found: kept_audit.py);
+the same run folder, seed and numbers give the same audit. Memory: the texts of the sampled pairs, CHUNK pairs at a
+time; one bundle's signatures; the 8-bit signatures of SEEDS documents. What precision and recall mean here:
+docs/plan-and-audit.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 from pipelines.audit import tree
 from pipelines.audit.judged_texts import judged_texts
 from pipelines.audit.kept_pairs import KeptPairs, Sought, find_kept_pairs
@@ -66,7 +68,7 @@ Key = tuple[str, str, str, float]  # stage, dataset of the removed, of the kept 
 
 
 def audit(
-    run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = 0, trust: bool = False
+    run_dir: str, *, pairs: int = PAIRS, threshold: float | None = None, seed: int = DEFAULT_SEED, trust: bool = False
 ) -> tree.Audit:
     """Return precision and recall of every dedup stage of a run.
 

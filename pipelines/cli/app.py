@@ -119,12 +119,19 @@ def warn_stale(parts: list[Stale]) -> None:
         print(visible(f"warning: {sentence}"), file=sys.stderr)
 
 
+def width() -> int:
+    """Return the columns of standard output: of the terminal, or what a file or a pipe gets."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else PIPE_WIDTH
+
+
 def say(found: object) -> None:
     """Print a result to standard output; text is printed as it is, without markup."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    Console(highlight=False, markup=False, soft_wrap=isinstance(found, str), width=width).print(found)
+    wide = None if sys.stdout.isatty() else PIPE_WIDTH
+    Console(highlight=False, markup=False, soft_wrap=isinstance(found, str), width=wide).print(found)
 
 
 def say_json(value: object, *, indent: bool = True) -> None:

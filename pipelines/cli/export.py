@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.seed import DEFAULT_SEED
 from pipelines.cli.app import (
     AsJson,
     BadUsage,
@@ -83,7 +84,7 @@ def export_mix(
     split: Annotated[Split, typer.Option(help="training or held-out documents")] = Split.train,
     mix: Mix = None,
     dataset: Dataset = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the order of documents and windows")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the order of documents and windows")] = DEFAULT_SEED,
     shard_tokens: ShardTokens = None,
     workers: Workers = None,
     quiet: Quiet = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.seed import DEFAULT_SEED
 from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say, say_json
 from pipelines.shown_text import visible
 
@@ -87,7 +88,7 @@ def minhash_files(
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
     shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
     num_permutations: Annotated[int, typer.Option(min=1, help="slots of a signature")] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="seed of NeMo's parameters")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of NeMo's parameters")] = DEFAULT_SEED,
     hash_seed: Annotated[int | None, typer.Option(min=0, help="Murmur seed, with --a and --b")] = None,
     hash_bits: Annotated[int, typer.Option(help="32 or 64")] = 32,
     a: Annotated[str, typer.Option(help="multipliers, comma-separated")] = "",
@@ -152,7 +153,7 @@ def classifier_train(
     score_column: Annotated[str, typer.Option(help="column of the score: a model whose score is such a number")] = "",
     bins: Annotated[int, typer.Option(min=2, help="classes that scores with fractions are put into")] = 10,
     column: TextColumn = "text",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = DEFAULT_SEED,
     autotune: Annotated[int, typer.Option(min=0, help="trials of other learning rates, epochs and n-grams")] = 0,
 ) -> None:
     """Train a fastText classifier: of two sides (DCLM's way), of labels, or of a number; writes model and card."""

@@ -6,9 +6,9 @@ errors that winnow raises on purpose are printed without a traceback.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from cluster import storage
-from cluster.errors import WinnowError
+from cluster.errors import RecipeError, WinnowError, remedy
 from cluster.startup import collect_garbage_seldom
 from pipelines.cli.app import BadUsage, app
 from pipelines.cli.examples import add_examples
@@ -36,6 +36,8 @@ COMMANDS = (
     "pipelines.cli.rules",
     "pipelines.cli.lists",
 )
+INTERRUPTED = 130
+GO_ON = ("run", "materialize", "stage", "dedup", "export", "push", "models", "lists")
 DAMAGE = {  # by name: none of these packages is imported for `--help`
     ("builtins", "EOFError"),
     ("zlib", "error"),
@@ -49,10 +51,26 @@ DAMAGE = {  # by name: none of these packages is imported for `--help`
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
-    command = command_line()
+    """Run the command line and return the exit code. arguments: None: those of this process, which is winnow's own."""
+    if arguments is not None:
+        return _run(arguments)
+    from cluster.startup import own_process
+    from pipelines.cli.first_word import first_word
+
+    own_process()
+    collect_garbage_seldom()
+    with first_word(sys.argv[1:]):
+        code = _run(sys.argv[1:])
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C finds a process that ends by itself
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command and return the exit code, with a sentence on standard error where it is not 0."""
     try:
-        given = understood(sys.argv[1:] if arguments is None else arguments)
+        command = command_line()
+        given = understood(arguments)
         code = command.main(given, prog_name="winnow", standalone_mode=False)
         sys.stdout.flush()
         return int(code) if isinstance(code, int) else 0
@@ -66,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except WinnowError as error:
         _complain(f"{type(error).__name__}: {error}")
-        return 1
+        return 2 if isinstance(error, RecipeError) else 1
     except _Damage as error:
         _complain(str(error))
         return 1
@@ -74,11 +92,22 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: flush to nowhere
         return 1
     except OSError as error:
-        _complain(f"{type(error).__name__}: {error}{_remedy(error)}")
+        _complain(f"{type(error).__name__}: {error}. {remedy(error)}".removesuffix(". "))
         return 1
-    except (KeyboardInterrupt, *_named("Abort")):
-        print("Stopped. What is finished stays; the same command goes on from there.", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, _Interrupted, *_named("Abort")):
+        print(_interrupted(arguments), file=sys.stderr)
+        return INTERRUPTED
+
+
+class _Interrupted(Exception):
+    """Carries a Ctrl-C past click and typer, which would end without a word."""
+
+
+def _interrupted(arguments: list[str]) -> str:
+    """Return the sentence on an interruption: of a command that goes on, or of one that starts anew."""
+    if next((word for word in arguments if not word.startswith("-")), "") in GO_ON:
+        return "Interrupted. What is finished stays; the same command goes on from there."
+    return "Interrupted."
 
 
 class _Damage(Exception):
@@ -93,6 +122,8 @@ def _shielded(command: Any) -> Any:
         try:
             with storage.failures_named():
                 return invoke(context)
+        except KeyboardInterrupt:
+            raise _Interrupted from None
         except Exception as error:
             if not any((kind.__module__, kind.__name__) in DAMAGE for kind in type(error).__mro__):
                 raise
@@ -119,15 +150,6 @@ def _complain(sentence: str) -> None:
     print(visible(hidden(sentence)), file=sys.stderr)
 
 
-def _remedy(error: OSError) -> str:
-    """Return what to do when a disk is full or nothing may be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ". The disk or quota is full: make room; what is finished stays, the same command goes on from there."
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return ". Name a place that may be read and written."
-    return ""
-
-
 def command_line() -> Any:
     """Return the command line with the commands of every module."""
     for module in COMMANDS:
@@ -150,6 +172,5 @@ def _named(name: str) -> tuple[Any, ...]:
 
 
 def entry() -> None:
-    """Entry point of the `winnow` script."""
-    collect_garbage_seldom()
+    """Entry point of `python -m winnow` and of an uploaded folder; the `winnow` script calls `main`."""
     sys.exit(main())

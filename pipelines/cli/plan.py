@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.seed import DEFAULT_SEED
 from pipelines.cli.app import (
     AsJson,
     BadUsage,
@@ -100,7 +101,7 @@ def audit_run(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="also tell what this jaccard_threshold would keep")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the sample")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the sample")] = DEFAULT_SEED,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -110,11 +111,15 @@ def audit_run(
         raise BadUsage("--threshold must be above 0 and at most 1, got 0.")
 
     from pipelines.audit.audit import audit
+    from pipelines.audit.kept_audit import keep_audit
     from pipelines.audit.view import render_audit
 
     found = audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
     warn_stale(found.get("stale", []))
+    kept = keep_audit(run_dir, found)
     if as_json:
         say_json(found)
     else:
         say(render_audit(found))
+        if kept:
+            say(f"kept in {run_dir.rstrip('/')}/audit.json for the report: `winnow report {run_dir}` shows it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,10 +30,11 @@ from pipelines.cli.app import (
     say,
     say_json,
     trust_code,
+    width,
 )
 
 if TYPE_CHECKING:
-    from pipelines.run.runner import RunResult
+    from pipelines.run.result import RunResult
 
 MIX_KEYS = ("cluster", "mix", "mixes", "name", "output", "seed")  # what can change without judging documents anew
 
@@ -75,7 +77,7 @@ def run(
 
     from pipelines.run import runner
 
-    result = runner.run(
+    runner.run(
         parsed,
         run_dir,
         limit=limit,
@@ -83,8 +85,8 @@ def run(
         refresh=refresh,
         workers=workers,
         progress=display(quiet=quiet, json_log=json_log),
+        finished=partial(_say_result, json_log=json_log),
     )
-    _say_result(result, json_log=json_log)
 
 
 @app.command()
@@ -125,7 +127,7 @@ def materialize(
     from pipelines.run_state import limit_of, sample_of, working_at_home
 
     with working_at_home(run_dir) as root:
-        result = runner.run(
+        runner.run(
             parsed,
             root,
             workers=workers,
@@ -133,25 +135,21 @@ def materialize(
             limit=limit_of(root),
             mixes=mix or (),
             progress=display(quiet=quiet, json_log=json_log),
+            finished=partial(_say_result, json_log=json_log),
         )
-    _say_result(result, json_log=json_log)
 
 
 def _say_result(result: RunResult, *, json_log: bool) -> None:
     """Print what a run came to: the funnel, or one line of JSON."""
     if json_log:
-        left = {name: [item.to_json() for item in items] for name, items in result.passed_over.items() if items}
-        last = {"event": "finished", "run": result.root, "report": result.report, "datasets": result.tallies}
-        more: dict[str, object] = {"passed_over": left} if left else {}
-        if result.mixes:
-            more["mixes"] = list(result.mixes)
-        if result.changes:
-            more["changes"] = list(result.changes)
-        say_json({**last, **more, "warnings": list(result.warnings)}, indent=False)
+        say_json(_result_line(result), indent=False)
         return
-    from pipelines.run.funnel import funnel_table
+    from pipelines.run.funnel import funnel_tables
 
-    say(funnel_table(result))
+    for table in funnel_tables(result, width()):
+        say(table)
+    for text in result.notes():
+        say(text)
     for text in result.warnings:
         say(f"warning: {text}")
     for text in result.changes:
@@ -161,6 +159,28 @@ def _say_result(result: RunResult, *, json_log: bool) -> None:
             say(f"{name}: {item}")
     where = ", ".join(f"{result.root}/mixes/{name}" for name in result.mixes) or f"{result.root}/mix"
     say(f"mix: {where}   ledger: {result.root}/ledger   report: {result.report}")
+    if result.was_done:
+        say("Nothing was left to do: inputs, recipe and every file of the run folder are as this run left them.")
+
+
+def _result_line(result: RunResult) -> dict[str, object]:
+    """Return the last line of a JSON log."""
+    left = {name: [item.to_json() for item in items] for name, items in result.passed_over.items() if items}
+    more: dict[str, object] = {"passed_over": left} if left else {}
+    if result.mixes:
+        more["mixes"] = list(result.mixes)
+    if result.changes:
+        more["changes"] = list(result.changes)
+    return {
+        "event": "finished",
+        "run": result.root,
+        "was_done": result.was_done,
+        "report": result.report,
+        "datasets": result.tallies,
+        **more,
+        "notes": result.notes(),
+        "warnings": list(result.warnings),
+    }
 
 
 @app.command()

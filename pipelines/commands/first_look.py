@@ -5,6 +5,7 @@ Guarantees: reads the first rows of one file of every dataset and of every subfo
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -63,8 +64,8 @@ class Guess:
 def look(paths: Sequence[str]) -> tuple[list[Guess], list[str]]:
     """Return the datasets that files, folders and globs hold, and in sentences what of it is none.
 
-    A folder whose subfolders have different columns is a dataset for each; files named one by one are a dataset for
-    each folder that they lie in.
+    A folder whose files and subfolders have different columns is a dataset for each kind of columns; files named one by
+    one are a dataset for each folder that they lie in.
 
     Raises
     ------
@@ -74,8 +75,7 @@ def look(paths: Sequence[str]) -> tuple[list[Guess], list[str]]:
     found: list[Guess] = []
     left: list[str] = []
     for name, places in _places(paths):
-        for below, files in _split(places):
-            paths_here = [_inside(places[0], below)] if below else places
+        for below, paths_here, files in _split(places, left):
             guess = _guess(below.partition(".")[0] or name, paths_here, files, left)
             if guess is not None:
                 guess.name = _unique(guess.name, [g.name for g in found])
@@ -101,17 +101,37 @@ def _places(paths: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         yield name, names
 
 
-def _split(places: list[str]) -> Iterator[tuple[str, list[Found]]]:
-    """Yield (entry of a folder, its files) where the entries have different columns, else ("", all files)."""
+def _split(places: list[str], left: list[str]) -> Iterator[tuple[str, list[str], list[Found]]]:
+    """Yield (name, paths, files) of the entries of a folder that have the same columns; all as ("", places, files).
+
+    left : takes a sentence on every entry that holds nothing, where there are several kinds.
+    """
     files = _files(places)
-    groups: dict[str, list[Found]] = {}
+    entries: dict[str, list[Found]] = {}
     for file in files:
-        groups.setdefault(file.relative_path.partition("/")[0], []).append(file)
+        entries.setdefault(file.relative_path.partition("/")[0], []).append(file)
     one_folder = len(places) == 1 and storage.is_local(places[0]) and os.path.isdir(places[0])
-    if one_folder and len(groups) > 1 and len({_shape(group[0].path) for group in groups.values()}) > 1:
-        yield from sorted(groups.items())
-    else:
-        yield "", files
+    kinds: dict[frozenset[str], list[str]] = {}
+    for entry, group in sorted(entries.items()) if one_folder else ():
+        kinds.setdefault(_shape(group[0].path), []).append(entry)
+    if len(kinds) < 2:
+        yield "", places, files
+        return
+    for name in sorted(name for name in storage.names(places[0]) - entries.keys() if name[0] not in "._"):
+        left.append(f"{_inside(places[0], name)} is left out: it holds no documents in a format that is read.")
+    for alike in sorted(kinds.values()):
+        yield alike[0], _paths_of(places[0], alike, entries), [file for entry in alike for file in entries[entry]]
+
+
+def _paths_of(folder: str, alike: list[str], entries: dict[str, list[Found]]) -> list[str]:
+    """Return the paths of entries of a folder; of more than a recipe can list, a glob for each ending of theirs."""
+    if len(alike) <= LISTED:
+        return [_inside(folder, entry) for entry in alike]
+    ends = {"".join(PurePosixPath(entry).suffixes[-2:]) for entry in alike}
+    others = [entry for entry in entries if entry not in alike and entry.endswith(tuple(filter(None, ends)))]
+    if "" in ends or others:
+        return [_inside(folder, entry) for entry in alike]
+    return [_inside(folder, f"*{end}") for end in sorted(ends)]
 
 
 def _shape(path: str) -> frozenset[str]:
@@ -121,21 +141,25 @@ def _shape(path: str) -> frozenset[str]:
 
 def _files(places: list[str]) -> list[Found]:
     problem: RecipeError | None = None
-    for text in TEXTS:  # a JSON file without the text column counts as a side file
+    found: dict[str, Found] = {}
+    for text in TEXTS:  # a JSON or CSV file without the text column counts as a side file
         try:
-            return discover(Dataset(name="data", paths=tuple(places), columns=Columns(text=text))).files
+            dataset = Dataset(name="data", paths=tuple(places), columns=Columns(text=text))
+            found.update((file.path, file) for file in discover(dataset).files if file.path not in found)
         except RecipeError as error:
             problem = problem or error
-    assert problem is not None
-    raise RecipeError(str(problem).replace("dataset data: ", "", 1))
+    if not found:
+        assert problem is not None
+        raise RecipeError(str(problem).replace("dataset data: ", "", 1))
+    return sorted(found.values(), key=lambda file: (file.relative_path, file.path))
 
 
 def _head(path: str, rows: int = ROWS) -> list[dict[str, Any]]:
-    """Return the first rows of a file; none where it cannot be read, which `winnow check` explains."""
-    try:
-        return list(itertools.islice(side_files.rows(path), rows))
-    except (WinnowError, OSError):
-        return []
+    """Return the first rows of a file, up to one that cannot be read, which `winnow check` explains."""
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(WinnowError, OSError):
+        found.extend(itertools.islice(side_files.rows(path), rows))  # what came before an error stays
+    return found
 
 
 def _guess(name: str, places: list[str], files: list[Found], left: list[str]) -> Guess | None:

@@ -11,15 +11,18 @@ from collections.abc import Iterator, Sequence
 
 from cluster import storage
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 from pipelines.commands.check import identifier
 from pipelines.commands.first_look import Guess, look
 from pipelines.recipe.recipe import load_data
 from pipelines.recipe.to_run import prepare
+from stages.implicit.read import FAULTS
 from stages.inputs.check import check_dataset
 from stages.inputs.check_report import DatasetCheck
 
 SAMPLE = 400  # rows of each dataset that are profiled
 SHOWN = 6  # languages, columns
+MANY = 0.005  # share of unreadable rows, from which on more of them are allowed
 LEAST = 0.01  # share of a language that is named
 
 
@@ -65,14 +68,18 @@ def _data(guesses: list[Guess], name: str) -> dict[str, object]:
 def _checked(guesses: list[Guess], name: str) -> list[DatasetCheck]:
     run = prepare(load_data(_data(guesses, name), "winnow init"), "").run
     identify = identifier()
-    return [check_dataset(d, sample_rows=SAMPLE, seed=0, identify=identify) for d in run.datasets]
+    return [check_dataset(d, sample_rows=SAMPLE, identify=identify) for d in run.datasets]
 
 
 def _lines(guesses: list[Guess], reports: list[DatasetCheck], name: str) -> Iterator[str]:
     yield "# Written by `winnow init` from what it found; every line may be changed. `winnow check` looks at the files,"
     yield "# `winnow plan` foresees time and size, `winnow run FILE --run-dir RUN --limit 10000` tries it on some rows."
     yield f"name: {name}"
-    yield "seed: 0"
+    yield f"seed: {DEFAULT_SEED}"
+    yield "on_error: quarantine   # rows that cannot be read are counted and listed; `stop` ends the run at the first"
+    bad = max((sum(r.statuses.get(reason, 0.0) for reason in FAULTS) for r in reports), default=0.0)
+    if bad > MANY:
+        yield f"max_quarantined: {min(1.0, round(2 * bad + 0.005, 2)):g}   # in a sample {bad:.1%} could not be read"
     yield "datasets:"
     for guess, report in zip(guesses, reports, strict=True):
         yield from _dataset(guess, report)

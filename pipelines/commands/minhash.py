@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import whole
 from stages.core.digests import DATA_FORMAT
 from stages.core.shard import Columns, Dataset, Piece, Shard
@@ -42,7 +43,7 @@ def minhash(
     *,
     shingle_width: int = 24,
     num_permutations: int = 128,
-    seed: int = 0,
+    seed: int = DEFAULT_SEED,
     hash_seed: int | None = None,
     hash_bits: int = 32,
     a: Sequence[int] = (),
@@ -69,10 +70,30 @@ def minhash(
     RecipeError
         A column is missing, a file cannot be read, or `a` and `b` differ in length.
     """
+    stage = stage_of(shingle_width, num_permutations, seed, hash_seed, hash_bits, a, b)
+    dataset = Dataset(name="data", paths=(path,), columns=Columns(text=text_column))
+    total = without = 0
+    for number, found in enumerate(find_shards(dataset)):
+        rows, missing = _write_one(stage, dataset, found, out, number, id_column)
+        total += rows
+        without += missing
+    return total, without
+
+
+def stage_of(
+    shingle_width: int,
+    num_permutations: int,
+    seed: int,
+    hash_seed: int | None,
+    hash_bits: int,
+    a: Sequence[int],
+    b: Sequence[int],
+) -> MinHash:
+    """Return the stage that computes such signatures. Raises RecipeError where `a` and `b` differ in length."""
     explicit = bool(a or b)
     if explicit and len(a) != len(b):
         raise RecipeError(f"--a has {len(a)} numbers and --b has {len(b)}; give as many of each.")
-    stage = MinHash(
+    return MinHash(
         shingle_width=shingle_width,
         num_permutations=len(a) if explicit else num_permutations,
         seed=seed,
@@ -83,13 +104,6 @@ def minhash(
         hash_seed=hash_seed if explicit else None,
         max_shingles=NO_CAP,
     )
-    dataset = Dataset(name="data", paths=(path,), columns=Columns(text=text_column))
-    total = without = 0
-    for number, found in enumerate(find_shards(dataset)):
-        rows, missing = _write_one(stage, dataset, found, out, number, id_column)
-        total += rows
-        without += missing
-    return total, without
 
 
 def _write_one(

@@ -24,6 +24,7 @@ from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from cluster.sealed import commit_sealed, read_public_json, write_json, write_public_json
+from cluster.seed import DEFAULT_SEED
 from cluster.start import start
 from pipelines.export.files import LITDATA_CODES, mds_columns
 from pipelines.export.job import ExportJob, read_record, write_parts
@@ -83,7 +84,7 @@ class Wishes:
     bos: str | None = None
     pad: str | None = None
     split: str = "train"
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     shard_tokens: int | None = None
     mix: str | None = None
     dataset: str | None = None

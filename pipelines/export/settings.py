@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 
 PACKS = ("concat", "best_fit", "none")
 SPLITS = {"train": "part-", "holdout": "holdout-"}  # how the mix's files begin
@@ -68,7 +69,7 @@ class Settings:
     bos: int | None = None
     pad: int = 0
     dtype: str = "uint16"
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     split: str = "train"
     shard_tokens: int = SLICE_TOKENS
 

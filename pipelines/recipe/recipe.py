@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from cluster import storage
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 from pipelines.recipe import lock
 from pipelines.recipe.credentials import note_secrets
 from pipelines.recipe.cross_checks import check_together
@@ -48,7 +49,7 @@ class Sections(Section):
     """Every key a recipe may have at its top."""
 
     name: str = Field("mix", description="name of the mix", pattern=f"^{NAME.pattern}$")
-    seed: int = Field(0, ge=0, le=LARGEST, description="seed of sampling, holdout and shuffle")
+    seed: int = Field(DEFAULT_SEED, ge=0, le=LARGEST, description="seed of sampling, holdout and shuffle")
     datasets: dict[str, DatasetSection] = Field(
         min_length=1, max_length=MAX_DATASETS, description="the sources, by name"
     )
@@ -184,10 +185,10 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     return _load(parse_yaml(text, name), overrides)
 
 
-def load_data(data: Mapping[str, Any], source: str) -> Recipe:
-    """Load a recipe from plain data; `source` is what errors name."""
+def load_data(data: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe from plain data; `source` is what errors name, overrides as `load_recipe` takes them."""
     check_data(data, source)
-    return _load(Marked(dict(data), source), ())
+    return _load(Marked(dict(data), source), overrides)
 
 
 def builtin_names() -> list[str]:

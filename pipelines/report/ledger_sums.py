@@ -44,6 +44,8 @@ LARGEST = 10  # groups shown
 SIMILARITY_BINS = 200
 SIMILARITIES = np.arange(SIMILARITY_BINS + 1) / SIMILARITY_BINS  # edges of the bins
 GROUP_SIZES = (1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 1_001, 10_001, 100_001, 1_000_001)  # lower ends
+# Edges of the bins of document lengths in tokens: half powers of two, each a whole number once; the last is open.
+LENGTHS = np.unique(np.r_[0, np.round(2.0 ** (np.arange(0, 45) / 2))]).astype(np.int64)
 
 
 @dataclass
@@ -103,6 +105,7 @@ class DatasetSums:
     dropped: dict[tuple[str, str], Amount] = field(default_factory=lambda: defaultdict(Amount))
     mix: Amount = field(default_factory=Amount)  # documents with a copy; tokens count every copy
     copies: int = 0
+    lengths: I64 = field(default_factory=lambda: np.zeros((2, len(LENGTHS) - 1), np.int64))  # (read, kept) by bin
     kept_samples: Smallest = field(default_factory=lambda: Smallest(SAMPLES))
     lost_to: dict[tuple[str, str], Amount] = field(default_factory=lambda: defaultdict(Amount))
 
@@ -114,6 +117,7 @@ class DatasetSums:
         """Count what another part of the same dataset counted."""
         self.rows, self.kept, self.mix = self.rows + other.rows, self.kept + other.kept, self.mix + other.mix
         self.copies += other.copies
+        self.lengths = self.lengths + other.lengths
         self.kept_samples.merge(other.kept_samples)
         for mine, theirs in ((self.dropped, other.dropped), (self.lost_to, other.lost_to)):
             for key, amount in theirs.items():
@@ -172,6 +176,7 @@ class LedgerSums:
         mine.kept.add(kept.sum(), tokens[kept].sum())
         mine.mix.add((copies > 0).sum(), (copies * tokens).sum())
         mine.copies += int(copies.sum())
+        mine.lengths += _lengths(tokens, kept)
         docs = array(table, "doc_id").astype(np.int64)
         mine.kept_samples.add(key[kept], docs[kept])
         _check_kept(dataset, table, kept, copies)
@@ -232,6 +237,12 @@ class LedgerSums:
         for entry in pc.value_counts(names).to_pylist():
             for pair in _pairs_of(entry["values"]):
                 self.shared[pair] += entry["counts"]
+
+
+def _lengths(tokens: I64, kept: npt.NDArray[np.bool_]) -> I64:
+    """Return how many documents lie in each bin of lengths, (2, bins): of all, and of those kept."""
+    which = np.clip(np.searchsorted(LENGTHS, tokens, side="right") - 1, 0, len(LENGTHS) - 2)
+    return np.stack([np.bincount(which[mine], minlength=len(LENGTHS) - 1) for mine in (slice(None), kept)])
 
 
 def _check_kept(dataset: str, table: pa.Table, kept: npt.NDArray[np.bool_], copies: I64) -> None:

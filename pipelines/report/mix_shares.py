@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.artefacts import MixDataset
 from pipelines.report import tree
 from pipelines.report.ledger_sums import LedgerSums
 from pipelines.runfolder import RunFolder
@@ -25,10 +26,12 @@ def mix_shares(folder: RunFolder, sums: LedgerSums) -> tree.Mix:
             "epochs": written.get("epochs"),
             "target_tokens": written.get("target_tokens"),
             "shortfall_tokens": written.get("shortfall_tokens"),
+            "over_target_tokens": _over(mine.mix.tokens, written.get("target_tokens")),
             "rows": written.get("rows"),
             "bytes": written.get("bytes"),
             "max_epochs": allowed.get(name, 1.0) if isinstance(allowed, dict) else allowed,
             "holdout_documents": written.get("holdout_documents"),
+            "holdout_tokens": _held_tokens(folder, name, written),
             "files": len(written.get("files") or []),
         }
     return {
@@ -39,6 +42,19 @@ def mix_shares(folder: RunFolder, sums: LedgerSums) -> tree.Mix:
         "datasets": datasets,
         "cells": [_cells(mix) for mix in map(folder.of_mix, folder.mixes) if mix.mix_manifest],
     }
+
+
+def _over(tokens: int, target: int | None) -> int | None:
+    return None if target is None else max(0, tokens - target)
+
+
+def _held_tokens(folder: RunFolder, name: str, written: MixDataset) -> int | None:
+    """Return the tokens of a dataset's held-out documents, from the list of the mix's files; None where it has none."""
+    if not folder.mix_manifest:
+        return None
+    own = sum(f["tokens"] for f in written.get("files") or [] if "/holdout-" in f["path"])
+    cells = [f.get("cells", {}).get(name, {}) for f in folder.mix_manifest.get("files") or []]
+    return own + sum(found[""]["tokens"] for found in cells if "" in found)
 
 
 def _cells(folder: RunFolder) -> tree.MixCells:

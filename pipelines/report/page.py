@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 from importlib import resources
 from typing import Literal
 
@@ -15,12 +16,14 @@ import jinja2
 from markupsafe import Markup
 
 from pipelines.report import charts, tree
+from pipelines.report.advice import advice
 from pipelines.report.charts import Part, Series, number
 from pipelines.shown_text import visible
+from pipelines.step_words import step_words
 
 COLOURS = 8  # classes c0 … c7 of the style sheet
 HEAT = 9  # classes h0 … h9
-NOTHING = "n/a"
+NOTHING = "\u2013"  # an en dash: what does not apply
 Unit = Literal["documents", "tokens"]
 
 
@@ -38,6 +41,11 @@ def render_page(report: tree.Report) -> str:
         score_chart=_score_chart,
         share_curve=_share_curve,
         similarity_chart=_similarity_chart,
+        dataset_chart=_dataset_chart,
+        length_chart=_length_chart,
+        step_words=step_words,
+        next_steps=advice(report),
+        uses={stage["name"]: stage["use"] for stage in report["stages"]},
         bar=_bar,
         two_bars=_two_bars,
         has_memory=any(s.get("peak_memory_bytes") for s in (report["timings"]["stages"] if report["timings"] else [])),
@@ -73,16 +81,28 @@ def findings(report: tree.Report) -> list[str]:
     found += _overlap_finding(report)
     mix = report["mix"]
     found.append(f"The mix holds {mix['tokens']:,} tokens in {mix['documents']:,} documents.")
-    for name, entry in mix["datasets"].items():
-        if entry["shortfall_tokens"]:
-            capped = entry["epochs"] is not None and entry["epochs"] >= entry["max_epochs"]
-            found.append(
-                f"{name} falls {entry['shortfall_tokens']:,} tokens short of its target of {entry['target_tokens']:,}: "
-                + (f"max_epochs allows {entry['max_epochs']:g}." if capped else "an error of sampling documents.")
-            )
+    found += [text for name, entry in mix["datasets"].items() for text in _target_finding(name, entry)]
+    held = sum(entry["holdout_documents"] or 0 for entry in mix["datasets"].values())
+    if held:
+        tokens = sum(entry["holdout_tokens"] or 0 for entry in mix["datasets"].values())
+        found.append(f"{held:,} documents ({tokens:,} tokens) are held out of it.")
     if report["quarantine"]["problems"]:
         found.append(f"{report['quarantine']['problems']:,} problems of unreadable input were set aside.")
     return found
+
+
+def _target_finding(name: str, entry: tree.MixShare) -> list[str]:
+    """Return by how much a dataset misses its target, where it does by more than a hundredth."""
+    target = entry["target_tokens"]
+    if not target or abs(entry["tokens"] - target) <= 0.01 * target:
+        return []
+    off = abs(entry["tokens"] - target)
+    by = f"{off:,} tokens ({off / target:.1%})"
+    if entry["tokens"] > target:
+        return [f"{name} gives {by} more than its target of {target:,}: an error of sampling documents."]
+    capped = entry["epochs"] is not None and entry["epochs"] >= entry["max_epochs"]
+    why = f"max_epochs allows {entry['max_epochs']:g}." if capped else "an error of sampling documents."
+    return [f"{name} falls {by} short of its target of {target:,}: {why}"]
 
 
 def _overlap_finding(report: tree.Report) -> list[str]:
@@ -184,7 +204,35 @@ def _score_chart(entry: tree.Scores) -> Markup:
 def _share_curve(entry: tree.Scores) -> Markup:
     points = [(t["threshold"], t["share"]) for t in entry["thresholds"]]
     markers = [] if entry["min_score"] is None else [(entry["min_score"], f"min_score {number(entry['min_score'])}")]
-    return charts.curve(points, markers, f"share kept at other thresholds of stage {entry['stage']}")
+    label = f"share kept at other thresholds of stage {entry['stage']}"
+    return charts.curve(points, markers, label, entry["edges"], whole_numbers=entry["whole_numbers"])
+
+
+def _dataset_chart(entry: tree.Scores, name: str) -> Markup:
+    """Return the scores of one dataset at a stage."""
+    limits = (("min_score", entry["min_score"]), ("max_score", entry["max_score"]))
+    markers = [(limit, f"{key} {number(limit)}") for key, limit in limits if limit is not None]
+    counts = entry["datasets"][name]
+    layers = [Series("kept", "kept", counts["kept"]), Series("lost", "dropped", counts["dropped"])]
+    label = f"scores of dataset {name} at stage {entry['stage']}"
+    return charts.histogram(entry["edges"], layers, markers, label, whole_numbers=entry["whole_numbers"])
+
+
+def _length_chart(lengths: tree.Lengths, name: str) -> Markup:
+    """Return the lengths of one dataset's documents, in bins of equal width on a scale of powers of two."""
+    counts, edges = lengths["datasets"][name], lengths["edges"]
+    lost = [read - kept for read, kept in zip(counts["read"], counts["kept"], strict=True)]
+    layers = [Series("kept", "kept", counts["kept"]), Series("lost", "dropped", lost)]
+    step = max(1, len(edges) // 4)
+    ticks = [(float(i), number(edge)) for i, edge in enumerate(edges) if i % step == 0 and i + step // 2 < len(edges)]
+    return charts.histogram(
+        [float(i) for i in range(len(edges))],
+        layers,
+        [],
+        f"tokens per document of {name}, before and after",
+        ticks=ticks,
+        bins=[f"{a:,} to {b - 1:,} tokens" for a, b in itertools.pairwise(edges)],
+    )
 
 
 def _similarity_chart(entry: tree.Similarities) -> Markup:

@@ -30,6 +30,13 @@ for (const header of document.querySelectorAll("table.sortable thead th")) {
   button.addEventListener("click", () => sortBy(header));
   header.append(button);
 }
+function markWide() {
+  for (const part of document.querySelectorAll(".scroll")) part.toggleAttribute("data-wide", part.scrollWidth > part.clientWidth + 1);
+}
+markWide();
+addEventListener("resize", markWide);
+for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", markWide);
+for (const unit of document.querySelectorAll("input[name=unit]")) unit.addEventListener("change", markWide);
 const all = document.getElementById("open-all");
 all.hidden = false;
 all.addEventListener("click", () => {

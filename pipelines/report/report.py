@@ -20,9 +20,11 @@ from cluster.engines import Engine, InlineEngine
 from cluster.errors import LedgerError, WinnowError
 from pipelines.artefacts import QuarantinedProblem
 from pipelines.report import figures, tree
+from pipelines.report.accuracy import read_accuracy
 from pipelines.report.duplicates import groups_by_size, overlap_of_datasets, similarities_of_stages
 from pipelines.report.funnel import funnel_of_dataset, funnel_of_run
 from pipelines.report.ledger_sums import DatasetSums, LedgerSums
+from pipelines.report.lengths import lengths_of_datasets
 from pipelines.report.mix_shares import mix_shares
 from pipelines.report.passes import sum_ledger
 from pipelines.report.poorer import what_is_lost
@@ -110,6 +112,8 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
         "scores": histograms.scores,
         "languages": histograms.languages,
         "scores_from": histograms.source,
+        "lengths": lengths_of_datasets(sums, folder.datasets),
+        "accuracy": read_accuracy(folder.root),
         "mix": mix_shares(folder, sums),
         "samples": samples_of_documents(folder, sums),
         "pairs": pairs_side_by_side(folder, sums),

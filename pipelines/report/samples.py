@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pipelines.artefacts import LedgerRow
 from pipelines.report import tree
+from pipelines.report.deciding import deciding_words
 from pipelines.report.ledger_sums import PAIRS, LedgerSums
 from pipelines.runfolder import Document, RunFolder
 from pipelines.shown_text import excerpt, word_diff
@@ -41,6 +42,7 @@ def samples_of_documents(folder: RunFolder, sums: LedgerSums) -> list[tree.Sampl
     kinds += [(None, None, name, sums.datasets[name].kept_samples.docs) for name in folder.datasets]
     docs = [doc for *_, found in kinds for doc in found]
     rows, texts = folder.rows(docs), folder.shown_texts(docs)
+    decided = deciding_words(folder, rows)
     result: list[tree.Samples] = []
     for stage, reason, dataset, found in kinds:
         documents: list[tree.SampledDocument] = [
@@ -48,6 +50,7 @@ def samples_of_documents(folder: RunFolder, sums: LedgerSums) -> list[tree.Sampl
                 **show_document(rows[doc], texts.get(doc)),
                 "value": rows[doc]["value"],
                 "threshold": rows[doc]["threshold"],
+                "decided": decided.get(doc),
             }
             for doc in found
         ]

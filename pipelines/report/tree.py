@@ -110,6 +110,50 @@ class AtLeast(TypedDict):
     documents: int
 
 
+class LengthCounts(TypedDict):
+    """Documents of one dataset in each bin of lengths, before and after. quantiles: lengths of a tenth, half, nine
+    tenths of the documents, about; None without documents."""
+
+    read: list[int]
+    kept: list[int]
+    quantiles_read: list[int | None]
+    quantiles_kept: list[int | None]
+
+
+class Lengths(TypedDict):
+    """How many tokens documents have, per dataset. edges: of the bins, ascending."""
+
+    edges: list[int]
+    datasets: dict[str, LengthCounts]
+
+
+class AccuracyShare(TypedDict):
+    """A share that an audit estimates, with its 95 % interval. left_over: documents; of recall only."""
+
+    estimate: float | None
+    low: float
+    high: float
+    left_over: NotRequired[float]
+
+
+class StageAccuracy(TypedDict):
+    """Precision and recall of one deduplication stage; recall of near_dedup only."""
+
+    threshold: float
+    removed: int
+    sampled: int
+    precision: AccuracyShare
+    recall: AccuracyShare | None
+
+
+class Accuracy(TypedDict):
+    """What `winnow audit` found of this ledger. pairs, seed: of its sample."""
+
+    pairs: int
+    seed: int
+    stages: dict[str, StageAccuracy]
+
+
 class Similarities(TypedDict):
     """Similarities of what one stage dropped to what it lost to. dropped: documents between two `edges`."""
 
@@ -221,10 +265,12 @@ class MixShare(MixedAmount):
     epochs: float | None
     target_tokens: int | None
     shortfall_tokens: int | None
+    over_target_tokens: int | None
     rows: int | None
     bytes: int | None
     max_epochs: float
     holdout_documents: int | None
+    holdout_tokens: int | None
     files: int
 
 
@@ -248,10 +294,11 @@ class Mix(Amount):
 
 
 class SampledDocument(ShownDocument):
-    """A document with the number that decided about it."""
+    """A document with the number that decided about it. decided: the same in words, with the language found."""
 
     value: float | None
     threshold: float | None
+    decided: str | None
 
 
 class Samples(TypedDict):
@@ -346,6 +393,8 @@ class Report(TypedDict):
     scores: list[Scores]
     languages: list[Languages]
     scores_from: str
+    lengths: Lengths
+    accuracy: Accuracy | None  # None: not audited
     mix: Mix
     samples: list[Samples]
     pairs: list[Pair]

@@ -9,9 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
+from cluster import storage
 from cluster.errors import RecipeError
 from cluster.exchange import remove_hops
+from cluster.sealed import read_public_json
+from pipelines.artefacts import MixManifest
 from pipelines.mix.cell_changes import cell_changes, note_cells
 from pipelines.mix.files import MixFile, lost_values
 from pipelines.mix.job import MixJob, mix_job
@@ -20,6 +24,7 @@ from pipelines.mix.materialize import materialize
 from pipelines.recipe.output import INTERLEAVED, output_of_mix
 from pipelines.recipe.to_run import Prepared
 from pipelines.run.watched import Watched
+from pipelines.run_state import mix_root
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import stage_runs
 from stages.outcome.by_language import language_warnings
@@ -154,7 +159,7 @@ def write_mix(
     """Write one mix and its manifest; return (warnings, what changed since it was last written)."""
     mixable = mixable_tokens(prepared, tallies)
     job = mix_job(prepared, planned.draw, _volume(prepared, planned, mixable))
-    with engine.step(_called("materialize", planned.draw), documents=sum(t.kept for t in tallies)):
+    with engine.step(_called("materialize", planned.draw), documents=_documents_written(planned.shares)):
         files = materialize(engine, job, [t.text_bytes for t in tallies])
     warnings = [*planned.warnings, *_of(job.mix, [*_unwritten(job, planned, files), *lost_values(files)])]
     warnings += [text for each in stage_runs(prepared.run, ExchangeStage) for text in each.stage.notes(each)]
@@ -173,6 +178,19 @@ def write_mix(
     note_cells(prepared.run.root, planned.name, cells)
     remove_hops(engine, job.exchange, len(job.run.manifest.bundles))
     return warnings, _of(job.mix, changes)
+
+
+def mix_manifests(prepared: Prepared) -> dict[str, MixManifest]:
+    """Return the manifest of every mix that is written, by name."""
+    paths = {mix.name: storage.join(mix_root(prepared.run.root, mix.name), "manifest.json") for mix in prepared.mixes}
+    found = {name: read_public_json(path) for name, path in paths.items() if storage.exists(path)}
+    return cast(dict[str, MixManifest], found)
+
+
+def _documents_written(shares: Mapping[str, CellShare]) -> int:
+    """Return how many documents a draw takes, on average; held-out ones apart."""
+    levels = (pair for share in shares.values() for pair in zip(share.documents, share.epochs, strict=True))
+    return round(sum(documents * min(epochs, 1.0) for documents, epochs in levels))
 
 
 def _volume(prepared: Prepared, planned: Planned, mixable: Mapping[str, tuple[int, int]]) -> float:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
-
-from typing_extensions import TypedDict
 
 from classifiers.foreign_code import trusting
 from cluster import storage
@@ -21,17 +18,22 @@ from cluster.errors import RecipeError
 from cluster.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
+from pipelines.audit.kept_audit import audit_in_run, is_cheap
 from pipelines.mix.documents import check_masks
 from pipelines.mix.dropped import FOLDER, write_dropped
 from pipelines.mix.job import check_columns, mix_job
 from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.to_run import Prepared, prepare
+from pipelines.run.finished import note_finished, result_if_finished
 from pipelines.run.healing import until_whole
 from pipelines.run.ledger_folder import write_ledger_folder
-from pipelines.run.mixes import Planned, check_names, plan_mixes, write_mix
+from pipelines.run.mixes import check_names, mix_manifests, plan_mixes, write_mix
 from pipelines.run.progress import Progress, Silent
+from pipelines.run.result import RunResult as RunResult
 from pipelines.run.scratch import drop_scratch_of_before
+from pipelines.run.tallies import DatasetTally as DatasetTally
+from pipelines.run.tallies import tallies_of
 from pipelines.run.watched import Watched
 from pipelines.run_state import only_one, write_lock
 from pipelines.staleness import note_ledger
@@ -40,7 +42,7 @@ from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage
 from stages.dedup.dedup_stage import DedupStage, check_removed
-from stages.inputs.files.left_out import PassedOver
+from stages.inputs.files.discover import check_paths
 from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import GROUP, hold_out_groups
@@ -50,31 +52,6 @@ from stages.passes import judge_later
 from stages.passes.freeze import freeze, passed_over
 from stages.passes.lost_shards import annotate_all
 from stages.passes.quarantine_limit import check_quarantined
-
-
-class DatasetTally(TypedDict):
-    """Documents of one dataset. dropped: per stage; tokens: of the documents that can be mixed."""
-
-    rows: int
-    dropped: dict[str, int]
-    kept: int
-    tokens: int
-    epochs: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """What a run came to: documents and tokens per dataset, and where the report is. stages: names, in order."""
-
-    root: str
-    name: str = ""
-    stages: tuple[str, ...] = ()
-    tallies: dict[str, DatasetTally] = field(default_factory=dict)
-    report: str | None = None
-    warnings: tuple[str, ...] = ()  # what the mix cannot be as the recipe wishes, and what was set aside
-    passed_over: dict[str, list[PassedOver]] = field(default_factory=dict)  # by folders and globs, per dataset
-    mixes: tuple[str, ...] = ()  # names of those that were written, where a recipe has several
-    changes: tuple[str, ...] = ()  # cells that give something else than when the mix was last written
 
 
 def run(
@@ -90,6 +67,7 @@ def run(
     output: Output | None = None,
     with_report: bool = True,
     mixes: Sequence[str] = (),
+    finished: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
     """Run a recipe, or what is still missing of it, and return what it came to.
 
@@ -101,6 +79,7 @@ def run(
     until : name of the stage after which to stop.
     output : how to write the mix, instead of as the recipe says.
     mixes : names of the mixes to write; none: all that the recipe has.
+    finished : called with the result as soon as there is one, before the workers end.
 
     Raises
     ------
@@ -112,10 +91,18 @@ def run(
     if until is not None:
         _check_stage(prepared.run, until)
     with storage.failures_named(), only_one(prepared.run.root):
+        if until is None and with_report and (done := result_if_finished(prepared, limit=limit, mixes=mixes)):
+            write_lock(prepared)
+            if finished is not None:
+                finished(done)
+            return done
         drop_scratch_of_before(prepared.run.root)
         write_lock(prepared)
-        watched = Watched(start(prepared.cluster, prepared.run.root), progress or Silent())
-        with contextlib.closing(watched) as engine:
+        check_paths(prepared.run.datasets)
+        display = progress or Silent()
+        with display.step("start"):
+            started = start(prepared.cluster, prepared.run.root)
+        with contextlib.closing(Watched(started, display)) as engine:
 
             def attempt() -> RunResult:
                 frozen = _freeze(engine, prepared, limit=limit, refresh=refresh)
@@ -126,9 +113,15 @@ def run(
                 for mix in frozen.mixes:
                     check_masks(mix_job(frozen, Draw(mix=mix)))
                 _decide(engine, frozen)
-                return _finish(engine, frozen, mixes, with_report=with_report)
+                found = _finish(engine, frozen, mixes, with_report=with_report)
+                if with_report and not mixes:
+                    note_finished(frozen, found)
+                return found
 
-            return until_whole(prepared.run.root, attempt)
+            result = until_whole(prepared.run.root, attempt)
+            if finished is not None:
+                finished(result)
+            return result
 
 
 def _check_stage(run: Run, name: str) -> None:
@@ -207,11 +200,13 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
     if prepared.dropped or storage.exists(storage.join(run.root, FOLDER)):
         with engine.step("dropped"):
             write_dropped(engine, prepared)
+    if with_report:
+        _audit_where_cheap(engine, prepared, tallies)
     return RunResult(
         root=run.root,
         name=prepared.name,
         stages=tuple(stage.name for stage in run.stages),
-        tallies=_dataset_tallies(tallies, planned[0]),
+        tallies=tallies_of(tallies, planned[0].portions, mix_manifests(prepared)),
         report=_write_report(engine, run.root, [each.name for each in chosen]) if with_report else None,
         warnings=tuple(dict.fromkeys(text for warnings, _ in written for text in warnings)),
         passed_over=passed_over(run.root),
@@ -220,12 +215,22 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
     )
 
 
+def _audit_where_cheap(engine: Watched, prepared: Prepared, tallies: Sequence[Tally]) -> None:
+    """Measure precision and recall where that costs little of what this call took; else `winnow audit` does."""
+    dedup = {s.name for s in prepared.run.stages if s.use in ("exact_dedup", "near_dedup")}
+    removed = sum(n for t in tallies for (stage, _), n in t.dropped.items() if stage in dedup)
+    seconds = sum(timing["seconds"] for timing in engine.timings)
+    if dedup and is_cheap(seconds, removed, sum(t.kept for t in tallies)):
+        with engine.step("audit"), trusting():
+            audit_in_run(engine, prepared.run.root)
+
+
 def _write_report(engine: Watched, root: str, mixes: Sequence[str]) -> str:
     """Write dataset card, timings and report; return the path of the page."""
     from pipelines.mix.card import write_card
     from pipelines.report.report import write_report
 
-    with trusting():  # whoever runs a recipe has run its code
+    with engine.step("card"), trusting():  # whoever runs a recipe has run its code
         for name in mixes:
             write_card(root, name, engine)
     timings: Timings = {
@@ -237,18 +242,3 @@ def _write_report(engine: Watched, root: str, mixes: Sequence[str]) -> str:
     write_public_json(storage.join(root, "timings.json"), timings)
     with engine.step("report"), trusting():
         return write_report(root, engine)
-
-
-def _dataset_tallies(tallies: list[Tally], planned: Planned) -> dict[str, DatasetTally]:
-    """Return rows, dropped per stage and kept, per dataset, for the terminal."""
-    found: dict[str, DatasetTally] = {}
-    for t in tallies:
-        entry = found.setdefault(t.dataset, {"rows": 0, "dropped": {}, "kept": 0, "tokens": 0, "epochs": 1.0})
-        entry["rows"] += t.rows
-        entry["kept"] += t.kept
-        entry["tokens"] += t.mixable[1]
-        for (stage, _), count in t.dropped.items():
-            entry["dropped"][stage] = entry["dropped"].get(stage, 0) + count
-        if t.dataset in planned.portions:
-            entry["epochs"] = planned.portions[t.dataset].epochs
-    return found

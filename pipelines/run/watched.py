@@ -14,6 +14,7 @@ from typing import TypeVar
 from cluster.engines import Engine, Measured, TaskCost
 from pipelines.artefacts import PartTiming, StepTiming
 from pipelines.run.progress import Progress
+from pipelines.run.seen import Advance
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,9 +26,9 @@ class Watched:
     def __init__(self, engine: Engine, progress: Progress) -> None:
         self._engine = engine
         self._progress = progress
-        self._advance: Callable[..., None] | None = None
+        self._advance: Advance | None = None
         self._key = ""
-        self._peak = 0
+        self._peak = self._documents = self._bytes = 0
         self._parts: dict[str, PartTiming] = {}
         self.timings: list[StepTiming] = []
 
@@ -44,6 +45,9 @@ class Watched:
         cost: TaskCost | None = None,
         on_device: bool = False,
     ) -> list[R]:
+        if self._advance and tasks:
+            self._advance.part(_words(function, cost), len(tasks))
+
         def tell(answer: tuple[R, int]) -> None:
             result, peak = answer
             self._peak = max(self._peak, peak)
@@ -61,23 +65,19 @@ class Watched:
             mine["documents"] += part["documents"]
             mine["seconds"] += part["seconds"]
         if self._advance:
-            self._advance(documents=counts.get("documents", 0), bytes=counts.get("bytes", 0))
+            documents, size = counts.get("documents", 0), counts.get("bytes", 0)
+            self._documents += documents
+            self._bytes += size
+            self._advance(documents=documents, bytes=size)
 
     @contextlib.contextmanager
     def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
         """Show and measure what happens inside the block as one step."""
-        documents_done = bytes_done = 0
         self._key, self._peak, self._parts = uuid.uuid4().hex, 0, {}
+        self._documents = self._bytes = 0
         begin = time.perf_counter()
         with self._progress.step(name, documents=documents, bytes=bytes) as advance:
-
-            def count(documents: int = 0, bytes: int = 0) -> None:
-                nonlocal documents_done, bytes_done
-                documents_done += documents
-                bytes_done += bytes
-                advance(documents=documents, bytes=bytes)
-
-            self._advance = count
+            self._advance = advance
             try:
                 yield
             finally:
@@ -86,15 +86,28 @@ class Watched:
             {
                 "name": name,
                 "seconds": round(time.perf_counter() - begin, 3),
-                "documents": documents_done,
-                "bytes": bytes_done,
+                "documents": self._documents,
+                "bytes": self._bytes,
                 "peak_memory_bytes": self._peak or None,
                 "parts": [_rounded(part) for part in self._parts.values()],
             }
         )
 
+    def note(self, text: str) -> None:
+        """Show a sentence between steps."""
+        self._progress.note(text)
+
     def close(self) -> None:
-        self._engine.close()
+        with self._progress.step("stop"):
+            self._engine.close()
+
+
+def _words(function: Callable[..., object], cost: TaskCost | None) -> str:
+    """Return what the tasks of a pass do: as declared, else by the name of their function."""
+    if cost is not None:
+        return cost.name
+    bare = getattr(function, "func", function)
+    return str(getattr(bare, "__name__", "")).strip("_").replace("_", " ")
 
 
 def _rounded(part: PartTiming) -> PartTiming:

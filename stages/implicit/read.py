@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.seed import DEFAULT_SEED
 from stages.core.run import Run
 from stages.core.stage import Decisions, ShardStage, param
 from stages.inputs.ids import content_ids
@@ -45,7 +46,7 @@ class Read(ShardStage):
     """Reads every row / Writes content hash and sizes / Drops rows without a usable text."""
 
     sample: float = param(1.0, "share of the documents to work on, chosen by content hash", ge=0, le=1)
-    seed: int = param(0, "seed of the sample")
+    seed: int = param(DEFAULT_SEED, "seed of the sample")
 
     use: ClassVar[str] = "read"
     version: ClassVar[int] = 2  # 1 knew no digest, so equal content hashes were equal texts
@@ -91,6 +92,9 @@ class Read(ShardStage):
         out = (reason < 0) & (share >= self.sample)
         reason[out] = len(reasons) - 1
         return Decisions(reason, reasons, np.where(out, share, np.nan), np.where(out, self.sample, np.nan))
+
+
+FAULTS = frozenset(status.reason for status in ReadStatus if status.bad)  # rows that their file is at fault for
 
 
 def unit_interval(h1: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.float64]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 
 from cluster.errors import RecipeError, ShardError
+from cluster.seed import DEFAULT_SEED
 from stages.core.shard import Dataset, Piece, Shard
 from stages.inputs import compressed, jsonl
 from stages.inputs.arrow import arrow_ipc, parquet
@@ -43,7 +44,7 @@ def check_dataset(
     *,
     sample_rows: int = 2000,
     max_shards: int = 8,
-    seed: int = 0,
+    seed: int = DEFAULT_SEED,
     identify: Identify | None = None,
     columns: Sequence[str] = (),
 ) -> DatasetCheck:

@@ -76,6 +76,7 @@ class Tally:
     text_bytes: int  # of the survivors
     content: int = 0  # sum of hashes of the documents that can be mixed, modulo 2^64
     languages: ByLanguage = field(default_factory=ByLanguage)
+    tokens: int = 0  # of the survivors, held-out ones included
 
 
 TALLY = per_bundle("count outcomes")
@@ -89,6 +90,7 @@ def tally(run: Run, mix: Mix, position: int) -> Tally:
     read = found.view.read
     h1 = array(read, "h1").astype(np.uint64)
     mixable = kept & ~held_out(mix, position, found)
+    tokens = num_tokens(found.view)
     names: Counter[tuple[str, str]] = Counter()
     for index, stage in enumerate(run.stages):
         codes = found.reason[found.stage == index]
@@ -99,10 +101,11 @@ def tally(run: Run, mix: Mix, position: int) -> Tally:
         rows=found.view.bundle.rows,
         dropped=dict(names),
         kept=int(kept.sum()),
-        mixable=(int(mixable.sum()), int(num_tokens(found.view)[mixable].sum())),
+        mixable=(int(mixable.sum()), int(tokens[mixable].sum())),
         text_bytes=int(array(read, "num_bytes")[kept].sum(dtype=np.int64)),
         content=content_sum(h1[mixable]),
         languages=count_by_language(found.view),
+        tokens=int(tokens[kept].sum()),
     )
 
 

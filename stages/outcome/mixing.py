@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import FloatArray
 from stages.implicit.read import unit_interval
 from stages.kernels.hashes.hashing import mix64
@@ -44,7 +45,7 @@ class Mix:
     weights: Mapping[str, float] | None = None
     max_epochs: float | Mapping[str, float] = 1.0
     holdout: float = 0.0
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     name: str = ""
     cells: tuple[Cell, ...] = ()
     scores: tuple[Combined, ...] = ()

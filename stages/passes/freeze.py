@@ -88,6 +88,26 @@ def freeze(
     return result
 
 
+def is_as_frozen(run: Run, frozen: Manifest) -> bool:
+    """Tell whether the datasets' paths hold the files of the manifest and no others, by sizes, times and inodes.
+
+    False where a file would have to be hashed to tell.
+    """
+    tokens = _read_tokens(run.root)
+    known = {(s.dataset, s.path): s for s in frozen.live_shards}
+    for dataset in run.datasets:
+        found = discover(dataset)
+        if found.passed_over != passed_over(run.root).get(dataset.name, []):
+            return False
+        for file in found.files:
+            shard = known.pop((dataset.name, file.path), None)
+            if shard is None and frozen.limit is not None:
+                continue  # beyond the limit
+            if shard is None or not _is_known(shard, file, tokens) or not _unchanged(shard, file, tokens):
+                return False
+    return not known
+
+
 def _hash_touched(engine: Engine, old: Manifest | None, files: dict[str, list[Found]], tokens: Tokens) -> None:
     """Update `tokens` with what files hold that are as long as their shards and have another token: many at once."""
     known = {(s.dataset, s.path): s for s in (old.live_shards if old else [])}

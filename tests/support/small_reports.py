@@ -20,6 +20,10 @@ def minimal_report(text: str) -> Any:
     pair = {"stage": text, "dropped": card, "kept": card, "similarity": 0.5, "similarity_kind": text, "threshold": 0.5}
     mix = {**one, "copies": 1, "share": 1.0, "weight_share": None, "available": one, "epochs": 1.0, "files": 1}
     mix |= {"target_tokens": 1, "shortfall_tokens": 1, "rows": 1, "bytes": 1, "holdout_documents": 0, "max_epochs": 1}
+    mix |= {"over_target_tokens": 0, "holdout_tokens": 0}
+    lengths = {"read": [1], "kept": [1], "quantiles_read": [1, 1, 1], "quantiles_kept": [1, 1, None]}
+    share = {"estimate": 1.0, "low": 0.5, "high": 1.0}
+    accuracy = {"threshold": 0.8, "removed": 1, "sampled": 1, "precision": share, "recall": {**share, "left_over": 1.0}}
     matrix = {"documents": [[1]], "tokens": [[1]]}
     time = {"name": text, "seconds": 1.0, "documents": 1, "bytes": 1, "peak_memory_bytes": 1}
     time |= {"documents_per_second": 1.0, "bytes_per_second": 1.0}
@@ -53,6 +57,8 @@ def minimal_report(text: str) -> Any:
             }
         ],
         "scores_from": "facts",
+        "lengths": {"edges": [0, 2], "datasets": {text: lengths}},
+        "accuracy": {"pairs": 1, "seed": 42, "stages": {text: accuracy}},
         "mix": {"mode": text, "target_tokens": None, **one, "datasets": {text: mix}, "cells": []},
         "samples": [
             {
@@ -60,7 +66,7 @@ def minimal_report(text: str) -> Any:
                 "reason": text,
                 "dataset": None,
                 "of": 1,
-                "documents": [{**card, "value": 0.5, "threshold": None}],
+                "documents": [{**card, "value": 0.5, "threshold": None, "decided": text}],
             }
         ],
         "pairs": [{**pair, "difference": difference}, {**pair, "difference": None}],

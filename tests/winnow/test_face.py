@@ -64,13 +64,13 @@ def test_mypy_sees_the_types(tmp_path: Path) -> None:
     program.write_text(
         "import winnow\n"
         "reveal_type(winnow.run)\nreveal_type(winnow.open_run)\nreveal_type(winnow.dedup('a', 'b')['kept'])\n"
-        "winnow.run('mix.yaml', 'RUN')\nwinnow.nothing\n"
+        "winnow.run(3, 'RUN')\nwinnow.nothing\n"
     )
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(program)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "-> pipelines.run.runner.RunResult" in done.stdout
+    assert "-> pipelines.run.result.RunResult" in done.stdout
     assert "-> pipelines.runfolder.RunFolder" in done.stdout
-    assert 'Argument 1 to "run" has incompatible type "str"; expected "Recipe"' in done.stdout
+    assert 'Argument 1 to "run" has incompatible type "int"; expected "Recipe | str' in done.stdout
     assert 'has no attribute "nothing"' in done.stdout
     assert done.stdout.count("error:") == 2, done.stdout
 

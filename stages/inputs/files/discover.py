@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -131,6 +131,15 @@ def discover(dataset: Dataset) -> Discovery:
     read = {match.path for match in matches}
     left = ((path, reason) for path, reason in every.left.items() if path not in read)
     return Discovery(files, left_out.summary(left))
+
+
+def check_paths(datasets: Iterable[Dataset]) -> None:
+    """Raise RecipeError for a local path that is not there, globs apart: at once, before workers are started."""
+    for dataset in datasets:
+        for path in dataset.paths:
+            plain = storage.is_local(path) and not _is_wild(path)
+            if plain and not os.path.lexists(storage.local_path(path)):
+                raise RecipeError(_nothing(dataset, path, [], _Place()))
 
 
 def _matches(dataset: Dataset, path: str) -> tuple[list[_Match], _Place]:

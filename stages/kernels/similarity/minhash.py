@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import RecipeError
+from cluster.seed import DEFAULT_SEED
 from stages.kernels.dispatch.dispatch import by_backend
 from stages.kernels.hashes.hashing import I64, U8, check_offsets, mix64_word, read_only
 from stages.kernels.similarity import sketch, word_sketch
@@ -71,7 +72,7 @@ def explicit(seed: int, a: Sequence[int], b: Sequence[int], bits: int = 32) -> P
     return Parameters(int(seed), tuple(map(int, a)), tuple(map(int, b)), bits)
 
 
-def nemo_parameters(num_permutations: int, seed: int = 42, bits: int = 32) -> Parameters:
+def nemo_parameters(num_permutations: int, seed: int = DEFAULT_SEED, bits: int = 32) -> Parameters:
     """Return the parameters that NeMo Curator (since November 2024) draws from `RandomState(seed)`.
 
     Multipliers from [1, p) and addends from [0, p) are drawn in turn, p = 2^31 - 1 for 32 bits and 2^61

@@ -150,12 +150,12 @@ def test_damaged_models_and_tokenizers_are_named(folder: Path, capsys: pytest.Ca
     model = folder / "half.bin"
     model.write_bytes(struct.pack("<ii", 793712314, 12) + b"\0" * 20)
     stages = [{"use": "quality", "model": f"fasttext:{model}", "min_score": 0.5}]
-    assert cli.main(["run", recipe(folder, stages=stages), "--run-dir", str(folder / "r1"), "-q"]) == 1
+    assert cli.main(["run", recipe(folder, stages=stages), "--run-dir", str(folder / "r1"), "-q"]) == 2
     assert "half.bin" in capsys.readouterr().err
     packed = folder / "half.ftz.gz"
     packed.write_bytes(compress(b"x" * 10_000, "gz")[:-9])
     stages = [{"use": "quality", "model": f"fasttext:{packed}", "min_score": 0.5}]
-    assert cli.main(["run", recipe(folder, stages=stages), "--run-dir", str(folder / "r2"), "-q"]) == 1
+    assert cli.main(["run", recipe(folder, stages=stages), "--run-dir", str(folder / "r2"), "-q"]) == 2
     assert "half.ftz.gz cannot be read: the compressed file is truncated" in capsys.readouterr().err
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text('{"version": "1.0", "model"')

@@ -82,30 +82,30 @@ def test_bad_usage_exits_with_2_and_one_message(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "part"),
+    ("arguments", "code", "part"),
     [
-        (["status", "RUN"], "is not a run folder"),
-        (["facts", "RUN", "quality", "-o", "RUN/x.parquet"], "is not a run folder"),
-        (["clean", "RUN"], "is not a run folder"),
-        (["run", "minimal", "-r", "RUN", "--quiet", "--set", "cluster.kind=inline"], "does not exist or is empty"),
-        (["run", "minimal", "-r", "RUN", "--backend", "gpu"], "BackendError"),
-        (["dedup", "RUN/none", "-o", "RUN/out"], "does not exist or is empty"),
+        (["status", "RUN"], 2, "is not a run folder"),
+        (["facts", "RUN", "quality", "-o", "RUN/x.parquet"], 2, "is not a run folder"),
+        (["clean", "RUN"], 2, "is not a run folder"),
+        (["run", "minimal", "-r", "RUN", "--quiet", "--set", "cluster.kind=inline"], 2, "does not exist or is empty"),
+        (["run", "minimal", "-r", "RUN", "--backend", "gpu", "--set", "datasets.web.paths=."], 1, "BackendError"),
+        (["dedup", "RUN/none", "-o", "RUN/out"], 2, "does not exist or is empty"),
     ],
 )
-def test_what_fails_exits_with_1_and_no_traceback(
-    arguments: list[str], part: str, winnow: Winnow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_fails_exits_with_1_what_is_asked_wrongly_with_2_and_no_traceback(
+    arguments: list[str], code: int, part: str, winnow: Winnow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, err = winnow(*[a.replace("RUN", str(tmp_path / "run")) for a in arguments])
-    assert code == 1
+    got, _, err = winnow(*[a.replace("RUN", str(tmp_path / "run")) for a in arguments])
+    assert got == code
     assert part in err
     assert "Traceback" not in err
 
 
-def test_what_the_system_refuses_exits_with_1_and_names_the_file(winnow: Winnow, made: Path, tmp_path: Path) -> None:
+def test_a_run_folder_that_cannot_be_is_bad_usage_and_named(winnow: Winnow, made: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, _, err = winnow("run", str(made / "r.yaml"), "-r", str(tmp_path / "file"), "--quiet")
-    assert code == 1
+    assert code == 2
     assert str(tmp_path / "file") in err
 
 

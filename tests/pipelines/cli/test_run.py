@@ -9,9 +9,9 @@ from tests.support.command_line import Winnow
 from tests.support.small_runs import read_ledger
 
 
-def test_run_ends_with_the_funnel_and_where_things_are(winnow: Winnow, made: Path) -> None:
-    code, out, err = winnow("run", str(made / "r.yaml"), "-r", str(made / "run"))
-    table = read_ledger(made / "run").to_pylist()
+def test_run_ends_with_the_funnel_and_where_things_are(winnow: Winnow, made: Path, tmp_path: Path) -> None:
+    code, out, err = winnow("run", str(made / "r.yaml"), "-r", str(tmp_path / "run"))
+    table = read_ledger(tmp_path / "run").to_pylist()
     assert code == 0
     lines = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in out.splitlines() if "│" in line}
     numbers = {
@@ -25,8 +25,8 @@ def test_run_ends_with_the_funnel_and_where_things_are(winnow: Winnow, made: Pat
         assert numbers["kept"][column] == sum(row["kept"] for row in mine)
         for name in ("read", "exact_dedup", "near_dedup", "quality"):
             assert numbers[f"- {name}"][column] == sum(row["stage"] == name for row in mine)
-    assert f"{made}/run/report.html" in out
-    assert "annotate: " in err
+    assert f"{tmp_path}/run/report.html" in out
+    assert "read and judge: " in err
 
 
 def test_quiet_runs_say_nothing_on_the_way(winnow: Winnow, made: Path) -> None:
@@ -35,8 +35,8 @@ def test_quiet_runs_say_nothing_on_the_way(winnow: Winnow, made: Path) -> None:
     assert "kept" in out
 
 
-def test_a_json_log_is_json_on_every_line(winnow: Winnow, made: Path) -> None:
-    code, out, err = winnow("run", str(made / "r.yaml"), "-r", str(made / "run"), "--json-log")
+def test_a_json_log_is_json_on_every_line(winnow: Winnow, made: Path, tmp_path: Path) -> None:
+    code, out, err = winnow("run", str(made / "r.yaml"), "-r", str(tmp_path / "run"), "--json-log")
     assert code == 0
     events = [json.loads(line) for line in err.splitlines()]
     assert {"freeze", "annotate", "near_dedup", "ledger", "materialize"} <= {e["stage"] for e in events}

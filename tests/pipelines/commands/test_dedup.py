@@ -131,7 +131,7 @@ def test_minhash_files_hold_the_stage_signatures(tmp_path: Path, kind: str) -> N
     source = write_input(tmp_path / "in", rows, kind)
     assert minhash(source, str(tmp_path / "out"), shingle_width=5, num_permutations=16) == (len(rows), 1)
     got = read_parts(tmp_path / "out")
-    stage = MinHash(shingle_width=5, num_permutations=16, seed=0)
+    stage = MinHash(shingle_width=5, num_permutations=16)
     want = stage.signatures(pa.array([r["text"] or "" for r in rows], pa.large_string())).tolist()
     assert [g["id"] for g in got] == [r["id"] for r in rows]
     assert [g["signature"] for g in got] == [None if r["text"] is None else w for r, w in zip(rows, want, strict=True)]

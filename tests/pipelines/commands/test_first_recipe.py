@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from cluster.errors import RecipeError
 from pipelines.commands.first_recipe import first_recipe, write_recipe
-from pipelines.recipe.recipe import Recipe, load_recipe
+from pipelines.recipe.recipe import Recipe, load_data, load_recipe
 from pipelines.run import runner
 
 WORDS = ["alpha", "beta", "gamma", "delta", "omega", "sigma"]
@@ -111,3 +112,23 @@ def test_a_recipe_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="there already"):
         write_recipe(str(tmp_path / "mix.yaml"), "x")
     assert (tmp_path / "mix.yaml").read_text() == "mine"
+
+
+def test_a_folder_of_messy_files_becomes_a_recipe_that_runs_as_it_is(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    body = [{"body": f"a body of some length, the one of number {n}, in a crawl", "uid": n} for n in range(60)]
+    for part in range(3):
+        lines = [json.dumps(row) for row in body[part * 20 : part * 20 + 20]]
+        (raw / f"crawl-{part}.jsonl").write_text("\n".join([*lines, "{broken", '{"body": null}', ""]))
+    (raw / "forum.csv").write_text("id,content\n1,the content of a post in a forum that is long enough to be text\n")
+    (raw / "notes.txt").write_text("not data")
+    text, doubts = first_recipe([str(raw)])
+    recipe = load_data(yaml.safe_load(text), "test")
+    assert {d: len(s.paths) for d, s in recipe.datasets.items()} == {"crawl-0": 3, "forum": 1}
+    assert any("notes.txt is left out" in doubt for doubt in doubts)
+    data = {**yaml.safe_load(text), "cluster": {"kind": "inline"}}
+    result = runner.run(load_data(data, "test"), str(tmp_path / "run"))
+    assert {name: tally["rows"] for name, tally in result.tallies.items()} == {"crawl-0": 66, "forum": 1}
+    assert result.tallies["crawl-0"]["unreadable"] == 3
+    assert "3 of 66 rows could not be read" in result.notes()[0]

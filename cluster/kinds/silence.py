@@ -1,0 +1,45 @@
+"""Quiet workers on this machine: what Dask, tornado and asyncio log of an end that winnow tells in its own words.
+
+Guarantees: Ctrl-C reaches the main thread of this process alone, which ends the workers; what Dask logs can still be
+listened to (deaths.py), it is not shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+
+from cluster import startup
+
+SILENT = logging.CRITICAL + 1
+TALKERS = ("distributed", "tornado", "asyncio", "bokeh")
+
+
+def silence_dask() -> None:
+    """Show nothing of what the libraries below winnow log, where the whole process is winnow's."""
+    if not startup.is_own_process:
+        return
+    for name in TALKERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            logger.addHandler(logging.NullHandler())  # without any, Python prints warnings by itself
+        logger.propagate = False
+        for handler in logger.handlers:
+            handler.setLevel(SILENT)
+
+
+@contextlib.contextmanager
+def interrupts_for_this_thread_only() -> Iterator[None]:
+    """Let threads that are made in the block, and processes that these start, hold SIGINT back.
+
+    A terminal sends Ctrl-C to every process it shows. One that comes during the block is delivered after it.
+    """
+    resource_tracker.ensure_running()  # first: it lets SIGINT through again in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
