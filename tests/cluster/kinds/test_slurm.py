@@ -106,3 +106,19 @@ def test_the_kind_slurm_without_its_package_says_what_to_install(monkeypatch: py
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     with pytest.raises(BackendError, match=r"winnow-mix\[slurm\].*slurm-script"):
         slurm.job_cluster(ClusterOptions(kind="slurm"))
+
+
+def test_a_queue_that_takes_no_job_is_an_error_with_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition: nowhere' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    options = ClusterOptions(kind="slurm", slurm=SlurmOptions(jobs=2, cores=1, memory="1GB"))
+    with pytest.raises(BackendError, match=r"took no job: .*invalid partition: nowhere"):
+        slurm.start(options, str(tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BackendError, match="not on the PATH"):
+        slurm.start(options, str(tmp_path))
