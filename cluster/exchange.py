@@ -28,8 +28,9 @@ from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
 from cluster.outputs import Outputs, folders_of, is_spread, numbered_path, output_name
 from cluster.packed_rows import pack, row_type
+from cluster.records import read_record
 from cluster.scale import scaled
-from cluster.sealed import read_json, write_json
+from cluster.sealed import write_json
 from cluster.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
 
 S = TypeVar("S")
@@ -202,7 +203,7 @@ class Exchange:
 
     def _planned(self) -> Written | None:
         try:
-            return Written(**read_json(storage.join(self.folder, PLAN)))
+            return read_record(storage.join(self.folder, PLAN), Written)
         except FileNotFoundError:
             return None
 

@@ -18,7 +18,7 @@ _USER = re.compile(r"(?P<user>[^/?#@:]*):(?P<password>[^?#@]*)@")  # a key may h
 _ALONE = re.compile(r"(?P<user>[^/?#@:]+)@")
 _PAIR = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#?]+)=(?P<value>[^&;#\s]*)")
 _NAMES = re.compile(
-    r"(^|[-_.])(sig|sas|key|auth|pwd|pass|jwt|code|hmac|session)$|^authkey$|accesskey|access[-_]key|api[-_]?key|"
+    r"(^|[-_.])(sig|sas|sid|key|auth|pwd|pass|jwt|code|hmac|session)$|^authkey$|sess(ion)?_?id$|accesskey|access[-_]key|api[-_]?key|"
     r"token|secret|passw|signature|credential|authorization|awsaccesskeyid|googleaccessid",
     re.IGNORECASE,
 )

@@ -15,7 +15,7 @@ import json
 import os
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +32,8 @@ HELD = 10  # bytes: the longest end, and the length
 LENGTH = struct.Struct("<i")
 BLOCK = 1 << 20
 REMEMBERED = 1 << 16  # files that a process knows to be whole
+MANIFEST = "manifest.parquet"  # of a run folder
+DEEPEST = 8  # folders below that of the manifest in which files lie
 REMEDY = "`winnow run` with the folder's recipe makes it again"
 
 _whole: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
@@ -213,6 +215,7 @@ def batches(
     with open_parquet(path) as file:
         if check is not None:
             check(file)
+        check_columns(path, file, columns or ())
         with reading(path):
             found = file.iter_batches(rows, columns=columns)
         while True:
@@ -223,9 +226,42 @@ def batches(
             yield pa.Table.from_batches([batch])
 
 
-def damaged(path: str, why: str) -> DamagedError:
+def check_columns(path: str, file: pq.ParquetFile, columns: Iterable[str]) -> None:
+    """Raise DamagedError where a file of a run folder lacks one of these columns."""
+    missing = [name for name in columns if name not in file.schema_arrow.names]
+    if missing:
+        raise damaged(path, f"it has no column {missing[0]}")
+
+
+def damaged(path: str, why: str, remedy: str = REMEDY) -> DamagedError:
     """Return the error of a file of a run folder that is not what was written."""
-    return DamagedError(f"{path} is damaged: {why}. {REMEDY[0].upper()}{REMEDY[1:]}.", path)
+    return DamagedError(f"{path} is damaged: {why}. {remedy[0].upper()}{remedy[1:]}.", path)
+
+
+def check_unmarked(path: str) -> None:
+    """Raise DamagedError where a file without checksum lies in the folder of a winnow that gives all files one.
+
+    That is told by the seal of the nearest `manifest.parquet` above the file.
+    """
+    folder = path
+    for _ in range(DEEPEST):
+        folder = folder.rpartition("/")[0]
+        manifest = storage.join(folder, MANIFEST)
+        if not folder or folder.endswith(":/"):
+            return
+        if storage.exists(manifest):
+            if _carries_seal(manifest):
+                raise damaged(path, "it has no checksum")
+            return
+
+
+def _carries_seal(path: str) -> bool:
+    """Tell whether a file ends with a seal, whatever it holds else."""
+    if not storage.is_local(path):
+        return _seal_of(storage.read_bytes(path)[-HELD - 16 :]) is not None
+    with open(storage.local_path(path), "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - HELD - 16))
+        return _seal_of(file.read()) is not None
 
 
 # --- JSON ------------------------------------------------------------------------------------------------
@@ -238,7 +274,7 @@ def write_json(path: str, data: Any, *, scratch: bool = False) -> None:
 
 
 def read_json(path: str) -> Any:
-    """Return the data of `write_json`, or of a JSON file without a checksum. Raises DamagedError, FileNotFoundError."""
+    """Return the data of `write_json`, or of an earlier winnow's JSON. Raises DamagedError, FileNotFoundError."""
     return parse_json(path, storage.read_bytes(path))
 
 
@@ -249,6 +285,7 @@ def parse_json(path: str, text: bytes) -> Any:
     except (ValueError, RecursionError):
         raise damaged(path, "it is empty" if not text else "it is no JSON") from None
     if not isinstance(found, dict) or not {"checksum", "data"} & found.keys():
+        check_unmarked(path)
         return found  # of a winnow that wrote no checksums
     if found.keys() != {"checksum", "data"} or found["checksum"] != _mark(found["data"]):
         raise damaged(path, "its checksum does not fit")
@@ -262,16 +299,20 @@ def write_public_json(path: str, data: Mapping[str, Any]) -> None:
 
 
 def read_public_json(path: str) -> dict[str, Any]:
-    """Return what `write_public_json` wrote, or an object without checksum. Raises DamagedError, FileNotFoundError."""
+    """Return what `write_public_json` wrote, or an earlier winnow's object. Raises DamagedError, FileNotFoundError."""
     text = storage.read_bytes(path)
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         raise damaged(path, "it is empty" if not text else "it is no JSON") from None
-    mark = found.pop("checksum", None) if isinstance(found, dict) else ""
-    if mark is not None and mark != _mark(found):
+    if not isinstance(found, dict):
+        raise damaged(path, "it is no JSON object")
+    mark = found.pop("checksum", None)
+    if mark is None:
+        check_unmarked(path)
+    elif mark != _mark(found):
         raise damaged(path, "its checksum does not fit")
-    return dict(found)
+    return found
 
 
 def _mark(data: Any) -> str:

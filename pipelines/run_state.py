@@ -13,10 +13,13 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
+
 from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
-from cluster.sealed import damaged, read_json, write_json
+from cluster.records import as_kind, read_record
+from cluster.sealed import damaged, write_json
 from cluster.writers import only_writer
 from pipelines.recipe.code_named import check_code
 from pipelines.recipe.lock import check_lock, sealed_lock
@@ -39,6 +42,15 @@ LOCK_FILE = ".lock"
 PLACES = ("started_in", "run_dir")  # of the options
 MIXES = "mixes"  # the folder of named ones
 NO_LOCK = "{path} is a link or no plain file, so winnow does not lock by it. Look where it leads, then remove it."
+
+
+class _Options(TypedDict, total=False):
+    """facts/options.json: how a run folder was last used."""
+
+    sample: float | None
+    output: dict[str, Any] | None
+    started_in: str
+    run_dir: str
 
 
 def write_lock(prepared: Prepared) -> None:
@@ -99,12 +111,12 @@ def _options(run_dir: str) -> dict[str, Any]:
     path = _options_path(run_dir)
     if not storage.exists(path):
         return {}
-    found = read_json(path)
-    if not isinstance(found, dict) or not found:
+    found = read_record(path, _Options)
+    if not found:
         raise damaged(path, "it holds no options")
-    if not all(isinstance(found.get(name, ""), str) and "\0" not in found.get(name, "") for name in PLACES):
+    if any("\0" in str(found.get(name)) for name in PLACES):
         raise damaged(path, "its folders are no paths")
-    return found
+    return dict(found)
 
 
 def _output_of(root: str) -> Output | None:
@@ -112,8 +124,7 @@ def _output_of(root: str) -> Output | None:
     given = _options(root).get("output") or {}
     if not given.get("everything"):  # `winnow dedup`; else the recipe that is asked about says how
         return None
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return Output(**plain)
+    return as_kind(_options_path(root), given, Output)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from cluster.errors import LedgerError, RecipeError, WinnowError
 from cluster.sealed import open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
+from pipelines.records import mix_manifest_if_there
 from pipelines.run_tables import Tables, check_format_of, file_tables, from_input, joined, mix_tables
 from pipelines.stage_facts import bundles_with_facts, facts_of_bundle
 from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
@@ -81,9 +82,9 @@ class RunFolder:
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
         """The recipe that the ledger was made with (recipe.lock.yaml, while there is none), as plain values."""
-        import yaml
+        from pipelines.recipe.lock import read_lock
 
-        return cast("dict[str, Any]", yaml.safe_load(storage.read_bytes(recipe_of_ledger(self.root))))
+        return read_lock(recipe_of_ledger(self.root))
 
     @functools.cached_property
     def stale(self) -> list[Stale]:
@@ -113,7 +114,7 @@ class RunFolder:
     @functools.cached_property
     def mix_manifest(self) -> MixManifest:
         """manifest.json of the mix: files, targets, epochs; empty when there is no mix yet."""
-        return cast("MixManifest", self._json(storage.join(self.mix_folder, "manifest.json")) or {})
+        return mix_manifest_if_there(storage.join(self.mix_folder, "manifest.json")) or MixManifest()
 
     def mix_dataset(self, dataset: str) -> MixDataset:
         """Return what mix/manifest.json says of one dataset; empty when it says nothing."""

@@ -18,9 +18,11 @@ from typing_extensions import TypedDict
 
 from cluster import storage
 from cluster.errors import LedgerError, WinnowError
-from cluster.sealed import read_json, read_public_json, write_json
-from pipelines.recipe.lock import check_lock
+from cluster.records import read_record
+from cluster.sealed import write_json
+from pipelines.recipe.lock import check_lock, read_lock
 from pipelines.recipe.to_run import Prepared
+from pipelines.records import read_mix_manifest
 from pipelines.run_state import LOCK, mix_digest, mix_root, reopen
 from stages.core import manifest
 from stages.core.digests import digest
@@ -199,8 +201,8 @@ def _now(prepared: Prepared) -> Made:
 def _made(root: str) -> Made | None:
     """Return what the ledger in a run folder was made from; None where it is not finished, or of an earlier winnow."""
     try:
-        found: dict[str, Any] = dict(read_json(_ledger_note(root)))
-    except (FileNotFoundError, TypeError, ValueError):
+        found = read_record(_ledger_note(root), dict[str, str | None])
+    except FileNotFoundError:
         return None
     if found.pop("ledger", None) != _text(ledger_mark(root)):
         return None
@@ -225,7 +227,7 @@ def _unfinished(prepared: Prepared) -> str | None:
     there = next((path for path in manifests if storage.exists(path)), None)
     if have < shards or there is None:
         return f"the run is not finished: {have:,} of {shards:,} files are written"
-    written = read_public_json(there)
+    written = read_mix_manifest(there)
     if written.get("manifest_digest") != prepared.run.manifest_digest:
         return "it was made from other inputs than the manifest lists"
     if written.get("recipe_digest") != prepared.digest:
@@ -263,12 +265,7 @@ def _mix(prepared: Prepared, now: Made) -> Iterator[Stale]:
 
 def _changes(root: str) -> list[str]:
     """Return the keys in which the recipe of the ledger and the folder's lock differ, with both values."""
-    import yaml
-
-    old, new = (
-        dict(_leaves(yaml.safe_load(storage.read_bytes(path)) or {}, ""))
-        for path in (ledger_recipe(root), storage.join(root, LOCK))
-    )
+    old, new = (dict(_leaves(read_lock(path), "")) for path in (ledger_recipe(root), storage.join(root, LOCK)))
     keys = [key for key in {**old, **new} if not key.startswith("cluster.") and old.get(key) != new.get(key)]
     return [f"{key} {_shown(old, key)} -> {_shown(new, key)}" for key in keys]
 

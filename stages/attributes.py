@@ -21,7 +21,8 @@ from cluster import storage
 from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
-from cluster.sealed import read_json, write_json
+from cluster.records import read_record
+from cluster.sealed import write_json
 from stages.core.arrays import array, list_column, whole
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.edits import Edits, from_spans
@@ -46,6 +47,7 @@ ROWS = (
 )
 HOME = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("values", VALUES), ("spans", SPANS)])
 ROW_BITS = 32
+TOTALS = "totals.json"  # documents and missing ones of each dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +129,11 @@ class JoinedAttributes(ExchangeStage):
             entry = totals.setdefault(dataset, [0, 0])
             entry[0], entry[1] = entry[0] + live, entry[1] + missing
         write_json(_totals(stage_run), totals)
-        mark_complete(stage_run)
+        mark_complete(stage_run, beside=[TOTALS])
 
     def notes(self, stage_run: StageRun[Self]) -> list[str]:
         path = _totals(stage_run)
-        totals = read_json(path) if storage.exists(path) else {}
+        totals = read_record(path, dict[str, tuple[int, int]]) if storage.exists(path) else {}
         return [
             f"{self.name}: {missing:,} of {live:,} documents of {dataset} have no attributes in the files."
             for dataset, (live, missing) in sorted(totals.items())
@@ -171,7 +173,7 @@ COUNT = per_bundle("count documents without attributes")
 
 
 def _totals(stage_run: StageRun[JoinedAttributes]) -> str:
-    return storage.join(stage_run.decisions.folder, "totals.json")
+    return storage.join(stage_run.decisions.folder, TOTALS)
 
 
 def _emit(stage_run: StageRun[JoinedAttributes], source: int | tuple[int, str]) -> Iterable[pa.Table]:

@@ -212,7 +212,7 @@ class Decontaminate(ExchangeStage):
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
         lists = partial(key_counts.fact_lists, stage_run, f"{self.name}.matches", "matches")
         over, write = self.common_from(stage_run.run), partial(_evidence, stage_run, lists)
-        key_counts.decide_by_frequent_keys(engine, stage_run, lists, over, write)
+        key_counts.decide_by_frequent_keys(engine, stage_run, lists, over, write, set_aside.FOLDER)
 
     def common_from(self, run: Run) -> int:
         """Return the number of documents beyond which an n-gram is common."""

@@ -15,11 +15,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
 
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
-from cluster.sealed import read_json, write_json
+from cluster.records import read_record
+from cluster.sealed import write_json
 from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import array
 from stages.core.costs import per_bundle
@@ -33,9 +35,17 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[np.float64]
 PER = ("dataset", "language", "all")
+THRESHOLDS = "thresholds.json"
 REASONS = ("no_score", "below_quantile", "not_drawn", "above_quantile")
 _DIGIT_BITS = 16  # a pass settles so many bits of every threshold
 PARETO_SALT = 0x9A3E70
+
+
+class _Limits(TypedDict):
+    """thresholds.json where there are two for each group."""
+
+    low: dict[str, float]
+    high: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +88,14 @@ class ScoreCut(ExchangeStage):
         low = _thresholds(engine, stage_run, self.min_quantile)
         high = _thresholds(engine, stage_run, self.max_quantile)
         write_json(_path(stage_run), low if self.max_quantile is None else {"low": low, "high": high})
-        mark_complete(stage_run)
+        mark_complete(stage_run, beside=[THRESHOLDS])
+
+    def _limits(self, here: StageRun[Self]) -> tuple[dict[str, float], dict[str, float]]:
+        """Return each group's lowest and highest score that stays. Raises FileNotFoundError, DamagedError."""
+        if self.max_quantile is None:
+            return read_record(_path(here), dict[str, float]), {}
+        both = read_record(_path(here), _Limits)
+        return both["low"], both["high"]
 
     def verdicts(self, view: View, index: int) -> tuple[I64, Decisions]:
         here: StageRun[ScoreCut] = StageRun(view.run, index)
@@ -91,8 +108,7 @@ class ScoreCut(ExchangeStage):
             reason[~(score > threshold)] = 2
         else:
             value = score
-            limits = read_json(_path(here))
-            low, high = (limits, {}) if self.max_quantile is None else (limits["low"], limits["high"])
+            low, high = self._limits(here)
             names, place = groups(here, view, rows)
             threshold = np.array([low.get(name, math.nan) for name in names], np.float64)[place]
             most = np.array([high.get(name, math.nan) for name in names], np.float64)[place]
@@ -117,7 +133,7 @@ def _thresholds(engine: Engine, stage_run: StageRun[ScoreCut], share: float | No
 
 
 def _path(stage_run: StageRun[ScoreCut]) -> str:
-    return storage.join(stage_run.decisions.folder, "thresholds.json")
+    return storage.join(stage_run.decisions.folder, THRESHOLDS)
 
 
 def _source(stage_run: StageRun[ScoreCut]) -> int:

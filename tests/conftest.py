@@ -14,6 +14,7 @@ from hypothesis import settings
 ROOT = str(Path(__file__).resolve().parent.parent)
 os.environ["PYTHONPATH"] = os.pathsep.join(place for place in (ROOT, os.environ.get("PYTHONPATH")) if place)
 
+NIGHTLY_SECONDS = 14_400  # idle, none takes a tenth of it
 TOGETHER = ("test_on_ray.py", "test_slurm_queue.py")  # all their tests share a cluster
 
 # Syncing is tried by tests of its own, which switch it on; all others are faster without.
@@ -26,6 +27,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "winnow"))
 
 for name in ("distributed", "distributed.worker", "distributed.nanny", "distributed.scheduler"):
     logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests marked nightly the time that they take on a busy machine, where they state none themselves."""
+    for item in items:
+        if item.get_closest_marker("nightly") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(NIGHTLY_SECONDS))
 
 
 @pytest.hookimpl(optionalhook=True)

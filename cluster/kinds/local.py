@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sys
 import time
 from functools import partial
 from typing import Any
@@ -11,12 +14,13 @@ from cluster.engines.timeouts import BackgroundCall, try_with_timeout
 from cluster.errors import BackendError
 from cluster.kinds import certificate
 from cluster.kinds.attach import closed_on_error, engine_on_own_cluster
-from cluster.kinds.deaths import Deaths
+from cluster.kinds.deaths import Deaths, innermost
 from cluster.kinds.silence import SILENT, interrupts_for_this_thread_only, silence_dask
 from cluster.options import DASK_SETTINGS, LOOPBACK_PAGES, ClusterOptions, processes_and_threads, worker_memory
 
 MOST_DEATHS = 3  # of one worker at its start
 POLL = 0.02  # seconds
+GUARD = 'Workers import the script that starts them: put what it does below `if __name__ == "__main__":`.'
 CLOSING = 15.0  # seconds
 
 
@@ -25,6 +29,7 @@ def start(options: ClusterOptions) -> Engine:
     import dask
     import distributed
 
+    check_not_in_a_worker()
     processes, threads = processes_and_threads(options)
     limit: Any = worker_memory(options, processes)
     make_cluster: Any = distributed.LocalCluster
@@ -56,17 +61,37 @@ def _wait(cluster: Any, processes: int, options: ClusterOptions, deaths: Deaths)
             joined, cause = len(cluster.scheduler.workers), _innermost(starting.error)
             raise BackendError(
                 f"{joined} of {processes} workers on this machine started in {waited:.0f} s. "
-                f"{deaths.cause or 'Nothing was logged of the others.'} {cause}Give them more memory "
+                f"{deaths.cause or 'Nothing was logged of the others.'} {cause}{_of_a_script()}Give them more memory "
                 "(cluster.memory_limit) or have fewer (--workers); `--cluster threads` needs no worker processes."
             )
         time.sleep(POLL)
 
 
+def check_not_in_a_worker() -> None:
+    """Raise BackendError in a worker that is starting: it imports the script that started it, which calls winnow."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise BackendError(f"a worker process that starts runs its script again. {GUARD}")
+
+
+def _script() -> str:
+    """Return the script that this process runs; empty where it is winnow, a module, or nothing."""
+    main = sys.modules.get("__main__")
+    own = getattr(main, "__spec__", None) is not None
+    name = "" if own else str(getattr(main, "__file__", None) or "")
+    return "" if os.path.basename(name) in ("winnow", "pytest") else name
+
+
+def _of_a_script() -> str:
+    """Return what to look for in the script that called winnow, where there is one."""
+    return f"{GUARD} " if _script() else ""
+
+
 def _innermost(error: BaseException | None) -> str:
     """Return the error that all others came from, with a blank behind it; empty where there is none."""
-    while error is not None and (before := error.__cause__ or error.__context__) is not None:
-        error = before
-    return f"{type(error).__name__}: {error}. ".replace(".. ", ". ") if error is not None else ""
+    if error is None:
+        return ""
+    first = innermost(error)
+    return f"{type(first).__name__}: {first}. ".replace(".. ", ". ")
 
 
 def this_machine_keywords(options: ClusterOptions) -> dict[str, Any]:

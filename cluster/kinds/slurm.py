@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import shutil
 import site
 import sys
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 from cluster import storage
 from cluster.codebase import package_folder
 from cluster.engines.engine import Engine
+from cluster.engines.timeouts import try_with_timeout
 from cluster.errors import BackendError, RecipeError
 from cluster.kinds.attach import attach
 from cluster.kinds.certificate import tls_keywords
+from cluster.kinds.deaths import innermost
 from cluster.options import (
     DASK_SETTINGS,
     LOOPBACK_PAGES,
@@ -30,6 +33,8 @@ from cluster.options import (
     threads_of_gpu_worker,
 )
 
+SUBMIT = "sbatch"
+CLOSING = 15.0  # seconds
 MEMORY_SHARE = 0.9  # of a job's memory for its workers; scheduler and run, on the first node, hold a few hundred MB
 DASK_CUDA = "dask_cuda.cli"  # one worker process for each GPU that the job was given
 
@@ -50,15 +55,29 @@ def start(options: ClusterOptions, run_dir: str | None) -> Engine:
     import dask
     import distributed
 
+    if shutil.which(SUBMIT) is None:
+        raise BackendError(
+            f"cluster.kind slurm submits jobs with {SUBMIT}, which is not on the PATH here. Run it where jobs are "
+            "submitted, or in a job by `winnow slurm-script`."
+        )
     with dask.config.set(DASK_SETTINGS):
         cluster = job_cluster(options, run_dir)
         client: Any = distributed.Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
-    cluster.scale(jobs=options.slurm.jobs)
 
     def close() -> None:
         client.close()
         cluster.close()
 
+    try:
+        while len(cluster.worker_spec) < options.slurm.jobs:  # as `scale` does, which only logs what sbatch says
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        cluster.sync(cluster._correct_state, callback_timeout=options.wait)
+    except Exception as error:
+        for job in cluster._created:  # closing asserts that each was begun or ended
+            job.status = distributed.Status.closed if job.status == distributed.Status.created else job.status
+        try_with_timeout(close, CLOSING)
+        said = " ".join(str(innermost(error)).split())[:1000]
+        raise BackendError(f"{SUBMIT} took no job: {said or type(error).__name__}. Look at cluster.slurm.") from None
     return attach(client, close, options, run_dir, f"Slurm, {options.slurm.jobs} jobs")
 
 

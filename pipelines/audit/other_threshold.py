@@ -26,7 +26,7 @@ from stages.core.run import Run, StageRun, stage_runs
 from stages.core.sidecar import Sidecars
 from stages.core.view import View
 from stages.dedup.dedup_stage import ESTIMATED, write_decisions
-from stages.dedup.near import buckets, verify
+from stages.dedup.near import buckets, rounds
 from stages.dedup.near.buckets import Groups
 from stages.dedup.near.job import NearJob
 from stages.dedup.near.judge import Judge
@@ -149,9 +149,9 @@ def _verdicts(engine: InlineEngine, near: NearJob, groups: Groups, counts: list[
             paths.append(None)
             continue
         judge = FromFacts(near, read_arrow(documents), [known[d]])
-        result = verify.decide_groups(near, judge, verify.bucketed(near, judge, read_arrow(members)))
+        result = rounds.decide_groups(near, judge, rounds.bucketed(near, judge, read_arrow(members)))
         path = storage.join(near.folder("from-facts"), f"{d}.arrow")
-        write_arrow(path, verify.final_verdicts(judge, result))
+        write_arrow(path, rounds.final_verdicts(judge, result))
         paths.append(path)
         counts[0], counts[1] = counts[0] + judge.known, counts[1] + judge.guessed
     return paths

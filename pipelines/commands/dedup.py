@@ -14,9 +14,10 @@ from typing_extensions import TypedDict
 from cluster import storage
 from cluster.errors import DamagedError, LedgerError, RecipeError
 from cluster.options import available_cores
-from cluster.sealed import read_public_json, write_public_json
+from cluster.sealed import write_public_json
 from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe, load_data
+from pipelines.records import DedupResult, FileEntry, read_dedup_result, read_mix_manifest
 from pipelines.run import runner
 from pipelines.run.ledger_folder import listed_files
 from pipelines.run.progress import Progress
@@ -163,13 +164,10 @@ def _finished(out: str, address: str) -> DedupCounts | None:
     return None
 
 
-def _read_result(out: str) -> dict[str, Any]:
+def _read_result(out: str) -> DedupResult:
     """Return what an earlier run wrote down of its result. Raises LedgerError where that is damaged."""
     try:
-        data = read_public_json(storage.join(out, DONE))
-        if data.keys() >= {"made_by", "rows", "kept", "dropped"}:
-            return data
-        why = "it lacks what was written"
+        return read_dedup_result(storage.join(out, DONE))
     except DamagedError as error:
         why = str(error).partition(": ")[2].partition(". ")[0]
     raise LedgerError(f"{storage.join(out, DONE)} is damaged: {why}. Remove {out} and run again, or give another -o.")
@@ -177,13 +175,13 @@ def _read_result(out: str) -> dict[str, Any]:
 
 def _files(work: str) -> list[dict[str, Any]]:
     """Return path below `out`, bytes and SHA-256 of every file of the result, from the lists of the run."""
-    mix = read_public_json(storage.join(work, "mix", "manifest.json"))["datasets"][NAME]["files"]
+    mix = read_mix_manifest(storage.join(work, "mix", "manifest.json"))["datasets"][NAME]["files"]
     found = [{**file, "path": file["path"].rpartition("/")[2]} for file in mix]
     found += [{**file, "path": f"ledger/{file['path']}"} for file in listed_files(work)]
     return [{key: file[key] for key in ("path", "rows", "bytes", "sha256")} for file in found]
 
 
-def _check_files(out: str, files: list[dict[str, Any]]) -> None:
+def _check_files(out: str, files: list[FileEntry]) -> None:
     """Raise LedgerError where a file of the result is gone or has another size than it was written with."""
     have = storage.sizes(out)
     have |= {f"ledger/{name}": size for name, size in storage.sizes(storage.join(out, "ledger")).items()}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from typing_extensions import TypedDict
 
 from cluster import storage
-from cluster.sealed import read_public_json
-from pipelines.artefacts import MixManifest
 from pipelines.recipe.to_run import Prepared
+from pipelines.records import read_mix_manifest
 from pipelines.run_state import from_home, mix_root, reopen, stage_progress
 from pipelines.shown_text import visible
 from pipelines.staleness import Stale, stale_parts
@@ -85,7 +82,7 @@ def _status(prepared: Prepared) -> Status:
 def _mix(prepared: Prepared) -> MixWritten | None:
     """Return what is written, of all mixes of the run together."""
     paths = [storage.join(mix_root(prepared.run.root, mix.name), "manifest.json") for mix in prepared.mixes]
-    found = [cast(MixManifest, read_public_json(path)) for path in paths if storage.exists(path)]
+    found = [read_mix_manifest(path) for path in paths if storage.exists(path)]
     if not found:
         return None
     datasets = [dataset for manifest in found for dataset in manifest["datasets"].values()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,24 +18,40 @@ from cluster import integrity, storage
 from cluster.digesting import sha256_of
 from cluster.errors import DamagedError, RecipeError
 from cluster.options import available_cores
-from cluster.sealed import read_public_json
+from pipelines import records
 from pipelines.artefacts import files_of_mix
+from pipelines.commands.missing import missing_files
+from pipelines.export.record import beside_parts, part_files, read_about, read_run_note
 from pipelines.mix import dropped
 from pipelines.recipe import lock
 from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files, records_of
 from pipelines.run_state import MIXES, only_one
+from stages.core.exchange_stage import MARKER, read_marker
 from stages.inputs.files.file_versions import size_of
 from stages.passes import quarantined
+from stages.passes.freeze import passed_over
 
 # JSON objects with their checksum as a key
-PUBLIC = ("timings.json", "passed_over.json", "mix/manifest.json", "dropped/manifest.json", "dedup.json")
+PUBLIC: dict[str, Callable[[str], object]] = {
+    "timings.json": records.read_timings,
+    "passed_over.json": lambda path: passed_over(path.rpartition("/")[0]),
+    "mix/manifest.json": records.read_mix_manifest,
+    "dropped/manifest.json": records.read_dropped,
+    "dedup.json": records.read_dedup_result,
+}
+OF_AN_EXPORT: dict[str, Callable[[str], object]] = {
+    "export.json": lambda path: read_about(path.rpartition("/")[0]),
+    "trace/run.json": lambda path: read_run_note(path.removesuffix("/trace/run.json")),
+}
 MARKS = ("decisions/ledger-made-by", "decisions/report-made-from", "decisions/card-made-from", "mix/.made-by")
 MARK = re.compile(rb"[0-9a-f]{16}")
 LEDGER_RECIPE = "decisions/ledger-recipe.lock.yaml"
 SEALED = ("facts", "decisions", "staged")
+WITH_SEAL = (".arrow", ".parquet", ".slices", ".json", f"/{MARKER}")
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
+OF_EXPORT = "Remove the folder and run `winnow export` again"
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,8 @@ class Check:
 def verify(run_dir: str, remove: bool = False) -> dict[str, Any]:
     """Return the number of files and bytes that were read, and the faults; RecipeError where it is no run folder."""
     root = run_dir.rstrip("/")
-    if not {"manifest.parquet", "recipe.lock.yaml", "dedup.json"} & storage.names(root):
+    names = storage.names(root)
+    if not {"manifest.parquet", "recipe.lock.yaml", "dedup.json", "export.json"} & names:
         raise RecipeError(f"{root} is not a run folder: it has no manifest.parquet. Run `winnow run` first.")
     lists, checks = _lists(root)
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -81,7 +98,7 @@ def _lists(root: str) -> tuple[list[Fault], list[Check]]:
     """Return what is wrong with the lists of files, and what is to be checked one by one."""
     faults: list[Fault] = []
     found: dict[str, Check] = {path: Check(path) for path in _with_checksums(root)}
-    for read in (_listed_mix, _listed_ledger, _listed_dropped, _listed_dedup):
+    for read in (_listed_mix, _listed_ledger, _listed_dropped, _listed_dedup, _listed_export):
         try:
             listed = list(read(root))
         except DamagedError as error:
@@ -90,6 +107,8 @@ def _lists(root: str) -> tuple[list[Fault], list[Check]]:
                 faults.append(_fault_at(root, place, str(error).partition(": ")[2].partition(". ")[0]))
             continue
         found |= {check.path: check for check in listed}
+    if storage.exists(storage.join(root, "manifest.parquet")) or storage.exists(storage.join(root, "recipe.lock.yaml")):
+        faults += [_fault_at(root, *entry) for entry in missing_files(root)]
     faults += _strangers(root, found)
     return faults, list(found.values())
 
@@ -103,7 +122,9 @@ def _with_checksums(root: str) -> Iterator[str]:
     yield from (path for path in (*MARKS, LEDGER_RECIPE) if storage.exists(storage.join(root, path)))
     yield from (path for folder, path in _mix_manifests(root) if folder != "mix")
     for folder in SEALED:
-        yield from (path for path in _below(root, folder) if path.endswith((".arrow", ".parquet", ".slices", ".json")))
+        yield from (path for path in _below(root, folder) if path.endswith(WITH_SEAL))
+    if storage.exists(storage.join(root, "export.json")):
+        yield from ("export.json", "trace/run.json")
 
 
 def _below(root: str, folder: str) -> Iterator[str]:
@@ -130,7 +151,7 @@ def _mix_manifests(root: str) -> Iterator[tuple[str, str]]:
 
 def _listed_mix(root: str) -> Iterator[Check]:
     for folder, path in _mix_manifests(root):
-        for file in files_of_mix(read_public_json(storage.join(root, path))):
+        for file in files_of_mix(records.read_mix_manifest(storage.join(root, path))):
             yield Check(f"{folder}/{file['path']}", file["bytes"], file["sha256"])
 
 
@@ -147,7 +168,13 @@ def _listed_dropped(root: str) -> Iterator[Check]:
 def _listed_dedup(root: str) -> Iterator[Check]:
     path = storage.join(root, "dedup.json")
     if storage.exists(path):
-        for file in read_public_json(path).get("files", []):
+        for file in records.read_dedup_result(path).get("files", []):
+            yield Check(file["path"], file["bytes"], file["sha256"])
+
+
+def _listed_export(root: str) -> Iterator[Check]:
+    if storage.exists(storage.join(root, "export.json")):
+        for file in (*beside_parts(read_about(root)), *part_files(root)):
             yield Check(file["path"], file["bytes"], file["sha256"])
 
 
@@ -180,8 +207,14 @@ def _fault(root: str, check: Check) -> tuple[int, Fault | None]:
 def _own(path: str, place: str) -> str | None:
     """Return what the checksum inside a file says against it."""
     try:
-        if place in PUBLIC or (place.startswith(f"{MIXES}/") and place.endswith("/manifest.json")):
-            read_public_json(path)
+        if place in PUBLIC:
+            PUBLIC[place](path)
+        elif place.startswith(f"{MIXES}/"):
+            records.read_mix_manifest(path)
+        elif place in OF_AN_EXPORT:
+            OF_AN_EXPORT[place](path)
+        elif place.endswith(f"/{MARKER}"):
+            read_marker(path)
         elif place in ("recipe.lock.yaml", LEDGER_RECIPE):
             lock.check_lock(path)
         elif place in MARKS:
@@ -196,13 +229,15 @@ def _own(path: str, place: str) -> str | None:
 
 
 def _fault_at(root: str, place: str, what: str) -> Fault:
-    of_dedup = storage.exists(storage.join(root, "dedup.json"))
-    return Fault(place, what, OF_DEDUP if of_dedup else IN_A_RUN)
+    for name, remedy in (("dedup.json", OF_DEDUP), ("export.json", OF_EXPORT)):
+        if storage.exists(storage.join(root, name)):
+            return Fault(place, what, remedy)
+    return Fault(place, what, IN_A_RUN)
 
 
 def _remove(root: str, faults: list[Fault]) -> None:
     """Remove what is damaged and what rests on it, as far as a run makes it again."""
-    if storage.exists(storage.join(root, "dedup.json")):
+    if {"dedup.json", "export.json"} & storage.names(root):
         return
     for fault in faults:
         for path in rests_on(root, storage.join(root, fault.path)):

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.errors import RecipeError, WinnowError
+from cluster.errors import LedgerError, RecipeError, WinnowError
 from pipelines.artefacts import LedgerRow
 from pipelines.explain.find import Match, find_documents
 from pipelines.explain.tree import Decision, ExplainedDocument, Explanation, Group, LostTo, Member, Resemblance
@@ -185,7 +185,13 @@ def _verdict(row: LedgerRow, facts: Facts | None = None) -> str:
 def _chain(folder: RunFolder, row: LedgerRow) -> list[LostTo]:
     """Return the documents it lost to, one after the other, until one lives or was filtered out."""
     chain: list[LostTo] = []
+    seen = {row["doc_id"]}
     while (winner := folder.row(row["representative"])) is not None:
+        if winner["doc_id"] in seen:
+            raise LedgerError(
+                f"in the ledger of {folder.root} documents represent each other in a circle. Make it anew."
+            )
+        seen.add(winner["doc_id"])
         chain.append(
             {
                 "stage": row["stage"],

@@ -22,12 +22,14 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.credentials import check_place
+from cluster.digesting import sha256_of
 from cluster.errors import RecipeError
-from cluster.sealed import commit_sealed, read_public_json, write_json, write_public_json
+from cluster.sealed import commit_sealed, write_json, write_public_json
 from cluster.seed import DEFAULT_SEED
 from cluster.start import start
 from pipelines.export.files import LITDATA_CODES, mds_columns
 from pipelines.export.job import ExportJob, read_record, write_parts
+from pipelines.export.record import PARTS, PartFile, is_whole, parts_path, read_about
 from pipelines.export.settings import FORMATS, Settings, check_settings, dtype_of, one_of
 from pipelines.export.source import open_source
 from pipelines.export.tokens import (
@@ -59,17 +61,6 @@ configs:
 Windows of tokens, made with winnow. `seq_lengths`: lengths of the documents in a window; what lies behind fills it.
 `export.json` says which tokenizer and packing, `winnow trace` which documents.
 """
-PARTS = pa.schema(
-    [
-        ("part", pa.int32()),
-        ("first_sequence", pa.int64()),
-        ("sequences", pa.int64()),
-        ("tokens", pa.int64()),
-        ("path", pa.string()),  # of the tokens
-        ("files", pa.string()),  # JSON: every file of the part, with bytes and SHA-256
-    ],
-    metadata={"winnow.format": str(DATA_FORMAT)},
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,16 +161,19 @@ def _claimed(target: str) -> Iterator[None]:
 
 
 def _finished(target: str, address: str) -> dict[str, Any] | None:
-    """Return export.json where it is this export; None where it is begun or new. Raises RecipeError for another."""
+    """Return export.json where it is this export, whole; None where it is begun, new or lost a file.
+
+    Raises RecipeError for another, DamagedError where export.json cannot tell.
+    """
     path = storage.join(target, "export.json")
     if storage.exists(path):
-        found = read_public_json(path)
+        found = read_about(target)
         if found.get("address") != address:
             raise RecipeError(
                 f"{target} holds another export ({found.get('format')}, pack {found.get('pack')}, or of another mix). "
                 "Give another --out, or remove it first."
             )
-        return found
+        return found if is_whole(target, found) else None
     begun = storage.join(target, ".work", "address")
     if storage.exists(begun) and storage.read_bytes(begun).decode() != address:
         raise RecipeError(
@@ -228,8 +222,20 @@ def _finish(
         "padding_tokens": filled,
         "padding_share": round(filled / max(1, totals["tokens"]), 6),
         "address": address,
+        "files": _beside_parts(job.root),
     }
     write_public_json(storage.join(job.root, "export.json"), found)
+    return found
+
+
+def _beside_parts(root: str) -> list[PartFile]:
+    """Return the files of an export that belong to no part."""
+    found: list[PartFile] = []
+    for name in ("README.md", "index.json", "tokenizer.json", "trace/parts.parquet"):
+        path = storage.join(root, name)
+        if storage.exists(path):
+            size, mark = sha256_of(path)
+            found.append({"path": name, "bytes": size, "sha256": mark})
     return found
 
 
@@ -237,7 +243,7 @@ def _write_parts_list(job: ExportJob) -> dict[str, int]:
     """Write trace/parts.parquet, one row for each part; return the sums of the records."""
     totals = dict.fromkeys(("sequences", "tokens", "filled", "copies", "documents", "empty"), 0)
     with (
-        commit_sealed(storage.join(job.root, "trace", "parts.parquet")) as file,
+        commit_sealed(parts_path(job.root)) as file,
         pq.ParquetWriter(file, PARTS, compression="zstd", write_page_checksum=True) as writer,
     ):
         rows = []

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.digesting import Digesting
-from cluster.sealed import Sealing, open_parquet, reading
+from cluster.sealed import Sealing, damaged, open_parquet, reading
 from stages.core.digests import DATA_FORMAT
 
 GROUP_ROWS = 1 << 16
@@ -63,6 +63,8 @@ def pieces_between(path: str, start: int, stop: int) -> pa.Table:
     """Return the pieces that hold any of the tokens [start, stop) of a part. Raises DamagedError, FileNotFoundError."""
     found = []
     with open_parquet(path) as file:
+        if file.schema_arrow.types != SCHEMA.types or file.schema_arrow.names != SCHEMA.names:
+            raise damaged(path, "it holds no pieces")
         metadata = file.metadata
         firsts = [metadata.row_group(g).column(0).statistics.min for g in range(metadata.num_row_groups)]
         for group in range(metadata.num_row_groups):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -17,10 +17,21 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
+from cluster.digesting import sha256_of
 from cluster.errors import RecipeError
-from cluster.sealed import open_parquet, read_json, read_public_json, reading
+from cluster.sealed import batches, check_columns, damaged, open_parquet, reading
 from pipelines.explain.explain import explain_documents
 from pipelines.export.megatron_order import MegatronOrder
+from pipelines.export.record import (
+    PARTS,
+    REMEDY,
+    files_of_part,
+    of_an_export,
+    parts_path,
+    read_about,
+    read_run_note,
+    settings_of,
+)
 from pipelines.export.settings import FORMATS, Settings, Tokens
 from pipelines.export.sidecar import pieces_between, sidecar_path
 from pipelines.export.tokens import load_tokenizer
@@ -47,18 +58,21 @@ class Export:
             raise RecipeError(
                 f"{self.root} is no finished export: it has no export.json. Make one with `winnow export`."
             )
-        return read_public_json(path)
+        return read_about(self.root)
 
     @cached_property
     def settings(self) -> Settings:
-        return Settings(**{field.name: self.about[field.name] for field in fields(Settings)})
+        return settings_of(self.root, self.about)
 
     @cached_property
     def parts(self) -> pa.Table:
         """One row for each part."""
-        path = storage.join(self.root, "trace", "parts.parquet")
-        with open_parquet(path) as file, reading(path):
-            return file.read()
+        path = parts_path(self.root)
+        with of_an_export():
+            found = pa.concat_tables([PARTS.empty_table(), *batches(path, 1 << 16, PARTS.names)])
+            if found.schema.types != PARTS.types or found.num_rows != self.about["parts"]:
+                raise damaged(path, "it is no list of this export's parts")
+        return found
 
     def place(self, sequence: int) -> tuple[int, int, int]:
         """Return (part, first token in it, tokens) of a sequence. Raises RecipeError where there is none."""
@@ -67,6 +81,7 @@ class Export:
             raise RecipeError(f"--sequence must be from 0 to {total - 1:,}, got {sequence:,}.")
         firsts = self.parts.column("first_sequence").to_numpy()
         part = int(np.searchsorted(firsts, sequence, side="right")) - 1
+        self.check_part(part)
         inside = sequence - int(firsts[part])
         if self.settings.format == "megatron" and not self.settings.fixed:
             lengths = self.lengths(part)
@@ -76,9 +91,35 @@ class Export:
     def lengths(self, part: int) -> Any:
         """Return the lengths of a Megatron prefix's sequences."""
         path = storage.join(self.root, f"part-{part:05d}.idx")
+        self.check_part(part)
         head = storage.read_range(path, 0, IDX_HEAD)
         (count,) = struct.unpack_from("<Q", head, 18)
-        return np.frombuffer(storage.read_range(path, IDX_HEAD, IDX_HEAD + 4 * count), "<i4").astype(np.int64)
+        found = np.frombuffer(storage.read_range(path, IDX_HEAD, IDX_HEAD + 4 * count), "<i4").astype(np.int64)
+        if len(found) != self.parts.column("sequences")[part].as_py() or int(found.sum()) != self._tokens_of(part):
+            raise damaged(path, "it does not fit the list of parts", REMEDY)
+        return found
+
+    def _tokens_of(self, part: int) -> int:
+        return int(self.parts.column("tokens")[part].as_py())
+
+    def check_part(self, part: int) -> None:
+        """Raise DamagedError where a file of a part is missing or has another size than it was written with."""
+        for file in files_of_part(self.root, self.parts.column("files")[part].as_py()):
+            if not storage.have_sizes(self.root, [(file["path"], file["bytes"])]):
+                raise damaged(storage.join(self.root, file["path"]), "it is missing or cut", REMEDY)
+
+    def pieces(self, part: int, start: int, stop: int) -> list[dict[str, int]]:
+        """Return the pieces that hold any of these tokens, as rows of the part's sidecar."""
+        with of_an_export():
+            return list(pieces_between(sidecar_path(self.root, part), start, stop).to_pylist())
+
+    def tokenizer(self) -> Any:
+        """Return the tokenizer that the export was made with. Raises DamagedError."""
+        path = storage.join(self.root, "tokenizer.json")
+        stated = self.about.get("tokenizer")
+        if isinstance(stated, dict) and sha256_of(path)[1] != stated.get("sha256"):
+            raise damaged(path, "its SHA-256 is not the one it was written with", REMEDY)
+        return load_tokenizer(path)
 
     def tokens(self, part: int, start: int, count: int) -> Tokens:
         """Return tokens of a part."""
@@ -95,7 +136,8 @@ class Export:
     def _of_rows(self, path: str, start: int, count: int) -> Tokens:
         """Return tokens of a Parquet file of windows."""
         window, found, row = self.settings.window, [], 0
-        with open_parquet(path) as file, reading(path):
+        with of_an_export(), open_parquet(path) as file, reading(path):
+            check_columns(path, file, ["input_ids"])
             for group in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 if row * window < start + count and (row + rows) * window > start:
@@ -198,7 +240,7 @@ def _of_megatron(export: Export, numbers: range, samples: int | None, seed: int)
 
 def _run_of(export: Export) -> str:
     """Return where the run folder of an export lies. Raises RecipeError where it is gone."""
-    noted = read_json(storage.join(export.root, "trace", "run.json"))
+    noted = read_run_note(export.root)
     beside = (
         noted["beside"] if "://" in noted["beside"] else os.path.normpath(os.path.join(export.root, noted["beside"]))
     )
@@ -219,11 +261,11 @@ def _check_run(export: Export, folder: RunFolder) -> None:
 def _sequence(export: Export, name: str, places: Pieces) -> TracedSequence:
     """Return the pieces of documents in a sequence, decoded."""
     found: list[TracedPiece] = []
-    tokenizer = load_tokenizer(storage.join(export.root, "tokenizer.json"))
+    tokenizer = export.tokenizer()
     at = 0
     for part, start, count in places:
         tokens = export.tokens(part, start, count)
-        for row in pieces_between(sidecar_path(export.root, part), start, start + count).to_pylist():
+        for row in export.pieces(part, start, start + count):
             first, stop = max(row["start"], start), min(row["start"] + row["length"], start + count)
             begin = row["first"] + first - row["start"]
             found.append(

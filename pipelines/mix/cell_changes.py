@@ -11,7 +11,8 @@ from typing import Any
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.sealed import read_json, write_json
+from cluster.records import read_record
+from cluster.sealed import write_json
 from pipelines.artefacts import MixCell
 
 FOLDER = "mix.cells"
@@ -34,8 +35,8 @@ def note_cells(root: str, mix: str, cells: Mapping[str, MixCell]) -> None:
 def cell_changes(root: str, mix: str, cells: Mapping[str, MixCell]) -> list[str]:
     """Return a sentence for each cell that came, went, or gives something else than when the mix was last written."""
     try:
-        before: dict[str, Any] = dict(read_json(_path(root, mix)))
-    except (FileNotFoundError, DamagedError, TypeError, ValueError):
+        before = read_record(_path(root, mix), dict[str, MixCell])
+    except (FileNotFoundError, DamagedError):
         return []
     return list(_sentences(before, cells))
 

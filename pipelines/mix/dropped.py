@@ -19,9 +19,10 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
-from cluster.sealed import read_public_json, write_public_json
+from cluster.sealed import write_public_json
 from pipelines.mix.files import MixFile, PartWriter, cut
 from pipelines.recipe.to_run import Prepared
+from pipelines.records import read_dropped
 from pipelines.written_texts import Document, as_written
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT, digest
@@ -74,9 +75,8 @@ def files_of(root: str) -> Iterator[dict[str, Any]]:
     """Yield path below the run folder, bytes and sha256 of each file of dropped documents. Raises DamagedError."""
     path = storage.join(root, FOLDER, MANIFEST)
     if storage.exists(path):
-        for files in read_public_json(path)["datasets"].values():
-            for file in files:
-                yield {**file, "path": f"{FOLDER}/{file['path']}"}
+        for files in read_dropped(path)["datasets"].values():
+            yield from ({**file, "path": f"{FOLDER}/{file['path']}"} for file in files)
 
 
 def _stages(prepared: Prepared) -> list[str]:
@@ -97,10 +97,10 @@ def _is_written(root: str, address: str) -> bool:
     if not storage.exists(path):
         return False
     try:
-        known = read_public_json(path)
+        known = read_dropped(path)
         files = [(file["path"], file["bytes"]) for found in known["datasets"].values() for file in found]
         return bool(known["made_by"] == address) and storage.have_sizes(root, files)
-    except (DamagedError, KeyError, TypeError):
+    except DamagedError:
         return False
 
 

@@ -14,13 +14,15 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
 
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
+from cluster.records import read_record
 from cluster.scale import scaled
-from cluster.sealed import damaged, read_json, write_json
+from cluster.sealed import write_json
 from pipelines.mix.documents import KEYS, documents, schema_of
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import MixJob, Part, mixed_positions, parts
@@ -97,12 +99,15 @@ def _is_whole(job: MixJob, have: dict[str, dict[str, int]], file: MixFile) -> bo
     return have[folder].get(name) == file.bytes
 
 
+class _Record(TypedDict):
+    """What is written down of a part."""
+
+    files: list[MixFile]
+
+
 def _read_record(path: str) -> list[MixFile]:
     """Return the files of a part. Raises DamagedError."""
-    try:
-        return [MixFile(**file) for file in read_json(path)["files"]]
-    except (KeyError, TypeError) as error:
-        raise damaged(path, f"it lacks what a record holds ({error})") from None
+    return read_record(path, _Record)["files"]
 
 
 def _collect(job: MixJob, done: Iterable[Part]) -> dict[str, list[MixFile]]:

@@ -23,6 +23,7 @@ import numpy as np
 from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.engines import TaskCost
+from cluster.sealed import write_json
 from pipelines.mix.job import MixJob
 from pipelines.mix.materialize import materialize
 from pipelines.plan.clock import Call, Clock, Stopwatch
@@ -176,7 +177,7 @@ def _report(clock: Clock, recipe: Recipe, job: Run) -> None:
 
     clock.step = "report"
     storage.write_bytes(storage.join(job.root, "recipe.lock.yaml"), sealed_lock(recipe.to_yaml()).encode())
-    storage.write_bytes(storage.join(job.root, "facts", "options.json"), b'{"sample": null}')
+    write_json(storage.join(job.root, "facts", "options.json"), {"sample": None})
     with trusting():  # the recipe's code has run on the sample
         clock.map(write_report, [job.root], cost=REPORT)
 

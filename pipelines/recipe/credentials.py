@@ -6,6 +6,7 @@ no message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,14 @@ from pipelines.recipe.problems import Problems
 
 OTHER = {"patterns", "salt", "replacements"}  # parameters whose texts only look like URLs
 SHELL = {"prologue", "directives"}
+VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}|\([^)]*\))")  # of a shell line: what it stands for is not written there
 
 
 def note_secrets(data: object, problems: Problems) -> None:
     """Note every secret that a recipe, as plain data, holds."""
     for path, text in _texts(data, ()):
-        what = assigned_secret(text) if SHELL & set(path) else secret_in(text)
+        what = assigned_secret(text) if SHELL & set(path) else ""
+        what = what or secret_in(VARIABLE.sub("", text) if SHELL & set(path) else text)
         if what:
             problems.add(path, f"must hold no secret, and holds {what}: run folders keep the recipe. {REMEDY}")
 

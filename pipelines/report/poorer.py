@@ -23,7 +23,10 @@ def what_is_lost(path: str, new: tree.Report) -> list[str]:
     old = _read(path)
     if old is None or any(old.get(key) != new.get(key) for key in ("digests", "recipe", "funnel")):
         return []
-    found = {what: (count(old), count(dict(new))) for what, count in COUNTS.items()}
+    try:
+        found = {what: (count(old), count(dict(new))) for what, count in COUNTS.items()}
+    except (AttributeError, TypeError):  # of the old one: report.json has no checksum, and may hold anything
+        return []
     return [f"{now:,} of {before:,} {what}" for what, (before, now) in found.items() if now < before]
 
 

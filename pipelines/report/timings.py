@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import cast
 
+from cluster import storage
 from pipelines.artefacts import PartTiming, StepTiming
+from pipelines.records import read_timings
 from pipelines.report import tree
 from pipelines.runfolder import RunFolder
 
 
 def timing_rates(folder: RunFolder, total: tree.Funnel) -> tree.TimingRates | None:
     """Return time, work and rates per step; where a step counts no documents, those that reached it."""
-    found = folder.json("timings.json")
-    if found is None:
+    path = folder.path("timings.json")
+    if not storage.exists(path):
         return None
+    found = read_timings(path)
     reached = {step["stage"]: step["before"]["documents"] for step in total["stages"]}
     steps = cast("list[StepTiming]", found.get("stages", []))
     return cast("tree.TimingRates", {**found, "stages": [_step_rate(s, reached.get(s["name"], 0)) for s in steps]})

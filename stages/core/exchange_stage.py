@@ -6,24 +6,35 @@ the data alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
 
 from cluster import storage
 from cluster.engines import Engine, InlineEngine
 from cluster.exchange import remove_hops
+from cluster.records import as_kind
 from cluster.scale import scaled
+from cluster.sealed import parse_json, write_json
 from stages.core.arrays import array
 from stages.core.edits import Edits
 from stages.core.run import StageRun
 from stages.core.stage import Decisions, Stage
 from stages.core.view import View
 
+MARKER = "complete"
 ROWS_PER_DESTINATION = scaled(250_000)
 SMALL = scaled(20_000)  # below this one destination does it all
+
+
+class _Marker(TypedDict):
+    """What says that decisions are complete: the files that belong to them beside the sidecars."""
+
+    beside: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +86,15 @@ def destinations_for(rows: int) -> int:
 
 
 def is_complete(stage_run: StageRun[Stage]) -> bool:
-    """Tell whether an exchange stage's decisions are complete: the marker exists, and a sidecar of every bundle."""
+    """Tell whether an exchange stage's decisions are complete.
+
+    The marker exists, with all that it lists, and a sidecar of every bundle. Raises DamagedError of the marker.
+    """
     if not storage.exists(_marker(stage_run)):
         return False
     run, stage, sidecars = stage_run.run, stage_run.stage, stage_run.decisions
+    if not all(storage.exists(storage.join(sidecars.folder, name)) for name in read_marker(_marker(stage_run))):
+        return False
     if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
         return True
     have = storage.names(sidecars.folder)
@@ -87,11 +103,20 @@ def is_complete(stage_run: StageRun[Stage]) -> bool:
     return all(path.rpartition("/")[2] in have for path in paths)
 
 
-def mark_complete(stage_run: StageRun[Stage], engine: Engine | None = None) -> None:
-    """Write the marker of complete decisions, then remove the files of the exchange; engine: removes many of them."""
-    storage.write_bytes(_marker(stage_run), b"")
+def mark_complete(stage_run: StageRun[Stage], engine: Engine | None = None, beside: Sequence[str] = ()) -> None:
+    """Write the marker of complete decisions, then remove the files of the exchange.
+
+    engine : removes many of them. beside : files in the decisions' folder, other than sidecars, that belong to them.
+    """
+    write_json(_marker(stage_run), {"beside": sorted(beside)})
     remove_hops(engine or InlineEngine(), stage_run.folder("").rstrip("/"), len(stage_run.positions))
 
 
+def read_marker(path: str) -> list[str]:
+    """Return what a marker lists; nothing of an empty one, as an earlier winnow wrote. Raises DamagedError."""
+    text = storage.read_bytes(path)
+    return as_kind(path, parse_json(path, text), _Marker)["beside"] if text else []
+
+
 def _marker(stage_run: StageRun[Stage]) -> str:
-    return storage.join(stage_run.decisions.folder, "complete")
+    return storage.join(stage_run.decisions.folder, MARKER)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster import storage
 from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
@@ -35,9 +36,12 @@ Decide = Callable[[View, U64], pa.Table]  # from a bundle's frequent hashes, asc
 
 
 def decide_by_frequent_keys(
-    engine: Engine, stage_run: StageRun[Stage], lists: Lists, over: int, decide: Decide
+    engine: Engine, stage_run: StageRun[Stage], lists: Lists, over: int, decide: Decide, beside: str | None = None
 ) -> None:
-    """Write the stage's decisions, given the hashes that occur in more than `over` documents."""
+    """Write the stage's decisions, given the hashes that occur in more than `over` documents.
+
+    beside : folder in that of the decisions in which `decide` leaves files that belong to them.
+    """
     if is_complete(stage_run):
         return
     run = stage_run.run
@@ -57,7 +61,8 @@ def decide_by_frequent_keys(
     sources = [path for path in found if path]
     route, write = partial(_route, run), partial(_write, stage_run, decide)
     home.run(engine, sources, route, write, emit_cost=ROUTE, receive_cost=WRITE)
-    mark_complete(stage_run, engine)
+    names = [] if beside is None else storage.names(storage.join(stage_run.decisions.folder, beside))
+    mark_complete(stage_run, engine, [f"{beside}/{name}" for name in names])
 
 
 EMIT = per_bundle("send keys")

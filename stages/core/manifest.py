@@ -50,6 +50,7 @@ MANIFEST_SCHEMA = pa.schema(
     ],
     metadata={"winnow.format": str(DATA_FORMAT)},
 )
+NEEDED = ("ordinal", "dataset", "path", "rows", "bytes", "fingerprint", "within")  # of any winnow
 PIECE = pa.struct([("bundle", pa.int32()), ("place", pa.int32()), ("start", pa.int64()), ("stop", pa.int64())])
 PIECES = pa.field("pieces", pa.list_(PIECE))  # of each shard: where it lies in which bundle
 _loading = threading.Lock()
@@ -292,6 +293,10 @@ def read_manifest_table(root: str) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         raise damaged(where, " ".join(str(error).split())) from None
     check_format((table.schema.metadata or {}).get(b"winnow.format"), where)
+    for name in NEEDED:
+        kind = MANIFEST_SCHEMA.field(name).type
+        if name not in table.schema.names or table.schema.field(name).type != kind or table.column(name).null_count:
+            raise damaged(where, f"it lacks what a manifest holds (a column {name} of {kind} without nulls)")
     return table
 
 

@@ -6,15 +6,17 @@ too; the same for any partitioning. Memory: the names of such items.
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
+from cluster.records import read_record
+from cluster.sealed import write_json
 from stages.core.run import StageRun
 from stages.core.stage import Stage
+
+FOLDER = "set-aside"  # in that of the decisions
 
 
 def write(stage_run: StageRun[Stage], bundle: int, place: npt.NDArray[np.int64], matches: pa.Array) -> None:
@@ -27,7 +29,7 @@ def write(stage_run: StageRun[Stage], bundle: int, place: npt.NDArray[np.int64],
         documents.setdefault(benchmark, set()).add(document)
     found = {name: [sorted(items[name]), len(documents[name])] for name in sorted(items)}
     path = storage.join(_folder(stage_run), f"{bundle}.json")
-    storage.write_bytes(path, json.dumps(found).encode())
+    write_json(path, found)
 
 
 def read(stage_run: StageRun[Stage]) -> dict[str, tuple[set[str], int]]:
@@ -35,7 +37,8 @@ def read(stage_run: StageRun[Stage]) -> dict[str, tuple[set[str], int]]:
     found: dict[str, tuple[set[str], int]] = {}
     folder = _folder(stage_run)
     for file in storage.names(folder):
-        for name, (items, documents) in json.loads(storage.read_bytes(storage.join(folder, file))).items():
+        noted = read_record(storage.join(folder, file), dict[str, tuple[list[str], int]])
+        for name, (items, documents) in noted.items():
             known, before = found.get(name, (set(), 0))
             found[name] = known | set(items), before + documents
     return found
@@ -51,4 +54,4 @@ def number(count: int, what: str) -> str:
 
 
 def _folder(stage_run: StageRun[Stage]) -> str:
-    return storage.join(stage_run.decisions.folder, "set-aside")
+    return storage.join(stage_run.decisions.folder, FOLDER)

@@ -20,7 +20,8 @@ from cluster import storage
 from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
-from cluster.sealed import read_json, write_json
+from cluster.records import read_record
+from cluster.sealed import write_json
 from stages.core.arrays import BoolArray, array
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.digests import digest
@@ -86,7 +87,7 @@ def _hop(run: Run, mix: Mix, what: str, round_: int) -> Exchange:
 def held_with_groups(mix: Mix, position: int, found: Outcome) -> BoolArray:
     """Mark the kept rows that are held out: drawn, or in the group of one that is, (rows,) bool."""
     run = found.view.run
-    rounds = int(read_json(_done(run, mix))["rounds"])
+    rounds = read_record(_done(run, mix), dict[str, int]).get("rounds", 0)
     return _held_after(run, mix, rounds, position, found)
 
 

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.digesting import Digesting
 from cluster.errors import LedgerError
-from cluster.sealed import Sealing, damaged, read_json, write_json
+from cluster.records import read_record
+from cluster.sealed import Sealing, write_json
 from stages.core.arrays import array
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT
@@ -140,11 +141,7 @@ def unit_path(records: str, unit: int) -> str:
 
 def files_of_unit(records: str, unit: int) -> list[LedgerFile]:
     """Return the files of a unit of bundles. Raises FileNotFoundError, DamagedError."""
-    path = unit_path(records, unit)
-    try:
-        return [LedgerFile(**file) for file in read_json(path)]
-    except TypeError as error:
-        raise damaged(path, str(error)) from None
+    return read_record(unit_path(records, unit), list[LedgerFile])
 
 
 def write_ledger(run: Run, draws: Sequence[Draw], folder: str, records: str, unit: int) -> dict[str, int]:

@@ -18,7 +18,8 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import DamagedError, RecipeError, ShardError
-from cluster.sealed import read_json, read_public_json, write_json, write_public_json
+from cluster.records import read_public_record, read_record
+from cluster.sealed import write_json, write_public_json
 from stages.core import manifest
 from stages.core.costs import Quantity
 from stages.core.manifest import Cut, Manifest
@@ -26,7 +27,7 @@ from stages.core.run import Run
 from stages.core.shard import Dataset, Shard
 from stages.inputs.files.discover import Found, discover, look
 from stages.inputs.files.file_versions import fingerprint, same_token, stat_token
-from stages.inputs.files.left_out import PassedOver
+from stages.inputs.files.left_out import Entry, PassedOver
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
 from stages.inputs.schema import Columns
 from stages.passes import quarantined
@@ -337,7 +338,7 @@ def _write_passed_over(root: str, found: dict[str, list[PassedOver]]) -> None:
 def passed_over(root: str) -> dict[str, list[PassedOver]]:
     """Return what the folders and globs of each dataset held beside data, when they were last looked at."""
     path = _passed_over_path(root)
-    data = read_public_json(path) if storage.exists(path) else {}
+    data = read_public_record(path, dict[str, list[Entry]]) if storage.exists(path) else {}
     return {
         name: [PassedOver(item["reason"], item["count"], tuple(item["examples"])) for item in items]
         for name, items in data.items()
@@ -351,9 +352,10 @@ def _tokens_path(root: str) -> str:
 def _read_tokens(root: str) -> Tokens:
     """Return what is known of each file by path; what cannot be read of it is found out anew by hashing the files."""
     try:
-        return dict(read_json(_tokens_path(root))["tokens"])
-    except (FileNotFoundError, DamagedError, KeyError, TypeError, ValueError):
+        found = read_record(_tokens_path(root), dict[str, Tokens]).get("tokens", {})
+    except (FileNotFoundError, DamagedError):
         return {}
+    return {path: entry for path, entry in found.items() if len(entry) > 1 and isinstance(entry[0], str)}
 
 
 def _write_tokens(root: str, tokens: Tokens) -> None:

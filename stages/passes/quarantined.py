@@ -40,7 +40,8 @@ def problem_of(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
         mark = found.pop("checksum", None) if isinstance(found, dict) else ""
-        same = tuple(found) == KEYS and mark in (None, _mark(found))
+        whole = tuple(found) == KEYS and isinstance(found["path"], str) and isinstance(found["error"], str)
+        same = whole and mark in (None, _mark(found))
     except (ValueError, TypeError, RecursionError):
         return None
     return found if same else None

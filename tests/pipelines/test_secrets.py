@@ -28,6 +28,9 @@ HOLDERS: list[tuple[str, dict[str, Any]]] = [
     ("cluster.address", {"cluster": {"kind": "scheduler", "address": "tcp://me:s3cr3tV4lue@host:8786"}}),
     ("mix.tokenizer", {"mix": {"tokenizer": SIGNED}}),
     ("cluster.slurm.prologue[0]", {"cluster": {"slurm": {"prologue": ["export HF_TOKEN=s3cr3tV4lue"]}}}),
+    ("cluster.slurm.prologue[0]", {"cluster": {"slurm": {"prologue": ["curl https://me:s3cr3tV4lue@host/x"]}}}),
+    ("cluster.slurm.prologue[0]", {"cluster": {"slurm": {"prologue": ["git clone 'https://h/x?token=s3cr3tV4lue'"]}}}),
+    ("datasets.a.paths", {"datasets": {"a": {"paths": "https://host/x;jsessionid=s3cr3tV4lue"}}}),
 ]
 
 
@@ -38,6 +41,15 @@ def test_a_recipe_with_a_secret_in_a_url_is_refused(key: str, data: dict[str, An
     assert key in str(raised.value)
     assert "AWS_ACCESS_KEY_ID" in str(raised.value)
     assert "s3cr3tV4lue" not in str(raised.value)
+
+
+def test_a_shell_line_may_name_where_a_secret_is() -> None:
+    lines = [
+        "export X=https://me:$PW@host/x",
+        "curl https://${TOKEN}@host/x?token=$(cat ~/.token)",
+        "export A_TOKEN=$B",
+    ]
+    load_data({"datasets": {"a": {"paths": "x"}}, "cluster": {"slurm": {"prologue": lines}}}, "test")
 
 
 def test_places_named_on_the_command_line_hold_no_secret(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from cluster.arrow_files import count_rows, open_arrow, read_arrow, write_arrow
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange
 from cluster.scale import scaled
+from cluster.sealed import damaged
 from stages.core.arrays import array, places_in, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.run import Run, StageRun
@@ -240,7 +241,15 @@ def _last_round(folder: str) -> tuple[int, list[str]]:
     last = max((int(n.removeprefix("round-")) for n in storage.names(folder) if n.startswith("round-")), default=0)
     if not last:
         return 0, []
-    return last, _files(_hop(folder, f"small-{last}", int(storage.read_bytes(_marker(folder, last)))).outputs())
+    return last, _files(_hop(folder, f"small-{last}", _destinations(_marker(folder, last))).outputs())
+
+
+def _destinations(marker: str) -> int:
+    """Return what the file of a finished round says. Raises DamagedError."""
+    text = storage.read_bytes(marker)
+    if not text.isdigit():
+        raise damaged(marker, "it is empty" if not text else "it holds no number")
+    return int(text)
 
 
 def _files(outputs: Sequence[str | None]) -> list[str]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.arrow_files import open_arrow, read_arrow, read_arrow_if_there, write_arrow
+from cluster.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.engines import Engine, Growth
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange
@@ -30,17 +30,28 @@ from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.view import View
 from stages.dedup import promotion
-from stages.dedup.dedup_stage import VERDICTS, chosen_in_buckets, verdicts
+from stages.dedup.dedup_stage import VERDICTS
 from stages.dedup.near import windows
 from stages.dedup.near.buckets import Groups, per_candidates
 from stages.dedup.near.job import NearJob, Shingling
 from stages.dedup.near.judge import PAIRS, Judge
 from stages.dedup.near.known_pairs import SIMILARITIES, TEXTS, recall_pairs, texts_hop
+from stages.dedup.near.rounds import (
+    bucketed,
+    decide_groups,
+    decided_path,
+    final_verdicts,
+    open_path,
+    place_of,
+    undecided_path,
+    verdicts_path,
+    write_open,
+    write_verdicts,
+)
+from stages.dedup.near.window_rounds import attempt_windows
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.similarity.jaccard import exact_pairs
-from stages.kernels.survivors.bucket_survivors import representative_survivors
 from stages.kernels.survivors.candidates import Buckets
-from stages.kernels.survivors.component_survivors import component_survivors
 from stages.kernels.survivors.pair_answers import Result
 from stages.kernels.text.normalise import normalise
 from stages.passes.annotate import read_rows
@@ -66,7 +77,7 @@ def choose_survivors(engine: Engine, near: NearJob, groups: Groups) -> list[str]
         known.append(_compare(engine, near, groups.destinations, round_))
         if promotion.is_needed(near.stage_run):
             eligibility.append(promotion.score_requests(engine, near.stage_run, round_, groups.destinations))
-    return [_verdicts_path(near, d) for d in range(groups.destinations)]
+    return [verdicts_path(near, d) for d in range(groups.destinations)]
 
 
 def _try_all(
@@ -93,24 +104,8 @@ def _try_all(
 
 def _count_open(near: NearJob, round_: int, d: int) -> int:
     """Return how many pairs and documents a destination that was tried before waits for."""
-    pairs = read_arrow(_open_path(near, round_, d)).num_rows
+    pairs = read_arrow(open_path(near, round_, d)).num_rows
     return int(pairs) + promotion.count_requests(near.stage_run, round_, d)
-
-
-def _verdicts_path(near: NearJob, destination: int) -> str:
-    return storage.join(near.folder("verdicts"), f"{destination}.arrow")
-
-
-def _open_path(near: NearJob, round_: int, destination: int) -> str:
-    return storage.join(near.folder(f"open-{round_}"), f"{destination}.arrow")
-
-
-def _decided_path(near: NearJob, round_: int, destination: int) -> str:
-    return storage.join(near.folder(f"settled-{round_}"), f"{destination}.arrow")
-
-
-def _undecided_path(near: NearJob, round_: int, destination: int) -> str:
-    return storage.join(near.folder(f"left-{round_}"), f"{destination}.arrow")
 
 
 def _attempt(
@@ -128,13 +123,14 @@ def _attempt(
     d, asked = task
     members, documents = groups.members[d], groups.documents[d]
     if members is None or documents is None:
-        write_arrow(_verdicts_path(near, d), VERDICTS.empty_table(), scratch=True)
+        write_arrow(verdicts_path(near, d), VERDICTS.empty_table(), scratch=True)
         return 0
-    if windows.are_needed(near, documents):
-        return _attempt_windows(near, windows.cut(near, d, documents, members), [paths[d] for paths in known], round_)
+    if windows.are_needed(documents):
+        cut = windows.cut(near, d, documents, members)
+        return attempt_windows(near, cut, [paths[d] for paths in known], [paths[d] for paths in eligibility], round_)
     table, buckets = read_arrow(documents), read_arrow(members)
     if round_:
-        table, buckets = _still_open(table, buckets, read_arrow(_undecided_path(near, round_ - 1, d)))
+        table, buckets = _still_open(table, buckets, read_arrow(undecided_path(near, round_ - 1, d)))
     table = promotion.with_eligibility(table, [paths[d] for paths in eligibility])
     judge = Judge(near, table, [paths[d] for paths in known])
     grouped = bucketed(near, judge, buckets)
@@ -143,71 +139,22 @@ def _attempt(
     result = dataclasses.replace(result, open_group=open_)
     now = final_verdicts(judge, result)
     if not len(result.unknown_left) and not len(to_score):
-        _write_verdicts(near, round_, d, [now])
+        write_verdicts(near, round_, d, [now])
         return 0
     if len(result.unknown_left):
         to_score = to_score[:0]  # all pairs first, then scores: so the groups of a destination advance together
     _write_round(near, round_, d, judge, result, now)
     if len(to_score):
         promotion.write_requests(near.stage_run, round_, d, judge.doc[to_score])
-    _write_open(near, round_, d, judge, result)
+    write_open(near, round_, d, judge.doc[result.unknown_left], judge.doc[result.unknown_right])
     return len(result.unknown_left) + len(to_score)
-
-
-def _attempt_windows(near: NearJob, cut: windows.Windows, known: list[str | None], round_: int) -> int:
-    """Decide the windows of a destination in turn, up to the first with a pair to wait for; return how many such.
-
-    known : the files of verified pairs: of earlier runs, then of each round.
-    """
-    d = cut.destination
-    first, since = _window_of(near, round_ - 1, d) if round_ else (0, 0)
-    found: list[pa.Table] = []
-    for number in range(first, cut.count):
-        table, members, kept = cut.load(number)
-        judge = Judge(near, table, [known[0], *known[since + 1 :]])
-        carried = np.isin(judge.doc, kept)
-        grouped = bucketed(near, judge, members)
-        grouped = dataclasses.replace(grouped, protected=grouped.protected | carried)
-        result = decide_groups(near, judge, grouped)
-        if len(result.unknown_left):
-            write_arrow(
-                _decided_path(near, round_, d), pa.concat_tables([VERDICTS.empty_table(), *found]), scratch=True
-            )
-            _write_open(near, round_, d, judge, result, window=number, since=since)
-            return len(result.unknown_left)
-        found.append(final_verdicts(judge, result))
-        cut.keep(number, table, result.lost_to, carried)
-        since = round_
-    _write_verdicts(near, round_, d, found)
-    return 0
-
-
-def _write_verdicts(near: NearJob, round_: int, d: int, now: list[pa.Table]) -> None:
-    """Write all verdicts of a destination: those of the rounds before this one, then the last."""
-    decided = [read_arrow(_decided_path(near, r, d)) for r in range(round_)]
-    write_arrow(_verdicts_path(near, d), pa.concat_tables([*decided, *now]), scratch=True)
-
-
-def _write_open(
-    near: NearJob, round_: int, d: int, judge: Judge, result: Result, *, window: int = 0, since: int = 0
-) -> None:
-    """Write the undecided pairs of a destination or its window, and which round was the first to have some of it."""
-    pairs = [pa.array(judge.doc[side]) for side in (result.unknown_left, result.unknown_right)]
-    schema = PAIRS.with_metadata({"window": str(window), "since": str(since)})
-    write_arrow(_open_path(near, round_, d), pa.table(pairs, schema=schema), scratch=True)
-
-
-def _window_of(near: NearJob, round_: int, d: int) -> tuple[int, int]:
-    """Return (window, first round with pairs of it) of the undecided pairs of a round; 0 where there are no windows."""
-    metadata = open_arrow(_open_path(near, round_, d)).schema.metadata
-    return int(metadata[b"window"]), int(metadata[b"since"])
 
 
 def _write_round(near: NearJob, round_: int, d: int, judge: Judge, result: Result, now: pa.Table) -> None:
     """Write the verdicts that are final after this round, and the undecided documents for the next."""
-    write_arrow(_decided_path(near, round_, d), now, scratch=True)
+    write_arrow(decided_path(near, round_, d), now, scratch=True)
     left = pa.table([pa.array(judge.doc[result.open_group])], names=["doc"])
-    write_arrow(_undecided_path(near, round_, d), left, scratch=True)
+    write_arrow(undecided_path(near, round_, d), left, scratch=True)
 
 
 def _rows_to_score(near: NearJob, judge: Judge, buckets: Buckets, result: Result, round_: int) -> tuple[I64, BoolArray]:
@@ -230,28 +177,6 @@ def _still_open(table: pa.Table, buckets: pa.Table, left: pa.Table) -> tuple[pa.
     return tuple(t.filter(pc.is_in(whole(t.column("doc")), wanted)) for t in (table, buckets))
 
 
-def bucketed(near: NearJob, judge: Judge, members: pa.Table) -> Buckets:
-    """Return one destination's candidates as `Buckets`; in `members` those of a bucket lie side by side."""
-    bucket = array(members, "bucket")
-    starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
-    member = pc.index_in(whole(members.column("doc")), pa.array(judge.doc)).to_numpy().astype(np.int64)
-    return chosen_in_buckets(near.run, judge.table, np.r_[starts, len(bucket)].astype(np.int64), member)
-
-
-def decide_groups(near: NearJob, judge: Judge, buckets: Buckets) -> Result:
-    """Choose survivors among one destination's candidates, as far as the judge's pair answers suffice."""
-    decide = representative_survivors if near.mode == "representative" else component_survivors
-    return decide(buckets, judge, keep_all=near.keeps_all_within, further_tries=near.further_tries)
-
-
-def final_verdicts(judge: Judge, result: Result) -> pa.Table:
-    """Return the dropped documents of decided groups, in the schema `VERDICTS`."""
-    lost = np.flatnonzero((result.lost_to >= 0) & ~result.open_group)
-    winner = result.lost_to[lost]
-    similarity, kind = judge.similarity(winner, lost)
-    return verdicts(judge.doc[lost], judge.doc[winner], similarity, kind)
-
-
 def _compare(engine: Engine, near: NearJob, destinations: int, round_: int) -> Sequence[str | None]:
     """Fetch the texts of undecided pairs; return the files of their true Jaccard similarities, in `SIMILARITIES`."""
     wanted = Exchange(
@@ -271,9 +196,9 @@ def _compare(engine: Engine, near: NearJob, destinations: int, round_: int) -> S
 
 def _emit_wanted(near: NearJob, round_: int, home: int) -> Iterable[pa.Table]:
     """Yield requests for the texts of undecided pairs that no earlier round fetched."""
-    _, since = _window_of(near, round_, home)
-    before = [_named(_open_path(near, r, home)) for r in range(since, round_)]  # it was open in all of them
-    doc = np.setdiff1d(_named(_open_path(near, round_, home)), np.concatenate([np.empty(0, np.int64), *before]))
+    since = place_of(near, round_, home).since
+    before = [_named(open_path(near, r, home)) for r in range(since, round_)]  # it was open in all of them
+    doc = np.setdiff1d(_named(open_path(near, round_, home)), np.concatenate([np.empty(0, np.int64), *before]))
     yield promotion.requests_of(near.run, doc, home)
 
 
@@ -304,12 +229,12 @@ def _emit_texts(near: NearJob, source: tuple[int, str]) -> Iterable[pa.Table]:
 
 def _receive_texts(near: NearJob, destinations: int, round_: int, d: int, table: pa.Table) -> pa.Table | None:
     """Return the true Jaccard similarity of every undecided pair of destination `d`, in `SIMILARITIES`."""
-    path = _open_path(near, round_, d)
+    path = open_path(near, round_, d)
     pairs = read_arrow_if_there(path)  # a destination that is decided has none
     if pairs is None or not pairs.num_rows:
         return None
     named = pa.array(_named(path))
-    for before in range(_window_of(near, round_, d)[1], round_):
+    for before in range(place_of(near, round_, d).since, round_):
         known = texts_hop(near, destinations, before).gathered(d)
         table = pa.concat_tables([table, known.filter(pc.is_in(known.column("doc"), named))])
     left, right = (_rows_of(table, pairs.column(side), path) for side in PAIRS.names)

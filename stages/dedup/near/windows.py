@@ -1,7 +1,8 @@
 """Windows: the candidates of a large destination cut by their total order, and decided one window after the other.
 
-Whether a document is dropped depends on kept documents before it alone. So a window is decided by itself, given the
-kept documents before it that hold seats in its buckets. Guarantees: the verdicts of any cut are those of no cut.
+Whether a document is dropped depends on kept documents before it alone; in mode component, whom it is joined to depends
+on the leaders of its buckets before it. So a window is decided by itself, given those that hold seats in its buckets
+(window_rounds.py). Guarantees: the verdicts of any cut are those of no cut.
 Memory: the columns of the total order of all candidates (about 150 bytes each) while windows are laid out; later one
 window, and the seats in its buckets.
 """
@@ -21,7 +22,6 @@ from cluster.arrow_files import count_rows, open_arrow, read_arrow, scan_arrow, 
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange, Written
 from stages.core.arrays import array, places_in
-from stages.dedup import promotion
 from stages.dedup.dedup_stage import candidate_schema, survivor_order
 from stages.dedup.near.job import NearJob
 from stages.kernels.similarity.bands import shared_records
@@ -51,10 +51,10 @@ class Windows:
         """
         bucket, doc = _columns(self._hop("members").gather(Written(1), number).select(SEATS.names))
         mine = np.unique(bucket)
-        held = [_columns(_among(self._path("seats", w), "bucket", mine, SEATS.names)) for w in range(number)]
+        held = [_columns(_among(self.path("seats", w), "bucket", mine, SEATS.names)) for w in range(number)]
         kept = np.unique(np.concatenate([np.empty(0, np.int64), *(docs for _, docs in held)]))
-        rows = [self._hop("documents").gather(Written(1), number).drop_columns(["destination"])]
-        rows += [_among(self._path("kept", w), "doc", kept, rows[0].schema.names) for w in range(number)]
+        rows = [self.documents_of(number)]
+        rows += [_among(self.path("kept", w), "doc", kept, rows[0].schema.names) for w in range(number)]
         buckets = np.concatenate([bucket, *(b for b, _ in held)])
         buckets, place = shared_records(buckets, np.arange(len(buckets), dtype=np.int64))
         docs = np.concatenate([doc, *(d for _, d in held)])[place]
@@ -66,7 +66,7 @@ class Windows:
 
         carried : (rows,) the kept documents of earlier windows among the candidates `table`.
         """
-        if number + 1 == self.count or storage.exists(self._path("kept", number)):
+        if number + 1 == self.count or storage.exists(self.path("kept", number)):
             return
         able = (lost_to < 0) & ~carried & array(table, "eligible").astype(np.bool_)
         kept = table.filter(pa.array(able)).sort_by("doc")
@@ -81,30 +81,71 @@ class Windows:
         rank = np.arange(len(bucket)) - np.repeat(starts, np.diff(np.r_[starts, len(bucket)]))
         seats = rank <= self.near.further_tries
         seated = pa.table([pa.array(bucket[seats]), pa.array(doc[seats])], schema=SEATS)
-        write_arrow(self._path("seats", number), seated, scratch=True)
+        write_arrow(self.path("seats", number), seated, scratch=True)
         holds = np.isin(array(kept, "doc"), doc[seats])
-        write_arrow(self._path("kept", number), kept.filter(pa.array(holds)), scratch=True)
+        write_arrow(self.path("kept", number), kept.filter(pa.array(holds)), scratch=True)
 
-    def _path(self, kind: str, number: int) -> str:
-        return storage.join(_folder(self.near, self.destination), f"{kind}-{number}.arrow")
+    def keep_leaders(self, number: int, table: pa.Table, bucket: npt.NDArray[np.uint64], doc: I64) -> None:
+        """Write the leaders that a window found in mode component: those of its buckets, and whoever is alone in one.
+
+        table : candidates of the window. bucket, doc : (leaders,) what was found in buckets of several.
+        """
+        if number + 1 == self.count or storage.exists(self.path("kept", number)):
+            return
+        alone = self._alone(number)
+        bucket, doc = np.concatenate([bucket, alone[0]]), np.concatenate([doc, alone[1]])
+        write_arrow(self.path("seats", number), pa.table([pa.array(bucket), pa.array(doc)], schema=SEATS), scratch=True)
+        holds = np.isin(array(table, "doc"), doc)
+        write_arrow(self.path("kept", number), table.filter(pa.array(holds)), scratch=True)
+
+    def _alone(self, number: int) -> tuple[npt.NDArray[np.uint64], I64]:
+        """Return (bucket, document) of members that share their bucket with nobody in this window or before it."""
+        bucket, doc = _columns(self._hop("members").gather(Written(1), number).select(SEATS.names))
+        mine, first, count = np.unique(bucket, return_index=True, return_counts=True)
+        single = count == 1
+        for earlier in range(number):
+            for batch in scan_arrow(self.path("seats", earlier), ["bucket"]):
+                at = places_in(mine, batch.column("bucket").to_numpy())
+                single[at[at >= 0]] = False
+        return mine[single], doc[first[single]]
+
+    def documents_of(self, number: int) -> pa.Table:
+        """Return the candidates of a window."""
+        return self._hop("documents").gather(Written(1), number).drop_columns(["destination"])
+
+    @property
+    def document_schema(self) -> pa.Schema:
+        return open_arrow(self.documents).schema
+
+    @property
+    def folder(self) -> str:
+        return _folder(self.near, self.destination)
+
+    @property
+    def order_path(self) -> str:
+        """The file that names the window of each candidate."""
+        return _order_path(self.near, self.destination)
+
+    def path(self, kind: str, number: int) -> str:
+        """Return where a window's file of one kind lies."""
+        return storage.join(self.folder, f"{kind}-{number}.arrow")
 
     def _hop(self, kind: str) -> Exchange:
         return _hop(self.near, self.destination, kind, self.count, self.documents)
 
 
-def are_needed(near: NearJob, documents: str) -> bool:
-    """Tell whether a destination is cut into windows.
+def are_needed(documents: str) -> bool:
+    """Tell whether a destination, by its file of candidates, is cut into windows."""
+    return count_rows(documents) > CUT_FROM
 
-    Not in mode component, where a document depends on later ones, and not where representatives are scored in rounds,
-    which may drop them again.
-    """
-    one_way = near.mode == "representative" and not promotion.is_needed(near.stage_run)
-    return one_way and count_rows(documents) > CUT_FROM
+
+def _order_path(near: NearJob, destination: int) -> str:
+    return storage.join(_folder(near, destination), "order.arrow")
 
 
 def cut(near: NearJob, destination: int, documents: str, members: str) -> Windows:
     """Cut the candidates of a destination, and their places in buckets, into windows; what is cut stays so."""
-    path = storage.join(_folder(near, destination), "order.arrow")
+    path = _order_path(near, destination)
     if not storage.exists(path):
         write_arrow(path, _windows_of(near, documents), scratch=True)
     count = int(array(read_arrow(path), "window").max()) + 1

@@ -11,9 +11,9 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import orjson
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
 
 from cluster import storage
 from stages.inputs import json_values

@@ -6,6 +6,8 @@ Inside a bucket each member joins the first leader it is similar to, or becomes 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -17,6 +19,7 @@ from stages.kernels.survivors.pair_answers import (
     NO,
     YES,
     Answers,
+    BoolArray,
     Result,
     Verdict,
     known,
@@ -30,18 +33,44 @@ def component_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bool, f
     The first eligible member of a component is kept, with keep_all its whole dataset; protected ones are kept.
     A component without an eligible member loses nothing.
     """
+    led = lead(buckets, verdict, further_tries=further_tries)
+    group = components(led.ends[0], led.ends[1], len(buckets))
+    lost_to = lose_in_components(group, buckets, keep_all=keep_all)
+    return result_of(lost_to, led.answers, led.undecided, buckets.groups)
+
+
+class Led(NamedTuple):
+    """Members joined to the leaders of their buckets.
+
+    ends: (2, edges) documents that belong together. leads: (members,) entries that became leaders, in the order
+    `ordered`, (members,) documents. undecided: (docs,) what waits for a pair; answers: the pairs that were looked up.
+    """
+
+    ends: I64
+    leads: BoolArray
+    ordered: I64
+    undecided: BoolArray
+    answers: Answers
+
+
+def lead(buckets: Buckets, verdict: Verdict, *, further_tries: int, carried: BoolArray | None = None) -> Led:
+    """Join the members of every bucket to its leaders, as far as the verdicts suffice.
+
+    carried : (docs,) leaders of all their buckets, which come before the others and are not compared with each other.
+    """
     ordered = buckets.member[np.lexsort([buckets.rank[buckets.member], buckets.of_member])]
     answers, count = Answers(len(buckets)), len(buckets)
+    sure = np.zeros(count, np.bool_) if carried is None else carried
     while True:
-        open_docs, ends, left, right = _lead(buckets.start, ordered, 1 + further_tries, count, *answers.table())
+        open_docs, ends, leads, left, right = _lead(
+            buckets.start, ordered, sure, 1 + further_tries, count, *answers.table()
+        )
         if not len(left):
-            break
+            return Led(ends, leads, ordered, open_docs, answers)
         answers.look_up(left, right, verdict)
-    lost_to = _lose_in_components(components(ends[0], ends[1], count), buckets, keep_all=keep_all)
-    return result_of(lost_to, answers, open_docs, buckets.groups)
 
 
-def _lose_in_components(group: I64, candidates: Candidates, *, keep_all: bool) -> I64:
+def lose_in_components(group: I64, candidates: Candidates, *, keep_all: bool) -> I64:
     """Return the representative of each document in its component, -1 where kept, (docs,) int64."""
     order = np.argsort(candidates.rank)
     able = order[candidates.eligible[order]]
@@ -56,9 +85,10 @@ def _lose_in_components(group: I64, candidates: Candidates, *, keep_all: bool) -
 
 
 @numba.njit(cache=True, nogil=True)
-def _lead(start, ordered, leaders, n, keys, values):  # type: ignore[no-untyped-def]
-    """Join the members of every bucket to leaders; return (undecided documents, edges, pairs to look up)."""
+def _lead(start, ordered, carried, leaders, n, keys, values):  # type: ignore[no-untyped-def]
+    """Join the members of every bucket to leaders; return (undecided documents, edges, new leaders, pairs to ask)."""
     open_docs = np.zeros(n, np.bool_)
+    leads = np.zeros(len(ordered), np.bool_)
     total = len(ordered)
     edges = np.empty((2, total), np.int64)
     asked_left = np.empty(total, np.int64)
@@ -71,6 +101,10 @@ def _lead(start, ordered, leaders, n, keys, values):  # type: ignore[no-untyped-
         settled = True  # whether all leaders so far are certain
         for i in range(start[bucket], start[bucket + 1]):
             doc = ordered[i]
+            if carried[doc]:
+                seats[filled] = doc
+                filled += 1
+                continue
             decided = settled
             joined = False
             for s in range(filled):
@@ -97,4 +131,5 @@ def _lead(start, ordered, leaders, n, keys, values):  # type: ignore[no-untyped-
             elif filled < leaders:
                 seats[filled] = doc
                 filled += 1
-    return open_docs, edges[:, :found], asked_left[:asked], asked_right[:asked]
+                leads[i] = True
+    return open_docs, edges[:, :found], leads, asked_left[:asked], asked_right[:asked]

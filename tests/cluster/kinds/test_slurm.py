@@ -106,3 +106,29 @@ def test_the_kind_slurm_without_its_package_says_what_to_install(monkeypatch: py
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     with pytest.raises(BackendError, match=r"winnow-mix\[slurm\].*slurm-script"):
         slurm.job_cluster(ClusterOptions(kind="slurm"))
+
+
+REFUSED = """\
+import sys
+from cluster.errors import BackendError
+from cluster.kinds import slurm
+from cluster.options import ClusterOptions, SlurmOptions
+
+try:
+    slurm.start(ClusterOptions(kind="slurm", slurm=SlurmOptions(jobs=2, cores=1, memory="1GB")), sys.argv[1])
+except BackendError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_queue_that_takes_no_job_is_an_error_with_what_it_said(tmp_path: Path, there: bool) -> None:
+    pytest.importorskip("dask_jobqueue")
+    if there:
+        (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition: nowhere' >&2\nexit 1\n")
+        (tmp_path / "sbatch").chmod(0o755)
+    command = [sys.executable, "-c", REFUSED, str(tmp_path)]
+    ended = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert ("invalid partition: nowhere" if there else "not on the PATH") in ended.stdout, ended.stderr
