@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from cluster import integrity, storage
+from cluster.append_log import SUFFIX, damaged_lines
 from cluster.digesting import sha256_of
 from cluster.errors import DamagedError, RecipeError
 from cluster.options import available_cores
@@ -34,6 +35,10 @@ MARKS = ("decisions/ledger-made-by", "decisions/report-made-from", "decisions/ca
 MARK = re.compile(rb"[0-9a-f]{16}")
 LEDGER_RECIPE = "decisions/ledger-recipe.lock.yaml"
 SEALED = ("facts", "decisions", "staged")
+ANSWERS, SYNTHETIC, CALIBRATION = "answers", "synthetic", "calibration"  # folders of what language models said
+OF_ANSWERS = "Lines that are damaged are passed over: `winnow run` asks about those texts again"
+OF_SYNTHETIC = "Remove the folder and run `winnow synthesise` again; answers are kept"
+OF_CALIBRATION = "Run `winnow calibrate` again"
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
 
@@ -102,6 +107,9 @@ def _with_checksums(root: str) -> Iterator[str]:
     yield from (path for path in _below(root, "quarantine") if path.endswith(".jsonl"))
     yield from (path for path in (*MARKS, LEDGER_RECIPE) if storage.exists(storage.join(root, path)))
     yield from (path for folder, path in _mix_manifests(root) if folder != "mix")
+    yield from (path for path in _below(root, ANSWERS) if path.endswith(SUFFIX))
+    yield from (path for path in _below(root, SYNTHETIC) if path.endswith((".parquet", ".json")))
+    yield from (path for path in _below(root, CALIBRATION) if path.endswith(".json"))
     for folder in SEALED:
         yield from (path for path in _below(root, folder) if path.endswith((".arrow", ".parquet", ".slices", ".json")))
 
@@ -180,8 +188,15 @@ def _fault(root: str, check: Check) -> tuple[int, Fault | None]:
 def _own(path: str, place: str) -> str | None:
     """Return what the checksum inside a file says against it."""
     try:
-        if place in PUBLIC or (place.startswith(f"{MIXES}/") and place.endswith("/manifest.json")):
+        if (
+            place in PUBLIC
+            or (place.startswith(f"{MIXES}/") and place.endswith("/manifest.json"))
+            or (place.startswith((f"{SYNTHETIC}/", f"{CALIBRATION}/")) and place.endswith(".json"))
+        ):
             read_public_json(path)
+        elif place.startswith(f"{ANSWERS}/"):
+            lost = damaged_lines(path)
+            return f"{lost:,} of its lines are not what was written" if lost else None
         elif place in ("recipe.lock.yaml", LEDGER_RECIPE):
             lock.check_lock(path)
         elif place in MARKS:
@@ -195,9 +210,16 @@ def _own(path: str, place: str) -> str | None:
     return None
 
 
+def _is_public(place: str) -> bool:
+    """Tell whether a file is a JSON object with its checksum as a key."""
+    of_models = place.startswith((f"{SYNTHETIC}/", f"{CALIBRATION}/")) and place.endswith(".json")
+    return of_models or (place.startswith(f"{MIXES}/") and place.endswith("/manifest.json"))
+
+
 def _fault_at(root: str, place: str, what: str) -> Fault:
     of_dedup = storage.exists(storage.join(root, "dedup.json"))
-    return Fault(place, what, OF_DEDUP if of_dedup else IN_A_RUN)
+    own = {ANSWERS: OF_ANSWERS, SYNTHETIC: OF_SYNTHETIC, CALIBRATION: OF_CALIBRATION}.get(place.partition("/")[0])
+    return Fault(place, what, OF_DEDUP if of_dedup else own or IN_A_RUN)
 
 
 def _remove(root: str, faults: list[Fault]) -> None:
