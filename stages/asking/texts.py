@@ -209,6 +209,8 @@ def _write(stage_run: StageRun[Any], by_group: Outputs, rows_of: RowsOf, rest: R
     """Write the facts of one bundle's rows."""
     run, stage = stage_run.run, stage_run.stage
     view = View.at(run, source[0])
+    if not stage.applies_to(view.bundle.dataset):
+        return {}
     rows = rows_of(stage_run, source)
     sidecars = run.facts(stage)
     if not len(rows) and sidecars.parts(view.bundle, view.reading):
