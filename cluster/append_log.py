@@ -96,12 +96,25 @@ def logs(folder: str) -> dict[str, list[str]]:
 
 
 def records(path: str) -> Iterator[bytes | None]:
-    """Yield the records of one file; None in the place of a line that is not as it was written."""
+    """Return the records of one file; None in the place of a line that is not as it was written."""
+    return map(_record, open_lines(path))
+
+
+def damaged_lines(path: str) -> int:
+    """Return how many lines of a file are not as they were written; a last one without an end was never finished."""
+    found = 0
+    for line in open_lines(path):
+        found += _record(line) is None and line.endswith(b"\n")
+    return found
+
+
+def open_lines(path: str) -> Iterator[bytes]:
+    """Yield the lines of a file, one at a time where it is local."""
     if storage.is_local(path):
         with open(storage.local_path(path), "rb") as file:
-            yield from map(_record, file)
+            yield from file
     else:
-        yield from map(_record, storage.read_bytes(path).splitlines(keepends=True))
+        yield from storage.read_bytes(path).splitlines(keepends=True)
 
 
 def _record(line: bytes) -> bytes | None:

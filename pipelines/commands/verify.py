@@ -15,9 +15,11 @@ from functools import partial
 from typing import Any
 
 from cluster import integrity, storage
+from cluster.append_log import SUFFIX, damaged_lines
 from cluster.digesting import sha256_of
 from cluster.errors import DamagedError, RecipeError
 from cluster.options import available_cores
+from cluster.sealed import read_public_json
 from pipelines import records
 from pipelines.artefacts import files_of_mix
 from pipelines.commands.missing import missing_files
@@ -49,6 +51,10 @@ MARK = re.compile(rb"[0-9a-f]{16}")
 LEDGER_RECIPE = "decisions/ledger-recipe.lock.yaml"
 SEALED = ("facts", "decisions", "staged")
 WITH_SEAL = (".arrow", ".parquet", ".slices", ".json", f"/{MARKER}")
+ANSWERS, SYNTHETIC, CALIBRATION = "answers", "synthetic", "calibration"  # folders of what language models said
+OF_ANSWERS = "Lines that are damaged are passed over: `winnow run` asks about those texts again"
+OF_SYNTHETIC = "Remove the folder and run `winnow synthesise` again; answers are kept"
+OF_CALIBRATION = "Run `winnow calibrate` again"
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
 OF_EXPORT = "Remove the folder and run `winnow export` again"
@@ -121,6 +127,9 @@ def _with_checksums(root: str) -> Iterator[str]:
     yield from (path for path in _below(root, "quarantine") if path.endswith(".jsonl"))
     yield from (path for path in (*MARKS, LEDGER_RECIPE) if storage.exists(storage.join(root, path)))
     yield from (path for folder, path in _mix_manifests(root) if folder != "mix")
+    yield from (path for path in _below(root, ANSWERS) if path.endswith(SUFFIX))
+    yield from (path for path in _below(root, SYNTHETIC) if path.endswith((".parquet", ".json")))
+    yield from (path for path in _below(root, CALIBRATION) if path.endswith(".json"))
     for folder in SEALED:
         yield from (path for path in _below(root, folder) if path.endswith(WITH_SEAL))
     if storage.exists(storage.join(root, "export.json")):
@@ -215,6 +224,11 @@ def _own(path: str, place: str) -> str | None:
             OF_AN_EXPORT[place](path)
         elif place.endswith(f"/{MARKER}"):
             read_marker(path)
+        elif place.startswith((f"{SYNTHETIC}/", f"{CALIBRATION}/")) and place.endswith(".json"):
+            read_public_json(path)
+        elif place.startswith(f"{ANSWERS}/"):
+            lost = damaged_lines(path)
+            return f"{lost:,} of its lines are not what was written" if lost else None
         elif place in ("recipe.lock.yaml", LEDGER_RECIPE):
             lock.check_lock(path)
         elif place in MARKS:
@@ -232,7 +246,8 @@ def _fault_at(root: str, place: str, what: str) -> Fault:
     for name, remedy in (("dedup.json", OF_DEDUP), ("export.json", OF_EXPORT)):
         if storage.exists(storage.join(root, name)):
             return Fault(place, what, remedy)
-    return Fault(place, what, IN_A_RUN)
+    own = {ANSWERS: OF_ANSWERS, SYNTHETIC: OF_SYNTHETIC, CALIBRATION: OF_CALIBRATION}.get(place.partition("/")[0])
+    return Fault(place, what, own or IN_A_RUN)
 
 
 def _remove(root: str, faults: list[Fault]) -> None:

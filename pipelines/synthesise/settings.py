@@ -6,7 +6,6 @@ Guarantees: unknown keys and values of the wrong kind are errors that name the k
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -66,7 +65,6 @@ class Synthesis(Section):
     backoff: float = Field(1.0, ge=0)
     weight: float = Field(1.0, gt=0, description="of the new dataset in the mix")
     licence: str = Field("", description="default: that of the sources, where all have the same")
-    kind: Literal["rewrite"] = "rewrite"
 
     def digest(self) -> str:
         """Return the digest of all that outputs depend on."""

@@ -36,7 +36,7 @@ from stages.passes.annotate import check_texts, read_rows
 
 I64 = npt.NDArray[np.int64]
 QUESTIONS = pa.schema([("key", pa.uint64()), ("doc", pa.int64()), ("text", pa.large_string())])
-DOCUMENTS = scaled(4096)  # whose texts one task asks about
+DOCUMENTS = scaled(1024)  # whose texts one task asks about
 MOST_LEVELS = 12  # 4,096 ranges
 Source = tuple[int, str]  # position of a bundle, and a file that says which rows; empty for none
 RowsOf = Callable[[StageRun[Any], Source], I64]  # bundle rows, ascending
@@ -209,6 +209,8 @@ def _write(stage_run: StageRun[Any], by_group: Outputs, rows_of: RowsOf, rest: R
     """Write the facts of one bundle's rows."""
     run, stage = stage_run.run, stage_run.stage
     view = View.at(run, source[0])
+    if not stage.applies_to(view.bundle.dataset):
+        return {}
     rows = rows_of(stage_run, source)
     sidecars = run.facts(stage)
     if not len(rows) and sidecars.parts(view.bundle, view.reading):

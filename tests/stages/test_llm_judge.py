@@ -414,6 +414,7 @@ def test_no_key_is_in_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"keep_labels": ("safe",)}, "it has none"),
         ({"prompt": "safety", "keep_labels": ("nice",)}, "a label of prompt safety"),
         ({"extra": ("top_k",)}, "KEY=JSON"),
+        ({"extra": ('api_key="sk-1"',)}, "no secret"),
     ],
 )
 def test_what_is_wrong_is_said(more: dict[str, Any], what: str) -> None:

@@ -16,6 +16,7 @@ import yaml
 from cluster.errors import RecipeError
 from pipelines.cli.main import main
 from pipelines.commands.synthesise import recipe_with, run_again, synthesise_in
+from pipelines.commands.verify import verify
 from pipelines.explain.explain import explain
 from pipelines.recipe.recipe import load_data, load_recipe
 from pipelines.run import runner
@@ -300,6 +301,21 @@ def test_what_does_not_fit_the_run_is_said(tmp_path: Path) -> None:
         synthesise_in(str(run), settings(tmp_path, server))
         with pytest.raises(RecipeError, match="made of other settings"):
             synthesise_in(str(run), settings(tmp_path, server, seed=1))
+
+
+def test_verify_finds_what_was_damaged(tmp_path: Path) -> None:
+    run = corpus(tmp_path, rows=10)
+    with ChatServer(honest) as server:
+        synthesise_in(str(run), settings(tmp_path, server))
+    assert verify(str(run))["faults"] == []
+    [log] = (run / "answers").rglob("*.log")
+    [part] = (run / "synthetic" / "wiki").glob("*.parquet")
+    card = run / "synthetic" / "wiki" / "card.json"
+    for path, old, new in ((log, b'"u"', b'"v"'), (part, b"wikipedia", b"wikipedja"), (card, b'"wiki"', b'"wika"')):
+        path.write_bytes(path.read_bytes().replace(old, new, 1))
+    faults = {fault["path"]: fault for fault in verify(str(run))["faults"]}
+    assert set(faults) == {str(path.relative_to(run)) for path in (log, part, card)}
+    assert "1 of its lines" in faults[str(log.relative_to(run))]["what"]
 
 
 @pytest.mark.parametrize("name", ["synthesis-low", "synthesis-high"])
