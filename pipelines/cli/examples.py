@@ -37,6 +37,7 @@ EXAMPLES = {
     "status": "winnow status RUN",
     "submit": "winnow submit mix.yaml --address http://HEAD:8265 --run-dir /shared/RUN",
     "trace": "winnow trace TOKENS --step 5000 --batch-size 256 --samples 2560000 --seed 1234",
+    "warmup": "winnow warmup",
     "verify": "winnow verify RUN",
 }
 

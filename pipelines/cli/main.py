@@ -34,6 +34,7 @@ COMMANDS = (
     "pipelines.cli.export",
     "pipelines.cli.rules",
     "pipelines.cli.lists",
+    "pipelines.cli.kernels",
 )
 DAMAGE = {  # by name: none of these packages is imported for `--help`
     ("builtins", "EOFError"),
