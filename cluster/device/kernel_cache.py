@@ -1,7 +1,8 @@
 """Cache folder of compiled kernels: beside the code, else in the home folder, else in a private temporary folder.
 
-Code that was uploaded for a Ray job is gone after it: its kernels are kept in the home folder, and found again by the
-next job with the same code (kernel_locator.py).
+WINNOW_KERNEL_CACHE names another, such as one that all nodes of a cluster see. Code that was uploaded for a Ray job is
+gone after it: its kernels are kept in the home folder, and found again by the next job with the same code
+(kernel_locator.py). Numba tells versions of itself and processors apart.
 
 Guarantees: a container with read-only code, or a user without a home folder, still computes; a folder that another
 user could write to is not used, since its content is executed. The folder's name contains a digest of all kernels:
@@ -27,6 +28,7 @@ KERNELS = (
 )
 NAME = "winnow-kernels"
 STILL_COMPILING = 8.0  # seconds after the last kernel; the longest takes 4
+SHARED = "WINNOW_KERNEL_CACHE"  # names a folder that all nodes see, which only those who run winnow may write to
 UPLOADS = "runtime_resources"  # part of the path below which Ray unpacks what a job uploads
 LOCATORS = "cluster.device.kernel_locator.KernelLocator,UserProvidedCacheLocator,InTreeCacheLocator"
 
@@ -35,11 +37,18 @@ def prepare() -> None:
     """Set Numba's cache folder, unless the user set one."""
     if NAME not in os.environ.get("NUMBA_CACHE_DIR", NAME):
         return
-    folder = os.environ["NUMBA_CACHE_DIR"] = os.path.join(_place(), _own_digest())
-    locators = os.environ["NUMBA_CACHE_LOCATOR_CLASSES"] = LOCATORS if is_uploaded() else ""
+    chosen = os.environ["NUMBA_CACHE_DIR"] = os.path.join(_place(), _own_digest())
+    shared = is_uploaded() or SHARED in os.environ
+    locators = os.environ["NUMBA_CACHE_LOCATOR_CLASSES"] = LOCATORS if shared else ""
     if "numba" in sys.modules:  # which has read its environment already
-        sys.modules["numba"].config.CACHE_DIR = folder
+        sys.modules["numba"].config.CACHE_DIR = chosen
         sys.modules["numba"].config.CACHE_LOCATOR_CLASSES = locators
+
+
+def folder() -> Path:
+    """Return the cache folder of this process: Numba's, once `prepare` has set it."""
+    prepare()
+    return Path(os.environ["NUMBA_CACHE_DIR"])
 
 
 class Compiled:
@@ -99,7 +108,9 @@ def _own_digest() -> str:
 
 
 def _place() -> str:
-    """Return the first of the three folders that can be written to."""
+    """Return the folder that the user names, else the first of the three that can be written to."""
+    if SHARED in os.environ:
+        return os.path.join(os.environ[SHARED], NAME)
     code = ROOT / "stages" / "kernels"
     if _writable(code) and not is_uploaded():
         return str(code / "__pycache__" / NAME)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -124,6 +125,16 @@ def width() -> int:
     from rich.console import Console
 
     return Console().width if sys.stdout.isatty() else PIPE_WIDTH
+
+
+def say_what_compiles(stages: Iterable[str], kind: str, *, quiet: bool) -> None:
+    """Say on standard error which kernels a run on this machine compiles first; kind: of the cluster."""
+    if quiet or kind not in ("local", "inline", "threads"):
+        return
+    from pipelines.commands.warmup import notice
+
+    if sentence := notice(stages):
+        print(sentence, file=sys.stderr)
 
 
 def say(found: object) -> None:

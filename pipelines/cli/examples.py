@@ -38,6 +38,7 @@ EXAMPLES = {
     "submit": "winnow submit mix.yaml --address http://HEAD:8265 --run-dir /shared/RUN",
     "synthesise": "winnow synthesise RUN wiki.yaml --run",
     "trace": "winnow trace TOKENS --step 5000 --batch-size 256 --samples 2560000 --seed 1234",
+    "warmup": "winnow warmup",
     "verify": "winnow verify RUN",
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cluster.seed import DEFAULT_SEED
-from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say, say_json
+from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say, say_json, say_what_compiles
 from pipelines.shown_text import visible
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def dedup_files(
     keep_freed_memory()
     from pipelines.commands.dedup import dedup
 
+    say_what_compiles(["near_dedup"], "threads", quiet=quiet or json_log)
     with not_installed("pandas"):  # pyarrow would load it to tell arrays from series, of which there are none
         found = dedup(
             paths,

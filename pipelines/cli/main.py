@@ -35,6 +35,7 @@ COMMANDS = (
     "pipelines.cli.export",
     "pipelines.cli.rules",
     "pipelines.cli.lists",
+    "pipelines.cli.kernels",
 )
 INTERRUPTED = 130
 GO_ON = ("run", "materialize", "stage", "dedup", "export", "push", "models", "lists")

@@ -29,6 +29,7 @@ from pipelines.cli.app import (
     locked_recipe,
     say,
     say_json,
+    say_what_compiles,
     trust_code,
     width,
 )
@@ -77,6 +78,7 @@ def run(
 
     from pipelines.run import runner
 
+    say_what_compiles((stage.use for stage in parsed.stages), parsed.cluster.kind, quiet=quiet or json_log)
     runner.run(
         parsed,
         run_dir,

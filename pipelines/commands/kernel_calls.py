@@ -1,0 +1,82 @@
+"""Calls that compile kernels as runs do: stages on a few texts, and a deduplication of them.
+
+One function for each family of warmup.py, by its name. Each returns the documents that it looked at.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.errors import RecipeError
+from stages.core.arrays import whole
+from stages.core.stage import ShardStage
+from stages.registry import stage_class
+
+
+def _annotated(texts: list[str], use: str, **parameters: Any) -> int:
+    documents = pa.table({"text": pa.array(texts, pa.large_string())})
+    return int(_stage(use, **parameters).annotate(documents).num_rows)
+
+
+def _stage(use: str, **parameters: Any) -> ShardStage:
+    stage = stage_class(use)(**parameters)
+    assert isinstance(stage, ShardStage)
+    return stage
+
+
+def deduplication(texts: list[str]) -> int:
+    """Deduplicate the texts as `winnow dedup` does."""
+    from pipelines.commands.dedup import dedup
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "texts.parquet"
+        pq.write_table(pa.table({"text": texts}), path)
+        return dedup(str(path), str(Path(folder) / "out"), workers=1)["rows"]
+
+
+def heuristics(texts: list[str]) -> int:
+    return _annotated(texts, "heuristics")
+
+
+def pii(texts: list[str]) -> int:
+    """Find personal data and write the texts without it."""
+    from stages.core.edits import apply, merge
+
+    documents = pa.table({"text": pa.array(texts, pa.large_string())})
+    stage = _stage("pii")
+    edits = merge([stage.edits(stage.annotate(documents))])
+    return len(apply(whole(documents.column("text")), edits))
+
+
+def fasttext(texts: list[str]) -> int:
+    """Label and score by lid.176.ftz, if it was fetched; other models use the same kernels."""
+    from classifiers import fasttext_model, models
+
+    try:
+        path = models.resolve("fasttext:lid.176.ftz")
+    except RecipeError:
+        return 0
+    fasttext_model.load(path).scores(pa.array(texts, pa.large_string()), [0])
+    return _annotated(texts, "language_id")
+
+
+def words(texts: list[str]) -> int:
+    return _annotated(texts, "minhash", shingles="words", shingle_width=5)
+
+
+def lines(texts: list[str]) -> int:
+    """Judge lines, count them over the corpus, look for n-grams."""
+    import numpy as np
+
+    from stages.kernels.text import fold, ngrams
+
+    every = pa.array(texts, pa.large_string())
+    keys = np.unique(ngrams.grams(every, 13, 5)[0])
+    ngrams.search(every, keys, 13, (), ngrams.bitmap(keys))
+    fold.lines(every, "words", "line", 1)
+    return _annotated(texts, "line_rules")

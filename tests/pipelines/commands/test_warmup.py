@@ -1,0 +1,66 @@
+"""`winnow warmup`: what is missing is told, shared out and compiled; a failure is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.device import kernel_cache
+from cluster.errors import BackendError
+from pipelines.commands import kernel_calls, warmup
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_a_run_is_told_what_it_compiles_first(empty_cache: Path) -> None:
+    sentence = warmup.notice(["language_id", "exact_dedup", "heuristics"])
+    assert "heuristics, fasttext on first use, about 21 s" in sentence
+    folder = empty_cache / "text_0123"
+    folder.mkdir()
+    (folder / "heuristics.judge-300.py311.nbi").touch()
+    assert "heuristics" not in warmup.notice(["language_id", "heuristics"])
+    assert warmup.notice(["exact_dedup"]) == ""
+
+
+def test_every_family_has_its_calls_and_a_process() -> None:
+    names = [family.name for family in warmup.FAMILIES]
+    assert all(callable(getattr(kernel_calls, name)) for name in names)
+    parts = warmup._shared_out(warmup.FAMILIES, 2)
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    loads = [sum(f.seconds for f in warmup.FAMILIES if f.name in part) for part in parts]
+    assert max(loads) - min(loads) < 10
+    assert len(warmup._shared_out(warmup.FAMILIES, 50)) == len(names)
+
+
+def test_families_are_compiled_in_processes_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "FAMILIES", tuple(f for f in warmup.FAMILIES if f.name in ("pii", "lines")))
+    told: list[str] = []
+    warmup.warm_up(2, told.append)
+    assert told[0].startswith("2 groups of kernels, 2 processes")
+    assert sorted(line.partition(":")[0] for line in told[1:]) == ["lines", "pii"]
+    assert "left" in told[1]
+    assert "left" not in told[2]
+    folder = kernel_cache.folder()
+    assert all(next(folder.rglob(family.mark), None) for family in warmup.FAMILIES)
+
+
+def test_a_failure_is_told_with_what_was_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "FAMILIES", (warmup.Family(name="nobody", seconds=1, mark="x"),))
+    with pytest.raises(BackendError, match="no attribute 'nobody'"):
+        warmup.warm_up(1)
+
+
+def test_a_folder_can_be_named_for_all_nodes(tmp_path: Path) -> None:
+    code = "from cluster.device import kernel_cache; print(kernel_cache.folder())"
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    environment["WINNOW_KERNEL_CACHE"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).parent == tmp_path / "winnow-kernels"
