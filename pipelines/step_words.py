@@ -6,6 +6,8 @@ A stage goes by the name that its recipe gives it.
 from __future__ import annotations
 
 WORDS = {
+    "check": "look at files",
+    "plan": "try a sample",
     "start": "start workers",
     "freeze": "list inputs",
     "annotate": "read and judge",

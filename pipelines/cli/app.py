@@ -111,6 +111,17 @@ def display(*, quiet: bool, json_log: bool) -> Progress:
     return choose_display(quiet=quiet, json_log=json_log)
 
 
+def passing_display() -> Progress:
+    """Return bars that leave nothing behind, for a command whose answer is all that counts; nothing off a terminal."""
+    from pipelines.run.progress import Silent, can_show_bars
+
+    if not can_show_bars():
+        return Silent()
+    from pipelines.run.bars import Bars
+
+    return Bars(lines=False)
+
+
 def warn_stale(parts: list[Stale]) -> None:
     """Say on standard error what of a run folder is not up to date."""
     from pipelines.shown_text import visible

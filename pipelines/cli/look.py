@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.app import AsJson, BadUsage, RunArgument, Trust, app, say, say_json, trust_code, warn_stale
+from pipelines.cli.app import (
+    AsJson,
+    BadUsage,
+    RunArgument,
+    Trust,
+    app,
+    passing_display,
+    say,
+    say_json,
+    trust_code,
+    warn_stale,
+)
 
 Original = Annotated[
     bool, typer.Option("--show-original", help="show texts as the input has them, not redacted as they are written")
@@ -68,10 +79,14 @@ def facts(
 def report(run_dir: RunArgument, trust: Trust = False, show_original: Original = False) -> None:
     """Write report.html and report.json anew from the ledger."""
     trust_code(trust)
+    from cluster.engines import InlineEngine
     from pipelines.report.report import write_report
+    from pipelines.run.watched import Watched
     from pipelines.staleness import stale_parts
 
-    page = write_report(run_dir)
+    watched = Watched(InlineEngine(), passing_display())
+    with watched.step("report"):
+        page = write_report(run_dir, watched, show_original=show_original)
     warn_stale(stale_parts(run_dir))
     say(page)
 

@@ -17,6 +17,7 @@ from pipelines.cli.app import (
     Workers,
     app,
     given_recipe,
+    passing_display,
     say,
     say_json,
     trust_code,
@@ -66,19 +67,20 @@ def plan(
     from pipelines.plan import plan as planner
     from pipelines.plan import view
 
-    found = planner.plan(
-        parsed,
-        run_dir,
-        workers=workers,
-        gpus=gpus,
-        gpu_memory=_size(gpu_memory),
-        price_per_hour=price_per_hour,
-        sample_documents=sample_documents,
-        duplicate_documents=duplicate_documents,
-        store=store,
-        prices=prices,
-        rehearse=rehearse,
-    )
+    with passing_display().step("plan"):
+        found = planner.plan(
+            parsed,
+            run_dir,
+            workers=workers,
+            gpus=gpus,
+            gpu_memory=_size(gpu_memory),
+            price_per_hour=price_per_hour,
+            sample_documents=sample_documents,
+            duplicate_documents=duplicate_documents,
+            store=store,
+            prices=prices,
+            rehearse=rehearse,
+        )
     if as_json:
         say_json(found)
     else:
@@ -114,7 +116,8 @@ def audit_run(
     from pipelines.audit.kept_audit import keep_audit
     from pipelines.audit.view import render_audit
 
-    found = audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
+    with passing_display().step("audit"):
+        found = audit(run_dir, pairs=pairs, threshold=threshold, seed=seed)
     warn_stale(found.get("stale", []))
     kept = keep_audit(run_dir, found)
     if as_json:

@@ -27,6 +27,7 @@ from pipelines.cli.app import (
     display,
     given_recipe,
     locked_recipe,
+    passing_display,
     say,
     say_json,
     say_what_compiles,
@@ -98,7 +99,8 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson =
 
     from pipelines.commands.check import check_recipe, render_check
 
-    found = check_recipe(parsed)
+    with passing_display().step("check"):
+        found = check_recipe(parsed)
     if as_json:
         say_json([dataset.to_json() for dataset in found])
     else:

@@ -20,10 +20,11 @@ LOOK = 1.0  # seconds between two looks at the kernels
 class Bars:
     """Live bars on a terminal."""
 
-    def __init__(self, console: Any = None) -> None:
+    def __init__(self, console: Any = None, *, lines: bool = True) -> None:
         from rich.console import Console
 
         self._console = console or Console(stderr=True)
+        self._lines = lines  # whether a finished step leaves one
 
     @contextlib.contextmanager
     def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[Advance]:
@@ -35,7 +36,7 @@ class Bars:
             yield seen
             live.refresh()
         seen.kernels.look()
-        if seen.seconds >= LEAST_SECONDS and name not in PASSING:
+        if self._lines and seen.seconds >= LEAST_SECONDS and name not in PASSING:
             self._console.print(f"{seen.words:<{name_width(self._console.width)}} {seen.summary()}", highlight=False)
 
     def note(self, text: str) -> None:

@@ -153,8 +153,13 @@ def choose_display(*, quiet: bool = False, json_log: bool = False) -> Progress:
         return Silent()
     if json_log:
         return Lines(as_json=True)
-    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+    if not can_show_bars():
         return Lines()
     from pipelines.run.bars import Bars
 
     return Bars()
+
+
+def can_show_bars() -> bool:
+    """Tell whether standard error is a terminal that can move its cursor."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")

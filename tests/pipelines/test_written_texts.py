@@ -14,7 +14,6 @@ from cluster.errors import RecipeError
 from pipelines.cli.main import main
 from pipelines.explain.explain import explain
 from pipelines.recipe.recipe import load_data
-from pipelines.report.report import write_report
 from pipelines.run import runner
 from pipelines.runfolder import open_run
 
@@ -76,10 +75,13 @@ def test_originals_are_shown_to_who_asks_and_to_their_owner_alone(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (made / "report.json").stat().st_mode & 0o044
-    write_report(str(made), show_original=True)
+    assert main(["report", str(made)]) == 0
+    assert WHO not in pages(made)
+    assert main(["report", str(made), "--show-original"]) == 0
     assert WHO in pages(made)
     assert {(made / name).stat().st_mode & 0o777 for name in ("report.json", "report.html")} == {0o600}
     assert WHO in json.dumps(explain(str(made), doc_id=0, show_original=True))
+    capsys.readouterr()
     assert main(["explain", str(made), "--doc-id", "2", "--json"]) == 0
     assert WHO not in capsys.readouterr().out
     assert main(["explain", str(made), "--doc-id", "2", "--json", "--show-original"]) == 0
