@@ -7,6 +7,11 @@ from __future__ import annotations
 
 WORDS = {
     "check": "look at files",
+    "diff": "compare runs",
+    "explain": "look up",
+    "facts": "export facts",
+    "minhash": "compute signatures",
+    "verify": "read every file",
     "plan": "try a sample",
     "start": "start workers",
     "freeze": "list inputs",

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cluster.seed import DEFAULT_SEED
-from pipelines.cli.app import BadUsage, JsonLog, Quiet, Workers, app, display, say, say_json, say_what_compiles
+from pipelines.cli.app import (
+    BadUsage,
+    JsonLog,
+    Quiet,
+    Workers,
+    app,
+    display,
+    passing_display,
+    say,
+    say_json,
+    say_what_compiles,
+)
 from pipelines.shown_text import visible
 
 if TYPE_CHECKING:
@@ -100,19 +111,20 @@ def minhash_files(
     """Write MinHash signatures (the bits of cuDF) for other tools."""
     from pipelines.commands.minhash import minhash
 
-    total, without = minhash(
-        path,
-        out,
-        shingle_width=shingle_width,
-        num_permutations=num_permutations,
-        seed=seed,
-        hash_seed=hash_seed,
-        hash_bits=hash_bits,
-        a=_numbers("--a", a),
-        b=_numbers("--b", b),
-        text_column=text_column,
-        id_column=id_column,
-    )
+    with passing_display().step("minhash"):
+        total, without = minhash(
+            path,
+            out,
+            shingle_width=shingle_width,
+            num_permutations=num_permutations,
+            seed=seed,
+            hash_seed=hash_seed,
+            hash_bits=hash_bits,
+            a=_numbers("--a", a),
+            b=_numbers("--b", b),
+            text_column=text_column,
+            id_column=id_column,
+        )
     rest = f"; {without:,} documents have none, their text is null or cannot be read" if without else ""
     say(f"{total - without:,} signatures written to {out}{rest}")
 

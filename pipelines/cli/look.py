@@ -50,7 +50,8 @@ def verify(
     """Read every file of a run folder and name those that are not what was written; exit code 1 if there are any."""
     from pipelines.commands import verify as page
 
-    found = page.verify(run_dir, remove)
+    with passing_display().step("verify"):
+        found = page.verify(run_dir, remove)
     if as_json:
         say_json(found)
     else:
@@ -72,7 +73,9 @@ def facts(
     from pipelines.staleness import stale_parts
 
     warn_stale(stale_parts(run_dir))
-    say(f"{export_facts(run_dir, stage, out):,} rows written to {out}")
+    with passing_display().step("facts"):
+        rows = export_facts(run_dir, stage, out)
+    say(f"{rows:,} rows written to {out}")
 
 
 @app.command()
@@ -111,7 +114,8 @@ def explain_documents(
     from pipelines.explain.explain import explain
     from pipelines.explain.view import render_explanation
 
-    found = explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text, show_original=show_original)
+    with passing_display().step("explain"):
+        found = explain(run_dir, doc_id=doc_id, id=native_id, url=url, text=text, show_original=show_original)
     warn_stale(found["stale"])
     if as_json:
         say_json(found)
@@ -138,7 +142,8 @@ def diff_runs(
     from pipelines.diff.page import render_page
     from pipelines.diff.view import render
 
-    found = diff(old, new, out=out, trust=trust)
+    with passing_display().step("diff"):
+        found = diff(old, new, out=out, trust=trust)
     if page is not None:
         storage.write_bytes(page, render_page(found).encode())
     if as_json:
