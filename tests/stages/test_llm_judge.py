@@ -295,6 +295,15 @@ def test_a_budget_is_kept_whatever_fails(tmp_path: Path, budget: dict[str, Any],
     assert sent["dollars"] <= budget.get("budget_dollars", 1e60) * 1e6
 
 
+def test_a_server_that_counts_more_tokens_than_bytes_is_found_out(tmp_path: Path) -> None:
+    """The first few documents tell; the budget holds for the rest."""
+    with ChatServer(lambda request, before: verdict(2, asked=9000, answered=10)) as server:
+        stage = judge(server, budget_tokens=300_000, tries=1)
+        runner.run(recipe(tmp_path, [{"use": "exact_dedup"}, stage]), str(tmp_path / "run"))
+        assert 8 * 9010 < server.tokens <= 300_000
+    assert statuses(facts(tmp_path / "run"))["no_budget"] > 0
+
+
 def test_a_short_budget_chooses_the_same_documents_in_any_order(tmp_path: Path) -> None:
     found = []
     with ChatServer(right) as server:
