@@ -8,6 +8,7 @@ bits, and a file holds keys of one range, so that a task reads and holds those t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,8 +17,11 @@ import orjson
 
 from cluster import storage
 from cluster.append_log import AppendLog, logs, records
+from cluster.sealed import write_public_json
 
+LOG = logging.getLogger("winnow.endpoint")
 FOLDER = "answers"
+ABOUT = "about.json"
 OK = "ok"
 UNSENT = "unsent"  # the attempt ended before a server had the question
 
@@ -64,13 +68,18 @@ class Range:
 
 @dataclass
 class Spent:
-    """What a folder of answers has cost so far, requests under way counted in full."""
+    """What a folder of answers has cost so far, requests under way counted in full.
+
+    excess: how many times the tokens that were reserved a request took at most; 1 where none took more.
+    """
 
     requests: int = 0
     tokens: Tokens = NONE
+    excess: float = 1.0
 
     def plus(self, other: Spent) -> Spent:
-        return Spent(self.requests + other.requests, self.tokens.plus(other.tokens))
+        tokens = self.tokens.plus(other.tokens)
+        return Spent(self.requests + other.requests, tokens, max(self.excess, other.excess))
 
 
 def folder_of(root: str, asker_digest: str) -> str:
@@ -88,8 +97,8 @@ def known(folder: str, part: Range, wanted: Collection[str]) -> dict[str, Known]
     wanted = set(wanted)
     found: dict[str, Known] = {}
     for name, paths in logs(folder).items():
-        if part.meets(name):
-            for record in (r for path in paths for r in _parsed(path)):
+        for path in paths if part.meets(name) else ():
+            for record in _parsed(path):
                 if record["k"] in wanted:
                     _note(found.setdefault(record["k"], Known()), record)
     return found
@@ -114,10 +123,13 @@ def spent(path: str) -> Spent:
             total.requests += 1
             under_way[record["k"]] = Tokens(*record["a"])
         else:
-            under_way.pop(record["k"], None)
-            total.tokens = total.tokens.plus(Tokens(*record["u"]))
+            reserved = under_way.pop(record["k"], NONE)
+            took = Tokens(*record["u"])
+            total.tokens = total.tokens.plus(took)
+            for used, most in zip(took, reserved, strict=True):
+                total.excess = max(total.excess, used / most if most else 1.0)
             total.requests -= record["s"] == UNSENT
-    for reserved in under_way.values():
+    for reserved in under_way.values():  # of a run that died
         total.tokens = total.tokens.plus(reserved)
     return total
 
@@ -128,9 +140,20 @@ def files(folder: str) -> list[str]:
 
 
 def _parsed(path: str) -> Iterator[dict[str, Any]]:
+    lost = 0
     for record in records(path):
+        lost += record is None
         if record is not None:
             yield orjson.loads(record)
+    if lost:
+        LOG.warning("%s: %d lines are cut off or damaged; what they answered is asked again", path, lost)
+
+
+def describe(folder: str, what: dict[str, Any]) -> None:
+    """Write beside the answers whose they are, for people."""
+    path = storage.join(folder, ABOUT)
+    if not storage.exists(path):
+        write_public_json(path, what)
 
 
 class Writer:

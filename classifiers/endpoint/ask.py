@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from classifiers.endpoint.answers import NONE, OK, UNSENT, Known, Range, Tokens, Writer, folder_of, known
+from classifiers.endpoint.answers import NONE, OK, UNSENT, Known, Range, Tokens, Writer, describe, folder_of, known
 from classifiers.endpoint.asker import MODES, Asker
 from classifiers.endpoint.client import CUT_OFF, Client, Outcome
 from classifiers.endpoint.servers import Server, Servers
@@ -103,6 +103,7 @@ def ask(
     counts.known = len(replies)
     open_ = [question for key, question in distinct.items() if key not in replies]
     if open_:
+        describe(folder, asker.described())
         writer = Writer(folder, part)
         try:
             asking = _Asking(asker, manner, writer, accept, counts, have)

@@ -53,6 +53,12 @@ class Asker:
         made = (self.model, self.prompt.digest(), self.temperature, self.max_tokens, self.seed, self.structured)
         return hashlib.sha256(repr((made, self.extra)).encode()).hexdigest()[:16]
 
+    def described(self) -> dict[str, Any]:
+        """Return model, prompt and parameters for people."""
+        told = {"model": self.model, "prompt": self.prompt.name, "prompt_digest": self.prompt.digest()}
+        sampling = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
+        return {**told, **sampling, "structured": self.structured, "extra": list(self.extra)}
+
     @property
     def modes(self) -> tuple[str, ...]:
         """The ways of asking for the form of an answer, in the order in which they are tried."""

@@ -10,6 +10,7 @@ places of one bundle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,7 @@ U64 = npt.NDArray[np.uint64]
 SALT = 0x5A3917
 PLACES = pa.schema([("row", pa.uint32()), ("place", pa.uint64()), ("bytes", pa.uint32()), ("stratum", pa.string())])
 MOST_ROUNDS = 64
+FIRST = 8  # documents that a budget's first round asks about
 GROWTH = 3  # times the bytes that a repaired text may have
 ALL = ""
 LIST = per_bundle("list places")
@@ -220,10 +222,11 @@ def _reach(engine: Engine, job: AskJob, limits: Limits, positions: list[int], nu
     path = storage.join(job.folder("reach"), f"{number}.json")
     if storage.exists(path):
         return int(read_json(path))
-    left = limits.left(spent(engine, job))
-    high = (
-        bounds(engine, partial(_costs, job, limits, low), positions, {ALL: left}, PLAN)[ALL] if min(left) >= 0 else -1
-    )
+    before = spent(engine, job)
+    left, costs = limits.left(before), partial(_costs, job, limits, low, before.excess)
+    if not before.requests:  # a few, to see whether the server counts as many tokens as it may
+        left[0] = min(left[0], FIRST * job.stage.tries * job.stage.votes * len(job.stage.askers()))
+    high = bounds(engine, costs, positions, {ALL: left}, PLAN)[ALL] if min(left) >= 0 else -1
     write_json(path, max(low, high), scratch=True)
     return max(low, high)
 
@@ -237,24 +240,27 @@ def spent(engine: Engine, job: AskJob) -> Spent:
     return total
 
 
-def _costs(job: AskJob, limits: Limits, low: int, position: int) -> dict[str, tuple[U64, I64]]:
+def _costs(job: AskJob, limits: Limits, low: int, excess: float, position: int) -> dict[str, tuple[U64, I64]]:
     """Return the places of a bundle behind `low` with the most that asking about each document may cost."""
     table = read_arrow(_path(job, "chosen", position))
     place, size = array(table, "place").astype(np.uint64), array(table, "bytes").astype(np.int64)
     behind = _between(place, low, TOP)
     repaired = job.run.text_from(job.stage_run.index) is not None
-    return {ALL: (place[behind], most_cost(job.stage, limits, size[behind] * (GROWTH if repaired else 1)))}
+    return {ALL: (place[behind], most_cost(job.stage, limits, size[behind] * (GROWTH if repaired else 1), excess))}
 
 
-def most_cost(stage: Any, limits: Limits, size: I64) -> I64:
-    """Return the most that asking about texts of so many bytes costs, (texts, 3): every try of every vote in full."""
+def most_cost(stage: Any, limits: Limits, size: I64, excess: float = 1.0) -> I64:
+    """Return the most that asking about texts of so many bytes costs, (texts, 3): every try of every vote in full.
+
+    excess : how many times the tokens that were reserved the server has counted at most.
+    """
     askers: tuple[Asker, ...] = stage.askers()
     shown = np.minimum(size, 4 * askers[0].prompt.max_chars)
     times = stage.votes * stage.tries
     total = np.zeros((len(size), 3), np.int64)
     for asker in askers:
-        asked = asker.most_tokens(0) + shown
-        answered = np.full(len(size), asker.max_tokens, np.int64)
+        asked = np.ceil((asker.most_tokens(0) + shown) * excess).astype(np.int64)
+        answered = np.full(len(size), math.ceil(asker.max_tokens * excess), np.int64)
         total += times * np.stack(limits.cost(np.ones(len(size), np.int64), asked, answered), axis=1)
     return total
 

@@ -82,7 +82,10 @@ def test_the_true_precision_and_recall_lie_inside_the_intervals(tmp_path: Path) 
     assert abs(found["all"]["best"]["threshold"] - 0.5) < 0.12
 
 
-@pytest.mark.parametrize("few", [(4, 0.95), (8, 0.5), (30, 0.02)])
+@pytest.mark.parametrize(
+    "few",
+    [pytest.param((4, 0.95), marks=pytest.mark.nightly), (8, 0.5), pytest.param((30, 0.02), marks=pytest.mark.nightly)],
+)
 def test_intervals_hold_what_they_promise(few: tuple[int, float]) -> None:
     """Of 120 samples from known strata, far from all miss; some tiny strata, rates near 0 and 1."""
     judged, last = few
@@ -162,6 +165,7 @@ def test_people_label_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         calibrate(str(made), Question(stage="hq", documents=20), given=str(path))
 
 
+@pytest.mark.nightly
 def test_less_is_better_where_the_limit_is_the_highest_score(tmp_path: Path) -> None:
     corpus(tmp_path, rows=500)
     with ChatServer(lambda request, before: honest_of_bad(request)) as server:

@@ -161,6 +161,7 @@ def test_the_run_takes_it_in_as_a_dataset_of_its_own(tmp_path: Path) -> None:
     assert recipe.priority[-1] == "wiki"
 
 
+@pytest.mark.nightly
 def test_copies_of_sources_are_dropped_by_the_run(tmp_path: Path) -> None:
     """What passes the checks and yet resembles a document of the mix loses to it: it stands last."""
     run = corpus(tmp_path)
@@ -243,6 +244,7 @@ def test_a_budget_is_kept(tmp_path: Path, budget: dict[str, int]) -> None:
     assert 0 < card["documents"] < 80
 
 
+@pytest.mark.nightly
 def test_a_sample_follows_from_the_content(tmp_path: Path) -> None:
     run = corpus(tmp_path)
     with ChatServer(honest) as server:
