@@ -220,7 +220,7 @@ def test_critique_and_refinement_are_kept(tmp_path: Path) -> None:
     assert all(row["text"].startswith("better") and row["critiques"] == ["say more", "say more"] for row in rows)
 
 
-def test_workers_cut_and_kills_change_nothing(tmp_path: Path) -> None:
+def test_making_it_again_gives_the_same_and_asks_nothing(tmp_path: Path) -> None:
     run = corpus(tmp_path)
     with ChatServer(honest) as server:
         wish = settings(tmp_path, server, prompts=["wikipedia", "knowledge_list"], concurrency=3)
