@@ -16,10 +16,11 @@ GPU := $(VENV)/.$(EXTRA)-installed
 COVERAGE := $(foreach package,$(CODE),--cov=$(package)) --cov-report=term:skip-covered
 DEMO_DATA := demo-data/SOURCES.md
 
+.PHONY: nightly-damage nightly-kills nightly-histories nightly-fuzz nightly-s3
 .PHONY: help demo test lint types doctest nightly coverage api test-extras test-loaders test-gpu bench bench-gpu clean
 
 help: ## list these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 20
 	@echo 'Variables: PYTHON, VENV, WORKERS (of pytest), PYTEST_ARGS, BENCH_ARGS, EXTRA (gpu-cu13 or gpu-cu12).'
 
 demo: $(BASE) $(DEMO_DATA) ## build four small datasets from real text, run a whole recipe over them
@@ -41,10 +42,29 @@ types: $(DEV) ## types, and which package may import which
 doctest: $(DEV) ## the examples in docstrings
 	$(BIN)/pytest --doctest-modules --quiet $(CODE)
 
-# Tests marked nightly as well, ten times the examples of property tests, and what the tests reach.
+# Tests marked nightly as well, ten times the examples of property tests, and what the tests reach. The parts can be run one by
+# one, each as one process; their budgets are counted, not timed: so many cases, then they end. Hours are of one idle core.
 nightly: lint types doctest ## the slow nets: marked tests, more examples, coverage
 	-$(BIN)/winnow models fetch
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 14400 -m 'not gpu and not loaders' $(COVERAGE) $(PYTEST_ARGS)
+
+RUNS := tests/pipelines/run
+NIGHTLY := $(BIN)/pytest -q --timeout 14400 -m nightly $(PYTEST_ARGS)
+
+nightly-damage: $(DEV) ## every file of a run folder damaged: 1,120 flips and 1,400 cases, about 2 hours
+	$(NIGHTLY) $(RUNS)/test_bit_flips.py $(RUNS)/test_damaged_folders.py
+
+nightly-kills: $(DEV) ## kills and failing calls at every call to the storage, about 2 hours
+	$(NIGHTLY) $(RUNS)/test_faults.py
+
+nightly-histories: $(DEV) ## 150 random histories of a run folder, about half an hour
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q --timeout 14400 $(PYTEST_ARGS) $(RUNS)/test_histories.py
+
+nightly-fuzz: $(DEV) ## readers, recipes, models and sidecars changed by 2,000 to 5,000 seeds of each kind, about 2 hours
+	$(NIGHTLY) tests/stages/inputs tests/pipelines/recipe tests/classifiers tests/cluster/test_fuzzed_run_folder_files.py
+
+nightly-s3: $(DEV) ## every fault at every request to S3, about an hour
+	$(NIGHTLY) $(RUNS)/test_s3_faults.py
 
 coverage: $(DEV) ## which lines the tests reach (kernels are compiled, so their lines show as missed)
 	$(BIN)/pytest -n $(WORKERS) $(COVERAGE) $(PYTEST_ARGS)
