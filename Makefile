@@ -20,7 +20,7 @@ DEMO_DATA := demo-data/SOURCES.md
 .PHONY: help demo test lint types doctest nightly coverage api test-extras test-loaders test-gpu bench bench-gpu clean
 
 help: ## list these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 20
 	@echo 'Variables: PYTHON, VENV, WORKERS (of pytest), PYTEST_ARGS, BENCH_ARGS, EXTRA (gpu-cu13 or gpu-cu12).'
 
 demo: $(BASE) $(DEMO_DATA) ## build four small datasets from real text, run a whole recipe over them

@@ -141,13 +141,25 @@ def _below(root: str, folder: str) -> Iterator[str]:
     top = storage.join(root, folder)
     if storage.is_local(root):
         base = storage.local_path(root)
-        for place, _, names in os.walk(storage.local_path(top), followlinks=True):
+        for place, names in _folders(storage.local_path(top)):
             yield from (os.path.relpath(os.path.join(place, n), base) for n in names if storage.TEMPORARY not in n)
         return
     fs, inner = storage.filesystem(top)
     base = storage.filesystem(root)[1].strip("/")
     for path in fs.find(inner) if fs.exists(inner) else ():
         yield path.strip("/").removeprefix(f"{base}/")
+
+
+def _folders(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield every folder below a local one with the names of its files, through links too; each folder once."""
+    seen: set[tuple[int, int]] = set()
+    for place, inner, names in os.walk(top, followlinks=True):
+        here = os.stat(place)
+        if (here.st_dev, here.st_ino) in seen:
+            inner.clear()  # a link led back here
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        yield place, names
 
 
 def _mix_manifests(root: str) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from cluster.credentials import check_place
 from pipelines.mix.job import part_count
 from pipelines.plan import deferred, density, device, growth, profile, warnings
 from pipelines.plan.density import Dense
@@ -88,6 +89,7 @@ def plan(
         Inputs cannot be found or read.
     """
     begin = time.perf_counter()
+    check_place(run_dir or "", "the run folder")
     kept_in = store_of(run_dir, store, prices)
     look_at = DENSER * sample_documents if duplicate_documents is None else duplicate_documents
     inputs = _inputs(recipe)

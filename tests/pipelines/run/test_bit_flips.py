@@ -178,3 +178,15 @@ def test_a_forged_file_is_no_traceback(done: Path, tmp_path: Path, place: str, c
     (root / place).write_bytes(content)
     for command in ("status", "report", "verify"):
         assert main([command, str(root)]) in (0, 1)
+
+
+@pytest.mark.parametrize("place", ["mix", "facts", "decisions/ledger"])
+def test_links_that_lead_in_circles_end(done: Path, tmp_path: Path, place: str) -> None:
+    root = Path(shutil.copytree(done / "run", tmp_path / "run"))
+    (root / place / "again").symlink_to(root, target_is_directory=True)
+    (root / place / "here").symlink_to(root / place, target_is_directory=True)
+    (root / place / "nowhere").symlink_to("gone")
+    for command in ("status", "verify", "report"):
+        assert main([command, str(root)]) in (0, 1)
+    every_artefact.run(done / "in", root)
+    assert every_artefact.result(root).items() >= every_artefact.result(done / "run").items()
