@@ -57,6 +57,7 @@ def test_places_named_on_the_command_line_hold_no_secret(capsys: pytest.CaptureF
         ["run", "minimal", "--run-dir", "s3://AK:s3cr3tV4lue@bucket/run"],
         ["run", "minimal", "--run-dir", "RUN", "--set", f"datasets.mine.paths={SIGNED}"],
         ["report", "s3://AK:s3cr3tV4lue@bucket/run"],
+        ["plan", "minimal", "--run-dir", "s3://AK:s3cr3tV4lue@bucket/run"],
         ["run", "https://me:s3cr3tV4lue@127.0.0.1:1/mix.yaml", "--run-dir", "RUN"],
     ):
         assert main(arguments) != 0
