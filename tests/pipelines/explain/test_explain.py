@@ -8,10 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from cluster.errors import RecipeError
+from cluster.errors import LedgerError, RecipeError
+from cluster.sealed import commit_sealed
 from pipelines.explain.explain import explain
 from pipelines.explain.view import render_explanation
 from pipelines.runfolder import open_run
@@ -156,6 +159,25 @@ def test_without_facts_the_ledger_still_explains(run: Path, rows: dict[int, dict
     assert [d["verdict"] for d in document["decisions"]] == ["passed"] * 4 + ["dropped"]
     assert document["facts"] == {}
     assert document["facts_missing"]
+
+
+def test_a_forged_ledger_in_which_documents_represent_each_other_ends(
+    run: Path, rows: dict[int, dict[str, Any]], tmp_path: Path
+) -> None:
+    forged = run_folders.copy(run, tmp_path / "forged")
+    lost = next(row for row in rows.values() if row["representative"] is not None)
+    path = forged / "ledger" / f"{lost['representative'] >> 32}.parquet"
+    table = pq.read_table(path)
+    at = table.column("doc_id").to_pylist().index(lost["representative"])
+    winners = table.column("representative").to_pylist()
+    winners[at] = lost["doc_id"]
+    place = table.schema.get_field_index("representative")
+    table = table.set_column(place, table.schema.field(place), pa.array(winners, table.schema.field(place).type))
+    path.unlink()
+    with commit_sealed(str(path)) as file:
+        pq.write_table(table, file)
+    with pytest.raises(LedgerError, match="in a circle"):
+        explain(str(forged), doc_id=lost["doc_id"])
 
 
 def test_hostile_text_reaches_the_terminal_as_plain_text(run: Path, rows: dict[int, dict[str, Any]]) -> None:
