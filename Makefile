@@ -16,8 +16,7 @@ GPU := $(VENV)/.$(EXTRA)-installed
 COVERAGE := $(foreach package,$(CODE),--cov=$(package)) --cov-report=term:skip-covered
 DEMO_DATA := demo-data/SOURCES.md
 
-.PHONY: nightly-damage nightly-kills nightly-histories nightly-fuzz nightly-s3
-.PHONY: help demo test lint types doctest nightly coverage api test-extras test-loaders test-gpu bench bench-gpu clean
+.PHONY: help demo test lint types doctest nightly nightly-damage nightly-kills nightly-histories nightly-fuzz nightly-s3 coverage api test-extras test-loaders test-gpu bench bench-gpu clean
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 20
