@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.run.bars import LEAST_SECONDS
 from pipelines.run.progress import beating
-from pipelines.run.seen import PASSING, Advance, Seen
+from pipelines.run.seen import PASSING, Advance, Seen, kernels
 
 EVERY = 0.5  # seconds between two pictures
 
@@ -70,7 +70,7 @@ def picture(seen: Seen) -> str:
     seen.kernels.look()
     parts = [*seen.parts(), f"{seen.seconds:.0f} s"]
     if seen.kernels.growing:
-        parts.append(f"{seen.kernels.count} kernels compiled so far, once per installation")
+        parts.append(f"{kernels(seen.kernels.count)} compiled so far, once per installation")
     done = "" if seen.share is None else f' value="{seen.share:.3f}"'
     name = html.escape(seen.words)
     return f'<label>{name} <progress max="1"{done}></progress></label> <small>{html.escape(", ".join(parts))}</small>'

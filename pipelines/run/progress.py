@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
-from pipelines.run.seen import PASSING, Advance, Seen
+from pipelines.run.seen import PASSING, Advance, Seen, kernels
 
 SECONDS = 10.0  # between lines of a log
 
@@ -81,7 +81,7 @@ class Lines:
             elif event == "progress":
                 words = seen.parts() or ["no task has ended yet"]
                 if seen.kernels.growing:
-                    words.append(f"{seen.kernels.count} kernels compiled so far, once per installation")
+                    words.append(f"{kernels(seen.kernels.count)} compiled so far, once per installation")
                 print(f"{seen.words}: {', '.join([f'{seen.seconds:.1f} s', *words])}", file=self._out, flush=True)
             elif event == "done" and seen.name not in PASSING:
                 print(f"{seen.words}: {seen.summary()}", file=self._out, flush=True)

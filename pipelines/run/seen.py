@@ -21,6 +21,15 @@ class Advance(Protocol):
         """Say that a pass over so many tasks begins."""
 
 
+def kernels(count: int) -> str:
+    """Return a number of kernels in words.
+
+    >>> kernels(1), kernels(41)
+    ('1 kernel', '41 kernels')
+    """
+    return f"{count:,} kernel{'s' * (count != 1)}"
+
+
 class Seen:
     """What has been seen of one step: the pace, and the pass over tasks that is going on."""
 
@@ -58,7 +67,7 @@ class Seen:
 
     def summary(self) -> str:
         """Return the line that stays of a finished step."""
-        compiled = f"{self.kernels.seconds:.0f} s of them compiled {self.kernels.count} kernels, once per installation"
+        compiled = f"{self.kernels.seconds:.0f} s of them compiled {kernels(self.kernels.count)}, once per installation"
         return ", ".join(
             [f"{self.seconds:.1f} s", *([compiled] if self.kernels.count else []), *self.parts(ended=True)]
         )
