@@ -99,7 +99,7 @@ def ask(
     distinct = {question.key: question for question in questions}
     have = known(folder, part, distinct)
     counts = Counts()
-    replies = {key: reply for key in distinct if (reply := _reply(have.get(key), manner, accept)) is not None}
+    replies = {key: reply for key in distinct if (reply := kept_reply(have.get(key), manner, accept)) is not None}
     counts.known = len(replies)
     open_ = [question for key, question in distinct.items() if key not in replies]
     if open_:
@@ -113,7 +113,7 @@ def ask(
     return [replies[question.key] for question in questions], counts
 
 
-def _reply(one: Known | None, manner: Manner, accept: Callable[[str], bool]) -> Reply | None:
+def kept_reply(one: Known | None, manner: Manner, accept: Callable[[str], bool]) -> Reply | None:
     """Return the reply to a question of which something is kept; None where it is still to be asked."""
     if one is None:
         return None
@@ -202,6 +202,8 @@ class _Asking:
                 spent = self.manner.tries
             self.writer.ended(question.key, reason, tokens)
             self._count(tokens, failed=1)
+            if outcome.kind == "failed":
+                self._check_patience(time.monotonic())  # after its end is noted: it may have cost tokens
         return Reply(None, reason)
 
     def _count(self, tokens: Tokens, *, answered: int = 0, failed: int = 0) -> None:
@@ -238,7 +240,6 @@ class _Asking:
                 return outcome
             if outcome.kind == "failed":
                 self.servers.failed(server, mark, now)
-                self._check_patience(now)
                 return outcome
             self.counts.refused += 1
             if outcome.kind == "fatal":
