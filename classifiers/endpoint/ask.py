@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from classifiers.endpoint.answers import NONE, OK, UNSENT, Known, Range, Tokens, Writer, describe, folder_of, known
@@ -180,12 +180,12 @@ class _Asking:
         one = self.have.get(question.key, Known())
         attempt = len(one.failures)
         spent = attempt + (one.under_way if self.manner.strict else 0)
-        reason = LOST
+        reason, broken = LOST, set[int]()
         while spent < self.manner.tries:
             most = self.asker.reserve(question.text)
             self.writer.asked(question.key, most)
             try:
-                outcome = await self._sent(client, question, attempt)
+                outcome = await self._sent(client, question, attempt, broken)
             except BaseException:
                 if question.key not in self.sending:
                     self.writer.ended(question.key, UNSENT, NONE)
@@ -211,11 +211,14 @@ class _Asking:
         self.counts.failed += failed
         self.counts.tokens = self.counts.tokens.plus(tokens)
 
-    async def _sent(self, client: Client, question: Question, attempt: int) -> Outcome:
-        """Send a question until a server takes it; return what came of it: an answer, failed or unfit."""
+    async def _sent(self, client: Client, question: Question, attempt: int, broken: set[int]) -> Outcome:
+        """Send a question until a server takes it; return what came of it: an answer, failed or unfit.
+
+        broken : servers that have failed with it, put to use last; one more may be added.
+        """
         mode = None
         while True:
-            server = await self._free()
+            server = await self._free(broken)
             place = server.mode if mode is None else mode
             mark = server.mark
             body = self.asker.body(question.text, mode=self._mode(place), vote=question.vote, attempt=attempt)
@@ -240,6 +243,7 @@ class _Asking:
                 return outcome
             if outcome.kind == "failed":
                 self.servers.failed(server, mark, now)
+                broken.add(server.number)
                 return outcome
             self.counts.refused += 1
             if outcome.kind == "fatal":
@@ -251,11 +255,11 @@ class _Asking:
     def _mode(self, place: int) -> str:
         return self.asker.modes[place] if self.asker.modes else MODES[-1]
 
-    async def _free(self) -> Server:
+    async def _free(self, broken: Collection[int]) -> Server:
         """Return a server that may be asked, as soon as there is one. Raises BackendError where none comes back."""
         while True:
             now = time.monotonic()
-            if server := self.servers.take(now):
+            if server := self.servers.take(now, broken):
                 return server
             if dead := self.servers.dead():
                 raise BackendError(f"no server of {self.asker.model} can be used: {dead}. {self._remedy(dead)}")

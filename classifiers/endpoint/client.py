@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
-import json
 import re
 import urllib.request
 from collections.abc import Callable
@@ -127,13 +126,14 @@ class Client:
 
 
 def _echo(key: str) -> re.Pattern[str]:
-    r"""Return what matches a key, each character as it is or as JSON may write it (\u0061, \/)."""
-    return re.compile("".join(f"(?:{re.escape(c)}|{'|'.join(map(re.escape, _escapes(c)))})" for c in key))
+    r"""Return what matches a key, each character as it is or as JSON may write it, within JSON too (\u0061, \\/)."""
+    return re.compile("".join(map(_written, key)))
 
 
-def _escapes(char: str) -> set[str]:
-    code = "".join(f"\\u{unit:04x}" for unit in memoryview(char.encode("utf-16-le", "surrogatepass")).cast("H"))
-    return {code, code[:2] + code[2:].upper().replace("U", "u"), json.dumps(char)[1:-1], f"\\{char}"}
+def _written(char: str) -> str:
+    units = memoryview(char.encode("utf-16-le", "surrogatepass")).cast("H")
+    code = r"\\+".join(f"u(?i:{unit:04x})" for unit in units)
+    return r"\\+" if char == "\\" else rf"\\*(?:{re.escape(char)}|{code})"
 
 
 def _proxy(address: str) -> str | None:

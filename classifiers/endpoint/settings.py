@@ -55,6 +55,11 @@ class Endpoint:
                 f"the environment variable {self.key_env} (key_env) is not set where requests are made. Set it there, "
                 "on every worker; a key belongs into no recipe."
             )
+        if any(ord(char) < 32 or ord(char) == 127 for char in found):
+            raise RecipeError(
+                f"the environment variable {self.key_env} (key_env) holds a line break or another control character, "
+                "which no API key has. Set it to the key alone."
+            )
         return found
 
     def address(self, server: int) -> str:

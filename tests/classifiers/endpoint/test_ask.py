@@ -150,6 +150,14 @@ def test_requests_go_to_all_servers_in_turn(tmp_path: Path) -> None:
     assert [sum(each.seen.values()) for each in (one, two, three)] == [20, 20, 20]
 
 
+def test_a_server_that_hangs_costs_no_question_its_answer(tmp_path: Path) -> None:
+    with ChatServer(lambda request, before: Say(hang=True)) as bad, ChatServer(right) as good:
+        replies = asked(tmp_path, [bad.url, good.url], 30, tries=2, timeout=0.1)
+        assert None not in scores(replies)
+        assert bad.seen
+        assert max(bad.seen.values()) == 1, "a question goes to the other server then"
+
+
 def test_when_no_server_is_left_the_answers_stay(tmp_path: Path) -> None:
     def dying(request: Request, before: int) -> Say:
         if sum(bad.seen.values()) >= 20:
@@ -252,6 +260,7 @@ def test_a_key_that_is_echoed_in_escapes_is_taken_out_too(escaped: str, monkeypa
     client = Client(Endpoint(base_urls=("http://h/v1",), key_env="JUDGE_KEY"))
     assert json.loads(f'"{escaped}"') == "sk/aB"
     assert client.clean(f"so: {escaped}.") == "so: ***."
+    assert client.clean(json.dumps(json.dumps(f"so: {escaped}."))).count("***") == 1
     padded = b" " * (1200 - 9 - 3) + b"sk/aB"  # no part of a key is left where what is shown is cut
     found = client._outcome(500, {}, padded)
     assert "sk" not in found.detail
@@ -277,6 +286,14 @@ def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(key_env: st
     with pytest.raises(RecipeError, match="name of an environment variable") as error:
         Endpoint(base_urls=("http://h/v1",), key_env=key_env)
     assert key_env not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["sk-a\nb", "sk-a\x7fb"])
+def test_a_key_with_control_characters_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(RecipeError, match="control character") as error:
+        Endpoint(base_urls=("http://h/v1",), key_env="JUDGE_KEY").key()
+    assert "sk-a" not in str(error.value)
 
 
 def test_a_base_url_ends_with_its_path() -> None:
