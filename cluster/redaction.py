@@ -24,7 +24,9 @@ _NAMES = re.compile(
 )
 _WEB = ("http", "https", "ftp", "ftps", "hdfs+http", "webdav", "webdavs")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-_NAMED = re.compile(r"(?i)^(?!.*tokens)(.*[-_ ])?(api[-_]?key|key|authorization|token|secret|password|credentials?)$")
+_NAMED = re.compile(
+    r"(?i)^(?!.*tokens)(.*[-_ ])?(api[-_]?key|key|auth|authorization|token|secret|password|credentials?)$"
+)
 _ASSIGNED = re.compile(
     r"(?i)\b[A-Z0-9_]*(?:secret|token|passw(?:or)?d|api_?key|access_key(?:_id)?|salt|credential)[A-Z0-9_]*=(?P<value>[^\s;&|]+)"
 )

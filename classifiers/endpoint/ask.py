@@ -269,7 +269,7 @@ class _Asking:
 
     def _check_patience(self, now: float) -> None:
         patience = self.manner.endpoint.patience
-        if now - self.good > patience:
+        if now - self.good > patience and not self.servers.healthy():
             urls = ", ".join(self.manner.endpoint.base_urls)
             raise BackendError(
                 f"no server of {self.asker.model} ({urls}) has answered for {patience:g} seconds (patience). The last "

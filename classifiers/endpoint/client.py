@@ -126,7 +126,7 @@ class Client:
 
 
 def _echo(key: str) -> re.Pattern[str]:
-    r"""Return what matches a key, each character as it is or as JSON may write it, within JSON too (\u0061, \\/)."""
+    r"""Return what matches a key, each character as it is or as JSON may write it, within JSON too (\u0061, \/)."""
     return re.compile("".join(map(_written, key)))
 
 

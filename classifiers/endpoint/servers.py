@@ -71,6 +71,10 @@ class Servers:
         reasons = [server.dead for server in self.all]
         return reasons[0] if all(reasons) else ""
 
+    def healthy(self) -> bool:
+        """Tell whether some server has done nothing wrong since its last answer."""
+        return any(not (server.dead or server.refusals or server.failures) for server in self.all)
+
     def answered(self, server: Server) -> None:
         """Note an answer of a server."""
         server.refusals = server.failures = 0

@@ -158,6 +158,13 @@ def test_a_server_that_hangs_costs_no_question_its_answer(tmp_path: Path) -> Non
         assert max(bad.seen.values()) == 1, "a question goes to the other server then"
 
 
+def test_the_last_requests_may_hang_where_another_server_answers(tmp_path: Path) -> None:
+    """All other answers are in for `patience` seconds when these requests time out."""
+    with ChatServer(lambda request, before: Say(hang=True)) as bad, ChatServer(right) as good:
+        replies = asked(tmp_path, [bad.url, good.url], 8, tries=2, timeout=0.3, patience=0.01)
+    assert None not in scores(replies)
+
+
 def test_when_no_server_is_left_the_answers_stay(tmp_path: Path) -> None:
     def dying(request: Request, before: int) -> Say:
         if sum(bad.seen.values()) >= 20:
@@ -273,7 +280,7 @@ def test_what_was_sent_when_patience_ended_counts_as_spent(tmp_path: Path, fault
         ChatServer(lambda request, before: say) as server,
         pytest.raises(BackendError, match="goes on from there"),
     ):
-        asked(tmp_path, [server.url], tries=9, timeout=0.1, patience=0.1, concurrency=4)
+        asked(tmp_path, [server.url], tries=9, timeout=0.1, patience=0.1, backoff=0.05, concurrency=4)
     paths = files(folder_of(str(tmp_path), ASKER.digest()))
     noted = [spent(path) for path in paths]
     assert sum(one.requests for one in noted) >= sum(server.seen.values()) > 0
