@@ -104,6 +104,10 @@ def shown_override(override: str) -> str:
 
     >>> shown_override("stages.pii.salt=pepper"), shown_override("mix.mode=sample")
     ('stages.pii.salt=***', 'mix.mode=sample')
+    >>> shown_override("stages.llm_judge.key_env=sk-4f0a"), shown_override("stages.llm_judge.key_env=JUDGE_KEY")
+    ('stages.llm_judge.key_env=***', 'stages.llm_judge.key_env=JUDGE_KEY')
+    >>> shown_override("stages.llm_judge.api_key=4f0a"), shown_override('stages.llm_judge.extra=["api_key=\\"4f0a\\""]')
+    ('stages.llm_judge.api_key=***', 'stages.llm_judge.extra=***')
     """
     key, equals, value = override.partition("=")
     last = key.rpartition(".")[2].strip().lower()
