@@ -23,6 +23,10 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 _WEB = ("http", "https", "ftp", "ftps", "hdfs+http", "webdav", "webdavs")
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_NAMED = re.compile(
+    r"(?i)^(?!.*tokens)(.*[-_ ])?(api[-_]?key|key|auth|authorization|token|secret|password|credentials?)$"
+)
 _ASSIGNED = re.compile(
     r"(?i)\b[A-Z0-9_]*(?:secret|token|passw(?:or)?d|api_?key|access_key(?:_id)?|salt|credential)[A-Z0-9_]*=(?P<value>[^\s;&|]+)"
 )
@@ -54,6 +58,26 @@ def hidden(text: str) -> str:
     'cannot read https://me:***@host/a?sig=***&b=1: gone'
     """
     return _URL.sub(_hide, text) if "://" in text else text
+
+
+def names_secret(name: str) -> bool:
+    """Tell whether what is called so is likely a secret.
+
+    >>> names_secret("api_key"), names_secret("Authorization"), names_secret("max_tokens"), names_secret("key_env")
+    (True, True, False, False)
+    """
+    return bool(_NAMED.match(name))
+
+
+def names_variable(text: str) -> bool:
+    """Tell whether a text may be the name of an environment variable, and does not look like an API key.
+
+    >>> names_variable("OPENAI_API_KEY"), names_variable("sk-4f0a"), names_variable("hf_aBcD0123eFgH4567iJkL")
+    (True, False, False)
+    """
+    random = len(text) >= 20 and re.search("[a-z]", text) and re.search("[0-9]", text)
+    prefixed = re.match(r"(sk|pk|hf|gsk|xai|api|key|nvapi|r8)_(?=.*[a-z])(?=.*[0-9])", text)
+    return bool(_VARIABLE.fullmatch(text)) and not random and not prefixed
 
 
 def assigned_secret(text: str) -> str:

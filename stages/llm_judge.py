@@ -104,7 +104,7 @@ class LlmJudge(ShardStage):
             raise self.error("budget_dollars", self.budget_dollars, "given with price_input and price_output")
         try:
             pairs(self.extra)
-            Endpoint(base_urls=self.base_urls)
+            Endpoint(base_urls=self.base_urls, key_env=self.key_env)
         except RecipeError as error:
             raise RecipeError(f"{str(error).removesuffix('.')} (stage {self.name}).") from None
         asked = self._prompt

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from classifiers.endpoint.answers import NONE, OK, UNSENT, Known, Range, Tokens, Writer, describe, folder_of, known
@@ -99,7 +99,7 @@ def ask(
     distinct = {question.key: question for question in questions}
     have = known(folder, part, distinct)
     counts = Counts()
-    replies = {key: reply for key in distinct if (reply := _reply(have.get(key), manner, accept)) is not None}
+    replies = {key: reply for key in distinct if (reply := kept_reply(have.get(key), manner, accept)) is not None}
     counts.known = len(replies)
     open_ = [question for key, question in distinct.items() if key not in replies]
     if open_:
@@ -113,7 +113,7 @@ def ask(
     return [replies[question.key] for question in questions], counts
 
 
-def _reply(one: Known | None, manner: Manner, accept: Callable[[str], bool]) -> Reply | None:
+def kept_reply(one: Known | None, manner: Manner, accept: Callable[[str], bool]) -> Reply | None:
     """Return the reply to a question of which something is kept; None where it is still to be asked."""
     if one is None:
         return None
@@ -180,12 +180,12 @@ class _Asking:
         one = self.have.get(question.key, Known())
         attempt = len(one.failures)
         spent = attempt + (one.under_way if self.manner.strict else 0)
-        reason = LOST
+        reason, broken = LOST, set[int]()
         while spent < self.manner.tries:
             most = self.asker.reserve(question.text)
             self.writer.asked(question.key, most)
             try:
-                outcome = await self._sent(client, question, attempt)
+                outcome = await self._sent(client, question, attempt, broken)
             except BaseException:
                 if question.key not in self.sending:
                     self.writer.ended(question.key, UNSENT, NONE)
@@ -202,6 +202,8 @@ class _Asking:
                 spent = self.manner.tries
             self.writer.ended(question.key, reason, tokens)
             self._count(tokens, failed=1)
+            if outcome.kind == "failed":
+                self._check_patience(time.monotonic())  # after its end is noted: it may have cost tokens
         return Reply(None, reason)
 
     def _count(self, tokens: Tokens, *, answered: int = 0, failed: int = 0) -> None:
@@ -209,11 +211,14 @@ class _Asking:
         self.counts.failed += failed
         self.counts.tokens = self.counts.tokens.plus(tokens)
 
-    async def _sent(self, client: Client, question: Question, attempt: int) -> Outcome:
-        """Send a question until a server takes it; return what came of it: an answer, failed or unfit."""
+    async def _sent(self, client: Client, question: Question, attempt: int, broken: set[int]) -> Outcome:
+        """Send a question until a server takes it; return what came of it: an answer, failed or unfit.
+
+        broken : servers that have failed with it, put to use last; one more may be added.
+        """
         mode = None
         while True:
-            server = await self._free()
+            server = await self._free(broken)
             place = server.mode if mode is None else mode
             mark = server.mark
             body = self.asker.body(question.text, mode=self._mode(place), vote=question.vote, attempt=attempt)
@@ -238,7 +243,7 @@ class _Asking:
                 return outcome
             if outcome.kind == "failed":
                 self.servers.failed(server, mark, now)
-                self._check_patience(now)
+                broken.add(server.number)
                 return outcome
             self.counts.refused += 1
             if outcome.kind == "fatal":
@@ -250,11 +255,11 @@ class _Asking:
     def _mode(self, place: int) -> str:
         return self.asker.modes[place] if self.asker.modes else MODES[-1]
 
-    async def _free(self) -> Server:
+    async def _free(self, broken: Collection[int]) -> Server:
         """Return a server that may be asked, as soon as there is one. Raises BackendError where none comes back."""
         while True:
             now = time.monotonic()
-            if server := self.servers.take(now):
+            if server := self.servers.take(now, broken):
                 return server
             if dead := self.servers.dead():
                 raise BackendError(f"no server of {self.asker.model} can be used: {dead}. {self._remedy(dead)}")
@@ -264,7 +269,7 @@ class _Asking:
 
     def _check_patience(self, now: float) -> None:
         patience = self.manner.endpoint.patience
-        if now - self.good > patience:
+        if now - self.good > patience and not self.servers.healthy():
             urls = ", ".join(self.manner.endpoint.base_urls)
             raise BackendError(
                 f"no server of {self.asker.model} ({urls}) has answered for {patience:g} seconds (patience). The last "

@@ -16,23 +16,12 @@ import orjson
 
 from classifiers.endpoint.prompt import Prompt
 from cluster.errors import RecipeError
+from cluster.redaction import names_secret
 
 JSON_SCHEMA, OBJECT_BY_SCHEMA, JSON_OBJECT, TEXT = "json_schema", "json_object_schema", "json_object", "none"
 AUTO = "auto"  # the first of the four that a server takes
 MODES = (JSON_SCHEMA, OBJECT_BY_SCHEMA, JSON_OBJECT, TEXT)
 TEMPLATE = 256  # tokens that a chat template may add to the bytes of the messages
-SECRETS = (
-    "key",
-    "api_key",
-    "apikey",
-    "authorization",
-    "auth",
-    "token",
-    "api_token",
-    "access_token",
-    "password",
-    "secret",
-)
 RETRIED = 1000  # added to the seed of a question that is asked again
 
 
@@ -112,12 +101,15 @@ def pairs(extra: Iterable[str]) -> list[tuple[str, Any]]:
     found = []
     for text in extra:
         key, sign, value = text.partition("=")
+        if names_secret(key.strip()):
+            raise RecipeError(
+                f"extra must hold no secret, and {key.strip()!r} looks like one; its value is not shown. API keys are "
+                "read from the environment alone: name the variable in key_env."
+            )
         try:
             found.append((key, orjson.loads(value)))
         except orjson.JSONDecodeError:
             sign = ""
-        if sign and key.lower().replace("-", "_") in SECRETS:
-            raise RecipeError(f"extra must hold no secret, and {key} is one. Name the variable of the key in key_env.")
         if not sign or not key or key in ("model", "messages", "response_format", "stream"):
             raise RecipeError(
                 f"extra must be KEY=JSON, such as top_k=20, and not model, messages, response_format or stream; "

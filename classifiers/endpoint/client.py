@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
+import re
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ CUT_OFF = "cut_off"  # the answer reached max_tokens
 LONGEST = 8 << 20  # bytes of an answer
 SHOWN = 300  # characters of what a server says that are shown
 FREE = (429, 503, 529)  # nothing was done
-FATAL = (301, 302, 303, 307, 308, 401, 402, 403, 404, 405, 407, 410)  # no request of this kind will be answered
+FATAL = (*range(300, 400), 401, 402, 403, 404, 405, 407, 410)  # no request of this kind will be answered
 Kind = Literal["answer", "refused", "failed", "unfit", "fatal"]
 # answer: a completion. refused: nothing was done, may be asked again at no cost. failed: tokens may have been spent.
 # unfit: the server does not take this request. fatal: it takes none.
@@ -53,6 +54,7 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._key = endpoint.key()
+        self._echo = _echo(self._key) if self._key else None
         self._session: Any = None
 
     async def __aenter__(self) -> Client:
@@ -105,7 +107,7 @@ class Client:
             return Outcome("failed", "bad_response", detail=f"more than {LONGEST:,} bytes")
         if status == 200:
             return _completion(found, self.clean)
-        detail = self.shown(f"HTTP {status} {found[: 4 * SHOWN].decode(errors='replace')}")
+        detail = self.shown(f"HTTP {status} {found.decode(errors='replace')}")
         if status in FREE:
             return Outcome("refused", "refused", wait=_seconds(headers.get("Retry-After")), detail=detail)
         if status in FATAL:
@@ -116,11 +118,22 @@ class Client:
 
     def clean(self, text: str) -> str:
         """Return a text without the API key, should a server echo it."""
-        return text.replace(self._key, MASK) if self._key else text
+        return self._echo.sub(MASK, text) if self._echo else text
 
     def shown(self, text: str) -> str:
         """Return what a server or library said, short and without secrets."""
         return hidden(self.clean(" ".join(text.split())))[:SHOWN]
+
+
+def _echo(key: str) -> re.Pattern[str]:
+    r"""Return what matches a key, each character as it is or as JSON may write it, within JSON too (\u0061, \/)."""
+    return re.compile("".join(map(_written, key)))
+
+
+def _written(char: str) -> str:
+    units = memoryview(char.encode("utf-16-le", "surrogatepass")).cast("H")
+    code = r"\\+".join(f"u(?i:{unit:04x})" for unit in units)
+    return r"\\+" if char == "\\" else rf"\\*(?:{re.escape(char)}|{code})"
 
 
 def _proxy(address: str) -> str | None:
@@ -176,7 +189,7 @@ def _seconds(text: str | None) -> float | None:
         pass
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=datetime.UTC)

@@ -7,6 +7,7 @@ again as it answers; one that cannot be used at all is not asked again. Nothing 
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 LONGEST = 60.0  # seconds that a server is left alone unless it asks for more
@@ -46,11 +47,15 @@ class Servers:
     def __post_init__(self) -> None:
         self.all = [Server(number, float(self.concurrency)) for number in range(self.count)]
 
-    def take(self, now: float) -> Server | None:
-        """Return the next server that may be asked, with one more request under way; None where there is none."""
+    def take(self, now: float, avoid: Collection[int] = ()) -> Server | None:
+        """Return the next server that may be asked, with one more request under way; None where there is none.
+
+        avoid : servers that are asked only where no other can be used.
+        """
+        others = any(not server.dead and server.number not in avoid for server in self.all)
         for step in range(self.count):
             server = self.all[(self._next + step) % self.count]
-            if server.is_free(now):
+            if server.is_free(now) and not (others and server.number in avoid):
                 self._next = (server.number + 1) % self.count
                 server.busy += 1
                 return server
@@ -65,6 +70,10 @@ class Servers:
         """Return why no server can be used; empty while one can."""
         reasons = [server.dead for server in self.all]
         return reasons[0] if all(reasons) else ""
+
+    def healthy(self) -> bool:
+        """Tell whether some server has done nothing wrong since its last answer."""
+        return any(not (server.dead or server.refusals or server.failures) for server in self.all)
 
     def answered(self, server: Server) -> None:
         """Note an answer of a server."""

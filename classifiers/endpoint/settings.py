@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cluster.errors import RecipeError
-from cluster.redaction import secret_in
+from cluster.redaction import names_variable, secret_in
 
 PATH = "/chat/completions"
 NEED_KEY = "API keys are read from the environment alone: name the variable in key_env."
@@ -39,6 +39,11 @@ class Endpoint:
             raise RecipeError("base_urls must name at least one server, such as http://localhost:8000/v1.")
         for url in self.base_urls:
             _check_url(url)
+        if self.key_env and not names_variable(self.key_env):
+            raise RecipeError(
+                "key_env must be the name of an environment variable, such as OPENAI_API_KEY. What it is given looks "
+                "like a key, so it is not shown: a key belongs into no recipe."
+            )
 
     def key(self) -> str:
         """Return the API key, empty where none is sent. Raises RecipeError where the variable is not set."""
@@ -49,6 +54,11 @@ class Endpoint:
             raise RecipeError(
                 f"the environment variable {self.key_env} (key_env) is not set where requests are made. Set it there, "
                 "on every worker; a key belongs into no recipe."
+            )
+        if any(ord(char) < 32 or ord(char) == 127 for char in found):
+            raise RecipeError(
+                f"the environment variable {self.key_env} (key_env) holds a line break or another control character, "
+                "which no API key has. Set it to the key alone."
             )
         return found
 
@@ -64,3 +74,8 @@ def _check_url(url: str) -> None:
         raise RecipeError(f"base_urls must be URLs such as http://localhost:8000/v1, got {url!r}.")
     if found := secret_in(url):
         raise RecipeError(f"base_urls must hold no secret, and one holds {found}. {NEED_KEY}")
+    if parts.query or parts.fragment:
+        raise RecipeError(
+            f"base_urls must end with a path, such as /v1, got one with ? or # ({parts.scheme}://{parts.hostname}). "
+            f"{NEED_KEY}"
+        )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from cluster.errors import RecipeError
+from cluster.redaction import names_secret, names_variable
 from pipelines.recipe.marked_yaml import Marked, Path
 
 SHOWN = 20  # problems listed in one message
 VALUE_WIDTH = 60
 SENTENCE_WIDTH = 1000  # a value of any length may stand in what a stage says of it
 
+_WORDS = re.compile("[A-Za-z_-]+")
 PLAIN = {
     "bool_type": "true or false",
     "dict_type": "a mapping (key: value)",
@@ -101,10 +104,16 @@ def shown_override(override: str) -> str:
 
     >>> shown_override("stages.pii.salt=pepper"), shown_override("mix.mode=sample")
     ('stages.pii.salt=***', 'mix.mode=sample')
+    >>> shown_override("stages.llm_judge.key_env=sk-4f0a"), shown_override("stages.llm_judge.key_env=JUDGE_KEY")
+    ('stages.llm_judge.key_env=***', 'stages.llm_judge.key_env=JUDGE_KEY')
+    >>> shown_override("stages.llm_judge.api_key=4f0a"), shown_override('stages.llm_judge.extra=["api_key=\\"4f0a\\""]')
+    ('stages.llm_judge.api_key=***', 'stages.llm_judge.extra=***')
     """
-    key, equals, _ = override.partition("=")
+    key, equals, value = override.partition("=")
     last = key.rpartition(".")[2].strip().lower()
     secret = difflib.SequenceMatcher(None, last, "salt").ratio() >= 0.75 or "secret" in last or "passw" in last
+    secret = secret or names_secret(last) or (last == "key_env" and not names_variable(value.strip(" '\"")))
+    secret = secret or (last == "extra" and any(names_secret(word) for word in _WORDS.findall(value)))
     return f"{key}{equals}***" if secret else override
 
 

@@ -29,6 +29,7 @@ from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import Engine
 from cluster.sealed import read_json, write_json
 from stages.asking.prefix import TOP, bounds
+from stages.asking.settled import first_open
 from stages.asking.texts import AskJob, Source, ask_rows, write_facts
 from stages.core.arrays import array, whole
 from stages.core.costs import per_bundle
@@ -92,7 +93,11 @@ def ask_population(engine: Engine, job: AskJob) -> None:
     _choose(engine, job, limits, positions)
     sources: list[Source] = [(position, "") for position in positions]
     files: list[str] = []
-    low = -1
+    low = _settled(engine, job, positions) if limits.budget else -1
+    if low >= 0:
+        documents = sum(engine.map(partial(_count, job, -1, low), positions, cost=PLAN))
+        this = AskJob(job.stage_run, f"{job.purpose}-known")
+        files += ask_rows(engine, this, sources, partial(chosen_rows, job, -1, low), documents)
     for number in range(MOST_ROUNDS if limits.budget else 1):
         high = _reach(engine, job, limits, positions, number, low)
         documents = sum(engine.map(partial(_count, job, low, high), positions, cost=PLAN))
@@ -231,6 +236,42 @@ def _reach(engine: Engine, job: AskJob, limits: Limits, positions: list[int], nu
     return max(low, high)
 
 
+def _settled(engine: Engine, job: AskJob, positions: list[int]) -> int:
+    """Return up to which place every question has its replies, of earlier runs; written down by the first that looks.
+
+    These cost nothing, so no budget is planned for them. As many documents are looked at as requests were made, and as
+    many again while all of them are settled.
+    """
+    path = storage.join(job.folder("reach"), "settled.json")
+    if storage.exists(path):
+        return int(read_json(path))
+    low, step, number = -1, spent(engine, job).requests, 0
+    while step:
+        high = bounds(engine, partial(_ones_behind, job, low), positions, {ALL: (step,)}, PLAN)[ALL]
+        documents = sum(engine.map(partial(_count, job, low, high), positions, cost=PLAN))
+        this = AskJob(job.stage_run, f"{job.purpose}-settled-{number}")
+        open_ = first_open(engine, this, positions, partial(_placed, job, low, high), documents) if documents else 0
+        low = high if open_ is None else max(low, open_ - 1)
+        number += 1
+        if open_ is not None or high == TOP:
+            break
+    write_json(path, low, scratch=True)
+    return low
+
+
+def _placed(job: AskJob, low: int, high: int, position: int) -> tuple[I64, U64]:
+    """Return the chosen rows of a bundle whose places lie behind `low`, up to `high`, and the places."""
+    table = read_arrow(_path(job, "chosen", position))
+    place = array(table, "place").astype(np.uint64)
+    mine = _between(place, low, high)
+    return array(table, "row").astype(np.int64)[mine], place[mine]
+
+
+def _ones_behind(job: AskJob, low: int, position: int) -> dict[str, tuple[U64, I64]]:
+    place = _placed(job, low, TOP, position)[1]
+    return {ALL: (place, np.ones((len(place), 1), np.int64))}
+
+
 def spent(engine: Engine, job: AskJob) -> Spent:
     """Return what the questions of a stage have cost in this run folder, by whatever run."""
     folders = [answers.folder_of(job.run.root, asker.digest()) for asker in job.stage.askers()]
@@ -277,8 +318,7 @@ def _count(job: AskJob, low: int, high: int, position: int) -> int:
 
 def chosen_rows(job: AskJob, low: int, high: int, stage_run: StageRun[Any], source: Source) -> I64:
     """Return the rows of a bundle whose places lie behind `low`, up to `high`."""
-    table = read_arrow(_path(job, "chosen", source[0]))
-    return array(table, "row").astype(np.int64)[_between(array(table, "place").astype(np.uint64), low, high)]
+    return _placed(job, low, high, source[0])[0]
 
 
 # --- facts ----------------------------------------------------------------------------------------------------

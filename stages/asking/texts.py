@@ -117,14 +117,19 @@ def _replies_path(job: AskJob, destination: int) -> str:
 
 def _texts(job: AskJob, rows_of: RowsOf, source: Source) -> Iterator[pa.Table]:
     """Yield the texts of a bundle's rows, cut to what is shown, with their digests."""
+    view, rows = View.at(job.run, source[0]), rows_of(job.stage_run, source)
+    for at, texts in shown_texts(job, view, rows):
+        yield questions(view.doc_ids[rows[at]], texts)
+
+
+def shown_texts(job: AskJob, view: View, rows: I64) -> Iterator[tuple[I64, list[str]]]:
+    """Yield the texts of a bundle's rows as they are shown, batch by batch, with their places in `rows`."""
     run, index = job.run, job.stage_run.index
-    view = View.at(run, source[0])
-    rows = rows_of(job.stage_run, source)
     cut = job.stage.askers()[0].prompt.cut
     for batch, at in read_rows(run, view.bundle, rows, ["text"]):
         check_texts(view, rows[at], batch.table)
         texts = view.as_judged(index, rows[at], whole(batch.table.column("text")))
-        yield questions(view.doc_ids[rows[at]], [cut(text) for text in texts.to_pylist()])
+        yield at, [cut(text) for text in texts.to_pylist()]
 
 
 def questions(docs: I64, texts: Sequence[str]) -> pa.Table:

@@ -331,6 +331,24 @@ def test_a_larger_budget_goes_on_from_the_answers(tmp_path: Path) -> None:
     assert statuses(facts(tmp_path / "run")) == {None: len(server.seen)}
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_slightly_larger_budget_loses_no_document(tmp_path: Path, copies: int) -> None:
+    """What is answered costs nothing, however little is left of the budget."""
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    texts = [f"text number {i}" for i in range(400)] * copies
+    table = pa.table({"text": texts, "id": [str(i) for i in range(len(texts))], "url": ["u"] * len(texts)})
+    pq.write_table(table, tmp_path / "in" / "a" / "0.parquet")
+    judged, first = [], 6000 * (1 + copies)  # each copy is reserved for
+    with ChatServer(lambda request, before: verdict(1, asked=30, answered=10)) as server:
+        for budget in (first, first + 1, first + 400):
+            runner.run(recipe(tmp_path, [judge(server, budget_tokens=budget)]), str(tmp_path / "run"))
+            judged.append(statuses(facts(tmp_path / "run"))[None])
+        assert set(server.seen.values()) == {1}
+        assert server.tokens <= first + 400
+    assert judged[0] > 50 * copies
+    assert judged == sorted(judged)
+
+
 def test_a_plan_asks_nothing(tmp_path: Path) -> None:
     with ChatServer(right) as server:
         plan(recipe(tmp_path, [{"use": "exact_dedup"}, judge(server, min_score=2)]), str(tmp_path / "run"))
@@ -429,7 +447,9 @@ def test_no_key_is_in_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"keep_labels": ("safe",)}, "it has none"),
         ({"prompt": "safety", "keep_labels": ("nice",)}, "a label of prompt safety"),
         ({"extra": ("top_k",)}, "KEY=JSON"),
-        ({"extra": ('api_key="sk-1"',)}, "no secret"),
+        ({"extra": ('api_key="k"',)}, "no secret"),
+        ({"key_env": "sk-abcd"}, "name of an environment variable"),
+        ({"base_urls": ("http://h/v1?a=b",)}, "end with a path"),
     ],
 )
 def test_what_is_wrong_is_said(more: dict[str, Any], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from classifiers.endpoint import answers
-from classifiers.endpoint.answers import Range, key_of
+from classifiers.endpoint.answers import Range, files, folder_of, key_of, spent
 from classifiers.endpoint.ask import Manner, Question, Reply, ask
 from classifiers.endpoint.asker import MODES, Asker
+from classifiers.endpoint.client import Client
 from classifiers.endpoint.prompt import load
 from classifiers.endpoint.settings import Endpoint
 from cluster.errors import BackendError, RecipeError
@@ -148,6 +150,21 @@ def test_requests_go_to_all_servers_in_turn(tmp_path: Path) -> None:
     assert [sum(each.seen.values()) for each in (one, two, three)] == [20, 20, 20]
 
 
+def test_a_server_that_hangs_costs_no_question_its_answer(tmp_path: Path) -> None:
+    with ChatServer(lambda request, before: Say(hang=True)) as bad, ChatServer(right) as good:
+        replies = asked(tmp_path, [bad.url, good.url], 30, tries=2, timeout=0.1)
+        assert None not in scores(replies)
+        assert bad.seen
+        assert max(bad.seen.values()) == 1, "a question goes to the other server then"
+
+
+def test_the_last_requests_may_hang_where_another_server_answers(tmp_path: Path) -> None:
+    """All other answers are in for `patience` seconds when these requests time out."""
+    with ChatServer(lambda request, before: Say(hang=True)) as bad, ChatServer(right) as good:
+        replies = asked(tmp_path, [bad.url, good.url], 8, tries=2, timeout=0.3, patience=0.01)
+    assert None not in scores(replies)
+
+
 def test_when_no_server_is_left_the_answers_stay(tmp_path: Path) -> None:
     def dying(request: Request, before: int) -> Say:
         if sum(bad.seen.values()) >= 20:
@@ -211,6 +228,7 @@ def test_dates_and_numbers_say_how_long_to_wait() -> None:
     assert _seconds("Fri, 31 Dec 1999 23:59:59 GMT") == 0.0
     assert (_seconds("Fri, 31 Dec 2100 23:59:59 GMT") or 0) > 1e9
     assert _seconds("soon") is None
+    assert _seconds("Wed, 21 Oct 99999999999999999999 07:28:00 GMT") is None
     assert _seconds(None) is None
 
 
@@ -241,6 +259,54 @@ def test_a_key_is_sent_and_stands_in_no_file_and_no_message(
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not any(SECRET.encode() in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize("escaped", ["sk\\/\\u0061B", "sk/\\u0061\\u0042", "\\u0073k/aB"])
+def test_a_key_that_is_echoed_in_escapes_is_taken_out_too(escaped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk/aB")
+    client = Client(Endpoint(base_urls=("http://h/v1",), key_env="JUDGE_KEY"))
+    assert json.loads(f'"{escaped}"') == "sk/aB"
+    assert client.clean(f"so: {escaped}.") == "so: ***."
+    assert client.clean(json.dumps(json.dumps(f"so: {escaped}."))).count("***") == 1
+    padded = b" " * (1200 - 9 - 3) + b"sk/aB"  # no part of a key is left where what is shown is cut
+    found = client._outcome(500, {}, padded)
+    assert "sk" not in found.detail
+
+
+@pytest.mark.parametrize("fault", ["500", "hang"])
+def test_what_was_sent_when_patience_ended_counts_as_spent(tmp_path: Path, fault: str) -> None:
+    say = refuse(500) if fault == "500" else Say(hang=True)
+    with (
+        ChatServer(lambda request, before: say) as server,
+        pytest.raises(BackendError, match="goes on from there"),
+    ):
+        asked(tmp_path, [server.url], tries=9, timeout=0.1, patience=0.1, backoff=0.05, concurrency=4)
+    paths = files(folder_of(str(tmp_path), ASKER.digest()))
+    noted = [spent(path) for path in paths]
+    assert sum(one.requests for one in noted) >= sum(server.seen.values()) > 0
+    least = sum(server.seen.values()) * sum(ASKER.reserve("text number 0"))
+    assert sum(sum(one.tokens) for one in noted) >= least
+
+
+@pytest.mark.parametrize("key_env", ["sk-abcd", "hf_aBcD0123", "0123", "a b", "AbCdEfGh0123456789aBcDeFgH"])
+def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(key_env: str) -> None:
+    with pytest.raises(RecipeError, match="name of an environment variable") as error:
+        Endpoint(base_urls=("http://h/v1",), key_env=key_env)
+    assert key_env not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["sk-a\nb", "sk-a\x7fb"])
+def test_a_key_with_control_characters_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(RecipeError, match="control character") as error:
+        Endpoint(base_urls=("http://h/v1",), key_env="JUDGE_KEY").key()
+    assert "sk-a" not in str(error.value)
+
+
+def test_a_base_url_ends_with_its_path() -> None:
+    with pytest.raises(RecipeError, match="end with a path") as error:
+        Endpoint(base_urls=("http://h/v1?x=hidden-value",))
+    assert "hidden-value" not in str(error.value)
 
 
 def test_a_key_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from classifiers import models
 from cluster.errors import RecipeError
+from pipelines.calibrate import labels
 from pipelines.calibrate.calibrate import Question, calibrate
 from pipelines.calibrate.estimate import Stratum, best_threshold, draws, precision_recall
 from pipelines.cli.main import main
@@ -163,6 +164,37 @@ def test_people_label_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert found["all"]["precision"]["low"] <= precision <= found["all"]["precision"]["high"]
     with pytest.raises(RecipeError, match="none of the sample"):
         calibrate(str(made), Question(stage="hq", documents=20), given=str(path))
+
+
+def labelled(text: str, path: Path, docs: list[int]) -> list[bool | None]:
+    path.write_bytes(text.encode())
+    return labels.read(str(path), docs)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_labels_survive_spreadsheets(tmp_path: Path, end: str, delimiter: str) -> None:
+    rows = [["text", "good", "doc_id", "mine"], ["a", "No", "3", ""], ['"x"', "", "1", ""], ["b", "YES ", "2", "?"]]
+    text = end.join(delimiter.join(row) for row in [*rows, [""] * 4, [""] * 4]) + end
+    assert labelled("\ufeff" + text, tmp_path / "labels.csv", [1, 2, 3, 4]) == [None, True, False, None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        ("doc_id,text\n1,a\n", "lacks the column good"),
+        ("", "lacks the column doc_id"),
+        ("doc_id,good\n1,\n2,\n", "no label"),
+        ("doc_id,good\n1,yes\n1,no\n", "two different labels"),
+        ("doc_id,good\n²,yes\n", "must be a number"),
+        ("doc_id,good\n1,perhaps\n", "yes or no"),
+        ("doc_id,good\n9,yes\n", "none of the sample"),
+        ('doc_id,good\n1,"' + "x" * 200_000, "CSV again"),
+    ],
+)
+def test_what_is_wrong_with_labels_is_said(tmp_path: Path, rows: str, what: str) -> None:
+    with pytest.raises(RecipeError, match=what):
+        labelled(rows, tmp_path / "labels.csv", [1, 2])
 
 
 @pytest.mark.nightly
