@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import dedup, inputs, measure, scoring, tables, truth
+from benchmarks import dedup, inputs, measure, scoring, simulate, tables, truth
 from benchmarks.__main__ import command, given_environments
 from benchmarks.environments import Environments
 
@@ -138,3 +138,14 @@ def test_tables_show_median_and_noise() -> None:
     row = {"tool": "t", "settings": "s", "megabytes": 1.0, "rate": spread, "cpu_rate": spread}
     found = tables.scoring("Title", "Note.")({"rows": [row | {"winnow_times": 4.0, "winnow_times_cpu": 5.0}]})
     assert "| t | s | 1.0 | 2 (1-30) | 2 (1-30) | 5 (4) |" in found
+
+
+def test_a_simulation_names_what_cores_do_not_share() -> None:
+    engine = simulate.Recording()
+    assert engine.map(lambda task: task * 2, [1, 2, 3]) == [2, 4, 6]
+    assert [len(found.tasks) for found in engine.rounds] == [3]
+    rounds = [simulate.Round("annotate", 1.0, [4.0] * 32), simulate.Round("join", 1.0, [8.0])]
+    lines = simulate.table(rounds, 0.0).splitlines()
+    assert lines[2] == "| 1 | 138.0 | 1.0 |  |"
+    assert lines[4] == "| 16 | 18.0 | 7.7 | join 7.5, client 1.9 |"
+    assert lines[-1] == "33 tasks in 2 rounds; critical path 14.0 s."

@@ -25,6 +25,7 @@ from datatrove.pipeline.filters import (
 from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.pipeline.readers import ParquetReader
 from datatrove.pipeline.writers import ParquetWriter
+from datatrove.utils.lid import FT176LID
 
 
 def sketch(texts: list[str]) -> int:
@@ -65,12 +66,26 @@ def _dedup(source: Path, out: Path, work: Path, last: list[Any]) -> None:
         LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=logs).run()
 
 
+class GivenModel(FT176LID):
+    """The model of a file, loaded on first use, instead of the one that datatrove downloads."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    @property
+    def model(self) -> Any:
+        if self._model is None:
+            from fasttext.FastText import _FastText
+
+            self._model = _FastText(self.path)
+        return self._model
+
+
 def recipe(options: argparse.Namespace) -> None:
     """Run the steps of benchmarks/recipe.yaml: one executor judges and signs, the others deduplicate, redact, write."""
     language = LanguageFilter(language_threshold=-1.0)  # no document is dropped for its language
-    from fasttext.FastText import _FastText
-
-    language.model._model = _FastText(str(options.model))  # the same model, instead of the one it downloads
+    language.model = GivenModel(str(options.model))
     rules = [GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter(), FineWebQualityFilter()]
     with tempfile.TemporaryDirectory(dir=options.output.parent) as folder:
         judged = Path(folder) / "judged"
