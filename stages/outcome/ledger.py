@@ -195,7 +195,8 @@ def _pieces(run: Run, draws: Sequence[Draw], position: int) -> Iterator[tuple[in
     table = rows_of(run, draws, position)
     offset = 0
     for piece in run.manifest.bundles[position].pieces:
-        yield piece.shard.ordinal, table.slice(offset, piece.rows)
+        # one chunk for each column: pages of Parquet end where chunks do, and how facts are chunked tells of the past
+        yield piece.shard.ordinal, table.slice(offset, piece.rows).combine_chunks()
         offset += piece.rows
 
 
