@@ -338,7 +338,7 @@ def read_manifest_table(root: str) -> pa.Table:
 
 
 def _bundles(shards: Sequence[Shard], pieces: Sequence[Sequence[dict[str, int]]], by_shard: bool) -> tuple[Bundle, ...]:
-    """Return the bundles, the pieces of each in their places. by_shard: in order of their shards, else their numbers."""
+    """Return the bundles, the pieces of each in their places; by_shard: in the order of their shards."""
     found: dict[int, dict[int, Piece]] = {}
     for shard, mine in zip(shards, pieces, strict=True):
         for p in mine:
