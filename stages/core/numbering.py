@@ -60,6 +60,27 @@ def translated(run: Run, name: str, doc: I64) -> I64:
     return np.where(found < 0, NONE, (found << ROW_BITS) | (doc & ((1 << ROW_BITS) - 1)))
 
 
+def covers(run: Run, name: str) -> bool:
+    """Tell whether every shard of a numbering is there today, read as it was."""
+    today = _table(run.root, name, run.manifest_digest, _readings(run))
+    return len(today) > 0 and len(todays_ordinals(run, name)) == _shards(run.root, name)
+
+
+def todays_ordinals(run: Run, name: str) -> frozenset[int]:
+    """Return today's ordinals of the shards of a numbering."""
+    return _ordinals(run.root, name, run.manifest_digest, _readings(run))
+
+
+@functools.lru_cache(maxsize=16)
+def _ordinals(root: str, name: str, manifest_digest: str, readings: Readings) -> frozenset[int]:
+    return frozenset(n for n in _table(root, name, manifest_digest, readings).tolist() if n != NONE)
+
+
+def _shards(root: str, name: str) -> int:
+    table = read_arrow_if_there(_path(root, name))
+    return 0 if table is None else int(table.num_rows)
+
+
 def _path(root: str, name: str) -> str:
     return storage.join(root, "facts", FOLDER, f"{name}.arrow")
 
@@ -73,7 +94,7 @@ def _identities(root: str, manifest_digest: str, readings: Readings) -> dict[byt
     """Return the ordinal of each live shard by what it holds and how it is read."""
     how, found = dict(readings), {}
     for s in cached_manifest(root, manifest_digest).live_shards:
-        parts = "\0".join((s.dataset, s.path, s.fingerprint, str(s.rows), s.format, how[s.dataset]))
+        parts = "\0".join((s.dataset, s.path, s.relative_path, s.fingerprint, str(s.rows), how[s.dataset]))
         mark = hashlib.blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=SIZE)
         found[mark.digest()] = s.ordinal
     return found

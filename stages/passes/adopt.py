@@ -1,7 +1,8 @@
-"""Put the facts of a bundle together from those of bundles that held its shards before.
+"""Put the facts of a bundle, and verdicts on it, together from those of bundles that held its shards before.
 
 Where shards are added, a bundle may take in another one or be cut in another way (`arrange.py`). Its documents are the
-same, so their facts are copied, row by row, and no text is read again. Guarantees: a row whose facts are not there is
+same, so their facts are copied, row by row, and no text is read again; verdicts are copied as they are, for
+`stages/dedup/kept.py`, which knows what doc_ids in them mean. Guarantees: a row whose facts are not there is
 left to the first read; so are the rows of pieces of which something could not be read, unless they are cut as they
 were. Memory: of one bundle, and of those it came from, the facts of one stage.
 """
@@ -31,12 +32,16 @@ ADOPT = TaskCost(name="adopt facts", tasks=FILES, work=FILES, rare=True)
 
 @dataclass(frozen=True)
 class Source:
-    """Rows [first, last) of a bundle as it was, which are rows `at`, … of a new one."""
+    """Rows [first, last) of a bundle as it was, which are rows `at`, … of a new one.
+
+    bad: something of them could not be read, and they are cut in another way now.
+    """
 
     bundle: Bundle
     first: int
     last: int
     at: int
+    bad: bool
 
 
 @dataclass(frozen=True)
@@ -79,26 +84,30 @@ def _of_bundle(
         for before, home, place in lay.get((piece.shard.dataset, piece.shard.path, piece.shard.fingerprint), ()):
             first, last = max(piece.start, before.start), min(piece.stop, before.stop)
             same = (piece.start, piece.stop) == (before.start, before.stop)
-            if first < last and (same or not quarantined.is_about(listed, before)):
-                row = place + first - before.start
-                yield Source(home, row, row + last - first, offset + first - piece.start)
+            if first < last:
+                row, bad = place + first - before.start, not same and quarantined.is_about(listed, before)
+                yield Source(home, row, row + last - first, offset + first - piece.start, bad)
         offset += piece.rows
 
 
 def _adoptions(root: str, found: Sequence[tuple[Bundle, list[Source]]]) -> Iterator[Adoption]:
     """Yield what is to be written, by one listing for each folder of facts."""
-    top = storage.join(root, "facts")
-    for use in sorted(storage.names(top)):
-        for address in sorted(storage.names(storage.join(top, use))):
-            folder = storage.join(top, use, address)
+    for kind in ("facts", "decisions"):
+        top = storage.join(root, kind)
+        for folder in [storage.join(top, use, n) for use in sorted(storage.names(top)) for n in _addresses(top, use)]:
             there: dict[str, set[str]] = {}
             for name in storage.names(folder):
                 if match := NAME.fullmatch(name):
                     there.setdefault(match[1], set()).add(match[2])
-            for bundle, sources in found if there else ():
+            for bundle, every in found if there else ():
                 mine = there.get(_stem(bundle), set())
+                sources = [source for source in every if kind == "decisions" or not source.bad]
                 for reading in sorted({r for source in sources for r in there.get(_stem(source.bundle), ())} - mine):
                     yield Adoption(folder, reading, bundle, tuple(sources))
+
+
+def _addresses(top: str, use: str) -> list[str]:
+    return sorted(storage.names(storage.join(top, use)))
 
 
 def _stem(bundle: Bundle) -> str:

@@ -307,7 +307,13 @@ def _in_order(
     """Return the live shards in the order of the files, those that were kept and those that are new."""
     there = {(s.dataset, s.path): Taken(shard=s, layout=None) for s in kept}
     there |= {(t.shard.dataset, t.shard.path): t for t in _taken(inspected, limit)}
-    return [there[name, file.path] for name, found in files.items() for file in found if (name, file.path) in there]
+    listed = ((file, there.get((name, file.path))) for name, found in files.items() for file in found)
+    return [_named_as(file, each) for file, each in listed if each is not None]
+
+
+def _named_as(file: Found, taken: Taken) -> Taken:
+    """Return a shard with the path within its dataset that it has today."""
+    return dataclasses.replace(taken, shard=dataclasses.replace(taken.shard, relative_path=file.relative_path))
 
 
 def _taken(inspected: Sequence[Inspected], limit: int | None) -> Iterator[Taken]:
