@@ -140,7 +140,6 @@ class NearDedup(DedupStage):
             mode=self.mode,
             further_tries=self.further_tries,
             max_component=self.max_component,
-            documents=stage_run.run.manifest.rows(),
         )
 
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:

@@ -120,10 +120,11 @@ def find_buckets(engine: Engine, near: NearJob, folder: Callable[[str], str]) ->
     So the signatures of a bundle are read here once, whatever the number of documents. folder: of a hop by name.
     """
     found: list[str | None] = []
+    documents = near.run.manifest.rows() if near.documents is None else near.documents
     for first, count in band_hops(near.bands):
         hop = Exchange(
             folder=folder(bands_name(first)),
-            destinations=record_destinations(near.documents * count),
+            destinations=record_destinations(documents * count),
             schema=RECORDS,
         )
         positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)

@@ -45,7 +45,7 @@ class NearJob:
     further_tries: int
     max_component: int | None = None
     again: Outputs | None = None  # files of the documents to be decided again, one per group of bundles; None: all
-    documents: int = 0  # to be decided at most
+    documents: int | None = None  # to be decided at most; None: as many as there are
 
     @property
     def stage_run(self) -> StageRun[DedupStage]:
