@@ -42,6 +42,7 @@ MOST_LAYERS = 8  # each is read by every lookup
 MOST_GROWN = 1.5  # times the documents of the first layer: beyond, to begin anew costs little more
 COUNT = per_bundle("count verdicts", rare=True)
 STATE, WAY = "kept.json", "way"
+REMOVED_AT_ONCE = 1000  # files of one task
 SPARSE = 16  # places in a table of key bits for each key that is looked up
 
 
@@ -150,7 +151,9 @@ def keep(
         written = exchange.written(sources)
         place = exchange.folder.removeprefix(f"{run.root}/")
         layers.append(Layer(hop, place, exchange.destinations, sources, written.group, name))
-        engine.map(storage.remove, exchange.outputs_so_far().present)
+        gone = exchange.outputs_so_far().present
+        chunks = [gone[first : first + REMOVED_AT_ONCE] for first in range(0, len(gone), REMOVED_AT_ONCE)]
+        engine.map(partial(storage.remove_files, scratch=True), chunks)
     state = Kept(
         rule=_rule(stage_run),
         datasets=_datasets(stage_run),
