@@ -18,6 +18,7 @@ import pyarrow as pa
 import xxhash
 
 from cluster.engines import Engine
+from cluster.version import VERSION as WINNOW
 from stages.core.arrays import array, whole
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT, digest
@@ -75,7 +76,7 @@ def _rule(run: Run) -> str:
     """Return the digest of what the rows of all bundles depend on."""
     facts = [run.facts(s).folder.removeprefix(run.root) for s in run.stages if isinstance(s, ShardStage)]
     stages = [(s.name, s.digest()) for s in run.stages]
-    return digest(VERSION, DATA_FORMAT, pa.__version__, stages, facts)
+    return digest(VERSION, WINNOW, DATA_FORMAT, pa.__version__, stages, facts)
 
 
 def _of_bundle(run: Run, draw: Draw, rule: str, position: int) -> MadeFrom:
