@@ -20,12 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines import Engine
+from cluster.engines import Engine, TaskCost
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
 from cluster.sealed import read_json, write_json
 from stages.core.arrays import BoolArray, array, places_in
-from stages.core.costs import per_bundle
+from stages.core.costs import ONCE, per_bundle
 from stages.core.digests import digest
 from stages.core.numbering import NONE, covers, note_numbering, numbering_of, todays_ordinals, translated
 from stages.core.run import Run, StageRun
@@ -41,6 +41,7 @@ VERSION = 1
 MOST_LAYERS = 8  # each is read by every lookup
 MOST_GROWN = 1.5  # times the documents of the first layer: beyond, to begin anew costs little more
 COUNT = per_bundle("count verdicts", rare=True)
+REMOVE = TaskCost(name="remove what is not kept", tasks=ONCE, work=ONCE, rare=True)
 STATE, WAY = "kept.json", "way"
 REMOVED_AT_ONCE = 1000  # files of one task
 SPARSE = 16  # places in a table of key bits for each key that is looked up
@@ -153,7 +154,7 @@ def keep(
         layers.append(Layer(hop, place, exchange.destinations, sources, written.group, name))
         gone = exchange.outputs_so_far().present
         chunks = [gone[first : first + REMOVED_AT_ONCE] for first in range(0, len(gone), REMOVED_AT_ONCE)]
-        engine.map(partial(storage.remove_files, scratch=True), chunks)
+        engine.map(partial(storage.remove_files, scratch=True), chunks, cost=REMOVE)
     state = Kept(
         rule=_rule(stage_run),
         datasets=_datasets(stage_run),

@@ -22,7 +22,7 @@ from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import Engine, TaskCost
 from cluster.exchange import Exchange
 from stages.core.arrays import array, places_in
-from stages.core.costs import CANDIDATES, ONCE, per_bundle
+from stages.core.costs import CANDIDATES, ONCE, per_bundle, per_group
 from stages.core.exchange_stage import mark_complete
 from stages.core.numbering import NONE, translated
 from stages.core.run import Run, StageRun
@@ -41,6 +41,7 @@ LOOK_UP = TaskCost(name="look up band keys", tasks=buckets.RECORD_TASKS, work=CA
 SEND = per_bundle("send new band keys", rare=True)
 CHANGED = per_bundle("find what came and went", rare=True)
 CLOSE = TaskCost(name="find touched components", tasks=ONCE, work=CANDIDATES, rare=True)
+SORT = per_group("sort what is decided again", CANDIDATES, rare=True)
 KEEP = TaskCost(name="keep components", tasks=ONCE, work=CANDIDATES, rare=True)
 ROUTE = TaskCost(name="route what is decided again", tasks=ONCE, work=CANDIDATES, rare=True)
 
@@ -146,7 +147,7 @@ def _touched(engine: Engine, part: Part, old: Kept) -> Part:
     [documents] = engine.map(partial(_close, near.run, old, found, changed), [path], cost=CLOSE)
     groups = len(near.run.manifest.groups)
     home = Exchange(folder=near.folder("again-home"), destinations=groups, schema=AGAIN, route="destination")
-    lists = home.run(engine, [path], partial(_emit_home, near.run), _receive_home, emit_cost=ROUTE)
+    lists = home.run(engine, [path], partial(_emit_home, near.run), _receive_home, emit_cost=ROUTE, receive_cost=SORT)
     return replace(part, near=replace(near, again=lists, documents=documents), touched=path)
 
 
