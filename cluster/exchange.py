@@ -172,6 +172,16 @@ class Exchange:
         paths = (self._slices_path(written, number) for number in range(written.files))
         return batches_of((read_part(path, destination, mapped=mapped) for path in paths), self.schema)
 
+    def written(self, sources: int) -> Written:
+        """Return what so many sources of a hop that ran left."""
+        return self._planned() or Written(sources)
+
+    def is_written(self, written: Written) -> bool:
+        """Tell whether the files of all sources are there, merged as `written` says."""
+        have = self._listed(written.sources)
+        name = _map_name if written.group == 1 else _merged_name
+        return all(name(number) in have for number in range(written.files))
+
     def gathered(self, destination: int) -> pa.Table:
         """Return the rows of one destination after the hop ran: those of every source that was written."""
         written = self._planned()

@@ -28,7 +28,7 @@ from stages.core.exchange_stage import SMALL, destinations_for, is_complete, mar
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
 from stages.core.view import View
-from stages.dedup import promotion
+from stages.dedup import kept, promotion
 from stages.dedup.dedup_stage import (
     EXACT,
     DedupStage,
@@ -37,7 +37,9 @@ from stages.dedup.dedup_stage import (
     chosen_among,
     verdicts,
     write_decisions,
+    write_decisions_anew,
 )
+from stages.dedup.kept import Kept
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.hashes.text_digest import text_digest
 from stages.kernels.similarity.bands import shared_records
@@ -48,6 +50,7 @@ from stages.kernels.text.normalise import problem as normalisation_problem
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 KEYS_PER_DESTINATION = scaled(2_000_000)
+KEYS_HOP = "keys"
 REPEATED = 0.2  # share of documents with a copy that costs are declared for
 
 HASHES = pa.schema([("n1", pa.uint64()), ("n2", pa.uint64())])
@@ -98,21 +101,29 @@ class ExactDedup(DedupStage):
         if is_complete(stage_run):
             return
         in_rounds = promotion.is_needed(stage_run)
-        groups, repeated = _repeated_documents(engine, stage_run)
+        old = kept.find(engine, stage_run)
+        way = kept.begin(stage_run, old)
+        keys = _key_hop(stage_run, way, old)
+        groups, repeated = _repeated_documents(engine, stage_run, keys, old)
         hop = Exchange(
             folder=stage_run.folder("candidates" if in_rounds else "verdicts"),
             destinations=destinations_for(repeated),
             schema=_schema(stage_run.run),
         )
         receive = _receive if in_rounds else partial(_resolve, stage_run)
-        emit, cost = partial(_emit, stage_run), RECEIVE if in_rounds else DECIDE
+        emit, cost = partial(_emit, stage_run, old is not None), RECEIVE if in_rounds else DECIDE
         received = hop.run(engine, groups, emit, receive, emit_cost=EMIT, receive_cost=cost)
         found: Sequence[str | None] = received
         if in_rounds:
             decide = partial(_decide, stage_run)
             found = promotion.decide_in_rounds(engine, stage_run, received, decide, cost=DECIDE)
-        write_decisions(engine, stage_run, found, ROUTE_VERDICTS)
+        if old is None:
+            write_decisions(engine, stage_run, found, ROUTE_VERDICTS)
+        else:
+            before = kept.old_verdicts(stage_run, old)
+            write_decisions_anew(engine, stage_run, before, found, keys.outputs().present, ROUTE_VERDICTS)
         mark_complete(stage_run, engine)
+        kept.keep(engine, stage_run, way, old, {KEYS_HOP: (keys, len(stage_run.positions))})
 
 
 def key_destinations(rows: float) -> int:
@@ -141,12 +152,23 @@ DECIDE = TaskCost(name="choose survivors", tasks=CANDIDATE_TASKS, work=DOCUMENTS
 ROUTE_VERDICTS = TaskCost(name="route verdicts", tasks=CANDIDATE_TASKS, work=DOCUMENTS)
 
 
-def _repeated_documents(engine: Engine, stage_run: StageRun[ExactDedup]) -> tuple[list[tuple[int, str]], int]:
-    """Return (group of bundles, file of its documents whose key occurs elsewhere too) and how many there are."""
+def _key_hop(stage_run: StageRun[ExactDedup], way: str, old: Kept | None) -> Exchange:
+    """Return the hop of the keys of all documents, or of those to be looked up in what is kept."""
+    rows = stage_run.run.manifest.rows()
+    count = old.of(KEYS_HOP)[0].destinations if old else key_destinations(rows)
+    return Exchange(folder=kept.layer_folder(stage_run, way, KEYS_HOP), destinations=count, schema=KEYS)
+
+
+def _repeated_documents(
+    engine: Engine, stage_run: StageRun[ExactDedup], keys: Exchange, old: Kept | None
+) -> tuple[list[tuple[int, str]], int]:
+    """Return (group of bundles, file of its documents whose key occurs elsewhere too) and how many there are.
+
+    old : what is kept of an earlier run; then only documents are returned that share a key with one looked up.
+    """
     run = stage_run.run
-    keys = Exchange(folder=stage_run.folder("keys"), destinations=key_destinations(run.manifest.rows()), schema=KEYS)
-    send = partial(_emit_keys, stage_run)
-    found = keys.run(engine, stage_run.positions, send, _receive_keys, emit_cost=SEND_KEYS, receive_cost=FIND)
+    send, receive = partial(_emit_keys, stage_run, old), partial(_receive_keys, run, old)
+    found = keys.run(engine, stage_run.positions, send, receive, emit_cost=SEND_KEYS, receive_cost=FIND)
     home = Exchange(
         folder=stage_run.folder("repeated"),
         destinations=len(run.manifest.groups),
@@ -171,17 +193,25 @@ def _digests(stage_run: StageRun[ExactDedup], view: View, rows: I64) -> tuple[U6
     return found[0].astype(np.uint64, copy=False), found[1].astype(np.uint64, copy=False)
 
 
-def _emit_keys(stage_run: StageRun[ExactDedup], position: int) -> Iterable[pa.Table]:
+def _emit_keys(stage_run: StageRun[ExactDedup], old: Kept | None, position: int) -> Iterable[pa.Table]:
     view = View.at(stage_run.run, position)
     if not stage_run.stage.applies_to(view.bundle.dataset):
         return
-    rows = np.flatnonzero(view.live(stage_run.index))
+    if old is None:
+        rows = np.flatnonzero(view.live(stage_run.index))
+    else:
+        rows, _, _ = kept.rows_to_look_up(stage_run, old, view)  # copies of what is not there any more too
+        if not len(rows):
+            return
     key, _ = _digests(stage_run, view, rows)
     yield pa.table([pa.array(key), pa.array(view.doc_ids[rows])], schema=KEYS)
 
 
-def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
+def _receive_keys(run: Run, old: Kept | None, destination: int, table: pa.Table) -> pa.Table | None:
     """Return the documents whose key occurs more than once; None if there are none."""
+    if old is not None:
+        doc = kept.found_with(run, old.of(KEYS_HOP), KEYS, destination, table)
+        return pa.table([pa.array(doc)], names=["doc"]) if len(doc) else None
     doc = shared_records(array(table, "key").astype(np.uint64, copy=False), array(table, "doc"))[1]
     return pa.table([pa.array(doc)], names=["doc"]) if len(doc) else None
 
@@ -195,8 +225,11 @@ def _receive_repeated(_: int, table: pa.Table) -> pa.Table | None:
     return table.select(["doc"]).combine_chunks() if table.num_rows else None
 
 
-def _emit(stage_run: StageRun[ExactDedup], source: tuple[int, str]) -> Iterable[pa.Table]:
-    """Yield the candidates of one group of bundles, routed by the half of their digest that is repeated."""
+def _emit(stage_run: StageRun[ExactDedup], again: bool, source: tuple[int, str]) -> Iterable[pa.Table]:
+    """Yield the candidates of one group of bundles, routed by the half of their digest that is repeated.
+
+    again : some of the documents may not be there any more.
+    """
     group, path = source
     run = stage_run.run
     position, row = run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
@@ -204,6 +237,8 @@ def _emit(stage_run: StageRun[ExactDedup], source: tuple[int, str]) -> Iterable[
         rows = np.sort(row[position == here])
         if len(rows):
             view = View.at(run, here)
+            if again:
+                rows = rows[view.live(stage_run.index)[rows]]
             key, other = _digests(stage_run, view, rows)
             table = candidates(stage_run, view, rows)
             yield pa.table([pa.array(key), pa.array(other), *table.columns], schema=_schema(run))

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from cluster.engines import Engine
-from stages.core.exchange_stage import is_complete, mark_complete
+from stages.core.exchange_stage import is_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import param
-from stages.dedup.dedup_stage import DedupStage, write_decisions
+from stages.dedup.dedup_stage import DedupStage
 from stages.dedup.near.job import NearJob, Shingling
 from stages.dedup.near.signatures import signatures_before
 from stages.kernels.similarity.banding import probability, solve, warnings
@@ -145,18 +145,19 @@ class NearDedup(DedupStage):
     def resolve(self, engine: Engine, stage_run: StageRun[Self]) -> None:
         if is_complete(stage_run):
             return
-        from stages.dedup.near import buckets, known_pairs, verify
+        from stages.dedup.near import again, known_pairs, verify
 
         near = self.job(stage_run)
         if self.jaccard_threshold is not None:
             for text in warnings(near.bands, near.rows_per_band, self.threshold):
                 logging.getLogger("winnow.near_dedup").warning("%s: %s", self.name, text)
-        groups = buckets.group_candidates(engine, near)
-        found = verify.choose_survivors(engine, near, groups) if groups else []
-        write_decisions(engine, stage_run, found)
+        part = again.begin(engine, near)
+        groups = again.group_candidates(engine, part)
+        found = verify.choose_survivors(engine, part.near, groups) if groups else []
+        again.write_decisions(engine, part, found)
         if groups and near.compares_texts:
-            known_pairs.keep_pairs(engine, near, groups)
-        mark_complete(stage_run, engine)
+            known_pairs.keep_pairs(engine, part.near, groups)
+        again.keep(engine, part)
 
 
 def near_job(run: Run, index: int) -> NearJob:

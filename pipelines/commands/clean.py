@@ -21,7 +21,7 @@ from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import groups_folder
 from stages.outcome.lineage import lineage_digest
 
-ALWAYS = {"types", "bundles.json", "inputs.json", "options.json", "annotated.json"} | {
+ALWAYS = {"types", "numberings", "bundles.json", "inputs.json", "options.json", "annotated.json"} | {
     *("ledger-made-by", "ledger-made-from.json", "ledger-recipe.lock.yaml", "report-made-from", "card-made-from")
 }
 

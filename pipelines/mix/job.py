@@ -70,11 +70,15 @@ def mix_job(prepared: Prepared, draw: Draw, volume: float = 1.0) -> MixJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one task writes: consecutive bundles of one dataset; interleaved, a range of the order of the whole mix."""
+    """What one task writes: consecutive bundles of one dataset; interleaved, a range of the order of the whole mix.
+
+    made_from : digest of what its files are made from; empty where that is not told.
+    """
 
     dataset: str
     number: int
     positions: tuple[int, ...]
+    made_from: str = ""
 
 
 def parts(job: MixJob, text_bytes: Sequence[int]) -> list[Part]:

@@ -8,7 +8,9 @@ the exchange and sorts 32 MB at a time.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,14 +24,15 @@ from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
 from cluster.records import read_record
 from cluster.scale import scaled
-from cluster.sealed import write_json
+from cluster.sealed import read_json, write_json
 from pipelines.mix.documents import KEYS, documents, schema_of
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import MixJob, Part, mixed_positions, parts
-from pipelines.recipe.output import INTERLEAVED
+from pipelines.recipe.output import INTERLEAVED, output_of_mix
 from pipelines.run_state import mix_digest
 from stages.core.arrays import array
 from stages.core.costs import Quantity, per_bundle
+from stages.core.digests import digest
 
 I64 = npt.NDArray[np.int64]
 HOLDOUT = "holdout"  # folder of held-out documents, where they have one of their own
@@ -44,10 +47,15 @@ SEND = per_bundle("send documents of the mix", MIX_BYTES)
 WRITE_SORTED = TaskCost(name="sort and write parts", tasks=MIX_PARTS, work=MIX_BYTES)
 
 
-def materialize(engine: Engine, job: MixJob, text_bytes: Sequence[int]) -> dict[str, list[MixFile]]:
-    """Write the mix; return the files of each dataset, or all under `INTERLEAVED`."""
-    _start_over_if_other(job)
-    todo = parts(job, text_bytes)
+def materialize(
+    engine: Engine, job: MixJob, text_bytes: Sequence[int], made: Sequence[str] = ()
+) -> dict[str, list[MixFile]]:
+    """Write the mix; return the files of each dataset, or all under `INTERLEAVED`.
+
+    made : what the rows of each bundle are made from, empty where that is not told.
+    """
+    todo = [replace(part, made_from=_made_from(job, part, text_bytes, made)) for part in parts(job, text_bytes)]
+    _start_over_if_other(job, todo)
     _forget_what_is_not_whole(job, todo)
     if job.output.shuffle == "global":
         for dataset in {part.dataset: None for part in todo}:
@@ -57,22 +65,63 @@ def materialize(engine: Engine, job: MixJob, text_bytes: Sequence[int]) -> dict[
     return _collect(job, todo)
 
 
-def _start_over_if_other(job: MixJob) -> None:
-    """Remove a mix that another recipe made: first the word that it is whole, then its files; no other mix's."""
+def _made_from(job: MixJob, part: Part, text_bytes: Sequence[int], made: Sequence[str]) -> str:
+    """Return the digest of what the files of a part are made from; empty where that is not told."""
+    positions: Sequence[int] = part.positions
+    if job.output.shuffle == "global":  # any document may be in any part
+        bundles = enumerate(job.run.manifest.bundles)
+        positions = [p for p, bundle in bundles if bundle.dataset == part.dataset and text_bytes[p]]
+    mine = [made[position] for position in positions] if made else []
+    if job.interleaved or not mine or not all(mine):
+        return ""
+    output, schema = output_of_mix(job.output, job.mix).values(), str(schema_of(job, part.dataset))
+    sizes = [text_bytes[position] for position in positions]
+    return digest("part", part.number, mine, sizes, output, schema, sorted(job.run.extra_columns))
+
+
+def _start_over_if_other(job: MixJob, todo: Sequence[Part]) -> None:
+    """Remove a mix that another recipe made: first the word that it is whole, then its files; no other mix's.
+
+    Files that are made from what they would be made from now stay, and are listed again.
+    """
     marker = storage.join(job.root, ".made-by")
     mine = mix_digest(job.run, job.mix, job.output).encode()
     if storage.exists(marker) and storage.read_bytes(marker) == mine:
         return
+    stay = _unchanged(job, todo)
+    kept = {file.path for files in stay.values() for file in files}
     storage.remove(storage.join(job.root, "manifest.json"))
     storage.remove(marker)
     storage.remove(job.records.rpartition("/")[0])
+    for part, files in stay.items():
+        _finish(job, part, files)
     for dataset in sorted(storage.names(job.root) - {"README.md"}):
-        folder = storage.join(job.root, dataset)
-        inner = [storage.join(folder, name) for name in sorted(storage.names(folder))] if dataset == HOLDOUT else []
-        for place in (folder, *inner):
-            names = [n for n in sorted(storage.names(place)) if n.startswith(("part-", "holdout-"))]
-            storage.remove_files([storage.join(place, name) for name in names])
+        inner = [f"{dataset}/{name}" for name in sorted(storage.names(storage.join(job.root, dataset)))]
+        for place in (dataset, *(inner if dataset == HOLDOUT else ())):
+            names = sorted(storage.names(storage.join(job.root, place)))
+            gone = [f"{place}/{n}" for n in names if n.startswith(("part-", "holdout-")) and f"{place}/{n}" not in kept]
+            storage.remove_files([storage.join(job.root, name) for name in gone])
     storage.write_bytes(marker, mine)
+
+
+def _unchanged(job: MixJob, todo: Sequence[Part]) -> dict[Part, list[MixFile]]:
+    """Return the files of each part that are there and made from what they would be made from now."""
+    found: dict[Part, list[MixFile]] = {}
+    try:
+        before = storage.read_bytes(storage.join(job.root, ".made-by")).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return {}
+    records = storage.join(job.records.rpartition("/")[0], digest("mix", before))
+    written, have = storage.names(records), dict[str, dict[str, int]]()
+    for part in todo:
+        name = _record_name(part.dataset, part.number)
+        if part.made_from and name in written:
+            with contextlib.suppress(DamagedError):
+                path = storage.join(records, name)
+                files = _read_record(path)
+                if read_json(path).get("made_from") == part.made_from and all(_is_whole(job, have, f) for f in files):
+                    found[part] = files
+    return found
 
 
 def _forget_what_is_not_whole(job: MixJob, todo: Iterable[Part]) -> None:
@@ -119,12 +168,16 @@ def _collect(job: MixJob, done: Iterable[Part]) -> dict[str, list[MixFile]]:
 
 
 def _record(job: MixJob, dataset: str, number: int) -> str:
-    return storage.join(job.records, f"{dataset}-{number:05d}.json")
+    return storage.join(job.records, _record_name(dataset, number))
 
 
-def _finish(job: MixJob, dataset: str, number: int, files: list[MixFile]) -> dict[str, int]:
-    data = {"dataset": dataset, "files": [f.entry() for f in files]}
-    write_json(_record(job, dataset, number), data)
+def _record_name(dataset: str, number: int) -> str:
+    return f"{dataset}-{number:05d}.json"
+
+
+def _finish(job: MixJob, part: Part, files: list[MixFile]) -> dict[str, int]:
+    data = {"dataset": part.dataset, "files": [f.entry() for f in files], "made_from": part.made_from}
+    write_json(_record(job, part.dataset, part.number), data)
     return {"documents": sum(f.documents for f in files), "bytes": sum(f.bytes for f in files)}
 
 
@@ -139,7 +192,7 @@ def _write_part(job: MixJob, part: Part) -> dict[str, int]:
         for position in part.positions:
             for table, keys in _in_order(job, schema, position):
                 _write_rows(job, main, held, table, keys)
-    return _finish(job, part.dataset, part.number, main.files + held.files)
+    return _finish(job, part, main.files + held.files)
 
 
 def _in_order(job: MixJob, schema: pa.Schema, position: int) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -224,11 +277,11 @@ def _write_shuffled(engine: Engine, job: MixJob, todo: list[Part], text_bytes: S
         schema=pa.schema([*KEYS, *[f.with_name(f"mix_{f.name}") for f in schema]]),
     )
     written = storage.names(job.records)
-    numbers = [p.number for p in todo if _record(job, dataset, p.number).rpartition("/")[2] not in written]
-    if numbers:
+    missing = [replace(p, positions=()) for p in todo if _record_name(dataset, p.number) not in written]
+    if missing:
         sent = hop.scatter(engine, positions, partial(_emit_shuffled, job, schema, hop.schema), cost=SEND)
-        write = partial(_write_sorted, job, hop, sent, (dataset, schema, slices))
-        engine.map(write, numbers, cost=WRITE_SORTED)
+        write = partial(_write_sorted, job, hop, sent, schema, slices)
+        engine.map(write, missing, cost=WRITE_SORTED)
 
 
 def _emit_shuffled(job: MixJob, schema: pa.Schema, wide: pa.Schema, position: int) -> Iterable[pa.Table]:
@@ -237,16 +290,15 @@ def _emit_shuffled(job: MixJob, schema: pa.Schema, wide: pa.Schema, position: in
 
 
 def _write_sorted(
-    job: MixJob, hop: Exchange, written: Written, how: tuple[str, pa.Schema, int], number: int
+    job: MixJob, hop: Exchange, written: Written, schema: pa.Schema, slices: int, part: Part
 ) -> dict[str, int]:
     """Write one part: its slices of the key range in turn, each sorted by key."""
-    dataset, schema, slices = how
-    main, held = (_writer(job, dataset, kind, number, schema) for kind in ("part", "holdout"))
+    main, held = (_writer(job, part.dataset, kind, part.number, schema) for kind in ("part", "holdout"))
     with main, held:
-        for piece in range(number * slices, (number + 1) * slices):
+        for piece in range(part.number * slices, (part.number + 1) * slices):
             table = hop.gather(written, piece).combine_chunks()
             order = np.lexsort([array(table, "first"), array(table, "doc"), array(table, "key")])
             table = table.take(pa.array(order))
             texts = table.select(table.schema.names[len(KEYS) :]).rename_columns(schema.names)
             _write_rows(job, main, held, texts, table.select(KEYS.names))
-    return _finish(job, dataset, number, main.files + held.files)
+    return _finish(job, part, main.files + held.files)

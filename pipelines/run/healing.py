@@ -56,7 +56,7 @@ def rests_on(root: str, path: str) -> list[str]:
             return [path]
         case ["decisions", stage, address, _, *_]:
             return [storage.join(root, "decisions", stage, address)]
-        case ["facts", "near_dedup", _, _] | ["facts", "types", _]:
+        case ["facts", "near_dedup", _, _] | ["facts", "types" | "numberings", _]:
             return [path]
         case ["facts", stage, address, name]:
             folder = storage.join(root, "facts", stage, address)
@@ -78,7 +78,7 @@ def _facts_read(root: str, name: str) -> list[str]:
     """Return the facts that were read with the problems of a quarantine file; none where it is about a whole input."""
     frozen = manifest.read_manifest(root)
     for bundle in frozen.bundles if frozen else ():
-        if name in {f"{piece_name(piece, position)}.jsonl" for position, piece in enumerate(bundle.pieces)}:
+        if name in {f"{piece_name(piece)}.jsonl" for piece in bundle.pieces}:
             start = f"{bundle.number}-{bundle.fingerprint}"
             top = storage.join(root, "facts", "read")
             folders = [storage.join(top, address) for address in sorted(storage.names(top))]

@@ -7,6 +7,7 @@ decisions made, and none that is missing, empty or cut, stands as the ledger of 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,28 +17,45 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
+from cluster.sealed import write_json
 from pipelines.staleness import ledger_mark
 from stages.core.digests import digest
 from stages.core.run import Run
 from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
+from stages.outcome.ledger import LedgerFile
+from stages.outcome.made_from import MadeFrom
 
 ADDRESS = re.compile(r"[0-9a-f]{16}")
 FILE = re.compile(r"[0-9]+\.parquet")
 
 
-def write_ledger_folder(engine: Engine, job: Run, draws: Sequence[Draw]) -> None:
-    """Write what is missing of the ledger; one that other decisions made is replaced. draws: of each mix."""
+def write_ledger_folder(engine: Engine, job: Run, draws: Sequence[Draw], made: Sequence[MadeFrom]) -> None:
+    """Write what is missing of the ledger; of one that other decisions made, what has other rows is replaced.
+
+    draws : of each mix. made : what the rows of each bundle are made from.
+    """
     mine = digest(lineage.lineage_digest(job), *(part for draw in draws for part in draw.address()))
-    _start_over_if_other(job.root, mine)
+    keys = [_key([made[position].ledger for position in unit]) for unit in job.manifest.units]
+    _start_over_if_other(job.root, mine, keys)
     folder, records = ledger_folder(job.root), _records(job.root, mine)
     have, listed = storage.sizes(folder), storage.names(records)
     todo = [
-        unit
-        for unit in range(len(job.manifest.units))
+        (unit, key)
+        for unit, key in enumerate(keys)
         if f"{unit}.json" not in listed or not _is_whole(records, unit, have)
     ]
-    engine.map(partial(ledger.write_ledger, job, draws, folder, records), todo, cost=ledger.WRITE)
+    engine.map(partial(_write_unit, job, draws, folder, records), todo, cost=ledger.WRITE)
+
+
+def _write_unit(job: Run, draws: Sequence[Draw], folder: str, records: str, task: tuple[int, str]) -> dict[str, int]:
+    unit, key = task
+    return ledger.write_ledger(job, draws, folder, records, unit, key)
+
+
+def _key(parts: Sequence[str]) -> str:
+    """Return the digest of what a unit's files are made from; empty where that of a bundle is not told."""
+    return digest(list(parts)) if all(parts) else ""
 
 
 def ledger_folder(root: str) -> str:
@@ -65,16 +83,38 @@ def _records(root: str, address: str) -> str:
     return storage.join(root, "decisions", "ledger", address)
 
 
-def _start_over_if_other(root: str, mine: str) -> None:
-    """Remove a ledger that other decisions made: first the word that it is whole, then its files."""
+def _start_over_if_other(root: str, mine: str, keys: Sequence[str]) -> None:
+    """Remove a ledger that other decisions made: first the word that it is whole, then its files.
+
+    Files that are made from what they would be made from now stay, and are listed again. keys : of each unit.
+    """
     marker = ledger_mark(root)
     if storage.exists(marker) and storage.read_bytes(marker) == mine.encode():
         return
+    stay = _unchanged(root, keys)
     storage.remove(marker)
     storage.remove(storage.join(root, "decisions", "ledger"))
-    folder = ledger_folder(root)
-    storage.remove_files([storage.join(folder, name) for name in sorted(storage.names(folder)) if FILE.fullmatch(name)])
+    for unit, files in stay.items():
+        write_json(ledger.unit_path(_records(root, mine), unit), [asdict(file) for file in files])
+    folder, kept = ledger_folder(root), {file.path for files in stay.values() for file in files}
+    gone = [name for name in sorted(storage.names(folder)) if FILE.fullmatch(name) and name not in kept]
+    storage.remove_files([storage.join(folder, name) for name in gone])
     storage.write_bytes(marker, mine.encode())
+
+
+def _unchanged(root: str, keys: Sequence[str]) -> dict[int, list[LedgerFile]]:
+    """Return the files of each unit, by its number now, that are there and made from what they would be now."""
+    records, wanted = records_of(root), {key: unit for unit, key in enumerate(keys) if key}
+    if records is None or not wanted:
+        return {}
+    have, found = storage.sizes(ledger_folder(root)), dict[int, list[LedgerFile]]()
+    for name in storage.names(records):
+        with contextlib.suppress(DamagedError):
+            files = ledger.files_of_unit(records, int(name.removesuffix(".json")))
+            unit = wanted.get(files[0].made_from) if files else None
+            if unit is not None and all(have.get(file.path) == file.bytes for file in files):
+                found[unit] = files
+    return found
 
 
 def _is_whole(records: str, unit: int, have: Mapping[str, int]) -> bool:

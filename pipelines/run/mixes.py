@@ -33,6 +33,7 @@ from stages.outcome.copy_numbers import number_copies
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_similarity import Similarity
 from stages.outcome.ledger import Tally
+from stages.outcome.made_from import MadeFrom
 from stages.outcome.mix_warnings import cell_warnings, check_strict, holdout_warnings, mix_warnings, unwritten
 from stages.outcome.mixing import Mix, Portion, portions
 from stages.outcome.settle_cells import NO_CELL, settle, tally_cells
@@ -154,13 +155,17 @@ def write_mix(
     prepared: Prepared,
     planned: Planned,
     tallies: Sequence[Tally],
+    made: Sequence[MadeFrom],
     similarity: Similarity | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Write one mix and its manifest; return (warnings, what changed since it was last written)."""
+    """Write one mix and its manifest; return (warnings, what changed since it was last written).
+
+    made : what the rows of each bundle are made from.
+    """
     mixable = mixable_tokens(prepared, tallies)
     job = mix_job(prepared, planned.draw, _volume(prepared, planned, mixable))
     with engine.step(_called("materialize", planned.draw), documents=_documents_written(planned.shares)):
-        files = materialize(engine, job, [t.text_bytes for t in tallies])
+        files = materialize(engine, job, [t.text_bytes for t in tallies], [each.mix for each in made])
     warnings = [*planned.warnings, *_of(job.mix, [*_unwritten(job, planned, files), *lost_values(files)])]
     warnings += [text for each in stage_runs(prepared.run, ExchangeStage) for text in each.stage.notes(each)]
     warnings += language_warnings(prepared.run, (tally.languages for tally in tallies))

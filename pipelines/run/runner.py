@@ -48,6 +48,7 @@ from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import GROUP, hold_out_groups
 from stages.outcome.holdout_similarity import measure
 from stages.outcome.ledger import Tally
+from stages.outcome.made_from import made_from
 from stages.passes import judge_later
 from stages.passes.freeze import freeze, passed_over
 from stages.passes.lost_shards import annotate_all
@@ -189,14 +190,16 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
     ledger.check_funnel(run, tallies)
     planned = plan_mixes(engine, prepared, tallies)
     with engine.step("ledger", documents=run.manifest.rows()):
-        write_ledger_folder(engine, run, [each.draw for each in planned])
+        draws = [each.draw for each in planned]
+        made = made_from(engine, run, draws)
+        write_ledger_folder(engine, run, draws, made)
         note_ledger(prepared)
     similarity = None
     if mix.holdout and prepared.output.holdout_folder:
         with engine.step("similarity"):
             similarity = measure(engine, run, mix)
     chosen = [each for each in planned if not only or each.name in only]
-    written = [write_mix(engine, prepared, each, tallies, similarity) for each in chosen]
+    written = [write_mix(engine, prepared, each, tallies, made, similarity) for each in chosen]
     if prepared.dropped or storage.exists(storage.join(run.root, FOLDER)):
         with engine.step("dropped"):
             write_dropped(engine, prepared)

@@ -1,9 +1,9 @@
 """The manifest: the shards of a run, and the bundles that tasks work on.
 
 One file holds all of it, and the limit it was made with: what was frozen together is replaced together, by one rename.
-Append-only: ordinals and bundle numbers are never reused; a changed or removed shard is retired and,
-when changed, enters again under a new ordinal. Bundles depend on the shards alone, never on the
-number of workers. Memory: a few hundred bytes per shard.
+Live shards are numbered and bundled as in a new folder, whatever was frozen before (`stages/passes/arrange.py`);
+retired ones come after them. A bundle's number names its facts and is never used for another content. Bundles depend on
+the shards alone, never on the number of workers. Memory: a few hundred bytes per shard.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ MANIFEST_SCHEMA = pa.schema(
         ("retired", pa.bool_()),
         ("file_rows", pa.int64()),
         ("format", pa.string()),
+        ("text_bytes", pa.int64()),
     ],
     metadata={"winnow.format": str(DATA_FORMAT)},
 )
@@ -55,6 +56,8 @@ PIECE = pa.struct([("bundle", pa.int32()), ("place", pa.int32()), ("start", pa.i
 PIECES = pa.field("pieces", pa.list_(PIECE))  # of each shard: where it lies in which bundle
 _loading = threading.Lock()
 LIMIT = "winnow.limit"  # rows of each dataset that were taken at most, "null" for all
+PAST = "winnow.past_bundles"  # (dataset, fingerprint, number) of bundles that were: a content keeps its number
+BUNDLE_BYTES = "winnow.bundle_bytes"  # the greatest size of a bundle, "null" where its bundles lie as they were frozen
 FIELDS = {"within": "relative_path"}  # of a shard, where the file's column has another name
 
 
@@ -62,12 +65,16 @@ FIELDS = {"within": "relative_path"}  # of a shard, where the file's column has 
 class Manifest:
     """All shards (retired ones too) in ordinal order, and the bundles of the live ones.
 
-    limit: rows of each dataset that it was made with at most; None: all.
+    limit: rows of each dataset that it was made with at most; None: all. bundle_bytes: `bundle_bytes` of its shards;
+    None where an earlier winnow numbered and bundled them in the order in which they came. past: dataset, fingerprint
+    and number of bundles that were; equal live shards so always have equal bundles.
     """
 
     shards: tuple[Shard, ...]
     bundles: tuple[Bundle, ...]
     limit: int | None = field(default=None, compare=False)
+    bundle_bytes: int | None = field(default=None, compare=False)
+    past: tuple[tuple[str, str, int], ...] = field(default=(), compare=False)
 
     @functools.cached_property
     def _starts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -181,21 +188,40 @@ def group_count(bundles: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Where a shard may be cut: rows and decoded text bytes of its row groups, in order."""
+    """Where a shard may be cut: rows and decoded text bytes of its row groups, in order; or where it was cut before.
+
+    pieces: (rows, bytes) of its parts as they were under the same `bundle_bytes`; empty: by its row groups.
+    """
 
     shard: Shard
     row_groups: tuple[tuple[int, int], ...] = ()
+    pieces: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def text_bytes(self) -> int:
+        """Decoded text of the shard, as far as its row groups tell."""
+        return sum(weight for _, weight in self.pieces or _groups(self))
 
 
-def bundle_bytes(cuts: Sequence[Cut]) -> int:
-    """Return the greatest size of a bundle in bytes of text; depends on the shards frozen together, not on workers."""
-    total = sum(weight for cut in cuts for _, weight in _groups(cut))
-    return min(max(total // BUNDLES, SMALLEST), LARGEST)
+def bundle_bytes(total: int) -> int:
+    """Return the greatest size of a bundle for so many bytes of text; does not depend on workers.
+
+    It doubles as the text does, so that where a shard is cut rarely changes as others are added.
+
+    Examples
+    --------
+    >>> [bundle_bytes(gigabytes << 30) >> 20 for gigabytes in (1, 7, 8, 40_000)]
+    [16, 16, 32, 512]
+    """
+    size = SMALLEST
+    while 2 * size <= LARGEST and 2 * size * BUNDLES <= total:
+        size *= 2
+    return size
 
 
 def bundle_shards(cuts: Sequence[Cut], first: int) -> list[Bundle]:
     """Group small shards of a dataset and split large ones at row groups, numbering from `first`."""
-    limit = bundle_bytes(cuts)
+    limit = bundle_bytes(sum(cut.text_bytes for cut in cuts))
     bundles: list[Bundle] = []
     open_pieces: list[Piece] = []
     size = open_rows = 0
@@ -235,6 +261,11 @@ def _groups(cut: Cut) -> Sequence[tuple[int, int]]:
 def _split(cut: Cut, limit: int) -> Iterator[tuple[Piece, int]]:
     """Cut a shard at row groups into pieces of at most `limit` bytes and BUNDLE_ROWS, as far as row groups allow."""
     start = stop = size = 0
+    for rows, weight in cut.pieces:
+        yield Piece(shard=cut.shard, start=start, stop=start + rows), weight
+        start += rows
+    if cut.pieces:
+        return
     for rows, weight in _groups(cut):
         rows = min(rows, cut.shard.rows - stop)
         if stop > start and (size + weight > limit or stop - start + rows > BUNDLE_ROWS):
@@ -254,7 +285,8 @@ def write_manifest(root: str, manifest: Manifest) -> None:
             entry = {"bundle": bundle.number, "place": place, "start": piece.start, "stop": piece.stop}
             pieces[number[piece.shard.ordinal]].append(entry)
     rows = [{name: getattr(s, FIELDS.get(name, name)) for name in MANIFEST_SCHEMA.names} for s in manifest.shards]
-    metadata = {**MANIFEST_SCHEMA.metadata, LIMIT: json.dumps(manifest.limit)}
+    own = {LIMIT: manifest.limit, BUNDLE_BYTES: manifest.bundle_bytes, PAST: manifest.past}
+    metadata = {**MANIFEST_SCHEMA.metadata, **{name: json.dumps(value) for name, value in own.items()}}
     table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA).append_column(PIECES, pa.array(pieces, PIECES.type))
     with commit_sealed(manifest_path(root)) as file:
         pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd", write_page_checksum=True)
@@ -278,8 +310,13 @@ def read_manifest(root: str) -> Manifest | None:
         shards = tuple(Shard(**{FIELDS.get(k, k): value for k, value in row.items()}) for row in rows)
         if PIECES.name not in table.schema.names:
             return _before_generations(root, shards)
-        limit = json.loads(table.schema.metadata[LIMIT.encode()])
-        return Manifest(shards, _bundles(shards, table.column(PIECES.name).to_pylist()), limit)
+        metadata = table.schema.metadata
+        limit, size = json.loads(metadata[LIMIT.encode()]), json.loads(metadata.get(BUNDLE_BYTES.encode(), b"null"))
+        bundles = _bundles(shards, table.column(PIECES.name).to_pylist(), size is not None)
+        past = tuple(
+            (dataset, mark, number) for dataset, mark, number in json.loads(metadata.get(PAST.encode(), b"[]"))
+        )
+        return Manifest(shards, bundles, limit, size, past)
     except (KeyError, ValueError, TypeError) as error:
         raise damaged(manifest_path(root), f"it lacks what a manifest holds ({error})") from None
 
@@ -300,13 +337,15 @@ def read_manifest_table(root: str) -> pa.Table:
     return table
 
 
-def _bundles(shards: Sequence[Shard], pieces: Sequence[Sequence[dict[str, int]]]) -> tuple[Bundle, ...]:
-    """Return the bundles in order of their numbers, the pieces of each in their places."""
+def _bundles(shards: Sequence[Shard], pieces: Sequence[Sequence[dict[str, int]]], by_shard: bool) -> tuple[Bundle, ...]:
+    """Return the bundles, the pieces of each in their places; by_shard: in the order of their shards."""
     found: dict[int, dict[int, Piece]] = {}
     for shard, mine in zip(shards, pieces, strict=True):
         for p in mine:
             found.setdefault(p["bundle"], {})[p["place"]] = Piece(shard=shard, start=p["start"], stop=p["stop"])
     ordered = [(number, [places[i] for i in sorted(places)]) for number, places in sorted(found.items())]
+    if by_shard:
+        ordered.sort(key=lambda bundle: (bundle[1][0].shard.ordinal, bundle[1][0].start))
     return tuple(Bundle(number=n, dataset=mine[0].shard.dataset, pieces=tuple(mine)) for n, mine in ordered)
 
 

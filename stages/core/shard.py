@@ -74,9 +74,10 @@ class Shard:
     rows: int  # physical rows (lines for JSONL), unreadable ones included
     bytes: int
     fingerprint: str  # of the content; see stages/inputs/files/file_versions.py
-    retired: bool = False  # replaced or removed by --refresh; its ordinal is never reused
+    retired: bool = False  # replaced or removed by --refresh
     file_rows: int | None = None  # of the whole file, of which a limit may have taken fewer
     format: str = ""  # parquet, jsonl.gz, … as found when it was frozen; "": by name, as old manifests have it
+    text_bytes: int | None = None  # decoded text of the whole file, as far as it tells; None in old manifests
 
     @property
     def staged(self) -> bool:

@@ -17,13 +17,15 @@ import pyarrow as pa
 
 from cluster.arrow_files import read_arrow
 from cluster.engines import Engine, TaskCost
-from cluster.errors import RecipeError
+from cluster.errors import LedgerError, RecipeError
 from cluster.exchange import Exchange
 from stages.core.arrays import array
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.exchange_stage import ExchangeStage
+from stages.core.numbering import NONE, translated
 from stages.core.run import Run, StageRun
-from stages.core.shard import ROW_BITS
+from stages.core.shard import ROW_BITS, Bundle
+from stages.core.sidecar import Sidecars
 from stages.core.stage import Stage, param
 from stages.core.view import View
 from stages.kernels.survivors.candidates import Buckets, Candidates
@@ -32,6 +34,7 @@ from stages.kernels.survivors.total_order import order_words, sort_order, tie_ra
 
 I64 = npt.NDArray[np.int64]
 
+UNDECIDED = -1  # in place of the representative of a document whose old verdict does not count
 # similarity_kind in a decisions sidecar, by position
 KINDS = ("exact", "estimated")
 EXACT, ESTIMATED = 0, 1
@@ -46,6 +49,14 @@ VERDICTS = pa.schema(
 )
 ROUTED = pa.schema([("destination", pa.int32()), *VERDICTS])
 DECISIONS = pa.schema([("row", pa.uint32()), *list(VERDICTS)[1:]])
+
+
+@dataclass(frozen=True)
+class OldVerdicts:
+    """Verdicts of an earlier run on the documents there were. folder: their sidecars; numbering: of their doc_ids."""
+
+    folder: str
+    numbering: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +239,71 @@ def _write_group(stage_run: StageRun[Stage], group: int, table: pa.Table) -> Non
                 *(part.column(n) for n in DECISIONS.names[1:]),
             ]
             stage_run.decisions.write(bundle, run.reading(bundle.dataset), pa.table(columns, schema=DECISIONS))
+
+
+def write_decisions_anew(
+    engine: Engine,
+    stage_run: StageRun[Stage],
+    old: OldVerdicts,
+    sources: Sequence[str | None],
+    touched: Sequence[str],
+    cost: TaskCost | None = None,
+) -> None:
+    """Write the decisions sidecars where only some documents were decided: the others have the verdicts they had.
+
+    sources : files of verdicts. touched : files of the documents whose old verdicts do not count, in a column `doc`.
+    """
+    run = stage_run.run
+    hop = Exchange(
+        folder=stage_run.folder("decisions"),
+        destinations=len(run.manifest.groups),
+        schema=ROUTED,
+        route="destination",
+    )
+    items = [*((source, True) for source in sources if source), *((path, False) for path in touched)]
+    route, write = partial(_route_anew, run), partial(_write_group_anew, stage_run, old)
+    hop.run(engine, items, route, write, emit_cost=cost or ROUTE, receive_cost=WRITE)
+
+
+def _route_anew(run: Run, source: tuple[str, bool]) -> Iterable[pa.Table]:
+    path, decided = source
+    if decided:
+        yield from _route(run, path)
+        return
+    doc = array(read_arrow(path), "doc").astype(np.int64)
+    nothing = verdicts(doc, np.full(len(doc), UNDECIDED), np.zeros(len(doc)), np.zeros(len(doc)))
+    yield nothing.add_column(0, "destination", pa.array(run.manifest.group_of(doc).astype(np.int32)))
+
+
+def _write_group_anew(stage_run: StageRun[Stage], old: OldVerdicts, group: int, table: pa.Table) -> None:
+    run, stage = stage_run.run, stage_run.stage
+    position, row = run.manifest.locate(array(table, "doc").astype(np.int64))
+    new = pa.table([pa.array(row.astype(np.uint32)), *(table.column(n) for n in DECISIONS.names[1:])], DECISIONS)
+    decided = array(table, "representative") != UNDECIDED
+    for here in run.manifest.groups[group]:
+        bundle = run.manifest.bundles[here]
+        if stage.applies_to(bundle.dataset):
+            mine = position == here
+            kept = _old_verdicts(run, old, bundle, row[mine])
+            both = pa.concat_tables([kept, new.filter(pa.array(mine & decided))])
+            order = np.argsort(array(both, "row"), kind="stable")
+            stage_run.decisions.write(bundle, run.reading(bundle.dataset), both.take(pa.array(order)).combine_chunks())
+
+
+def _old_verdicts(run: Run, old: OldVerdicts, bundle: Bundle, touched: I64) -> pa.Table:
+    """Return the old verdicts on the documents of a bundle that are not touched, with today's representatives."""
+    table = Sidecars(old.folder).read_if_there(bundle, run.reading(bundle.dataset))
+    if table is None:
+        return DECISIONS.empty_table()
+    table = table.filter(pa.array(~np.isin(array(table, "row"), touched)))
+    representative = translated(run, old.numbering, array(table, "representative").astype(np.int64))
+    if (representative == NONE).any():
+        raise LedgerError(
+            f"verdicts in {old.folder} name documents that are not in the manifest. Remove the folder exchange from "
+            "the run folder and run again; if that does not help, report this with the run folder."
+        )
+    column = table.schema.get_field_index("representative")
+    return table.set_column(column, DECISIONS.field("representative"), pa.array(representative)).cast(DECISIONS)
 
 
 def check_removed(engine: Engine, stage_run: StageRun[DedupStage]) -> None:

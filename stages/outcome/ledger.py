@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -126,12 +126,13 @@ def check_funnel(run: Run, tallies: list[Tally]) -> None:
 
 @dataclass(frozen=True)
 class LedgerFile:
-    """One finished file of the ledger. path is relative to the ledger folder."""
+    """One finished file of the ledger. path is relative to the ledger folder; made_from: digest, empty if not told."""
 
     path: str
     rows: int
     bytes: int
     sha256: str
+    made_from: str = ""
 
 
 def unit_path(records: str, unit: int) -> str:
@@ -144,7 +145,9 @@ def files_of_unit(records: str, unit: int) -> list[LedgerFile]:
     return read_record(unit_path(records, unit), list[LedgerFile])
 
 
-def write_ledger(run: Run, draws: Sequence[Draw], folder: str, records: str, unit: int) -> dict[str, int]:
+def write_ledger(
+    run: Run, draws: Sequence[Draw], folder: str, records: str, unit: int, made_from: str = ""
+) -> dict[str, int]:
     """Write the ledger files of one unit of bundles into `folder`, then their list into `records`; return counts."""
     counts = {"documents": 0, "bytes": 0}
     files: list[LedgerFile] = []
@@ -157,7 +160,7 @@ def write_ledger(run: Run, draws: Sequence[Draw], folder: str, records: str, uni
                     writer = stack.enter_context(_open(folder, ordinal, files, table.schema))
                 writer.write(table)
                 counts["documents"] += table.num_rows
-    write_json(unit_path(records, unit), [asdict(file) for file in files])
+    write_json(unit_path(records, unit), [asdict(replace(file, made_from=made_from)) for file in files])
     counts["bytes"] = sum(file.bytes for file in files)
     return counts
 
@@ -195,7 +198,8 @@ def _pieces(run: Run, draws: Sequence[Draw], position: int) -> Iterator[tuple[in
     table = rows_of(run, draws, position)
     offset = 0
     for piece in run.manifest.bundles[position].pieces:
-        yield piece.shard.ordinal, table.slice(offset, piece.rows)
+        # one chunk for each column: pages of Parquet end where chunks do, and how facts are chunked tells of the past
+        yield piece.shard.ordinal, table.slice(offset, piece.rows).combine_chunks()
         offset += piece.rows
 
 

@@ -148,7 +148,7 @@ def read_bundle(
     offset = 0
     dataset = run.dataset(bundle.dataset)
     listed = storage.names(quarantined.folder_of(run.root)) if run.on_error == "quarantine" else set()
-    for position, piece in enumerate(bundle.pieces):
+    for piece in bundle.pieces:
         if f"{quarantined.lost_name(piece)}.jsonl" in listed:
             for batch in _unreadable(piece, columns):
                 yield offset + batch.start - piece.start, batch
@@ -169,7 +169,7 @@ def read_bundle(
             if run.on_error == "stop":
                 _check_status(batch, piece.shard.path)
             yield offset + batch.start - piece.start, batch
-        name = quarantined.piece_name(piece, position)
+        name = quarantined.piece_name(piece)
         if problems:
             quarantined.write_problems(run.root, name, problems)
         elif f"{name}.jsonl" in listed:  # of the piece as it was cut before

@@ -1,7 +1,7 @@
 """Freeze the inputs into the manifest, and notice when they change afterwards.
 
-New shards get the next ordinals and bundles; what is frozen stays. A changed or vanished shard stops
-the run unless `refresh` is given, which retires it. Files that cannot be read by row are staged here, once.
+Shards are numbered and bundled as in a new folder (`arrange.py`); facts of what is frozen stay. A changed or vanished
+shard stops the run unless `refresh` is given, which retires it. Files that cannot be read by row are staged here, once.
 
 Guarantees: manifest, bundles and limit change together (`write_manifest`). A file whose size, times and inode (or marks
 of its store) are those of the freeze is unchanged; any other is hashed from end to end and compared.
@@ -22,7 +22,7 @@ from cluster.records import read_public_record, read_record
 from cluster.sealed import write_json, write_public_json
 from stages.core import manifest
 from stages.core.costs import Quantity
-from stages.core.manifest import Cut, Manifest
+from stages.core.manifest import Manifest
 from stages.core.run import Run
 from stages.core.shard import Dataset, Shard
 from stages.inputs.files.discover import Found, discover, look
@@ -31,6 +31,8 @@ from stages.inputs.files.left_out import Entry, PassedOver
 from stages.inputs.reader import Layout, Problem, count_and_layout, stage_compressed
 from stages.inputs.schema import Columns
 from stages.passes import quarantined
+from stages.passes.adopt import adopt_facts
+from stages.passes.arrange import Taken, arrange
 from stages.passes.widen import write_types
 
 FILES_PER_TASK = 64
@@ -68,21 +70,28 @@ def freeze(
     _write_passed_over(run.root, {name: entry.passed_over for name, entry in found.items()})
     _hash_touched(engine, old, files, tokens)
     kept, retired, new = _compare(old, files, tokens, refresh, limit)
+    if old is not None:
+        quarantined.name_by_content(run.root, old)
     if before is not None and limit is None:
         kept, cut_off = _lift(kept)
         retired, new = retired + cut_off, new + _again(files, cut_off)
     if old is not None and not retired and not new:
         result = dataclasses.replace(old, limit=limit)
-        write_types(engine, run, result, {}, ())
+        write_types(engine, run, result, {}, (), old)
         if before != limit:
             manifest.write_manifest(run.root, result)
         _write_tokens(run.root, tokens)  # a touched file with the same content is not news
         quarantined.drop_outdated(run.root, result)
         return result
     inspected, columns = _inspect_all(engine, run, new, limit, done)
-    result = _extend(old, kept, retired, inspected, limit)
+    taken = _in_order(files, kept, inspected, limit)
+    result = arrange(old, taken, retired, limit, partial(_look_again, engine, run))
     manifest.check_limits(result.shards)
-    write_types(engine, run, result, columns, result.shards[len(result.shards) - len(inspected) :])
+    fresh = {(i.dataset, i.found.path) for i in inspected}
+    added = [s for s in result.live_shards if (s.dataset, s.path) in fresh]
+    write_types(engine, run, result, columns, added, old)
+    if old is not None:
+        adopt_facts(engine, run.root, old, result)
     manifest.write_manifest(run.root, result)
     quarantined.drop_outdated(run.root, result)
     _write_tokens(run.root, tokens | {i.found.path: [i.token, i.fingerprint] for i in inspected})
@@ -265,16 +274,21 @@ def _inspect_one(run: Run, dataset: Dataset, file: Found) -> Inspected:
         fingerprint=mark,
         format=file.format,
     )
-    staged = run.staged_path(probe)
-    if staged is not None:
-        layout = stage_compressed(dataset, file.path, staged, run.wanted(dataset.name), kind=file.format)
-    else:
-        layout = count_and_layout(dataset, file.path, run.wanted(dataset.name), kind=file.format)
+    layout = _layout_of(run, dataset, probe)
     if stat_token(file.path) != token:
         raise ShardError(f"{file.path} (dataset {dataset.name}) changed while it was read. Run again once it is whole.")
     if layout.problem:
         _report(run, dataset, file, layout)
     return Inspected(dataset=dataset.name, found=file, fingerprint=mark, token=token, layout=layout)
+
+
+def _layout_of(run: Run, dataset: Dataset, shard: Shard) -> Layout:
+    """Return the layout of a shard's file; one that cannot be read by row is staged."""
+    names, kind = run.wanted(dataset.name), shard.format or None
+    staged = run.staged_path(shard)
+    if staged is not None:
+        return stage_compressed(dataset, shard.path, staged, names, kind=kind)
+    return count_and_layout(dataset, shard.path, names, kind=kind)
 
 
 def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
@@ -287,34 +301,30 @@ def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
     quarantined.write_problems(run.root, name, [Problem(file.path, None, None, str(layout.problem))])
 
 
-def _extend(
-    old: Manifest | None,
-    kept: list[Shard],
-    retired: list[Shard],
-    inspected: list[Inspected],
-    limit: int | None,
-) -> Manifest:
-    shards = list(old.shards) if old else []
-    gone = {s.ordinal for s in retired}
-    shards = [Shard(**{**s.__dict__, "retired": True}) if s.ordinal in gone else s for s in shards]
-    cuts = list(_number(inspected, len(shards), limit))
-    stays = [b for b in (old.bundles if old else ()) if not any(p.shard.ordinal in gone for p in b.pieces)]
-    housed = {p.shard.ordinal for b in stays for p in b.pieces}
-    homeless = [Cut(shard=s) for s in kept if s.ordinal not in housed]
-    first = 1 + max((b.number for b in (old.bundles if old else ())), default=-1)
-    bundles = [*stays, *manifest.bundle_shards([*homeless, *cuts], first)]
-    return Manifest((*shards, *(cut.shard for cut in cuts)), tuple(bundles), limit)
+def _in_order(
+    files: dict[str, list[Found]], kept: Sequence[Shard], inspected: Sequence[Inspected], limit: int | None
+) -> list[Taken]:
+    """Return the live shards in the order of the files, those that were kept and those that are new."""
+    there = {(s.dataset, s.path): Taken(shard=s, layout=None) for s in kept}
+    there |= {(t.shard.dataset, t.shard.path): t for t in _taken(inspected, limit)}
+    listed = ((file, there.get((name, file.path))) for name, found in files.items() for file in found)
+    return [_named_as(file, each) for file, each in listed if each is not None]
 
 
-def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterator[Cut]:
-    taken: dict[str, int] = {}
-    for offset, item in enumerate(inspected):
+def _named_as(file: Found, taken: Taken) -> Taken:
+    """Return a shard with the path within its dataset that it has today."""
+    return dataclasses.replace(taken, shard=dataclasses.replace(taken.shard, relative_path=file.relative_path))
+
+
+def _taken(inspected: Sequence[Inspected], limit: int | None) -> Iterator[Taken]:
+    rows_of: dict[str, int] = {}
+    for item in inspected:
         rows = item.layout.rows
         if limit is not None:
-            rows = min(rows, limit - taken.get(item.dataset, 0))
-            taken[item.dataset] = taken.get(item.dataset, 0) + rows
+            rows = min(rows, limit - rows_of.get(item.dataset, 0))
+            rows_of[item.dataset] = rows_of.get(item.dataset, 0) + rows
         shard = Shard(
-            ordinal=first + offset,
+            ordinal=0,
             dataset=item.dataset,
             path=item.found.path,
             relative_path=item.found.relative_path,
@@ -324,7 +334,19 @@ def _number(inspected: list[Inspected], first: int, limit: int | None) -> Iterat
             file_rows=item.layout.rows,
             format=item.found.format,
         )
-        yield Cut(shard=shard, row_groups=tuple(item.layout.row_groups or ()))
+        yield Taken(shard=shard, layout=item.layout)
+
+
+def _look_again(engine: Engine, run: Run, shards: Sequence[Shard]) -> list[Layout]:
+    """Return where shards that were frozen before may be cut, many at once."""
+    size = min(FILES_PER_TASK, max(1, len(shards) // (4 * engine.workers)))
+    tasks = [shards[i : i + size] for i in range(0, len(shards), size)]
+    return [layout for found in engine.map(partial(_layouts, run), tasks, cost=INSPECT) for layout in found]
+
+
+def _layouts(run: Run, shards: Sequence[Shard]) -> list[Layout]:
+    found = [_layout_of(run, run.dataset(shard.dataset), shard) for shard in shards]
+    return [dataclasses.replace(layout, columns=Columns()) for layout in found]
 
 
 def _passed_over_path(root: str) -> str:

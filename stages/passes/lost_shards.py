@@ -15,6 +15,7 @@ from cluster.errors import DamagedError, LostTaskError
 from cluster.sealed import read_json, write_json
 from stages.core.digests import digest
 from stages.core.run import Run
+from stages.core.shard import Bundle
 from stages.core.stage import ShardStage
 from stages.inputs.batches import Problem
 from stages.passes.annotate import ANNOTATE, annotate, try_piece
@@ -24,57 +25,74 @@ from stages.passes.quarantined import folder_of, lost_name, write_problems
 def annotate_all(engine: Engine, run: Run) -> None:
     """Annotate every bundle; a shard that kills workers stops the run or is quarantined, by `on_error`.
 
-    Where the last run did so for the same stages and inputs, and its sidecars are all there, none is opened: one
+    Bundles that the last run annotated for the same stages, and whose sidecars are all there, are not opened: one
     listing of the facts of each stage tells.
 
     Raises LostTaskError if on_error is "stop", or if no shard of the lost bundle does it alone.
     """
-    if _noted(run) == _state(run):
-        return
-    while True:
+    noted, there = _noted(run), _sidecars(run)
+    stems = [_stem(run, bundle) for bundle in run.manifest.bundles]
+    todo = [position for position, stem in enumerate(stems) if noted.get(stem, "") != there.get(stem)]
+    while todo:
         try:
-            engine.map(
-                partial(annotate, run), range(len(run.manifest.bundles)), cost=ANNOTATE, on_device=_on_device(run)
-            )
-            write_json(_note_path(run), _state(run))
-            return
+            engine.map(partial(annotate, run), todo, cost=ANNOTATE, on_device=_on_device(run))
+            break
         except LostTaskError as error:
-            if run.on_error == "stop" or not quarantine_killer_shards(engine, run, error):
+            if run.on_error == "stop" or not quarantine_killer_shards(engine, run, error, todo[error.index]):
                 raise
+    if todo:
+        write_json(_note_path(run), {"how": _how(run), "bundles": _sidecars(run)})
 
 
 def _on_device(run: Run) -> bool:
     """Tell whether a stage of the first read computes with a neural model."""
-    return any(
-        isinstance(stage, ShardStage) and stage.neural and not run.deferred(index)
-        for index, stage in enumerate(run.stages)
-    )
+    return any(stage.neural for stage in _annotating(run))
 
 
 def _note_path(run: Run) -> str:
     return storage.join(run.root, "facts", "annotated.json")
 
 
-def _noted(run: Run) -> str | None:
-    """Return the state of the facts after the last first read; None where nothing can be read of it."""
+def _noted(run: Run) -> dict[str, str]:
+    """Return which sidecars each bundle had after the last first read; nothing if it was for other stages."""
     try:
-        return str(read_json(_note_path(run)))
-    except (FileNotFoundError, DamagedError):
-        return None
+        found = read_json(_note_path(run))
+        return dict(found["bundles"]) if found["how"] == _how(run) else {}
+    except (FileNotFoundError, DamagedError, KeyError, TypeError, ValueError):
+        return {}
 
 
-def _state(run: Run) -> str:
-    """Return the digest of what the first read depends on, and of the names of the sidecars that it wrote."""
-    stages = [s for i, s in enumerate(run.stages) if isinstance(s, ShardStage) and not run.deferred(i)]
-    names = [sorted(storage.names(run.facts(stage).folder)) for stage in stages]
-    readings = [run.reading(d.name) for d in run.datasets]
-    how = [run.on_error, sorted(storage.names(folder_of(run.root)))]
-    return digest(run.manifest_digest, [s.digest() for s in run.stages], readings, names, how)
+def _how(run: Run) -> str:
+    """Return the digest of what the first read of a bundle depends on besides its content."""
+    listed = sorted(storage.names(folder_of(run.root)))
+    return digest([s.digest() for s in run.stages], [s.name for s in _annotating(run)], run.on_error, listed)
 
 
-def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> bool:
-    """Quarantine the shards of a lost bundle that kill their worker alone too; return whether there are any."""
-    bundle = run.manifest.bundles[error.index]
+def _annotating(run: Run) -> list[ShardStage]:
+    return [s for i, s in enumerate(run.stages) if isinstance(s, ShardStage) and not run.deferred(i)]
+
+
+def _sidecars(run: Run) -> dict[str, str]:
+    """Return a digest of the sidecars of each bundle of the run that has some, by the beginning of their names."""
+    found: dict[str, list[tuple[str, str]]] = {_stem(run, bundle): [] for bundle in run.manifest.bundles}
+    for stage in _annotating(run):
+        folder = run.facts(stage).folder
+        for name in sorted(storage.names(folder)):
+            if (stem := name.partition(".")[0]) in found:
+                found[stem].append((folder.removeprefix(run.root), name))
+    return {stem: digest(names) for stem, names in found.items() if names}
+
+
+def _stem(run: Run, bundle: Bundle) -> str:
+    return f"{bundle.number}-{bundle.fingerprint}{run.reading(bundle.dataset)}"
+
+
+def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError, number: int) -> bool:
+    """Quarantine the shards of a lost bundle that kill their worker alone too; return whether there are any.
+
+    number : the bundle's position.
+    """
+    bundle = run.manifest.bundles[number]
     if run.facts(run.stages[0]).parts(bundle, run.reading(bundle.dataset)):
         return False  # it was read before: a stage is at fault
     found, before = False, storage.names(folder_of(run.root))
@@ -82,7 +100,7 @@ def quarantine_killer_shards(engine: Engine, run: Run, error: LostTaskError) -> 
         if f"{lost_name(piece)}.jsonl" in before:
             continue
         try:
-            engine.map(partial(try_piece, run, error.index), [position], cost=ANNOTATE, on_device=_on_device(run))
+            engine.map(partial(try_piece, run, number), [position], cost=ANNOTATE, on_device=_on_device(run))
         except LostTaskError as again:
             what = f"rows {piece.start} to {piece.stop - 1} are given up: {again}"
             write_problems(run.root, lost_name(piece), [Problem(piece.shard.path, None, None, what)])

@@ -19,6 +19,7 @@ from stages.core.shard import Piece
 from stages.inputs.batches import Problem
 
 KEYS = ("path", "row", "byte_offset", "error")
+LOSSLESS = ("utf-8", "surrogatepass")
 READABLE = 80  # characters of a file's name that tell a person which input it is about
 
 
@@ -58,14 +59,36 @@ def fault_of(path: str) -> str | None:
     return f"{bad:,} of its lines are not what was written" if bad else None
 
 
-def piece_name(piece: Piece, position: int) -> str:
-    """Return the name of the file about a piece that stands at this position of its bundle."""
-    return f"{piece.shard.ordinal}-{position}-{piece.start}"
+def piece_name(piece: Piece) -> str:
+    """Return the name of the file about a piece: of what it holds, so that it stays as shards come and go."""
+    shard = piece.shard
+    mark = hashlib.blake2b("\0".join((shard.dataset, shard.path, shard.fingerprint)).encode(*LOSSLESS), digest_size=8)
+    return f"{_readable(shard.dataset, shard.relative_path)}-{mark.hexdigest()}-{piece.start}-{piece.stop}"
 
 
 def lost_name(piece: Piece) -> str:
     """Return the name of the file about a piece that no worker survives, see lost_shards.py."""
-    return f"lost-{piece.shard.ordinal}-{piece.start}"
+    return f"lost-{piece_name(piece)}"
+
+
+def is_about(names: set[str], piece: Piece) -> bool:
+    """Tell whether one of these names is of a file about a piece."""
+    return bool(names & {f"{piece_name(piece)}.jsonl", f"{lost_name(piece)}.jsonl"})
+
+
+def name_by_content(root: str, manifest: Manifest) -> None:
+    """Rename files that an earlier winnow named by the ordinals of this manifest."""
+    names = storage.names(folder_of(root))
+    if not names:
+        return
+    for bundle in manifest.bundles:
+        for position, piece in enumerate(bundle.pieces):
+            number, start = piece.shard.ordinal, piece.start
+            before = {f"{number}-{position}-{start}": piece_name(piece), f"lost-{number}-{start}": lost_name(piece)}
+            for old, new in before.items():
+                if f"{old}.jsonl" in names:
+                    places = (storage.join(folder_of(root), f"{name}.jsonl") for name in (old, new))
+                    storage.move(*places)
 
 
 def listed_name(dataset: str, relative_path: str) -> str:
@@ -74,9 +97,14 @@ def listed_name(dataset: str, relative_path: str) -> str:
     >>> listed_name("a", "x/y.gz")
     'a-x~y.gz-27db3719'
     """
-    mark = hashlib.blake2b(f"{dataset}\0{relative_path}".encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-    readable = f"{dataset}-{relative_path.replace('/', '~')}".encode("utf-8", "replace")[:READABLE]
-    return f"{readable.decode('utf-8', 'ignore')}-{mark}"
+    mark = hashlib.blake2b(f"{dataset}\0{relative_path}".encode(*LOSSLESS), digest_size=4).hexdigest()
+    return f"{_readable(dataset, relative_path)}-{mark}"
+
+
+def _readable(dataset: str, relative_path: str) -> str:
+    """Return what tells a person which input a file is about."""
+    name = f"{dataset}-{relative_path.replace('/', '~')}".encode("utf-8", "replace")[:READABLE]
+    return name.decode("utf-8", "ignore")
 
 
 def is_listed(names: set[str], dataset: str, relative_path: str) -> bool:
@@ -98,8 +126,8 @@ def drop_outdated(root: str, manifest: Manifest) -> None:
     for shard in manifest.live_shards:
         gone -= _names_of_input(shard.dataset, shard.relative_path)
     for bundle in manifest.bundles:
-        for position, piece in enumerate(bundle.pieces):
-            gone -= {f"{piece_name(piece, position)}.jsonl", f"{lost_name(piece)}.jsonl"}
+        for piece in bundle.pieces:
+            gone -= {f"{piece_name(piece)}.jsonl", f"{lost_name(piece)}.jsonl"}
     storage.remove_files([storage.join(folder_of(root), name) for name in sorted(gone)])
 
 

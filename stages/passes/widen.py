@@ -33,8 +33,10 @@ TRY = TaskCost(name="try types", tasks=FILES, work=FILES, rare=True)
 Fresh = Mapping[str, Columns]  # dataset -> what the shards hold that were just frozen
 
 
-def write_types(engine: Engine, run: Run, manifest: Manifest, fresh: Fresh, new: Sequence[Shard]) -> None:
-    """Store the types of every dataset's columns. fresh: what the shards in `new` hold."""
+def write_types(
+    engine: Engine, run: Run, manifest: Manifest, fresh: Fresh, new: Sequence[Shard], old: Manifest | None
+) -> None:
+    """Store the types of every dataset's columns. fresh: what the shards in `new` hold; old: the manifest before."""
     for dataset in run.datasets:
         names = run.wanted(dataset.name)
         live = manifest.live_of(dataset.name)
@@ -42,7 +44,7 @@ def write_types(engine: Engine, run: Run, manifest: Manifest, fresh: Fresh, new:
         if not names or (stored and stored.names == names and stored.shards == shards_address(live)):
             continue
         added = {s.ordinal for s in new if s.dataset == dataset.name}
-        before = shards_address([s for s in live if s.ordinal not in added])
+        before = _address_of_rest(dataset.name, [s for s in live if s.ordinal not in added], old)
         if stored is not None and stored.names == names and stored.shards == before:
             found = schema.from_json(stored.columns) | fresh.get(dataset.name, Columns())
         elif len(added) == len(live):
@@ -52,6 +54,13 @@ def write_types(engine: Engine, run: Run, manifest: Manifest, fresh: Fresh, new:
         _check_content(dataset, found)
         final = _settled(engine, run, dataset, live, found)
         store_types(run.root, dataset.name, Types(shards_address(live), names, found.to_json(), final.schema()))
+
+
+def _address_of_rest(dataset: str, rest: Sequence[Shard], old: Manifest | None) -> str:
+    """Return the address that the types of these shards, frozen before, are stored by: that of `old` if it has them."""
+    known = {(s.path, s.rows, s.fingerprint) for s in (old.live_of(dataset) if old else ())}
+    same = old is not None and known == {(s.path, s.rows, s.fingerprint) for s in rest}
+    return old.address(dataset) if old is not None and same else shards_address(rest)
 
 
 def _tasks(shards: Sequence[Shard]) -> list[list[Shard]]:

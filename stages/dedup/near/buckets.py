@@ -7,7 +7,7 @@ what joining components takes is stated in components.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,8 +60,12 @@ class Groups:
 
 def group_candidates(engine: Engine, near: NearJob) -> Groups | None:
     """Find buckets and their connected components; return the files of candidates, None if no two share a bucket."""
-    buckets = _buckets(engine, near)
-    labels = join_buckets(engine, near.stage_run, buckets)
+    buckets = find_buckets(engine, near, near.folder)
+    return groups_of(engine, near, join_buckets(engine, near.stage_run, buckets), buckets)
+
+
+def groups_of(engine: Engine, near: NearJob, labels: Labels, buckets: Sequence[str | None]) -> Groups | None:
+    """Return the files of candidates of each component of these buckets, None if no two documents share one."""
     _check_largest(near, labels.largest)
     if labels.documents == 0:
         return None
@@ -110,23 +114,33 @@ def _check_largest(near: NearJob, largest: int) -> None:
         )
 
 
-def _buckets(engine: Engine, near: NearJob) -> list[str | None]:
+def find_buckets(engine: Engine, near: NearJob, folder: Callable[[str], str]) -> list[str | None]:
     """Return the files of buckets with two or more members; all bands go through one hop, or few where there are many.
 
-    So the signatures of a bundle are read here once, whatever the number of documents.
+    So the signatures of a bundle are read here once, whatever the number of documents. folder: of a hop by name.
     """
-    batch, rows = bands_per_hop(near.bands), near.run.manifest.rows()
     found: list[str | None] = []
-    for first in range(0, near.bands, batch):
-        count = min(batch, near.bands - first)
+    documents = near.run.manifest.rows() if near.documents is None else near.documents
+    for first, count in band_hops(near.bands):
         hop = Exchange(
-            folder=near.folder(f"bands-{first}"),
-            destinations=record_destinations(rows * count),
+            folder=folder(bands_name(first)),
+            destinations=record_destinations(documents * count),
             schema=RECORDS,
         )
         positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)
         found += hop.run(engine, positions, emit, _receive_keys, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)
     return found
+
+
+def bands_name(first: int) -> str:
+    """Return the name of the hop of the bands from `first` on."""
+    return f"bands-{first}"
+
+
+def band_hops(bands: int) -> list[tuple[int, int]]:
+    """Return (first band, number of bands) of each hop of band keys."""
+    batch = bands_per_hop(bands)
+    return [(first, min(batch, bands - first)) for first in range(0, bands, batch)]
 
 
 def bands_per_hop(bands: int) -> int:
@@ -185,7 +199,11 @@ def _emit_keys(near: NearJob, first: int, count: int, position: int) -> Iterable
     view = View.at(near.run, position)
     if not near.applies_to(view.bundle.dataset):
         return
-    rows = np.flatnonzero(view.live(near.index))
+    yield from band_tables(near, view, near.rows(view, position), first, count)
+
+
+def band_tables(near: NearJob, view: View, rows: I64, first: int, count: int) -> Iterable[pa.Table]:
+    """Yield the band records (key, doc_id) of these rows of a bundle, for bands first … first + count - 1."""
     if not len(rows):
         return
     signatures, doc = near.signatures(view, rows), view.doc_ids[rows]

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
+from cluster.arrow_files import read_arrow
+from cluster.outputs import Outputs
+from stages.core.arrays import array
 from stages.core.digests import digest
 from stages.core.run import Run, StageRun
 from stages.core.view import View
@@ -41,6 +44,8 @@ class NearJob:
     mode: str  # representative or component
     further_tries: int
     max_component: int | None = None
+    again: Outputs | None = None  # files of the documents to be decided again, one per group of bundles; None: all
+    documents: int | None = None  # to be decided at most; None: as many as there are
 
     @property
     def stage_run(self) -> StageRun[DedupStage]:
@@ -69,6 +74,17 @@ class NearJob:
     def folder(self, hop: str) -> str:
         """Return where the files of one hop of the exchange lie."""
         return self.stage_run.folder(hop)
+
+    def rows(self, view: View, position: int) -> npt.NDArray[np.int64]:
+        """Return the rows of the bundle at `position` that reach the stage and are to be decided, ascending."""
+        if self.again is None:
+            return np.flatnonzero(view.live(self.index))
+        path = self.again[self.run.manifest.group_at(position)]
+        if path is None:
+            return np.empty(0, np.int64)
+        home, row = self.run.manifest.locate(array(read_arrow(path), "doc").astype(np.int64))
+        mine = np.sort(row[home == position])
+        return mine[view.live(self.index)[mine]] if len(mine) else mine
 
     def signatures(self, view: View, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.unsignedinteger]:
         """Return the MinHash signatures of rows of a bundle, (rows, num_permutations)."""

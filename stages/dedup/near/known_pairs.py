@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import scan_arrow, write_tables
+from cluster.arrow_files import open_arrow, scan_arrow, write_tables
 from cluster.engines import Engine
 from cluster.exchange import Batches, Exchange, Streamed, as_they_come
 from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, per_group
+from stages.core.numbering import note_numbering, translated
 from stages.core.run import Run
 from stages.dedup.near.buckets import Groups, per_candidates
 from stages.dedup.near.components import Labels, component_keys
@@ -27,6 +28,7 @@ from stages.dedup.near.judge import PAIRS
 SIMILARITIES = pa.schema([*PAIRS, ("similarity", pa.float64())])  # float32 would round .7 below .7
 KEYED = pa.schema([("key", pa.uint64()), *SIMILARITIES])
 TEXTS = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("text", pa.large_string())])
+NUMBERING = b"winnow.numbering"
 AT_HOME = pa.schema([("destination", pa.int32()), *SIMILARITIES])
 
 
@@ -47,19 +49,32 @@ def keep_pairs(engine: Engine, near: NearJob, groups: Groups) -> None:
     rounds = sum(name.startswith("texts-") for name in storage.names(near.folder("")))
     found = [texts_hop(near, groups.destinations, round_).outputs_so_far() for round_ in range(rounds)]
     some = sorted({d for outputs in found for d, _ in outputs.numbered})
-    engine.map(partial(_keep_pairs, near, found), some, cost=KEEP)
+    engine.map(partial(_keep_pairs, near, found, note_numbering(near.run)), some, cost=KEEP)
 
 
-def _keep_pairs(near: NearJob, found: Sequence[Outputs], d: int) -> None:
+def _keep_pairs(near: NearJob, found: Sequence[Outputs], numbering: str, d: int) -> None:
     paths = [path for outputs in found if (path := outputs[d])]
     name = f"{near.run.decision_digest(near.index)}-{d}.arrow"
-    write_tables(storage.join(near.pairs_folder, name), _tables(paths), SIMILARITIES)
+    schema = SIMILARITIES.with_metadata({NUMBERING: numbering})
+    write_tables(storage.join(near.pairs_folder, name), _tables(paths), schema)
 
 
 def _tables(paths: Iterable[str]) -> Iterator[pa.Table]:
     """Yield the pairs of files, those of one round of a destination at a time."""
     for path in paths:
         yield from (pa.Table.from_batches([batch]) for batch in scan_arrow(path))
+
+
+def _today(run: Run, source: str) -> Iterator[pa.Table]:
+    """Yield the pairs of a file of facts with today's doc_ids; those of which a document is gone are left out."""
+    name = (open_arrow(source).schema.metadata or {}).get(NUMBERING)
+    if name is None:
+        return  # of an earlier winnow, whose doc_ids could mean other documents by now
+    for table in _tables([source]):
+        sides = [translated(run, name.decode(), array(table, side).astype(np.int64)) for side in PAIRS.names]
+        here = (sides[0] >= 0) & (sides[1] >= 0)
+        columns = [*(pa.array(side) for side in sides), table.column("similarity")]
+        yield pa.table(columns, schema=SIMILARITIES).filter(pa.array(here))
 
 
 def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> Sequence[str | None]:
@@ -82,21 +97,21 @@ def recall_pairs(engine: Engine, near: NearJob, groups: Groups) -> Sequence[str 
         emit = partial(_emit_home, near.run)
         paths = home.run(engine, sources, emit, Streamed(_receive_known), emit_cost=RECALL, receive_cost=SORT)
         found = paths.numbered
-    send = partial(_emit_known, groups.labels)
+    send = partial(_emit_known, near.run, groups.labels)
     return hop.run(engine, found, send, Streamed(_receive_known), emit_cost=SEND, receive_cost=RECEIVE)
 
 
 def _emit_home(run: Run, source: str) -> Iterable[pa.Table]:
-    for table in _tables([source]):
+    for table in _today(run, source):
         where = run.manifest.group_of(array(table, "left").astype(np.int64)).astype(np.int32)
         yield pa.table([pa.array(where), *table.columns], schema=AT_HOME)
 
 
-def _emit_known(labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
+def _emit_known(run: Run, labels: Labels, source: tuple[int, str]) -> Iterable[pa.Table]:
     """Yield pairs, routed by their first document; the judge skips pairs whose second document is elsewhere."""
     group, path = source
     known = labels.of_group(group)
-    for table in _tables([path]):
+    for table in _tables([path]) if labels.by_group else _today(run, path):
         key, here = component_keys(known, array(table, "left").astype(np.int64))
         yield pa.table([pa.array(key), *table.columns], schema=KEYED).filter(pa.array(here))
 

@@ -90,6 +90,7 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
         "retired",
         "file_rows",
         "format",
+        "text_bytes",
         "pieces",
     ]
     assert table.column("within").to_pylist() == [s.relative_path for s in whole.shards]

@@ -1,0 +1,139 @@
+"""What the rows of one bundle in ledger and mix are made from, as digests: equal digests, equal rows.
+
+So files of ledger and mix stay where only other bundles' rows changed. Guarantees: a digest is told only where all that
+rows depend on is in it: facts (named by their addresses), verdicts of deduplication, representatives and groups; not
+for recipes with cells, several mixes, copy numbers, held-out groups or other stages that compare documents. Memory:
+the verdicts on one bundle, and the survivors of its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from cluster.engines import Engine
+from cluster.version import VERSION as WINNOW
+from stages.core.arrays import array, whole
+from stages.core.costs import per_bundle
+from stages.core.digests import DATA_FORMAT, digest
+from stages.core.exchange_stage import ExchangeStage
+from stages.core.run import Run
+from stages.core.shard import ROW_BITS, Bundle
+from stages.core.stage import ShardStage
+from stages.core.view import View
+from stages.dedup.dedup_stage import DedupStage
+from stages.kernels.hashes.hashing import buffers
+from stages.outcome import lineage
+from stages.outcome.draw import Draw
+from stages.outcome.mixing import CONTENT
+
+I64 = npt.NDArray[np.int64]
+VERSION = 1
+TELL = per_bundle("tell what rows are made from")
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """Digests of what the rows of a bundle are made from, in the ledger and in the mix; empty where none is told."""
+
+    ledger: str = ""
+    mix: str = ""
+
+
+def made_from(engine: Engine, run: Run, draws: Sequence[Draw]) -> list[MadeFrom]:
+    """Return what the rows of each bundle are made from."""
+    count = len(run.manifest.bundles)
+    if not _can_be_told(run, draws):
+        return [MadeFrom()] * count
+    [draw] = draws
+    return engine.map(partial(_of_bundle, run, draw, _rule(run)), range(count), cost=TELL)
+
+
+def _can_be_told(run: Run, draws: Sequence[Draw]) -> bool:
+    """Tell whether rows depend on nothing but what digests are made of here."""
+    plain = all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
+    if len(draws) != 1 or not plain:
+        return False
+    [draw] = draws
+    mix = draw.mix
+    return not (mix.cells or mix.name or draw.numbered or draw.excluded) and mix.holdout_by == CONTENT
+
+
+def _is_plain(stage: DedupStage) -> bool:
+    """Tell whether a stage's verdicts are those it stored, with no words beside them."""
+    kind = type(stage)
+    plain = kind.verdicts is ExchangeStage.verdicts and kind.evidence is ExchangeStage.evidence
+    return plain and not kind.rewrites()
+
+
+def _rule(run: Run) -> str:
+    """Return the digest of what the rows of all bundles depend on."""
+    facts = [run.facts(s).folder.removeprefix(run.root) for s in run.stages if isinstance(s, ShardStage)]
+    stages = [(s.name, s.digest()) for s in run.stages]
+    return digest(VERSION, WINNOW, DATA_FORMAT, pa.__version__, stages, facts)
+
+
+def _of_bundle(run: Run, draw: Draw, rule: str, position: int) -> MadeFrom:
+    view = View.at(run, position)
+    bundle, mix = view.bundle, draw.mix
+    epochs = draw.epochs.get(bundle.dataset)
+    role = run.dataset(bundle.dataset).role
+    pieces = [(p.shard.ordinal, p.shard.path, p.start, p.stop) for p in bundle.pieces]
+    wish = (mix.mode, epochs, mix.holdout, mix.seed, role)
+    same = (rule, wish, bundle.dataset, view.reading, bundle.fingerprint, pieces)
+    rows, verdicts = _verdicts(view)
+    sizes, groups, survivors = _lineage(run, position, bundle)
+    return MadeFrom(ledger=digest(same, rows, verdicts, groups, survivors), mix=digest(same, rows, sizes))
+
+
+def _verdicts(view: View) -> tuple[list[str], list[object]]:
+    """Return digests of the rows that each dedup stage dropped, and of why."""
+    rows: list[str] = []
+    verdicts: list[object] = []
+    for index, stage in enumerate(view.run.stages):
+        if stage.exchanges and stage.applies_to(view.bundle.dataset):
+            table = view.stored_decisions(index)
+            rows.append(_hash([array(table, "row")]))
+            verdicts.append(_hash(array(table, name) for name in table.schema.names))
+            verdicts.append(_datasets(view.run, array(table, "representative").astype(np.int64)))
+    return rows, verdicts
+
+
+def _datasets(run: Run, doc: I64) -> list[tuple[int, str]]:
+    ordinals = np.unique(doc >> ROW_BITS).tolist()
+    return [(ordinal, run.manifest.shard(ordinal).dataset) for ordinal in ordinals]
+
+
+def _lineage(run: Run, position: int, bundle: Bundle) -> tuple[str, str, str]:
+    """Return digests of the sizes of groups, of all that is told of groups, and of survivors, of a bundle's rows."""
+    group = run.manifest.group_at(position)
+    doc, survivor = lineage.survivors_of(run, group)
+    ends = list(_rows_of(bundle, doc))
+    table = lineage.groups_of(run, group)
+    won = list(_rows_of(bundle, array(table, "doc").astype(np.int64)))
+    parts = [table.slice(first, last - first) for first, last in won]
+    sizes = _hash(array(part, name) for part in parts for name in ("doc", "group_size"))
+    words = _hash(column for part in parts for column in buffers(whole(part.column("group_datasets"))))
+    return sizes, sizes + words, _hash(column[first:last] for first, last in ends for column in (doc, survivor))
+
+
+def _rows_of(bundle: Bundle, doc: I64) -> Iterable[tuple[int, int]]:
+    """Yield the range of each piece's documents among these, which ascend."""
+    for piece in bundle.pieces:
+        start = piece.shard.ordinal << ROW_BITS
+        first, last = np.searchsorted(doc, [start + piece.start, start + piece.stop]).tolist()
+        yield first, last
+
+
+def _hash(columns: Iterable[npt.NDArray[np.generic]]) -> str:
+    mark = xxhash.xxh3_128()
+    for column in columns:
+        mark.update(f"{len(column)}{column.dtype}".encode())
+        mark.update(np.ascontiguousarray(column).view(np.uint8).data)
+    return str(mark.hexdigest())
