@@ -102,6 +102,7 @@ def test_facts_equal_the_plain_rules_on_any_text(texts: list[str]) -> None:
         ('He said: "it\'s (not) done."', 'He said : " it \'s ( not ) done . "'),
         ("Don't; we'll see e.g. the U.S. -- twenty-one", "Do n't ; we 'll see e.g. the U.S. -- twenty - one"),
         ("www.example.com/a-b, x=y/z 10-20 5% $3.50...", "www.example.com/a-b , x = y / z 10 - 20 5 % $ 3.50 ..."),
+        ("\u845b\U000e0100\u98fe. a\U000e01efb", "\u845b \U000e0100 \u98fe . a\U000e01efb"),
         ("==**bold**\n漢字。f(x)", "= = * * bold * * 漢 字 。 f(x )"),
     ],
 )

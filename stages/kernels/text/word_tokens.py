@@ -39,6 +39,7 @@ TERMINALS = (  # Unicode's property Sentence_Terminal, without the historic scri
 )
 POINT, PLUS, MINUS, COMMA, SLASH, COLON, AT = (ord(c) for c in ".+-,/:@")
 PERCENT, TILDE = 37, 126
+SELECTORS = range(0xE0100, 0xE01F0)  # of variants of Han characters
 
 
 _IN_FRONT = MARK | CURRENCY | LEADING | DASH
@@ -48,7 +49,7 @@ _IN_FRONT = MARK | CURRENCY | LEADING | DASH
 def classes() -> U16:
     """Return the classes of every code point, (1114112,) uint16; about a second, once per process."""
     found = np.zeros(sys.maxunicode + 1, np.uint16)
-    for code in range(0x3FFFF):  # beyond are only tags, selectors and private use
+    for code in (*range(0x3FFFF), *SELECTORS):  # other code points beyond are tags and private use
         found[code] = _classes_of(chr(code))
     named = {MARK: MARKS + QUOTES, QUOTE: QUOTES, TERMINAL: TERMINALS, LEADING: LEADERS, DASH: DASHES, TICK: TICKS}
     for flag, characters in named.items():
