@@ -104,5 +104,5 @@ def test_a_named_mix_takes_the_place_of_another(tmp_path: Path, there: Hub, caps
         root = made / "mixes" / name
         files = [path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
         assert there.files == {str(path.relative_to(root)): path.read_bytes() for path in files}
-    assert main(["push", str(made), "me/mix", "--mix", "other"]) == 1
+    assert main(["push", str(made), "me/mix", "--mix", "other"]) == 2
     assert "stable, anneal" in capsys.readouterr().err
