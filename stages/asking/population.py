@@ -46,6 +46,7 @@ FIRST = 8  # documents that a budget's first round asks about
 GROWTH = 3  # times the bytes that a repaired text may have
 ALL = ""
 LIST = per_bundle("list places")
+SPENT = per_bundle("add up what was spent", rare=True)
 PLAN = per_bundle("plan questions")
 NOT_SAMPLED, NO_BUDGET = "not_sampled", "no_budget"
 
@@ -276,7 +277,8 @@ def spent(engine: Engine, job: AskJob) -> Spent:
     """Return what the questions of a stage have cost in this run folder, by whatever run."""
     folders = [answers.folder_of(job.run.root, asker.digest()) for asker in job.stage.askers()]
     total = Spent()
-    for one in engine.map(answers.spent, [path for folder in folders for path in answers.files(folder)]):
+    paths = [path for folder in folders for path in answers.files(folder)]
+    for one in engine.map(answers.spent, paths, cost=SPENT):
         total = total.plus(one)
     return total
 
