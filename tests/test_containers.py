@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted((ROOT / "containers").glob("*.Dockerfile"))
+FILES = sorted((ROOT / "docs" / "containers").glob("*.Dockerfile"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -29,7 +29,7 @@ def test_extras_and_pythons_are_those_of_the_package(path: Path) -> None:
     wheel = PROJECT["name"].replace("-", "_")
     assert f"{wheel}-*.whl" in text
     assert "USER winnow" in text
-    assert f"containers/{path.name}" in text
+    assert f"docs/containers/{path.name}" in text
 
 
 def test_what_a_build_is_sent_leaves_out_environments_and_data() -> None:

@@ -1,6 +1,6 @@
 # winnow on GPUs, with CUDA 13. From the root of a checkout, on a machine with NVIDIA's container toolkit:
 #
-#     docker build -f containers/gpu.Dockerfile -t winnow-gpu .
+#     docker build -f docs/containers/gpu.Dockerfile -t winnow-gpu .
 #     docker run --rm --gpus all --shm-size 8g -v "$PWD:/data" winnow-gpu run mix.yaml --run-dir RUN --backend gpu
 #
 # For CUDA 12: --build-arg CUDA=12.9.1 --build-arg EXTRAS=gpu-cu12,s3,warc

@@ -1,6 +1,6 @@
 # winnow on CPUs. From the root of a checkout:
 #
-#     docker build -f containers/cpu.Dockerfile -t winnow .
+#     docker build -f docs/containers/cpu.Dockerfile -t winnow .
 #     docker run --rm -v "$PWD:/data" winnow run mix.yaml --run-dir RUN
 #
 # The language model is fetched while the image is built; put other models into a folder and name it by WINNOW_MODELS.
