@@ -19,6 +19,7 @@ from tests.support import cluster_tasks as work
 from tests.support.dask_processes import DaskProcesses, kill
 
 Start = Callable[..., Any]
+MANY = 20_000  # tasks that no machine ends before something happens to its cluster
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,7 @@ def test_a_lost_scheduler_stops_the_map_with_a_clear_error(tmp_path: Path, start
         threading.Timer(1.0, kill, [processes.scheduler]).start()
         logging.getLogger("distributed.client").setLevel(logging.WARNING)
         with pytest.raises(BackendError, match=r"connection to the Dask scheduler .* is lost"):
-            engine.map(work.square, tasks(marks, 1000))
+            engine.map(work.square, tasks(marks, MANY))
         assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
@@ -170,7 +171,7 @@ def test_losing_every_worker_stops_the_map_with_a_clear_error(tmp_path: Path, st
         engine._timeouts = dask_engine.Timeouts(workers=2)
         threading.Timer(1.0, kill, [processes.workers[0]]).start()
         with pytest.raises(BackendError, match="has had no worker for 2 s"):
-            engine.map(work.square, tasks(marks, 1000))
+            engine.map(work.square, tasks(marks, MANY))
 
 
 def test_a_worker_that_joins_takes_part(tmp_path: Path, start: Start, marks: Path) -> None:
@@ -184,5 +185,5 @@ def test_a_worker_that_joins_takes_part(tmp_path: Path, start: Start, marks: Pat
             nonlocal most
             most = max(most, engine.workers)
 
-        engine.map(work.square, tasks(marks, 300), done=look)
+        engine.map(work.square, tasks(marks, 2000), done=look)
         assert most == 2
