@@ -114,7 +114,7 @@ def test_a_submitted_recipe_has_the_bytes_of_a_run_in_one_process(
 ) -> None:
     folder, expected = work
     done = cluster.winnow("recipe.yaml", "--run-dir", "run", cwd=folder)
-    assert "materialize" in done.stdout  # the job's progress
+    assert "write mix" in done.stdout  # the job's progress
     assert outcome(folder / "run") == expected
     wait_for(lambda: not cluster.actors())
 
