@@ -31,14 +31,19 @@ class Resolved:
     some_devices: bool = False
 
 
-def agree_on_backend(client: Any, wanted: str) -> Resolved:
-    """Probe the workers of a Dask client, resolve the backend, and set it on them and on workers that join later."""
+def agree_on_backend(client: Any, wanted: str, *, one_machine: bool = False) -> Resolved:
+    """Probe the workers of a Dask client, resolve the backend, and set it on them and on workers that join later.
+
+    one_machine : all workers are on one, so they see the same devices.
+    """
     probes: list[Probe] = []
     if wanted != "cpu":
         probes = list(call_with_timeout(lambda: client.run(backend.probe), SETUP_SECONDS, "a worker").values())
     found = resolve_backend(wanted, probes)
-    seen = call_with_timeout(lambda: client.run(visible_devices), SETUP_SECONDS, "a worker").values()
-    found = _logged(replace(found, some_devices=any(seen) and not all(seen)))
+    if not one_machine:
+        seen = call_with_timeout(lambda: client.run(visible_devices), SETUP_SECONDS, "a worker").values()
+        found = replace(found, some_devices=any(seen) and not all(seen))
+    found = _logged(found)
     if found.name != "cpu" or found.some_devices:
         from cluster.device.on_device import OnDevice
 

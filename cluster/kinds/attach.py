@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ from cluster.kinds.deaths import Deaths
 from cluster.kinds.silence import silence_dask
 from cluster.options import ClusterOptions
 
+NANNY_SECONDS = 5.0  # in which a nanny has logged why its worker ended
+POLL = 0.05  # seconds
 SLACK = 10.0  # seconds for a scheduler to answer after a link is there again
 
 
@@ -43,10 +46,23 @@ def engine_on_own_cluster(cluster: Any, options: ClusterOptions, where: str, dea
             deaths.stop()
 
     with closed_on_error(close):
-        found = agree_on_backend(client, options.backend)
-    return DaskEngine(
-        client, close, where=where, timeouts=_timeouts(options), deaths=deaths, some_devices=found.some_devices
-    )
+        _agree_on_own(client, options, deaths)
+    return DaskEngine(client, close, where=where, timeouts=_timeouts(options), deaths=deaths)
+
+
+def _agree_on_own(client: Any, options: ClusterOptions, deaths: Deaths | None) -> None:
+    """Resolve the backend of workers on this machine. Raises BackendError, with the cause where workers died of it."""
+    try:
+        agree_on_backend(client, options.backend, one_machine=True)
+    except BackendError as error:
+        end = time.monotonic() + NANNY_SECONDS
+        while deaths is not None and not deaths.count and time.monotonic() < end:
+            time.sleep(POLL)
+        if deaths is None or not deaths.count:
+            raise
+        raise BackendError(
+            f"{str(error).rstrip('.')}. {deaths.cause} Give workers more memory (cluster.memory_limit) or have fewer."
+        ) from None
 
 
 def attach(

@@ -202,7 +202,7 @@ def test_another_model_under_the_same_path_changes_the_facts(tmp_path: Path) -> 
         ({}, "column:NAME"),
         ({"model": "quality.bin"}, "column:NAME"),
         ({"model": "column:"}, "column:NAME"),
-        ({"model": "onnx:x"}, "column:NAME"),
+        ({"model": "sentence-transformers:x"}, "column:NAME"),
         ({"model": "column:x", "min_score": 3, "max_score": 2}, "at most max_score"),
     ],
 )

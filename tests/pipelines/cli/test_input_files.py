@@ -160,7 +160,7 @@ def test_damaged_models_and_tokenizers_are_named(folder: Path, capsys: pytest.Ca
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text('{"version": "1.0", "model"')
     made = recipe(folder, mix={"tokenizer": str(tokenizer)})
-    assert cli.main(["run", made, "--run-dir", str(folder / "r3"), "-q"]) == 1
+    assert cli.main(["run", made, "--run-dir", str(folder / "r3"), "-q"]) == 2
     assert "tokenizer.json" in capsys.readouterr().err
 
 

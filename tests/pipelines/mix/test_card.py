@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pipelines.mix import card, card_files
+from pipelines.recipe.lock import sealed_lock
 from pipelines.runfolder import open_run
 from tests.support import run_folders
 
@@ -34,7 +35,7 @@ def with_recipe(run: Path, target: Path, **changes: Any) -> Path:
     for name, licence in changes["licences"].items():
         recipe["datasets"][name]["licence"] = licence
     for lock in ("recipe.lock.yaml", "decisions/ledger-recipe.lock.yaml"):  # the card goes by the ledger's recipe
-        (copy / lock).write_text(yaml.safe_dump(recipe))
+        (copy / lock).write_text(sealed_lock(yaml.safe_dump(recipe)))
     return copy
 
 

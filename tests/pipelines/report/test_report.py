@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cluster.errors import LedgerError
+from cluster.sealed import write_public_json
 from pipelines.report.report import check_dataset, count_ledger, write_report
 from pipelines.runfolder import open_run
 from tests.support import run_folders
@@ -160,6 +161,8 @@ def test_the_report_is_the_same_twice_and_without_the_facts(run: Path, found: di
 
 def test_a_mix_manifest_with_few_keys_is_enough(run: Path, tmp_path: Path) -> None:
     bare = run_folders.copy(run, tmp_path / "bare")
-    (bare / "mix" / "manifest.json").write_text('{"format": 1, "datasets": {"a": {}}}')
+    write_public_json(
+        str(bare / "mix" / "manifest.json"), {"format": 1, "datasets": {"a": {"documents": 1, "tokens": 2, "bytes": 3}}}
+    )
     write_report(str(bare))
     assert json.loads((bare / "report.json").read_text())["mix"]["datasets"]["a"]["epochs"] is None

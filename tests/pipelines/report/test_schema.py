@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cluster.sealed import write_public_json
 from pipelines.commands.schema import schema_of
 from pipelines.report import schema
 from pipelines.report.report import write_report
@@ -47,7 +48,9 @@ def test_reports_with_and_without_facts_and_of_every_kind_of_stage_are_valid(
 ) -> None:
     bare = run_folders.copy(run, tmp_path / "bare", without=("facts", "decisions"))
     (bare / "timings.json").unlink()
-    (bare / "mix" / "manifest.json").write_text('{"format": 1, "datasets": {"a": {}}}')
+    write_public_json(
+        str(bare / "mix" / "manifest.json"), {"format": 1, "datasets": {"a": {"documents": 1, "tokens": 2, "bytes": 3}}}
+    )
     write_report(str(bare))
     for report in (json.loads((bare / "report.json").read_text()), minimal_report("x")):
         assert json_schema.problems(report, published, published) == []
