@@ -170,7 +170,7 @@ def test_losing_every_worker_stops_the_map_with_a_clear_error(tmp_path: Path, st
         engine = start(processes, workers=1)
         engine._timeouts = dask_engine.Timeouts(workers=2)
         threading.Timer(1.0, kill, [processes.workers[0]]).start()
-        with pytest.raises(BackendError, match="has had no worker for 2 s"):
+        with pytest.raises(BackendError, match=r"has had no worker for \d+ s"):
             engine.map(work.square, tasks(marks, MANY))
 
 
