@@ -26,7 +26,6 @@ def loaded_once(count: int) -> Callable[[F], F]:
             with lock:
                 return cached(*given)
 
-        locked.cache_clear = cached.cache_clear  # type: ignore[attr-defined]
         return cast(F, locked)
 
     return decorate

@@ -60,3 +60,10 @@ def remedy(error: BaseException) -> str:
 
 class BackendError(WinnowError):
     """The requested backend or cluster is not available."""
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the error that all others came from."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error

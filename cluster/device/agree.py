@@ -47,7 +47,7 @@ def agree_on_backend(client: Any, wanted: str, *, one_machine: bool = False) -> 
     if found.name != "cpu" or found.some_devices:
         from cluster.device.on_device import OnDevice
 
-        plugin = OnDevice(kernels=found.name != "cpu", mixed=found.name == "mixed" or found.some_devices)
+        plugin = OnDevice(kernels=found.name != "cpu", mixed=found.name != "gpu")
         call_with_timeout(lambda: client.register_plugin(plugin), SETUP_SECONDS, "a worker")
     return found
 

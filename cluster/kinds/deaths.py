@@ -16,13 +16,6 @@ _DEATH = re.compile(r"Worker process (\d+ )?(was killed|exited|died)|Failed to (
 _NOISE = re.compile(r"Restarting worker|Unregistering worker|Closing Nanny|Start Nanny")
 
 
-def innermost(error: BaseException) -> BaseException:
-    """Return the error that all others came from."""
-    while (before := error.__cause__ or error.__context__) is not None:
-        error = before
-    return error
-
-
 class Deaths(logging.Handler):
     """Counts the worker processes that ended by themselves, and keeps what was logged of them."""
 

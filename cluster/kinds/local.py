@@ -11,10 +11,10 @@ from typing import Any
 
 from cluster.engines.engine import Engine
 from cluster.engines.timeouts import BackgroundCall, try_with_timeout
-from cluster.errors import BackendError
+from cluster.errors import BackendError, innermost
 from cluster.kinds import certificate
 from cluster.kinds.attach import closed_on_error, engine_on_own_cluster
-from cluster.kinds.deaths import Deaths, innermost
+from cluster.kinds.deaths import Deaths
 from cluster.kinds.silence import SILENT, interrupts_for_this_thread_only, silence_dask
 from cluster.options import DASK_SETTINGS, LOOPBACK_PAGES, ClusterOptions, processes_and_threads, worker_memory
 
@@ -58,7 +58,7 @@ def _wait(cluster: Any, processes: int, options: ClusterOptions, deaths: Deaths)
     while len(cluster.scheduler.workers) < processes:
         waited = time.monotonic() - begin
         if starting.error or deaths.count >= MOST_DEATHS * processes or waited > options.wait:
-            joined, cause = len(cluster.scheduler.workers), _innermost(starting.error)
+            joined, cause = len(cluster.scheduler.workers), _said(starting.error)
             raise BackendError(
                 f"{joined} of {processes} workers on this machine started in {waited:.0f} s. "
                 f"{deaths.cause or 'Nothing was logged of the others.'} {cause}{_of_a_script()}Give them more memory "
@@ -73,21 +73,16 @@ def check_not_in_a_worker() -> None:
         raise BackendError(f"a worker process that starts runs its script again. {GUARD}")
 
 
-def _script() -> str:
-    """Return the script that this process runs; empty where it is winnow, a module, or nothing."""
-    main = sys.modules.get("__main__")
-    own = getattr(main, "__spec__", None) is not None
-    name = "" if own else str(getattr(main, "__file__", None) or "")
-    return "" if os.path.basename(name) in ("winnow", "pytest") else name
-
-
 def _of_a_script() -> str:
-    """Return what to look for in the script that called winnow, where there is one."""
-    return f"{GUARD} " if _script() else ""
+    """Return what to look for in the script that called winnow; empty where winnow is called by itself or a module."""
+    main = sys.modules.get("__main__")
+    name = os.path.basename(getattr(main, "__file__", None) or "")
+    is_script = getattr(main, "__spec__", None) is None and name not in ("", "winnow", "pytest")
+    return f"{GUARD} " if is_script else ""
 
 
-def _innermost(error: BaseException | None) -> str:
-    """Return the error that all others came from, with a blank behind it; empty where there is none."""
+def _said(error: BaseException | None) -> str:
+    """Return the error that all others came from, in words with a blank behind them; empty where there is none."""
     if error is None:
         return ""
     first = innermost(error)

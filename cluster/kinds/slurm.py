@@ -18,10 +18,9 @@ from cluster import storage
 from cluster.codebase import package_folder
 from cluster.engines.engine import Engine
 from cluster.engines.timeouts import try_with_timeout
-from cluster.errors import BackendError, RecipeError
+from cluster.errors import BackendError, RecipeError, innermost
 from cluster.kinds.attach import attach
 from cluster.kinds.certificate import tls_keywords
-from cluster.kinds.deaths import innermost
 from cluster.options import (
     DASK_SETTINGS,
     LOOPBACK_PAGES,

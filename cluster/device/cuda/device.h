@@ -1,5 +1,5 @@
 // What kernels need of CUDA, or on the host instead of it: then a kernel is a function of one block with one thread,
-// and GRID(kernel, x, y, ...) calls it for each block in turn.
+// which is called for each block in turn (tests/support/cuda_on_host.py).
 #pragma once
 
 #ifdef __CUDACC_RTC__

@@ -2,7 +2,7 @@
 //
 // A block has one document, or a segment of a long one; its threads have one seed each and walk over the same shingles,
 // so that a byte is read once for a warp. Bits are those of stages/kernels/similarity/sketch.py, sketch_seeds, without
-// sampling. The same source is compiled for the host, with one thread, by tests (see host.h).
+// sampling. The same source is compiled for the host, with one thread, by tests (see device.h).
 
 #include "device.h"
 
