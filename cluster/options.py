@@ -1,7 +1,7 @@
 """Options of a cluster, and the number and memory of its workers, from the cores and bytes really available.
 
-Guarantees: nothing of Dask is imported, but to read a memory limit that is given. A worker process has several threads, since the kernels release the GIL and
-every process costs memory.
+Guarantees: nothing of Dask is imported, but to read a memory limit that is given. A worker process has several threads,
+since the kernels release the GIL and every process costs memory.
 """
 
 from __future__ import annotations
