@@ -150,6 +150,16 @@ def logistic(table: F32, out: F32) -> None:
 
 
 @njit
+def from_hidden(o: Output, hidden: F32, out: F32) -> None:
+    """Compute the probability of every label from the hidden layer, without a tree."""
+    linear(o, hidden, out)
+    if o.loss == SOFTMAX:
+        softmax(out)
+    else:
+        logistic(o.sigmoid, out)
+
+
+@njit
 def probabilities(o: Output, rows: F32, projected: F32, ids: I32, count: int, hidden: F32, out: F32) -> None:
     """Compute the probability of every label, without a tree.
 
@@ -162,11 +172,7 @@ def probabilities(o: Output, rows: F32, projected: F32, ids: I32, count: int, hi
         if count <= LONG or out.max() > CLEAR:
             return
     average(rows, ids, count, hidden)
-    linear(o, hidden, out)
-    if o.loss == SOFTMAX:
-        softmax(out)
-    else:
-        logistic(o.sigmoid, out)
+    from_hidden(o, hidden, out)
 
 
 @njit

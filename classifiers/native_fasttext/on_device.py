@@ -23,14 +23,12 @@ from classifiers.native_fasttext.kernels import (
     CLEAR,
     HIERARCHICAL,
     LONG,
-    SOFTMAX,
     Output,
     best_leaf,
     best_probability,
     clipped,
+    from_hidden,
     leaf_scores,
-    linear,
-    logistic,
     softmax,
     std_log,
 )
@@ -70,8 +68,9 @@ class DeviceModel:
         self._sizes = tables.sizes
         self._output = loaded.output
         self._projected = len(tables.projected) > 0
-        rows = tables.row_of if tables.sizes.present_mask == 0 else rows_by_bucket(tables.present, tables.row_of)
-        self._arrays = {name: self._put(getattr(tables, name)) for name in ARRAYS} | {"row_of": self._put(rows)}
+        if tables.sizes.present_mask:
+            tables = tables._replace(row_of=rows_by_bucket(tables.present, tables.row_of))
+        self._arrays = {name: self._put(getattr(tables, name)) for name in ARRAYS}
         self._matrix = self._put(tables.projected if self._projected else tables.rows)
 
     def _put(self, array: Any) -> Any:
@@ -141,11 +140,7 @@ def _probabilities(o: Output, projected: bool, mean: F32, count: int, out: F32) 
         out[:] = mean
         softmax(out)
         return count <= LONG or out.max() > CLEAR
-    linear(o, mean, out)
-    if o.loss == SOFTMAX:
-        softmax(out)
-    else:
-        logistic(o.sigmoid, out)
+    from_hidden(o, mean, out)
     return True
 
 
