@@ -15,9 +15,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import compression, storage
+from cluster import storage
 from cluster.bounds import LARGEST_MODEL
 from cluster.errors import BackendError, RecipeError
+from cluster.files import compression
 
 CHUNK = 1 << 22
 NOTED = ".sha256"  # of the file beside a model whose digest the Hub stated

@@ -23,15 +23,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import write_tables
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
+from cluster.files.arrow_files import write_tables
+from cluster.files.packed_rows import pack, row_type
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
+from cluster.files.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
 from cluster.outputs import Outputs, folders_of, is_spread, numbered_path, output_name
-from cluster.packed_rows import pack, row_type
-from cluster.records import read_record
 from cluster.scale import scaled
-from cluster.sealed import write_json
-from cluster.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
 
 S = TypeVar("S")
 MERGED_FROM = scaled(1024)  # pairs of source and destination from which on small slices are merged

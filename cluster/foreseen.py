@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cluster.exchange import MERGED_FROM, Exchange, Written
+from cluster.files.packed_rows import row_type
+from cluster.files.slices import ENTRY, IN_MEMORY, MAPPED, WINDOW
 from cluster.outputs import is_spread
-from cluster.packed_rows import row_type
 from cluster.requests import LISTED, Requests, lists_of, puts_of
-from cluster.slices import ENTRY, IN_MEMORY, MAPPED, WINDOW
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any, NotRequired, cast
 from typing_extensions import TypedDict  # pydantic reads them, and needs this one before Python 3.12
 
 from cluster import storage
-from cluster.records import as_kind, read_public_record
-from cluster.sealed import damaged
+from cluster.files.records import as_kind, read_public_record
+from cluster.files.sealed import damaged
 from pipelines.artefacts import MixFileEntry, MixManifest, files_of_mix
 from stages.core.formats import check_format
 

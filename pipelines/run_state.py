@@ -18,8 +18,8 @@ from typing_extensions import TypedDict  # pydantic reads it, and needs this one
 from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
-from cluster.records import as_kind, read_record
-from cluster.sealed import damaged, write_json
+from cluster.files.records import as_kind, read_record
+from cluster.files.sealed import damaged, write_json
 from cluster.writers import only_writer
 from pipelines.recipe.code_named import check_code
 from pipelines.recipe.lock import check_lock, sealed_lock

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.sealed import batches, reading
+from cluster.files.sealed import batches, reading
 from pipelines.written_texts import Document
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import LedgerError, RecipeError, WinnowError
-from cluster.sealed import open_parquet, read_public_json, reading
+from cluster.files.sealed import open_parquet, read_public_json, reading
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
 from pipelines.records import mix_manifest_if_there

@@ -18,8 +18,8 @@ from typing_extensions import TypedDict
 
 from cluster import storage
 from cluster.errors import LedgerError, WinnowError
-from cluster.records import read_record
-from cluster.sealed import write_json
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from pipelines.recipe.lock import check_lock, read_lock
 from pipelines.recipe.to_run import Prepared
 from pipelines.records import read_mix_manifest

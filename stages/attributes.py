@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
-from cluster.records import read_record
-from cluster.sealed import write_json
+from cluster.files.arrow_files import read_arrow
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from stages.core.arrays import array, list_column, whole
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.edits import Edits, from_spans

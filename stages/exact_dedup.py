@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.arrow_files import count_rows, read_arrow
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import count_rows, read_arrow
 from cluster.scale import scaled
 from stages.core.arrays import array, whole
 from stages.core.costs import DOCUMENTS, Quantity, n_log_n, per_bundle, per_group

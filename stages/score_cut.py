@@ -20,8 +20,8 @@ from typing_extensions import TypedDict  # pydantic reads it, and needs this one
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
-from cluster.records import read_record
-from cluster.sealed import write_json
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from cluster.seed import DEFAULT_SEED
 from stages.core.arrays import array
 from stages.core.costs import per_bundle

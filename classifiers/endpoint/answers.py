@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from cluster import storage
-from cluster.append_log import AppendLog, logs, records
-from cluster.sealed import write_public_json
+from cluster.files.append_log import AppendLog, logs, records
+from cluster.files.sealed import write_public_json
 
 LOG = logging.getLogger("winnow.endpoint")
 FOLDER = "answers"

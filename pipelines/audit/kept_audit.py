@@ -9,7 +9,7 @@ from __future__ import annotations
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
-from cluster.sealed import read_public_json, write_public_json
+from cluster.files.sealed import read_public_json, write_public_json
 from pipelines.audit import tree
 from pipelines.audit.audit import audit
 from pipelines.report.accuracy import FILE

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import InlineEngine
 from cluster.errors import RecipeError
+from cluster.files.arrow_files import read_arrow, write_arrow
 from pipelines.audit import tree
 from pipelines.runfolder import RunFolder
 from stages.core.exchange_stage import ExchangeStage

@@ -21,7 +21,7 @@ from classifiers.endpoint import prompt as prompts
 from classifiers.endpoint.answers import Range
 from cluster import storage
 from cluster.errors import RecipeError
-from cluster.sealed import write_public_json
+from cluster.files.sealed import write_public_json
 from pipelines.calibrate import labels
 from pipelines.calibrate.estimate import Stratum, best_threshold, draws, precision_recall
 from pipelines.calibrate.sample import Sample, draw, rows_of, texts_of

@@ -13,8 +13,8 @@ from typing_extensions import TypedDict
 
 from cluster import storage
 from cluster.errors import DamagedError, LedgerError, RecipeError
+from cluster.files.sealed import write_public_json
 from cluster.options import available_cores
-from cluster.sealed import write_public_json
 from pipelines.recipe.output import Output
 from pipelines.recipe.recipe import Recipe, load_data
 from pipelines.records import DedupResult, FileEntry, read_dedup_result, read_mix_manifest

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster import storage
-from cluster.digesting import sha256_of
 from cluster.errors import RecipeError
+from cluster.files.digesting import sha256_of
 from pipelines.artefacts import files_of_mix
 from pipelines.runfolder import RunFolder, open_run
 

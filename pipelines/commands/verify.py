@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from cluster import integrity, storage
-from cluster.append_log import SUFFIX, damaged_lines
-from cluster.digesting import sha256_of
+from cluster import storage
 from cluster.errors import DamagedError, RecipeError
+from cluster.files import integrity
+from cluster.files.append_log import SUFFIX, damaged_lines
+from cluster.files.digesting import sha256_of
+from cluster.files.sealed import read_public_json
 from cluster.options import available_cores
-from cluster.sealed import read_public_json
 from pipelines import records
 from pipelines.artefacts import files_of_mix
 from pipelines.commands.missing import missing_files

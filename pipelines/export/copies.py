@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow
 from pipelines.export.source import Source, Unit
 from stages.core.arrays import array
 from stages.core.exchange_stage import destinations_for

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.credentials import check_place
-from cluster.digesting import sha256_of
 from cluster.errors import RecipeError
-from cluster.sealed import commit_sealed, write_json, write_public_json
+from cluster.files.digesting import sha256_of
+from cluster.files.sealed import commit_sealed, write_json, write_public_json
 from cluster.seed import DEFAULT_SEED
 from cluster.start import start
 from pipelines.export.files import LITDATA_CODES, mds_columns

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.digesting import Digesting
+from cluster.files.digesting import Digesting
 from pipelines.export.settings import Settings, Tokens
 
 I64 = npt.NDArray[np.int64]

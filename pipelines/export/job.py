@@ -20,7 +20,7 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
-from cluster.sealed import damaged, read_json, write_json
+from cluster.files.sealed import damaged, read_json, write_json
 from pipelines.export.copies import Numbering
 from pipelines.export.files import PartFiles, Slice
 from pipelines.export.packing import Pieces, pack

@@ -17,8 +17,8 @@ from typing_extensions import TypedDict  # pydantic reads them, and needs this o
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.records import as_kind, read_public_record, read_record
-from cluster.sealed import batches, damaged
+from cluster.files.records import as_kind, read_public_record, read_record
+from cluster.files.sealed import batches, damaged
 from pipelines.export.settings import FORMATS, Settings, check_settings
 from pipelines.records import check_inside
 from stages.core.digests import DATA_FORMAT

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.digesting import Digesting
-from cluster.sealed import Sealing, damaged, open_parquet, reading
+from cluster.files.digesting import Digesting
+from cluster.files.sealed import Sealing, damaged, open_parquet, reading
 from stages.core.digests import DATA_FORMAT
 
 GROUP_ROWS = 1 << 16

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import LedgerError, RecipeError
-from cluster.sealed import batches, damaged, open_parquet, reading
+from cluster.files.sealed import batches, damaged, open_parquet, reading
 from pipelines.artefacts import MixFileEntry, files_of_mix
 from pipelines.export.settings import SPLITS
 from pipelines.runfolder import RunFolder

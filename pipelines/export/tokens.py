@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from cluster import compression, storage
+from cluster import storage
 from cluster.errors import RecipeError
+from cluster.files import compression
 from cluster.options import available_cores
 from pipelines.export.settings import Tokens
 

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
-from cluster.digesting import sha256_of
 from cluster.errors import RecipeError
-from cluster.sealed import batches, check_columns, damaged, open_parquet, reading
+from cluster.files.digesting import sha256_of
+from cluster.files.sealed import batches, check_columns, damaged, open_parquet, reading
 from pipelines.explain.explain import explain_documents
 from pipelines.export.megatron_order import MegatronOrder
 from pipelines.export.record import (

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from cluster import storage
-from cluster.sealed import open_parquet
+from cluster.files.sealed import open_parquet
 from pipelines.mix.card_files import Config, info_entry
 from pipelines.mix.documents import schema_of
 from pipelines.mix.job import MixJob, mix_job

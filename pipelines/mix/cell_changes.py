@@ -11,8 +11,8 @@ from typing import Any
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.records import read_record
-from cluster.sealed import write_json
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from pipelines.artefacts import MixCell
 
 FOLDER = "mix.cells"

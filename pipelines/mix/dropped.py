@@ -19,7 +19,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
-from cluster.sealed import write_public_json
+from cluster.files.sealed import write_public_json
 from pipelines.mix.files import MixFile, PartWriter, cut
 from pipelines.recipe.to_run import Prepared
 from pipelines.records import read_dropped

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.digesting import Digesting
+from cluster.files.digesting import Digesting
 from pipelines.artefacts import CellCount, MixFileEntry
 from pipelines.mix.json_rows import Losses, json_lines
 from stages.core.digests import DATA_FORMAT

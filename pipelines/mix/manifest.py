@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from cluster import storage
-from cluster.sealed import write_public_json
+from cluster.files.sealed import write_public_json
 from pipelines.artefacts import CellCount, HoldoutSimilarity, MixCell, MixDataset, MixManifest
 from pipelines.mix.files import MixFile
 from pipelines.mix.job import MixJob

@@ -22,9 +22,9 @@ from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
-from cluster.records import read_record
+from cluster.files.records import read_record
+from cluster.files.sealed import read_json, write_json
 from cluster.scale import scaled
-from cluster.sealed import read_json, write_json
 from pipelines.mix.documents import KEYS, documents, schema_of
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
 from pipelines.mix.job import MixJob, Part, mixed_positions, parts

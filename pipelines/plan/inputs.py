@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster import compression
 from cluster.errors import ShardError
+from cluster.files import compression
 from stages.core.shard import Dataset
 from stages.inputs import compressed, jsonl
 from stages.inputs.arrow import parquet

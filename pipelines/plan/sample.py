@@ -23,7 +23,7 @@ import numpy as np
 from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.engines import TaskCost
-from cluster.sealed import write_json
+from cluster.files.sealed import write_json
 from pipelines.mix.job import MixJob
 from pipelines.mix.materialize import materialize
 from pipelines.plan.clock import Call, Clock, Stopwatch

@@ -13,8 +13,8 @@ import xxhash
 from typing_extensions import TypedDict  # pydantic reads them, and needs this one before Python 3.12
 
 from cluster import storage
-from cluster.records import as_kind
-from cluster.sealed import check_unmarked, damaged
+from cluster.files.records import as_kind
+from cluster.files.sealed import check_unmarked, damaged
 from stages.core.formats import check_format
 
 LINE = "# checksum "

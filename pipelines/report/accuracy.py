@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.sealed import read_public_json
+from cluster.files.sealed import read_public_json
 from pipelines.report import tree
 from pipelines.staleness import ledger_digest
 

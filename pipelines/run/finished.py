@@ -15,7 +15,7 @@ from typing import Any
 
 from cluster import storage
 from cluster.errors import WinnowError
-from cluster.sealed import read_json, write_json
+from cluster.files.sealed import read_json, write_json
 from pipelines.recipe.to_run import Prepared
 from pipelines.run.result import RunResult, result_of
 from pipelines.run_state import LOCK, mix_digest

@@ -17,7 +17,7 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
-from cluster.sealed import write_json
+from cluster.files.sealed import write_json
 from pipelines.staleness import ledger_mark
 from stages.core.digests import digest
 from stages.core.run import Run

@@ -14,7 +14,7 @@ from typing import cast
 from cluster import storage
 from cluster.errors import RecipeError
 from cluster.exchange import remove_hops
-from cluster.sealed import read_public_json
+from cluster.files.sealed import read_public_json
 from pipelines.artefacts import MixManifest
 from pipelines.mix.cell_changes import cell_changes, note_cells
 from pipelines.mix.files import MixFile, lost_values

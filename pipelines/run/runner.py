@@ -15,7 +15,7 @@ from functools import partial
 from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.errors import RecipeError
-from cluster.sealed import write_public_json
+from cluster.files.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
 from pipelines.audit.kept_audit import audit_in_run, is_cheap

@@ -1,7 +1,7 @@
 """The exchange folder after a power cut: its files are not synced, so those of a machine that went down are not used.
 
 Guarantees: what a run on this machine finds in `exchange/`, it wrote there since this machine started. Where only
-another machine went down, checksums tell what of its files is not whole (`cluster.slices`, `cluster.sealed`).
+another machine went down, checksums tell what of its files is not whole (`slices` and `sealed` in `cluster.files`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import platform
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.sealed import read_json, write_json
+from cluster.files.sealed import read_json, write_json
 
 BOOTS = "boots"  # file that names, for each machine that ran there, the start in which it did
 BOOT_ID = "/proc/sys/kernel/random/boot_id"

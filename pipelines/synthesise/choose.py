@@ -18,9 +18,9 @@ from classifiers.endpoint import answers
 from classifiers.endpoint import prompt as prompts
 from classifiers.endpoint.answers import Spent
 from cluster import storage
-from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import Engine
 from cluster.errors import RecipeError
+from cluster.files.arrow_files import read_arrow, write_arrow
 from pipelines.recipe.to_run import condition_of
 from pipelines.synthesise.settings import Synthesis
 from stages.asking.population import SALT

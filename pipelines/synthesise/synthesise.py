@@ -24,7 +24,7 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, Written
-from cluster.sealed import commit_sealed, read_public_json, write_public_json
+from cluster.files.sealed import commit_sealed, read_public_json, write_public_json
 from pipelines.runfolder import RunFolder
 from pipelines.synthesise.choose import Choice, choose
 from pipelines.synthesise.chunks import chunks, estimated

@@ -25,9 +25,9 @@ from classifiers.endpoint import answers
 from classifiers.endpoint.answers import Spent
 from classifiers.endpoint.asker import Asker
 from cluster import storage
-from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import Engine
-from cluster.sealed import read_json, write_json
+from cluster.files.arrow_files import read_arrow, write_arrow
+from cluster.files.sealed import read_json, write_json
 from stages.asking.prefix import TOP, bounds
 from stages.asking.settled import first_open
 from stages.asking.texts import AskJob, Source, ask_rows, write_facts

@@ -23,9 +23,9 @@ from classifiers.endpoint.answers import Range, key_of
 from classifiers.endpoint.ask import Manner, Question, Reply, ask
 from classifiers.endpoint.asker import Asker
 from cluster import storage
-from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import Engine, Growth
 from cluster.exchange import Exchange, Written
+from cluster.files.arrow_files import read_arrow, write_arrow
 from cluster.outputs import Outputs
 from cluster.scale import scaled
 from stages.core.arrays import array, whole

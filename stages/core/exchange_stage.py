@@ -17,9 +17,9 @@ from typing_extensions import TypedDict  # pydantic reads it, and needs this one
 from cluster import storage
 from cluster.engines import Engine, InlineEngine
 from cluster.exchange import remove_hops
-from cluster.records import as_kind
+from cluster.files.records import as_kind
+from cluster.files.sealed import parse_json, write_json
 from cluster.scale import scaled
-from cluster.sealed import parse_json, write_json
 from stages.core.arrays import array
 from stages.core.edits import Edits
 from stages.core.run import StageRun

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import LedgerError
+from cluster.files.sealed import commit_sealed, damaged, read_sealed
 from cluster.scale import scaled
-from cluster.sealed import commit_sealed, damaged, read_sealed
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.formats import check_format
 from stages.core.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard

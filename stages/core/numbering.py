@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow_if_there, write_arrow
+from cluster.files.arrow_files import read_arrow_if_there, write_arrow
 from stages.core.arrays import array
 from stages.core.digests import digest
 from stages.core.manifest import cached_manifest

@@ -2,7 +2,7 @@
 
 Addressed by the digest of what made them and by the bundle's content, so a sidecar that is found
 fits. A missing one is work for the planner and an error for a reader; a short or foreign one is
-always an error, and one that is damaged is found to be before a byte of it is used (`cluster.sealed`).
+always an error, and one that is damaged is found to be before a byte of it is used (`cluster.files.sealed`).
 Facts are sparse (column `row` says which rows they cover) and grow by supplements.
 """
 
@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow_if_there, write_arrow
 from cluster.errors import LedgerError
-from cluster.sealed import commit_sealed, damaged
+from cluster.files.arrow_files import read_arrow_if_there, write_arrow
+from cluster.files.sealed import commit_sealed, damaged
 from stages.core.digests import DATA_FORMAT
 from stages.core.formats import check_format
 from stages.core.shard import Bundle, check_ascending

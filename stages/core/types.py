@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster import storage
-from cluster.sealed import damaged, read_json, write_json
+from cluster.files.sealed import damaged, read_json, write_json
 from stages.core.digests import digest
 from stages.core.shard import Shard
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.arrow_files import open_arrow, read_arrow, write_arrow
 from cluster.engines import Engine, TaskCost
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import open_arrow, read_arrow, write_arrow
 from cluster.outputs import Outputs
 from stages.core.arrays import array, places_in
 from stages.core.run import StageRun

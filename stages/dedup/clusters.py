@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.outputs import Outputs
 from cluster.scale import scaled
 from stages.core.arrays import array, places_in, whole

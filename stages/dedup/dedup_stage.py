@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.arrow_files import read_arrow
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError, RecipeError
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow
 from stages.core.arrays import array
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.exchange_stage import ExchangeStage

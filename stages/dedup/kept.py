@@ -23,7 +23,7 @@ from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
-from cluster.sealed import read_json, write_json
+from cluster.files.sealed import read_json, write_json
 from stages.core.arrays import BoolArray, array, places_in
 from stages.core.costs import ONCE, per_bundle
 from stages.core.digests import digest

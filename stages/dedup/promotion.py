@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.engines import Engine, TaskCost
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.outputs import Outputs
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import per_destination, per_group

@@ -11,8 +11,9 @@ import hashlib
 import importlib.metadata
 from typing import Any
 
-from cluster import compression, storage
+from cluster import storage
 from cluster.errors import RecipeError
+from cluster.files import compression
 from stages.detect.urls import with_scheme
 
 KINDS = ("other", "document")  # rules without a type, and those for pages

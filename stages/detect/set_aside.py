@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.records import read_record
-from cluster.sealed import write_json
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from stages.core.run import StageRun
 from stages.core.stage import Stage
 

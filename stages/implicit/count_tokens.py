@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster import compression, storage
+from cluster import storage
 from cluster.errors import RecipeError
+from cluster.files import compression
 from stages.core.stage import ShardStage, param
 
 

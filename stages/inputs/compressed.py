@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster import compression
 from cluster.errors import ShardError
-from cluster.sealed import commit_sealed
+from cluster.files import compression
+from cluster.files.sealed import commit_sealed
 from stages.core.shard import Columns as Mapping
 from stages.core.shard import Dataset, Piece, Shard
 from stages.inputs import json_values, jsonl

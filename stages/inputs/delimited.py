@@ -19,8 +19,8 @@ from typing import Any, ClassVar, TextIO
 
 import pyarrow as pa
 
-from cluster import compression
 from cluster.bounds import LONGEST
+from cluster.files import compression
 from stages.inputs.arrow.parquet import Corrupt
 from stages.inputs.files.formats import codec_of, kind_of
 from stages.inputs.jsonl import open_file

@@ -17,8 +17,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster import compression, storage
+from cluster import storage
 from cluster.errors import RecipeError, ShardError
+from cluster.files import compression
 from stages.core.shard import Columns, Dataset, Piece, Shard
 from stages.inputs import compressed, jsonl, tables
 from stages.inputs.arrow import parquet

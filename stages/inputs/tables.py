@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.errors import ShardError
-from cluster.sealed import commit_sealed
+from cluster.files.sealed import commit_sealed
 from stages.core.shard import Dataset
 from stages.inputs.arrow import parquet
 from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from cluster import compression
 from cluster.bounds import LONGEST
+from cluster.files import compression
 from stages.core.extractor import not_installed
 from stages.inputs.files.formats import codec_of
 from stages.inputs.jsonl import open_file

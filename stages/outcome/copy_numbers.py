@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow
 from stages.core.arrays import array, whole
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.digests import digest

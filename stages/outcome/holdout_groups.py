@@ -17,11 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
-from cluster.records import read_record
-from cluster.sealed import write_json
+from cluster.files.arrow_files import read_arrow
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from stages.core.arrays import BoolArray, array
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.digests import digest

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.digesting import Digesting
 from cluster.errors import LedgerError
-from cluster.records import read_record
-from cluster.sealed import Sealing, write_json
+from cluster.files.digesting import Digesting
+from cluster.files.records import read_record
+from cluster.files.sealed import Sealing, write_json
 from stages.core.arrays import array
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT

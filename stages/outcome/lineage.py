@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.engines import Engine
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.costs import per_group

@@ -21,7 +21,7 @@ import pyarrow as pa
 from cluster import storage
 from cluster.engines import Growth
 from cluster.errors import DamagedError, LedgerError, RecipeError, ShardError
-from cluster.sealed import check_file
+from cluster.files.sealed import check_file
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import Quantity, per_bundle
 from stages.core.edits import apply, merge

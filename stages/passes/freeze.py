@@ -18,8 +18,8 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import DamagedError, RecipeError, ShardError
-from cluster.records import read_public_record, read_record
-from cluster.sealed import write_json, write_public_json
+from cluster.files.records import read_public_record, read_record
+from cluster.files.sealed import write_json, write_public_json
 from stages.core import manifest
 from stages.core.costs import Quantity
 from stages.core.manifest import Manifest

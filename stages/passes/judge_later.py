@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.arrow_files import read_arrow
 from cluster.engines import Engine, Growth
+from cluster.files.arrow_files import read_arrow
 from stages.core.arrays import BoolArray, array
 from stages.core.costs import Quantity, per_bundle
 from stages.core.exchange_stage import ExchangeStage

@@ -12,7 +12,7 @@ from functools import partial
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError, LostTaskError
-from cluster.sealed import read_json, write_json
+from cluster.files.sealed import read_json, write_json
 from stages.core.digests import digest
 from stages.core.run import Run
 from stages.core.shard import Bundle

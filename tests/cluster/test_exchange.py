@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import counting_store, exchange, outputs, slices
-from cluster.arrow_files import read_arrow
+from cluster import counting_store, exchange, outputs
 from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange, destinations
+from cluster.files import slices
+from cluster.files.arrow_files import read_arrow
 from tests.support.faults import Killed
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import DamagedError, LedgerError
-from cluster.sealed import write_public_json
+from cluster.files.sealed import write_public_json
 from pipelines import records
 
 FILE = {"path": "a/part-00000.parquet", "rows": 1, "documents": 1, "tokens": 1, "bytes": 9, "sha256": "0" * 64}

@@ -15,7 +15,7 @@ import pytest
 
 from cluster import storage
 from cluster.errors import LedgerError, WinnowError
-from cluster.sealed import read_json, write_json
+from cluster.files.sealed import read_json, write_json
 from pipelines.audit.audit import audit
 from pipelines.cli.main import main
 from pipelines.commands.facts import export_facts

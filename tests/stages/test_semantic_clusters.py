@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.arrow_files import read_arrow
 from cluster.errors import RecipeError
+from cluster.files.arrow_files import read_arrow
 from stages import semantic_dedup
 from stages.dedup import centroid_counts, clusters
 from stages.inputs.vectors import to_matrix

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster import compression
+from cluster.files import compression
 
 HTML = "<html><head><title>t</title></head><body><nav><a href=/>home</a></nav><p>{}</p></body></html>"
 Row = dict[str, Any]

@@ -187,7 +187,7 @@ def replacement(path: Path, data: bytes, draw: random.Random) -> bytes:
 
 def without_one(path: Path, data: bytes, draw: random.Random) -> bytes:
     """Return JSON with one value changed or one key less, its checksum as a forger would write it; else the file."""
-    from cluster.sealed import _mark
+    from cluster.files.sealed import _mark
 
     try:
         found = json.loads(data)

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster import compression
 from cluster.errors import WinnowError
+from cluster.files import compression
 from stages.core.shard import Columns, Dataset, Piece, Shard
 from stages.inputs.arrow.arrow_bounds import check_offsets
 from stages.inputs.batches import ReadStatus

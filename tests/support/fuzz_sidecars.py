@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster import integrity, sealed
-from cluster.arrow_files import read_arrow, write_arrow
 from cluster.errors import DamagedError, LedgerError
-from cluster.slices import SliceWriter, check_slices, merge_slices, read_slice
+from cluster.files import integrity, sealed
+from cluster.files.arrow_files import read_arrow, write_arrow
+from cluster.files.slices import SliceWriter, check_slices, merge_slices, read_slice
 from pipelines.recipe.lock import check_lock, sealed_lock
 from stages.core import manifest
 from stages.core.shard import Bundle, Piece, Shard

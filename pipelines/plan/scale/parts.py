@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 
-from cluster import compression
+from cluster.files import compression
 from stages.core.shard import Dataset
 from stages.inputs.files import formats
 

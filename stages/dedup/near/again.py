@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import Engine, TaskCost
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow, write_arrow
 from stages.core.arrays import array, places_in
 from stages.core.costs import CANDIDATES, ONCE, per_bundle, per_group
 from stages.core.exchange_stage import mark_complete

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cluster.arrow_files import read_arrow
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
 from cluster.exchange import Batches, Exchange, Streamed, as_they_come, destinations
+from cluster.files.arrow_files import read_arrow
 from cluster.scale import scaled
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, Quantity, n_log_n, per_bundle

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import count_rows, open_arrow, read_arrow, write_arrow
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import count_rows, open_arrow, read_arrow, write_arrow
+from cluster.files.sealed import damaged
 from cluster.scale import scaled
-from cluster.sealed import damaged
 from stages.core.arrays import array, places_in, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group
 from stages.core.run import Run, StageRun

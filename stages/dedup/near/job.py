@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import storage
-from cluster.arrow_files import read_arrow
+from cluster.files.arrow_files import read_arrow
 from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.digests import digest

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.arrow_files import scan_arrow
+from cluster.files.arrow_files import scan_arrow
 from stages.core.arrays import BoolArray, array, places_in, whole
 from stages.dedup.dedup_stage import ESTIMATED, EXACT
 from stages.dedup.near.job import NearJob

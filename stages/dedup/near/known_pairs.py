@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import open_arrow, scan_arrow, write_tables
 from cluster.engines import Engine
 from cluster.exchange import Batches, Exchange, Streamed, as_they_come
+from cluster.files.arrow_files import open_arrow, scan_arrow, write_tables
 from cluster.outputs import Outputs
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, per_group

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.arrow_files import open_arrow, read_arrow, write_arrow
+from cluster.files.arrow_files import open_arrow, read_arrow, write_arrow
 from stages.core.arrays import array, whole
 from stages.dedup.dedup_stage import VERDICTS, chosen_in_buckets, verdicts
 from stages.dedup.near.job import NearJob

@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster import storage
-from cluster.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.engines import Engine, Growth
 from cluster.errors import LedgerError
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.scale import scaled
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import CANDIDATES, Quantity, per_group

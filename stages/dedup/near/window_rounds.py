@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import read_arrow, scan_arrow, write_arrow
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange
+from cluster.files.arrow_files import read_arrow, scan_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, places_in
 from stages.dedup import promotion
 from stages.dedup.dedup_stage import candidate_schema, chosen_among, verdicts

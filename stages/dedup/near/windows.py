@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.arrow_files import count_rows, open_arrow, read_arrow, scan_arrow, write_arrow
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange, Written
+from cluster.files.arrow_files import count_rows, open_arrow, read_arrow, scan_arrow, write_arrow
 from stages.core.arrays import array, places_in
 from stages.dedup.dedup_stage import candidate_schema, survivor_order
 from stages.dedup.near.job import NearJob

@@ -18,8 +18,9 @@ from collections.abc import Callable
 import orjson
 import pyarrow as pa
 
-from cluster import compression, storage
+from cluster import storage
 from cluster.errors import ShardError
+from cluster.files import compression
 from stages.core.shard import DIRECT
 
 HEAD = 64 << 10

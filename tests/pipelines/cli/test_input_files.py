@@ -14,7 +14,7 @@ import pytest
 import yaml
 import zstandard
 
-from cluster.compression import CODECS, compress
+from cluster.files.compression import CODECS, compress
 from pipelines.cli import main as cli
 from pipelines.commands import check
 from tests.support import archives, run_folders

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from cluster.errors import LedgerError, RecipeError
-from cluster.sealed import commit_sealed
+from cluster.files.sealed import commit_sealed
 from pipelines.explain.explain import explain
 from pipelines.explain.view import render_explanation
 from pipelines.runfolder import open_run

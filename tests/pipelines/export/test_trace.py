@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import RecipeError
-from cluster.sealed import read_public_json, write_public_json
+from cluster.files.sealed import read_public_json, write_public_json
 from pipelines.cli.main import main
 from pipelines.export.trace import trace
 from tests.support import exports, run_folders

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cluster.errors import LedgerError
-from cluster.sealed import write_public_json
+from cluster.files.sealed import write_public_json
 from pipelines.report.report import check_dataset, count_ledger, write_report
 from pipelines.runfolder import open_run
 from tests.support import run_folders

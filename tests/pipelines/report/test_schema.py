@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.sealed import write_public_json
+from cluster.files.sealed import write_public_json
 from pipelines.commands.schema import schema_of
 from pipelines.report import schema
 from pipelines.report.report import write_report

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from cluster.arrow_files import read_arrow, write_arrow
+from cluster.files.arrow_files import read_arrow, write_arrow
 from pipelines.run import runner
 from stages.dedup import kept
 from stages.dedup.near import again

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.arrow_files import read_arrow, write_arrow
 from cluster.engines import InlineEngine
+from cluster.files.arrow_files import read_arrow, write_arrow
 from stages.dedup.near import components as near_components
 from stages.dedup.near.components import _stars
 from stages.kernels.similarity.jaccard import exact_pairs

@@ -164,8 +164,8 @@ def test_members_sorted_a_range_at_a_time_are_those_sorted_together(
 
 
 def test_a_streamed_destination_yields_its_output_in_tables(tmp_path: Path) -> None:
-    from cluster.arrow_files import scan_arrow
     from cluster.engines import InlineEngine
+    from cluster.files.arrow_files import scan_arrow
 
     schema = pa.schema([("key", pa.uint64())])
     hop = Exchange(folder=str(tmp_path), destinations=1, schema=schema)

@@ -19,9 +19,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster import compression
 from cluster.bounds import PIECE
 from cluster.errors import ShardError
+from cluster.files import compression
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from pipelines.runfolder import open_run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.compression import CODECS, compress
 from cluster.errors import RecipeError, ShardError, WinnowError
+from cluster.files.compression import CODECS, compress
 from stages.detect import benchmark_items
 from stages.inputs import side_files
 from tests.support import archives

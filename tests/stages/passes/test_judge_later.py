@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster import storage
-from cluster.arrow_files import read_arrow
 from cluster.errors import LedgerError
+from cluster.files.arrow_files import read_arrow
 from pipelines.audit.audit import audit
 from pipelines.commands import facts
 from pipelines.commands.clean import clean_run

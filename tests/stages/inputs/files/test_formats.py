@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.compression import CODECS, compress
 from cluster.errors import RecipeError
+from cluster.files.compression import CODECS, compress
 from stages.core.shard import Columns, Dataset, Piece, Shard
 from stages.inputs.files import formats
 from stages.inputs.files.discover import find_shards, look

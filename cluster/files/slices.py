@@ -23,8 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from cluster import packed_rows, storage
+from cluster import storage
 from cluster.errors import DamagedError
+from cluster.files import packed_rows
 
 EMPTY = xxhash.xxh3_64_intdigest(b"")  # checksum of a slice without rows
 ENTRY = 16  # bytes of the index for each destination: offset and checksum, both little-endian uint64

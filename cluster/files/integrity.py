@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.sealed import check_bytes, check_file, damaged, read_json
-from cluster.slices import check_slices
+from cluster.files.sealed import check_bytes, check_file, damaged, read_json
+from cluster.files.slices import check_slices
 
 
 def check(path: str) -> None:

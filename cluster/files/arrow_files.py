@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from cluster import storage
-from cluster.sealed import check_file, commit_sealed, is_sealed, read_sealed, reading
+from cluster.files.sealed import check_file, commit_sealed, is_sealed, read_sealed, reading
 
 
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster import integrity, sealed
-from cluster.arrow_files import open_arrow, read_arrow, write_arrow
 from cluster.errors import DamagedError
-from cluster.slices import SliceWriter, check_slices, read_slice
+from cluster.files import integrity, sealed
+from cluster.files.arrow_files import open_arrow, read_arrow, write_arrow
+from cluster.files.slices import SliceWriter, check_slices, read_slice
 
 TABLE = pa.table({"row": pa.array(range(300), pa.uint32()), "text": [f"text {i}" * (i % 7) for i in range(300)]})
 

@@ -10,7 +10,7 @@ import functools
 import json
 from typing import Any, TypeVar, cast
 
-from cluster.sealed import damaged, read_json, read_public_json
+from cluster.files.sealed import damaged, read_json, read_public_json
 
 T = TypeVar("T")
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import counting_store, exchange, packed_rows, slices
-from cluster.arrow_files import read_arrow
+from cluster import counting_store, exchange
 from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange
+from cluster.files import packed_rows, slices
+from cluster.files.arrow_files import read_arrow
 
 FIXED = pa.schema(
     [("key", pa.uint64()), ("doc", pa.int64()), ("held", pa.bool_()), ("part", pa.float64()), ("slots", pa.binary(3))]

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import DamagedError
-from cluster.records import as_kind, read_public_record, read_record
-from cluster.sealed import commit_sealed, read_json, read_public_json, write_json, write_public_json
+from cluster.files.records import as_kind, read_public_record, read_record
+from cluster.files.sealed import commit_sealed, read_json, read_public_json, write_json, write_public_json
 
 
 @dataclass(frozen=True)

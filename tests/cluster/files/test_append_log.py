@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.append_log import AppendLog, logs, records
+from cluster.files.append_log import AppendLog, logs, records
 
 KILLED = """
 import os, sys

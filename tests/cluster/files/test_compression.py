@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import compression
-from cluster.compression import CODECS, Damaged
+from cluster.files import compression
+from cluster.files.compression import CODECS, Damaged
 
 DATA = b"".join(b"line %d of a file that is long enough\n" % n for n in range(20_000))
 

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from cluster import storage
-from cluster.digesting import Writable
 from cluster.errors import DamagedError
+from cluster.files.digesting import Writable
 
 SEAL = b"WINNOWX1"
 ENDS = (b"ARROW1", b"PAR1")  # what Arrow and Parquet files end with, behind the length of the footer
