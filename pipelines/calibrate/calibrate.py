@@ -24,9 +24,10 @@ from cluster.errors import RecipeError
 from cluster.files.sealed import write_public_json
 from pipelines.calibrate import labels
 from pipelines.calibrate.estimate import Stratum, best_threshold, draws, precision_recall
-from pipelines.calibrate.sample import Sample, draw, rows_of, texts_of
+from pipelines.calibrate.sample import Sample, draw, rows_of
 from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, open_run
+from pipelines.texts_as_judged import texts_as_judged
 from stages.asking.population import languages_of
 from stages.asking.texts import ask_texts
 from stages.core.arrays import array, whole
@@ -95,7 +96,7 @@ def calibrate(run_dir: str, question: Question, *, export: str = "", given: str 
         )
         docs = array(sample.rows, "doc").tolist()
         if export:
-            labels.write(export, sample.rows, texts_of(folder, filter_.index, docs))
+            labels.write(export, sample.rows, texts_as_judged(folder, filter_.index, docs))
             return {"stage": question.stage, "documents": len(docs), "export": export}
         good = labels.read(given, docs) if given else asked(folder, filter_, question, docs)
         found = result(filter_, sample, good, question)
@@ -220,7 +221,7 @@ def asked(folder: RunFolder, filter_: Filter, question: Question, docs: Sequence
     """Return for each document whether the models of a stage llm_judge call it good; None where they say nothing."""
     judge = judge_of(folder.run, question.judge)
     judge = dataclasses.replace(judge, **_prompt(folder, filter_, question, judge))
-    texts = texts_of(folder, filter_.index, docs)
+    texts = texts_as_judged(folder, filter_.index, docs)
     cut = judge.askers()[0].prompt.cut
     facts, at = ask_texts(
         folder.root, judge, judge.manner(1), Range(), [cut(texts[doc]) if doc in texts else "" for doc in docs]

@@ -28,9 +28,10 @@ from classifiers.train import Texts, train
 from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.calibrate.calibrate import judge_of
-from pipelines.calibrate.sample import draw, rows_of, texts_of
+from pipelines.calibrate.sample import draw, rows_of
 from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, open_run
+from pipelines.texts_as_judged import texts_as_judged
 from stages.core.arrays import array, whole
 from stages.core.view import View
 from stages.implicit.read import unit_interval
@@ -112,7 +113,7 @@ def _write_documents(folder: RunFolder, wish: Wish, path: Path) -> dict[str, Any
     with pq.ParquetWriter(path, _schema()) as writer:
         for start in range(0, table.num_rows, BATCH):
             rows = table.slice(start, BATCH)
-            texts = texts_of(folder, index, array(rows, "doc").tolist())
+            texts = texts_as_judged(folder, index, array(rows, "doc").tolist())
             writer.write_table(_with_texts(rows, texts))
     parts = pq.read_table(path, columns=["part", "good"]).to_pylist()
     for part in PARTS:

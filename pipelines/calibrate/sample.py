@@ -6,7 +6,7 @@ they reach. Memory: of each stratum as many rows as the sample has, without text
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.runfolder import RunFolder
 from stages.asking.population import allot, languages_of
 from stages.core.arrays import array, whole
 from stages.core.run import Run, StageRun
@@ -90,20 +89,3 @@ def _first(table: pa.Table, most: int) -> pa.Table:
     if table.num_rows <= most:
         return table
     return table.sort_by([("place", "ascending"), ("doc", "ascending")]).slice(0, most).combine_chunks()
-
-
-def texts_of(folder: RunFolder, index: int, docs: Iterable[int]) -> dict[int, str]:
-    """Return the texts of documents as stage `index` judged them. Memory: these texts."""
-    wanted = sorted(docs)
-    found = {doc: document.text for doc, document in folder.texts(set(wanted)).items()}
-    run, order = folder.run, np.array(sorted(found), np.int64)
-    if run.text_from(index) is None or not len(order):
-        return found
-    position, row = run.manifest.locate(order)
-    for here in np.unique(position).tolist():
-        mine = np.flatnonzero(position == here)
-        mine = mine[np.argsort(row[mine])]
-        texts = pa.array([found[doc] for doc in order[mine].tolist()], pa.large_string())
-        judged = View.at(run, here).as_judged(index, row[mine], texts)
-        found.update(zip(order[mine].tolist(), judged.to_pylist(), strict=True))
-    return found
