@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from classifiers.endpoint import prompt as prompts
 from classifiers.endpoint.answers import Range
-from classifiers.endpoint.ask import Manner, Reply
+from classifiers.endpoint.ask import Manner, Reply, manner_of
 from classifiers.endpoint.asker import AUTO, MODES, Asker, pairs
 from classifiers.endpoint.prompt import Prompt, Verdict
 from classifiers.endpoint.settings import Endpoint
@@ -170,15 +170,7 @@ class LlmJudge(ShardStage):
 
     def manner(self, processes: int) -> Manner:
         """Return how one of so many processes asks."""
-        endpoint = Endpoint(
-            base_urls=self.base_urls,
-            key_env=self.key_env,
-            concurrency=max(1, self.concurrency // processes),
-            timeout=self.timeout,
-            patience=max(self.patience, self.timeout),
-            backoff=self.backoff,
-        )
-        return Manner(endpoint=endpoint, tries=self.tries, strict=self.limits.budget)
+        return manner_of(self, processes, strict=self.limits.budget)
 
     def acceptor(self) -> Callable[[str], bool]:
         """Return what tells whether an answer has the asked form."""

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from classifiers.endpoint.answers import NONE, OK, UNSENT, Known, Range, Tokens, Writer, describe, folder_of, known
 from classifiers.endpoint.asker import MODES, Asker
@@ -72,6 +73,38 @@ class Manner:
     endpoint: Endpoint
     tries: int = 3
     strict: bool = False
+
+
+class ServerSettings(Protocol):
+    """Settings of servers, as recipes and files of settings have them; see `Endpoint`."""
+
+    @property
+    def base_urls(self) -> tuple[str, ...]: ...
+    @property
+    def key_env(self) -> str: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def patience(self) -> float: ...
+    @property
+    def backoff(self) -> float: ...
+    @property
+    def tries(self) -> int: ...
+
+
+def manner_of(servers: ServerSettings, processes: int, *, strict: bool) -> Manner:
+    """Return how one of so many processes asks: with its share of the requests that may wait at one time."""
+    endpoint = Endpoint(
+        base_urls=servers.base_urls,
+        key_env=servers.key_env,
+        concurrency=max(1, servers.concurrency // processes),
+        timeout=servers.timeout,
+        patience=max(servers.patience, servers.timeout),
+        backoff=servers.backoff,
+    )
+    return Manner(endpoint=endpoint, tries=servers.tries, strict=strict)
 
 
 def ask(

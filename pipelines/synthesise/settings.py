@@ -11,10 +11,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from classifiers.endpoint import prompt as prompts
-from classifiers.endpoint.ask import Manner
+from classifiers.endpoint.ask import Manner, manner_of
 from classifiers.endpoint.asker import Asker
 from classifiers.endpoint.prompt import Prompt
-from classifiers.endpoint.settings import Endpoint
 from cluster import storage
 from cluster.errors import RecipeError
 from pipelines.recipe.mix_section import Condition
@@ -92,15 +91,7 @@ class Synthesis(Section):
 
     def manner(self, processes: int) -> Manner:
         """Return how one of so many processes asks."""
-        endpoint = Endpoint(
-            base_urls=self.base_urls,
-            key_env=self.key_env,
-            concurrency=max(1, self.concurrency // processes),
-            timeout=self.timeout,
-            patience=max(self.patience, self.timeout),
-            backoff=self.backoff,
-        )
-        return Manner(endpoint=endpoint, tries=self.tries, strict=self.limits.budget)
+        return manner_of(self, processes, strict=self.limits.budget)
 
     @property
     def limits(self) -> Limits:
