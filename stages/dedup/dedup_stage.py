@@ -203,14 +203,19 @@ def write_decisions(
     cost : of routing them; None: there are as many files as destinations for all documents.
     """
     run = stage_run.run
-    hop = Exchange(
+    hop = _to_bundles(stage_run)
+    route, write = partial(_route, run), partial(_write_group, stage_run)
+    hop.run(engine, [s for s in sources if s], route, write, emit_cost=cost or ROUTE, receive_cost=WRITE)
+
+
+def _to_bundles(stage_run: StageRun[Stage]) -> Exchange:
+    """Return the exchange that routes verdicts to the bundles of their documents."""
+    return Exchange(
         folder=stage_run.folder("decisions"),
-        destinations=len(run.manifest.groups),
+        destinations=len(stage_run.run.manifest.groups),
         schema=ROUTED,
         route="destination",
     )
-    route, write = partial(_route, run), partial(_write_group, stage_run)
-    hop.run(engine, [s for s in sources if s], route, write, emit_cost=cost or ROUTE, receive_cost=WRITE)
 
 
 ROUTE = per_destination("route verdicts")
@@ -254,12 +259,7 @@ def write_decisions_anew(
     sources : files of verdicts. touched : files of the documents whose old verdicts do not count, in a column `doc`.
     """
     run = stage_run.run
-    hop = Exchange(
-        folder=stage_run.folder("decisions"),
-        destinations=len(run.manifest.groups),
-        schema=ROUTED,
-        route="destination",
-    )
+    hop = _to_bundles(stage_run)
     items = [*((source, True) for source in sources if source), *((path, False) for path in touched)]
     route, write = partial(_route_anew, run), partial(_write_group_anew, stage_run, old)
     hop.run(engine, items, route, write, emit_cost=cost or ROUTE, receive_cost=WRITE)
