@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster import storage
-from cluster.errors import RecipeError
+from cluster.errors import BackendError, RecipeError
 from cluster.files.digesting import sha256_of
 from pipelines.artefacts import files_of_mix
 from pipelines.runfolder import RunFolder, open_run
@@ -111,7 +111,9 @@ def push(
     Raises
     ------
     RecipeError
-        There is no token in the environment, no whole mix, or the Hub refuses.
+        There is no token in the environment, no whole mix, or the repository's name is none.
+    BackendError
+        The Hub refuses.
     """
     from pipelines.staleness import check_up_to_date
 
@@ -129,8 +131,9 @@ def push(
         upload.send(_data_files(folder, ledger))
         upload.finish(list(_last_files(folder)), lambda name: _is_wanted(folder, name, ledger))
     except _hub_errors() as error:
+        kind = RecipeError if isinstance(error, ValueError) else BackendError  # a name that is none, or a refusal
         first = " ".join(str(error).split())
-        raise RecipeError(f"the Hub refuses {repository}: {first}. The same command goes on.") from None
+        raise kind(f"the Hub refuses {repository}: {first}. The same command goes on.") from None
     return upload.pushed
 
 

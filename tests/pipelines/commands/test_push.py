@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import RecipeError
+from cluster.errors import BackendError, RecipeError
 from pipelines.cli.main import main
 from pipelines.commands import push as module
 from pipelines.commands.push import push
@@ -56,7 +56,7 @@ def test_mix_card_and_ledger_are_there_afterwards(run: Path, there: Hub) -> None
 
 def test_an_interrupted_push_goes_on(run: Path, there: Hub) -> None:
     there.fail_commits = {2}
-    with pytest.raises(RecipeError, match="the Hub refuses me/mix"):
+    with pytest.raises(BackendError, match="the Hub refuses me/mix"):
         push(str(run), "me/mix")
     assert len(there.commits) == 2
     assert "README.md" not in there.files
@@ -82,7 +82,7 @@ def test_the_token_comes_from_the_environment_alone(
     run: Path, there: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(RecipeError, match="the Hub refuses"):
+    with pytest.raises(BackendError, match="the Hub refuses"):
         push(str(run), "me/mix")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(RecipeError, match="HF_TOKEN is not set"):
