@@ -41,6 +41,7 @@ class Folder:
     files: dict[tuple[str, str], int] = field(default_factory=dict)  # which text each file holds
     frozen: list[dict[tuple[str, str], int]] = field(default_factory=list)  # inputs that a manifest may stand for
     limits: set[int | None] = field(default_factory=set)  # that it may have been made with
+    made: bool = False  # a run ended well: there is a manifest, with one of these limits
     threshold: float = 0.5
     score: float = 0.2
     lines: bool = False
@@ -160,11 +161,11 @@ def check_run(folder: Folder, root: Path, limit: int | None, refresh: bool) -> N
     if code:
         assert other_limit or (changed and not refresh), flags
         return
-    assert limit is None or not folder.limits or limit in folder.limits
+    assert limit is None or not folder.made or limit in folder.limits
     assert refresh or not folder.frozen or any(set(old.items()) <= set(folder.files.items()) for old in folder.frozen)
     if limit is None or not folder.frozen:
         folder.frozen = [dict(folder.files)]
-    folder.limits = {limit}
+    folder.limits, folder.made = {limit}, True
 
 
 STEPS = st.one_of(
