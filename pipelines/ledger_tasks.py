@@ -7,13 +7,10 @@ one pass from the first file to the last. Memory: a worker process holds the man
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
-from cluster.engines import Engine
 from cluster.scale import scaled
 from pipelines.artefacts import ShardRow
-from pipelines.document_counts import Counts, check_counts, counts_of
 from pipelines.runfolder import RunFolder
 from stages.core import manifest
 
@@ -55,21 +52,3 @@ def shards_of(root: str, task: Task) -> list[ShardRow]:
     """Return the shards of a task, out of the manifest that this process has read once."""
     mine = manifest.cached_manifest(root, task.manifest).live_of(task.dataset)[task.first : task.last]
     return [{"ordinal": s.ordinal, "dataset": s.dataset, "path": s.path, "rows": s.rows} for s in mine]
-
-
-def count_documents(folder: RunFolder, engine: Engine) -> dict[str, Counts]:
-    """Return the documents per dataset, counted from the ledger. Raises LedgerError unless they add up."""
-    found = {name: Counts() for name in folder.datasets}
-    tasks = ledger_tasks(folder)
-    for task, part in zip(tasks, engine.map(partial(_count, folder.root, folder.copies_column), tasks), strict=True):
-        found[task.dataset] = found[task.dataset].plus(part)
-    for name, counts in found.items():
-        check_counts(folder.root, name, counts)
-    return found
-
-
-def _count(root: str, copies: str, task: Task) -> Counts:
-    total = Counts()
-    for table in RunFolder(root).ledger_of(shards_of(root, task), ["kept", copies, "stage", "reason"]):
-        total = total.plus(counts_of(table, copies))
-    return total

@@ -163,11 +163,16 @@ def shard_at_home(run: Run, ordinal: int) -> Shard:
     shard = run.manifest.shard(ordinal)
     if not storage.is_local(shard.path):
         return shard
-    return dataclasses.replace(shard, path=os.path.join(home_of(run.root), storage.local_path(shard.path)))
+    return dataclasses.replace(
+        shard, path=os.path.join(home_of(run.root, run.manifest), storage.local_path(shard.path))
+    )
 
 
-def home_of(run_dir: str) -> str:
-    """Return the folder against which the relative paths of a run folder's recipe count."""
+def home_of(run_dir: str, frozen: manifest.Manifest | None = None) -> str:
+    """Return the folder against which the relative paths of a run folder's recipe count.
+
+    frozen : its manifest, where it is at hand; else it is read.
+    """
     root, here = run_dir.rstrip("/"), os.getcwd()
     options = _options(root)
     started = options.get("started_in")
@@ -177,7 +182,7 @@ def home_of(run_dir: str) -> str:
     if storage.is_local(root) and storage.is_local(str(options.get("run_dir"))):
         beside = os.path.relpath(started, options["run_dir"])
         places.append(os.path.normpath(os.path.join(storage.absolute(root), beside)))
-    frozen = manifest.read_manifest(root)
+    frozen = frozen or manifest.read_manifest(root)
     paths = (s.path for s in (frozen.live_shards if frozen else ()) if storage.is_local(s.path))
     relative = next((storage.local_path(path) for path in paths if not os.path.isabs(storage.local_path(path))), "")
     return next((p for p in places if os.path.isdir(p) and os.path.exists(os.path.join(p, relative))), here)

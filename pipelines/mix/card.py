@@ -18,7 +18,7 @@ import yaml
 from cluster import storage
 from cluster.engines import Engine, Growth, InlineEngine, TaskCost
 from pipelines.artefacts import MixDataset, files_of_mix
-from pipelines.ledger_tasks import count_documents
+from pipelines.ledger_blocks import count_documents
 from pipelines.mix.card_cells import cells_section, similarity_section
 from pipelines.mix.card_features import dataset_info
 from pipelines.mix.card_files import config_entry, configs_of

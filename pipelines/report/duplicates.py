@@ -13,6 +13,7 @@ from pipelines.report import tree
 from pipelines.report.funnel import in_recipe_order
 from pipelines.report.ledger_sums import (
     GROUP_SIZES,
+    LARGEST,
     SIMILARITIES,
     SIMILARITY_BINS,
     Amount,
@@ -92,7 +93,10 @@ def groups_by_size(folder: RunFolder, engine: Engine, sums: LedgerSums) -> tree.
 
 def _largest_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> list[tree.LargeGroup]:
     """Return the largest groups with the text of their survivor and some of their members."""
-    members = members_of_groups(folder, engine, docs)
+    members = {
+        doc: members for doc, members in members_of_groups(folder, engine, docs).items() if doc in docs[:LARGEST]
+    }
+    docs = docs[:LARGEST]
     shown = [doc for group in members.values() for doc in group]
     rows = folder.rows([*docs, *shown])
     texts = folder.shown_texts([*docs, *shown])

@@ -16,6 +16,7 @@ from typing import Any
 from cluster import storage
 from cluster.errors import WinnowError
 from cluster.files.sealed import read_json, write_json
+from pipelines.ledger_blocks import COUNTS
 from pipelines.recipe.to_run import Prepared
 from pipelines.run.result import RunResult, result_of
 from pipelines.run_state import LOCK, mix_digest
@@ -34,6 +35,7 @@ APART = {  # what readers write anew, or what is compared by content
     f"facts/{NOTE}",
     "facts/options.json",
     "decisions/report-made-from",
+    COUNTS,
 }
 
 

@@ -1,0 +1,122 @@
+"""What is counted in blocks of ledger files, kept from one report to the next, so that only changed files are read.
+
+A block is consecutive shards of one dataset, up to a ledger batch of rows. What was counted in it is kept in
+`exchange/ledger-counts`, one file a task, under a digest of its shards and of size, times and inode (in a store: ETag)
+of their ledger files. Guarantees: a file that was written again is read again; what is kept may be removed at any
+time, and is not written where there is no `exchange/` (`winnow clean`) or where nobody may write. Memory: what a
+task's blocks count, some kB each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from cluster import storage
+from cluster.engines import Engine
+from cluster.errors import DamagedError
+from cluster.files.sealed import read_json, write_json
+from cluster.version import VERSION as WINNOW
+from pipelines.artefacts import ShardRow
+from pipelines.document_counts import Counts, check_counts, counts_of
+from pipelines.ledger_tasks import Task, ledger_tasks, shards_of
+from pipelines.run_tables import BATCH_FILES, BATCH_ROWS
+from pipelines.runfolder import RunFolder
+from stages.core.digests import digest
+from stages.inputs.files.file_versions import stat_token
+
+VERSION = 1
+EXCHANGE = "exchange"
+COUNTS = f"{EXCHANGE}/ledger-counts"
+NOT_COUNTS = (KeyError, TypeError, ValueError)
+Make = Callable[[list[ShardRow], Any], Any]
+
+
+def count_blocks(root: str, kind: str, task: Task, make: Make) -> list[Any]:
+    """Return what is counted in each block of a task, in ledger order, as plain JSON.
+
+    kind : of what is counted, part of the name of the file it is kept in.
+    make : is given a block's shards and what is kept of them (None: nothing), and returns what is counted.
+    """
+    path = storage.join(root, COUNTS, f"{kind}-{digest(task.dataset)}-{task.first}.json")
+    keeps = storage.exists(storage.join(root, EXCHANGE))
+    before = _read(path) if keeps else {}
+    counted: list[Any] = []
+    kept: dict[str, Any] = {}
+    for shards in _blocks(shards_of(root, task)):
+        mark = _mark(root, shards)
+        counted.append(make(shards, before.get(mark)))
+        if mark:
+            kept[mark] = counted[-1]
+    if keeps and kept != before:
+        with contextlib.suppress(OSError):  # a reader who may not write counts all each time
+            write_json(path, kept, scratch=True)
+    return counted
+
+
+def _blocks(shards: Sequence[ShardRow]) -> Iterator[list[ShardRow]]:
+    held: list[ShardRow] = []
+    rows = 0
+    for shard in shards:
+        if held and (rows + shard["rows"] > BATCH_ROWS or len(held) == BATCH_FILES):
+            yield held
+            held, rows = [], 0
+        held.append(shard)
+        rows += shard["rows"]
+    if held:
+        yield held
+
+
+def _mark(root: str, shards: Sequence[ShardRow]) -> str:
+    """Return the digest of a block's files as they are; empty where one is missing."""
+    try:
+        tokens = [stat_token(storage.join(root, "ledger", f"{shard['ordinal']}.parquet")) for shard in shards]
+    except FileNotFoundError:
+        return ""
+    return digest(VERSION, WINNOW, [list(shard.values()) for shard in shards], tokens)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except (FileNotFoundError, DamagedError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def count_documents(folder: RunFolder, engine: Engine) -> dict[str, Counts]:
+    """Return the documents per dataset, counted from the ledger. Raises LedgerError unless they add up."""
+    found = {name: Counts() for name in folder.datasets}
+    tasks = ledger_tasks(folder)
+    for task, part in zip(tasks, engine.map(partial(_count, folder.root, folder.copies_column), tasks), strict=True):
+        found[task.dataset] = found[task.dataset].plus(part)
+    for name, counts in found.items():
+        check_counts(folder.root, name, counts)
+    return found
+
+
+def _count(root: str, copies: str, task: Task) -> Counts:
+    total = Counts()
+    for part in count_blocks(root, f"documents-{digest(copies)}", task, partial(_count_block, root, copies)):
+        total = total.plus(_counts(part))
+    return total
+
+
+def _count_block(root: str, copies: str, shards: list[ShardRow], before: Any) -> Any:
+    if before is not None:
+        with contextlib.suppress(*NOT_COUNTS):
+            _counts(before)
+            return before
+    total = Counts()
+    for table in RunFolder(root).ledger_of(shards, ["kept", copies, "stage", "reason"]):
+        total = total.plus(counts_of(table, copies))
+    dropped = [[*key, number] for key, number in total.dropped.items()]
+    return {"numbers": [total.rows, total.kept, total.in_mix, total.copies], "dropped": dropped}
+
+
+def _counts(data: Any) -> Counts:
+    rows, kept, in_mix, copies = (int(number) for number in data["numbers"])
+    dropped = {(str(stage), str(reason)): int(number) for stage, reason, number in data["dropped"]}
+    return Counts(rows=rows, kept=kept, in_mix=in_mix, copies=copies, dropped=dropped)

@@ -1,0 +1,131 @@
+"""What is counted in ledger files is kept, and counted again only of files that were written again."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.files.sealed import read_json, write_json
+from pipelines import ledger_blocks
+from pipelines.mix.card import write_card
+from pipelines.report.report import write_report
+from pipelines.run import runner
+from pipelines.runfolder import RunFolder
+from tests.support import corpora
+from tests.support.small_runs import recipe_of
+
+STAGES: list[dict[str, Any]] = [
+    {"use": "exact_dedup"},
+    {"use": "minhash", "shingle_width": 8},
+    {"use": "near_dedup", "jaccard_threshold": 0.6, "bands": 32, "rows_per_band": 3},
+]
+
+
+def add(base: Path, name: str, seed: int) -> None:
+    folder = base / "in" / "a"
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [corpora.text(random.Random(f"{(seed * row) % 17}"), 30) for row in range(24)]
+    rows: list[corpora.Document] = [
+        {"text": text, "id": f"{name}-{row}", "url": None, "score": 0.5} for row, text in enumerate(texts)
+    ]
+    corpora.write_file(folder / name, rows)
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of four shards, each a block of its own."""
+    monkeypatch.setattr(ledger_blocks, "BATCH_FILES", 1)
+    for number in range(4):
+        add(tmp_path, f"{number}.parquet", number + 1)
+    run(tmp_path, "run")
+    return tmp_path
+
+
+def run(base: Path, name: str) -> None:
+    runner.run(recipe_of({"a": str(base / "in" / "a")}, STAGES), str(base / name))
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the ordinals of the ledger files that are read whole."""
+    noted: list[int] = []
+    real = RunFolder._shard
+
+    def note(self: RunFolder, shard: Any, columns: Any) -> Any:
+        noted.append(shard["ordinal"])
+        return real(self, shard, columns)
+
+    monkeypatch.setattr(RunFolder, "_shard", note)
+    return noted
+
+
+def report_of(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / "report.json").read_text())
+    return {key: value for key, value in found.items() if key not in ("timings", "recipe")}
+
+
+def test_a_second_report_reads_no_ledger_file_whole(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, noted = report_of(finished / "run"), opened(monkeypatch)
+    write_report(str(finished / "run"))
+    write_card(str(finished / "run"))
+    assert noted == []
+    assert report_of(finished / "run") == before
+
+
+def test_an_added_shard_is_counted_and_the_report_is_that_of_a_new_folder(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(finished, "9.parquet", 100)
+    root = finished / "run"
+    before = {path.name: path.stat().st_mtime_ns for path in (root / "ledger").iterdir()}
+    noted = opened(monkeypatch)
+    run(finished, "run")
+    changed = {p.name for p in (root / "ledger").iterdir() if before.get(p.name) != p.stat().st_mtime_ns}
+    assert {f"{ordinal}.parquet" for ordinal in noted} == changed
+    run(finished, "new")
+    assert report_of(root) == report_of(finished / "new")
+    assert (root / "mix" / "README.md").read_bytes() == (finished / "new" / "mix" / "README.md").read_bytes()
+
+
+def test_a_file_that_was_written_again_is_counted_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = opened(monkeypatch)
+    path = finished / "run" / "ledger" / "2.parquet"
+    path.write_bytes(path.read_bytes())
+    write_report(str(finished / "run"))
+    assert set(noted) == {2}
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "of another form", "none may be kept"])
+def test_without_what_is_kept_all_is_counted(finished: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    before, noted = report_of(finished / "run"), opened(monkeypatch)
+    folder = finished / "run" / ledger_blocks.COUNTS
+    files = sorted(folder.iterdir())
+    assert len(files) == 3  # sums, members, documents
+    if how == "gone":
+        shutil.rmtree(folder)
+    elif how == "none may be kept":
+        shutil.rmtree(finished / "run" / "exchange")
+    for path in files if how == "cut" else ():
+        path.write_bytes(path.read_bytes()[:-9])
+    for path in files if how == "of another form" else ():
+        write_json(str(path), {mark: {"datasets": 1, "numbers": [1]} for mark in read_json(str(path))})
+    write_report(str(finished / "run"))
+    write_card(str(finished / "run"))
+    assert set(noted) == {0, 1, 2, 3}
+    assert report_of(finished / "run") == before
+    assert (finished / "run" / "exchange").exists() == (how != "none may be kept")
+
+
+def test_sums_that_contradict_themselves_are_not_kept(finished: Path) -> None:
+    path = finished / "run" / "ledger" / "1.parquet"
+    table = pq.read_table(path)
+    wrong = table.set_column(table.schema.get_field_index("kept"), "kept", [[True] * table.num_rows])
+    pq.write_table(wrong, path)
+    for _ in range(2):
+        with pytest.raises(Exception, match="contradicts itself"):
+            write_report(str(finished / "run"))
