@@ -1,14 +1,15 @@
 """Which texts may hold something to repair, in one pass over their bytes, so that the others need not be looked at.
 
-Guarantees: a text that is not marked has no edit of `stages.kernels.text.repairs` of the kinds asked for. Mojibake needs
-two characters in a row that ftfy's pattern of bad characters has in a row; they are read from that pattern, and where
-it is of a form not known here, every text beyond ASCII is marked. Memory: tables of 23 MB, mostly untouched.
+Guarantees: a text that is not marked has no edit of `stages.kernels.text.repairs` of the kinds asked for. Mojibake
+needs two characters in a row that ftfy's pattern of bad characters has in a row; they are read from that pattern, and
+where it is of a form not known here, every text beyond ASCII is marked. Memory: tables of 23 MB, mostly untouched.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -29,13 +30,14 @@ U64 = npt.NDArray[np.uint64]
 _MOJIBAKE, _ENTITY, _CONTROL, _LINE_END, _NFC = (1 << place for place in range(len(KINDS)))  # as in KINDS
 _POINTS = 0x10000  # of ftfy's pattern, whose characters are all of the first plane
 _COMMON = 1000  # how much oftener a character of ASCII is met than another
-_PLAIN = np.array([0x20 <= code < 0x7F and code != 38 or code in (9, 10, 12) for code in range(256)], np.bool_)
+_PLAIN = np.array([(0x20 <= code < 0x7F and code != 38) or code in (9, 10, 12) for code in range(256)], np.bool_)
 
 
 @functools.cache
 def _tables() -> tuple[U8, U64, U64]:
     """Return by code point (kinds of repair it may need, first of these pairs, second of these pairs)."""
-    alone, left, right = (np.zeros(sys.maxunicode + 1, kind) for kind in (np.uint8, np.uint64, np.uint64))
+    alone = np.zeros(sys.maxunicode + 1, np.uint8)
+    left, right = np.zeros(len(alone), np.uint64), np.zeros(len(alone), np.uint64)
     for pattern, bit in ((CONTROL, _CONTROL), (LINE_END, _LINE_END)):
         alone[[code for code in (*range(0x3000), *range(0xFE00, 0x10000)) if pattern.fullmatch(chr(code))]] |= bit
     alone[sorted(joining())] |= _NFC
@@ -73,7 +75,7 @@ def _bad_pairs() -> list[tuple[BoolArray, BoolArray | None]]:
 def _pair(items: Sequence[Any]) -> tuple[BoolArray, BoolArray | None]:
     """Return the rarest two neighbouring sets of an alternative, one where that is all, or the other is anything."""
     sets = [_members(item) for item in items if str(item[0]) != "AT"]
-    pairs = [(a, b) for a, b in zip(sets, sets[1:], strict=False) if a is not None and b is not None]
+    pairs = [(a, b) for a, b in itertools.pairwise(sets) if a is not None and b is not None]
     one, other = min(pairs, key=lambda pair: _often(pair[0]) * _often(pair[1]), default=(sets[0], None))
     if one is None or (one[:128].any() and (other is None or other[:128].any())):
         raise ValueError("ASCII")
