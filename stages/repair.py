@@ -22,7 +22,6 @@ from stages.detect.spans import with_white_space
 from stages.kernels.text import repairs
 
 SPAN = pa.struct([*((name, pa.int32()) for name in ("start", "stop", "left", "right")), ("text", pa.large_string())])
-_SUSPECT = "[^\\x20-\\x7e\\t\\n\\f]|&[#A-Za-z]"  # what a text with something to repair holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +69,13 @@ class Repair(ShardStage):
         return f"{ftfy.__version__ if self.mojibake else ''} {unicodedata.unidata_version if self.nfc else ''}"
 
     def annotate(self, documents: pa.Table) -> pa.Table:
+        from stages.kernels.text.repair_signs import may_need_repair
+
         texts = whole(documents.column("text"))
         sizes = np.zeros(len(texts) + 1, np.int32)
         counts = {kind: np.zeros(len(texts), np.int32) for kind in repairs.KINDS}
         spans: list[dict[str, Any]] = []
-        for row in np.flatnonzero(pc.match_substring_regex(texts, _SUSPECT).to_numpy(zero_copy_only=False)).tolist():
+        for row in np.flatnonzero(may_need_repair(texts, self._wanted)).tolist():
             text = texts[row].as_py()
             edits, made = repairs.repairs(text, self._wanted)
             sizes[row + 1] = len(edits)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.kernels.hashes.hashing import buffers
-from stages.kernels.text.line_counts import count_lines
+from stages.kernels.text.line_counts import CITED, NAMED, NAVIGATES, WIDE, count_lines
 
 I64 = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -45,6 +45,7 @@ _COUNTED = (
     "likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|downloads?|views?|followers?"
 )
 _COUNTER = rf"^[^\p{{L}}\p{{N}}]*[\d.,]+[\s\p{{Z}}]*[kmb]?[\s\p{{Z}}]+(?:{_COUNTED})[^\p{{L}}\p{{N}}]*$"
+_COUNTER_LETTERS = 4, 10  # like; k and bookmarks
 _MAY_NAVIGATE = "sign[ -]?in|read more|items? in"
 _NAVIGATION = re.compile(
     r"\A[\W_]*sign[ -]?in\b\s*|\s*(?<!\w)read more[\W_]*\Z|\s*\b(?:\d+ )?items? in (?:your )?(?:cart|basket)\b",
@@ -152,30 +153,35 @@ def _counted_rules(counted: dict[str, I64], signs: Signs) -> I64:
 def _matched_rules(lines: pa.Array, counted: dict[str, I64]) -> I64:
     """Return the bits of the rules that patterns decide, (lines,)."""
     found = np.zeros(len(lines), np.int64)
-    suspect = np.flatnonzero(_match(lines, f"javascript|{_POLICY}"))
+    suspect = np.flatnonzero(counted["signs"] & NAMED)
     some = lines.take(pa.array(suspect))
     for name, pattern in (("javascript", "javascript"), ("policy", _POLICY)):
         found[suspect] |= _match(some, pattern) * _BITS[name]
-    short = np.flatnonzero((counted["words"] <= FEW_WORDS) & (counted["digits"] > 0))
+    letters = counted["letters"]
+    few = (letters >= _COUNTER_LETTERS[0]) & (letters <= _COUNTER_LETTERS[1])  # of ASCII, RE2 and Python think alike
+    few |= counted["signs"] & WIDE > 0
+    short = np.flatnonzero((counted["words"] <= FEW_WORDS) & (counted["digits"] > 0) & few)
     found[short] |= _match(lines.take(pa.array(short)), _COUNTER) * _BITS["counter"]
     return found
 
 
 def _no_mark(data: npt.NDArray[np.uint8], first: I64, last: I64, marks: str) -> BoolArray:
     """Mark the lines that end with none of the marks, or with three points, (lines,) bool."""
-    good = np.zeros(len(last), np.bool_)
     if not len(data):
-        return ~good
+        return np.ones(len(last), np.bool_)
+    size, end = last - first, data[np.maximum(last - 1, 0)]
+    alone = np.zeros(256, np.bool_)  # bytes that are marks
+    alone[[ord(mark) for mark in marks if mark.isascii()]] = True
+    good: BoolArray = (size >= 1) & alone[end]
     for mark in marks:
         code = np.frombuffer(mark.encode(), np.uint8)
-        same = last - first >= len(code)
+        at = np.flatnonzero((end == code[-1]) & (size >= len(code))) if len(code) > 1 else np.empty(0, np.int64)
         for back, byte in enumerate(code[::-1]):
-            same &= data[np.maximum(last - 1 - back, 0)] == byte
-        good |= same
-    dots = last - first >= 3
-    for back in range(3):
-        dots &= data[np.maximum(last - 1 - back, 0)] == 46
-    return ~good | dots
+            at = at[data[last[at] - 1 - back] == byte]
+        good[at] = True
+    dots = np.flatnonzero((end == 46) & (size >= 3))
+    good[dots[(data[last[dots] - 2] == 46) & (data[last[dots] - 3] == 46)]] = False
+    return ~good
 
 
 Cut = tuple[int, int, int, int]
@@ -183,16 +189,16 @@ Cut = tuple[int, int, int, int]
 
 def _citations(found: _Marked) -> Iterator[Cut]:
     """Yield the spans of citation markers; set what lines are without them."""
-    bit, rules = _BITS["citations"], found.rules
-    for at in np.flatnonzero(pc.match_substring(found.lines, "[").to_numpy(zero_copy_only=False)).tolist():
+    bit, rules, marks = _BITS["citations"], found.rules, tuple(found.signs.end_marks)
+    for at in np.flatnonzero(found.counted["signs"] & CITED).tolist():
         line = found.visible(at)
         spans = [m.span() for m in _CITATION.finditer(line)]
         if not spans:
             continue
-        left = np.frombuffer(_CITATION.sub(b"", line).decode().rstrip().encode(), np.uint8)
-        no_mark = bool(_no_mark(left, np.zeros(1, np.int64), np.array([len(left)]), found.signs.end_marks)[0])
+        left = _CITATION.sub(b"", line).decode().rstrip()
+        no_mark = not left.endswith(marks) or left.endswith("...")
         rules[at] = (rules[at] & ~NO_MARK_UNCITED) | bit | (no_mark * NO_MARK_UNCITED)
-        found.uncited[at] = len(left.tobytes().decode().split())
+        found.uncited[at] = len(left.split())
         text, base = found.place(at)
         for start, stop in spans:
             yield text, base + start, base + stop, bit
@@ -200,7 +206,8 @@ def _citations(found: _Marked) -> Iterator[Cut]:
 
 def _navigation(found: _Marked) -> Iterator[Cut]:
     """Yield the spans of navigation in short lines; set the bits of lines that have some."""
-    bit, short = _BITS["navigation"], np.flatnonzero(found.counted["words"] <= FEW_WORDS)
+    bit, counted = _BITS["navigation"], found.counted
+    short = np.flatnonzero((counted["words"] <= FEW_WORDS) & (counted["signs"] & NAVIGATES > 0))
     for at in short[_match(found.lines.take(pa.array(short)), _MAY_NAVIGATE)].tolist():
         line = found.visible(at).decode()
         spans = [m.span() for m in _NAVIGATION.finditer(line)]

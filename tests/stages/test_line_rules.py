@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from stages.core import edits
+from stages.detect import line_signs
 from stages.detect.line_signs import NO_MARK_UNCITED, ONLY_NAVIGATION, RULES, Signs, find_lines
+from stages.kernels.text import line_counts
 from stages.line_rules import PRESETS, LineRules
 
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -125,6 +127,33 @@ Please enable javascript to see this page.
 This one has no end mark at all
 He said "this is the end of it"
 """
+
+
+PHRASES = (*POLICY, "javascript", "sign in", "sign-in", "signin", "read more", "item in", "items in", "[12]", "[edit]")
+PHRASES += ("[]", "[citation needed]", "x[", "read", "of", "v", "items", "\u0130", "\u0131n", "\u017f")
+
+
+@st.composite
+def any_case(draw: st.DrawFn) -> str:
+    """Return phrases and parts of them, letters in any case that RE2 takes for the same."""
+    text = "".join(draw(st.lists(st.sampled_from(PHRASES) | st.sampled_from(" -\n\t\xa0x"), max_size=6)))
+    for new in draw(st.lists(st.sampled_from([("k", "\u212a"), ("s", "\u017f"), ("k", "K"), ("o", "O")]), max_size=2)):
+        text = text.replace(*new)
+    return text.upper() if draw(st.booleans()) else text[draw(st.integers(0, 3)) :]
+
+
+@given(st.lists(any_case(), max_size=4))
+def test_patterns_are_tried_wherever_they_could_match(texts: list[str]) -> None:
+    lines = [line for text in texts for line in text.split("\n") if line.strip()]
+    signs = line_counts.count_lines(pa.array(lines, pa.large_string()))["signs"]
+    named, navigates = (
+        line_signs._match(pa.array(lines, pa.large_string()), pattern)
+        for pattern in (f"javascript|{line_signs._POLICY}", line_signs._MAY_NAVIGATE)
+    )
+    assert (signs[named] & line_counts.NAMED > 0).all()
+    assert (signs[navigates] & line_counts.NAVIGATES > 0).all()
+    cited = line_counts.CITED
+    assert all(sign & cited for line, sign in zip(lines, signs, strict=True) if re.search(CITATION, line, re.ASCII))
 
 
 def rewritten(stage: LineRules, texts: list[str]) -> list[str]:

@@ -30,7 +30,36 @@ COLUMNS = (
     "digits",
     "others",  # visible, neither letter nor digit
     "longest",  # characters of the longest word
+    "signs",  # bits, below: what patterns about the line need, so that the others need not be tried
 )
+CITED = 1  # [ before a digit, c, e or ]
+NAMED = 2  # part of javascript, privacy, cookie or of use, in any case
+NAVIGATES = 4  # part of sign, read more or item, in any case
+WIDE = 8  # a character beyond ASCII
+_KELVIN = 0x212A  # is k in another case
+_WATCHED = np.isin(np.arange(256), [ord(c) for c in "[vVkKfFgGmM"])
+
+
+@numba.njit(cache=True, nogil=True)
+def _signs_at(data, i, low, high):  # type: ignore[no-untyped-def]
+    """Return the signs that the byte at i, one of _WATCHED, is in the middle of."""
+    byte = data[i]
+    if byte == 91:  # [
+        after = data[i + 1] if i + 1 < high else 0
+        return CITED if 48 <= after <= 57 or after == 99 or after == 101 or after == 93 else 0
+    if i < low + 2 or i + 2 >= high:
+        return 0
+    letter, before, after = byte | 32, data[i - 1] | 32, data[i + 1] | 32
+    if letter == 118:  # (a)va, (i)va
+        return NAMED if after == 97 and (before == 97 or before == 105) else 0
+    if letter == 107:  # ooki
+        return NAMED if after == 105 and before == 111 and data[i - 2] | 32 == 111 else 0
+    if letter == 102:  # of u
+        return NAMED if before == 111 and data[i + 1] == 32 and data[i + 2] | 32 == 117 else 0
+    if letter == 103:  # ign
+        return NAVIGATES if before == 105 and after == 110 else 0
+    first = data[i - 2] | 32  # d mo, tem
+    return NAVIGATES if (data[i - 1] == 32 and first == 100) or (before == 101 and first == 116) else 0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -38,7 +67,8 @@ def count_line(data, at, high, kinds, row):  # type: ignore[no-untyped-def]
     """Count one line from `at` on; return the byte after it. Its visible part is empty where it has no word."""
     row[1:] = 0
     row[1], row[2], row[3] = at, at, at
-    words = sentences = chars = letters = capitals = digits = others = longest = length = trailing = 0
+    low = at
+    words = sentences = chars = letters = capitals = digits = others = longest = length = trailing = signs = 0
     mark = False  # the character before was . ! or ?
     while at < high:
         point, size = code_point(data, at)
@@ -66,8 +96,13 @@ def count_line(data, at, high, kinds, row):  # type: ignore[no-untyped-def]
         digits += kind & DECIMAL != 0
         others += kind & WORD == 0
         mark = point == 46 or point == 33 or point == 63
+        if size > 1:
+            signs |= WIDE | (point == _KELVIN) * NAMED
+        elif _WATCHED[point]:
+            signs |= _signs_at(data, at - 1, low, high)
     row[4], row[5], row[6] = words, sentences + mark, chars
     row[7], row[8], row[9], row[10], row[11] = letters, capitals, digits, others, max(longest, length)
+    row[12] = signs
     return at
 
 

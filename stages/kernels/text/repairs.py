@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import html
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 
@@ -20,10 +19,10 @@ from stages.kernels.text.compositions import Edit, compose
 
 ROUNDS = 32  # an entity inside an entity inside … takes one each
 KINDS = ("mojibake", "entities", "controls", "line_ends", "nfc")
-_CONTROL = re.compile(
+CONTROL = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f\x80-\x84\x86-\x9f\xad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffc]+"
 )
-_LINE_END = re.compile("\r\n|[\r\x85\u2028\u2029]")
+LINE_END = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _ENTITY = re.compile(
     r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)*(#[0-9]{1,12}|#[xX][0-9a-fA-F]{1,12}|[A-Za-z][A-Za-z0-9]{1,31});"
 )
@@ -97,11 +96,11 @@ def _entities(text: str) -> Iterator[Edit[str]]:
 
 
 def _controls(text: str) -> Iterator[Edit[str]]:
-    return ((*m.span(), "") for m in _CONTROL.finditer(text))
+    return ((*m.span(), "") for m in CONTROL.finditer(text))
 
 
 def _line_ends(text: str) -> Iterator[Edit[str]]:
-    return ((*m.span(), "\n") for m in _LINE_END.finditer(text))
+    return ((*m.span(), "\n") for m in LINE_END.finditer(text))
 
 
 def _nfc(text: str) -> Iterator[Edit[str]]:
@@ -114,17 +113,23 @@ def _nfc(text: str) -> Iterator[Edit[str]]:
 
 
 @functools.cache
-def _unsettled() -> re.Pattern[str]:
-    """Return the pattern of a character and those after it that NFC may join to it or put in another order."""
+def joining() -> frozenset[int]:
+    """Return the code points that NFC may change, join to the character before, or put in another order."""
     joins = {0x1161 + n for n in range(21)} | {0x11A8 + n for n in range(27)}  # Hangul vowels and final consonants
-    for code in range(0x80, sys.maxunicode + 1):
+    for code in range(0x80, 0x40000):  # code points beyond are tags, selectors and private use
         c = chr(code)
         if unicodedata.combining(c) or not (0xD800 <= code < 0xE000 or unicodedata.is_normalized("NFC", c)):
             joins.add(code)
         parts = unicodedata.decomposition(c)
         if parts and not parts.startswith("<"):
             joins.update(int(part, 16) for part in parts.split()[1:])
-    inside = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in _ranges(sorted(joins)))
+    return frozenset(joins)
+
+
+@functools.cache
+def _unsettled() -> re.Pattern[str]:
+    """Return the pattern of a character and those after it that NFC may join to it or put in another order."""
+    inside = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in _ranges(sorted(joining())))
     return re.compile(f"[^{inside}]?[{inside}]+")
 
 

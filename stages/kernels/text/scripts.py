@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.kernels.hashes.hashing import buffers
+from stages.kernels.hashes.hashing import buffers, load64
 from stages.kernels.text.fold import code_point
 
 U8 = npt.NDArray[np.uint8]
@@ -74,7 +74,9 @@ RANGES: dict[str, tuple[tuple[int, int], ...]] = {
 UNKNOWN = "Zyyy"
 NAMES = (*RANGES, UNKNOWN)
 SPACELESS = frozenset({"Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr"})  # words are not set off by blanks
-_HANI, _JPAN = NAMES.index("Hani"), NAMES.index("Jpan")
+_LATN, _HANI, _JPAN = NAMES.index("Latn"), NAMES.index("Hani"), NAMES.index("Jpan")
+_ONES, _CASE, _HIGH = (np.uint64(0x0101010101010101 * byte) for byte in (1, 0x20, 0x80))
+_FROM_A, _BEYOND_Z = (np.uint64(0x0101010101010101 * (0x80 - letter)) for letter in (0x61, 0x7B))
 
 
 @functools.cache
@@ -88,6 +90,14 @@ def _table() -> U8:
 
 
 @numba.njit(cache=True, nogil=True)
+def _ascii_letters(word):  # type: ignore[no-untyped-def]
+    """Return how many of eight bytes below 0x80 are letters: in lower case at least a, below the sign after z."""
+    lower = word | _CASE
+    letters = (lower + _FROM_A) & ~(lower + _BEYOND_Z) & _HIGH
+    return np.int64(((letters >> np.uint64(7)) * _ONES) >> np.uint64(56))
+
+
+@numba.njit(cache=True, nogil=True)
 def _count(data, offsets, table, scripts, found):  # type: ignore[no-untyped-def]
     """Write the place of each text's script; `scripts` is how many there are, without the last, unknown one."""
     letters = np.zeros(scripts + 1, np.int64)
@@ -95,6 +105,11 @@ def _count(data, offsets, table, scripts, found):  # type: ignore[no-untyped-def
         letters[:] = 0
         i, stop = offsets[d], offsets[d + 1]
         while i < stop:
+            while i + 8 <= stop and load64(data, i) & _HIGH == 0:
+                letters[_LATN] += _ascii_letters(load64(data, i))
+                i += 8
+            if i == stop:
+                break
             point, size = code_point(data, i)
             letters[table[point]] += 1
             i += size
