@@ -13,7 +13,6 @@ from pipelines.report import tree
 from pipelines.report.funnel import in_recipe_order
 from pipelines.report.ledger_sums import (
     GROUP_SIZES,
-    LARGEST,
     SIMILARITIES,
     SIMILARITY_BINS,
     Amount,
@@ -93,10 +92,7 @@ def groups_by_size(folder: RunFolder, engine: Engine, sums: LedgerSums) -> tree.
 
 def _largest_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> list[tree.LargeGroup]:
     """Return the largest groups with the text of their survivor and some of their members."""
-    members = {
-        doc: members for doc, members in members_of_groups(folder, engine, docs).items() if doc in docs[:LARGEST]
-    }
-    docs = docs[:LARGEST]
+    members = members_of_groups(folder, engine, docs)
     shown = [doc for group in members.values() for doc in group]
     rows = folder.rows([*docs, *shown])
     texts = folder.shown_texts([*docs, *shown])

@@ -41,7 +41,6 @@ KEPT = ""  # stands where a stage's name would, for documents that live
 SAMPLES = 4  # per stage and reason, and of the kept ones of each dataset
 PAIRS = 8  # per deduplication stage, half of them those nearest the threshold
 LARGEST = 10  # groups shown
-RUNNERS_UP = 4  # times as many are known, with their members: what is shown after an addition was mostly known before
 SIMILARITY_BINS = 200
 SIMILARITIES = np.arange(SIMILARITY_BINS + 1) / SIMILARITY_BINS  # edges of the bins
 GROUP_SIZES = (1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 1_001, 10_001, 100_001, 1_000_001)  # lower ends
@@ -163,7 +162,7 @@ class LedgerSums:
     dedup: dict[str, DedupSums] = field(default_factory=lambda: defaultdict(DedupSums))
     samples: dict[tuple[str, str], Smallest] = field(default_factory=lambda: defaultdict(_samples))
     groups: I64 = field(default_factory=lambda: np.zeros((len(GROUP_SIZES), 2), np.int64))  # groups, documents
-    largest: Smallest = field(default_factory=lambda: Smallest(RUNNERS_UP * LARGEST))
+    largest: Smallest = field(default_factory=lambda: Smallest(LARGEST))
     shared: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # groups with both
 
     def add(self, dataset: str, table: pa.Table) -> None:
