@@ -147,6 +147,8 @@ def do(folder: Folder, root: Path, step: tuple[Any, ...]) -> None:
             "status": ["status", str(root)],
         }[what]
         assert main(command) in ((0, 1) if (root / "manifest.parquet").exists() else (1, 2))
+        if (root / "manifest.parquet").exists() and not folder.frozen:  # `stage` wrote the first
+            folder.frozen, folder.limits = [dict(folder.files)], {None}
 
 
 def limited(limit: int | None) -> list[str]:
