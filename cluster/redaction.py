@@ -14,7 +14,7 @@ from urllib.parse import unquote
 MASK = "***"
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>`]*)")
 _PORT = re.compile(r"[^/?#@]*:\d+(?:[/?#]|$)")
-_USER = re.compile(r"(?P<user>[^/?#@:]*):(?P<password>[^?#@]*)@")  # a key may hold a slash
+_USER = re.compile(r"(?P<user>[^/?#@:]*?)(?P<colon>:|%3[Aa])(?P<password>[^?#@]*)@")  # a key may hold a slash
 _ALONE = re.compile(r"(?P<user>[^/?#@:]+)@")
 _PAIR = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#?]+)=(?P<value>[^&;#\s]*)")
 _NAMES = re.compile(
@@ -39,7 +39,7 @@ def secret_in(text: str) -> str:
     ('a password', "the query parameter 'X-Amz-Signature'", '')
     """
     for match in _URL.finditer(text):
-        scheme, rest = match["scheme"].lower(), match["rest"]
+        scheme, rest = _last(match["scheme"]), match["rest"]
         if _has_password(rest):
             return "a password"
         if scheme in _WEB and _ALONE.match(rest):
@@ -92,6 +92,11 @@ def assigned_secret(text: str) -> str:
     return ""
 
 
+def _last(scheme: str) -> str:
+    """Return the scheme without what a message put before it, as in `datasets.https`."""
+    return scheme.lower().rpartition(".")[2]
+
+
 def _has_password(rest: str) -> bool:
     match = _USER.match(rest)
     return bool(match and match["password"] and not _PORT.match(rest))
@@ -100,8 +105,8 @@ def _has_password(rest: str) -> bool:
 def _hide(match: re.Match[str]) -> str:
     scheme, rest = match["scheme"], match["rest"]
     if _has_password(rest):
-        rest = _USER.sub(lambda m: f"{m['user']}:{MASK}@", rest, count=1)
-    elif scheme.lower() in _WEB and _ALONE.match(rest):
+        rest = _USER.sub(lambda m: f"{m['user']}{m['colon']}{MASK}@", rest, count=1)
+    elif _last(scheme) in _WEB and _ALONE.match(rest):
         rest = _ALONE.sub(f"{MASK}@", rest, count=1)
     return f"{scheme}://{_PAIR.sub(_hide_pair, rest)}"
 

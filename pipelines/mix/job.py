@@ -63,7 +63,7 @@ def mix_job(prepared: Prepared, draw: Draw, volume: float = 1.0) -> MixJob:
         output=output,
         root=mix_root(run.root, name),
         records=storage.join(run.root, "decisions", f"mix.{name}" if name else "mix", address),
-        exchange=storage.join(run.root, "exchange", f"mix-{address}"),
+        exchange=storage.join(run.root, "exchange", f"mix-{address}.{run.code}"),
         volume=volume,
     )
 

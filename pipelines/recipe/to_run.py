@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from cluster.codebase import exchange_code
 from cluster.credentials import check_place
 from cluster.errors import RecipeError
 from cluster.options import ClusterOptions, SlurmOptions
@@ -96,6 +97,7 @@ def prepare(
         prefer=tuple(recipe.prefer),
         on_error=recipe.on_error,
         extra_columns=_extra_columns(stages, wanted),
+        code=exchange_code(),
     )
     return Prepared(
         name=recipe.name,

@@ -22,7 +22,6 @@ from stages.core.types import cached_schema
 
 S_co = TypeVar("S_co", bound=Stage, covariant=True)
 STAGED = 2  # version of staged copies
-HOPS = 2  # version of what hops of the exchange hold: unfinished ones of another are not gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,7 @@ class Run:
     on_error: str = "stop"
     manifest_digest: str = ""
     extra_columns: tuple[str, ...] = ()  # input columns that stages and the output read besides text, id, url
+    code: str = ""  # digest of the code whose unfinished exchanges it goes on with
 
     @property
     def manifest(self) -> manifest.Manifest:
@@ -147,7 +147,8 @@ class Run:
         return Sidecars(storage.join(self.root, "decisions", stage.name, self.decision_digest(index)))
 
     def exchange_folder(self, index: int, hop: str) -> str:
-        name = f"{self.stages[index].name}-{self.decision_digest(index)}.{HOPS}"
+        """Return the folder of one hop of a stage: nobody goes on with what other code left unfinished."""
+        name = f"{self.stages[index].name}-{self.decision_digest(index)}.{self.code}"
         return storage.join(self.root, "exchange", name, hop)
 
     def deferred(self, index: int) -> bool:

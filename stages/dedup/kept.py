@@ -93,8 +93,11 @@ def folder_of(run: Run, stage: Stage) -> str:
 
 def layer_folder(stage_run: StageRun[Stage], way: str, hop: str) -> str:
     """Return the folder of a hop whose slices this run keeps. way: see `begin`."""
-    address = f"{stage_run.run.decision_digest(stage_run.index)}-{way}"
-    return storage.join(folder_of(stage_run.run, stage_run.stage), address, hop)
+    return storage.join(folder_of(stage_run.run, stage_run.stage), _address(stage_run, way), hop)
+
+
+def _address(stage_run: StageRun[Stage], way: str) -> str:
+    return f"{stage_run.run.decision_digest(stage_run.index)}-{way}.{stage_run.run.code}"
 
 
 def begin(stage_run: StageRun[Stage], kept: Kept | None) -> str:
@@ -168,8 +171,7 @@ def keep(
     )
     write_json(storage.join(folder, STATE), asdict(state), scratch=True)
     wanted = {layer.folder.rpartition("/")[0].rpartition("/")[2] for layer in layers}
-    mine = f"{run.decision_digest(stage_run.index)}-{way}"
-    for other in sorted(storage.names(folder) - {STATE, mine, *wanted}):
+    for other in sorted(storage.names(folder) - {STATE, _address(stage_run, way), *wanted}):
         storage.remove(storage.join(folder, other))
 
 

@@ -64,3 +64,22 @@ def test_where_it_is_not_known_who_wrote_all_is_dropped(
     path = write(tmp_path)
     drop_scratch_of_before(str(tmp_path))
     assert path.exists()
+
+
+def test_steps_that_other_code_began_are_dropped_and_what_is_kept_for_additions_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "exchange_code", lambda: "0123abcd")
+    drop_scratch_of_before(str(tmp_path))
+    names = (
+        "near_dedup-77.0123abcd",
+        "near_dedup-77.89abcdef",
+        "mix-77.89abcdef",
+        "near_dedup-77.2",
+        "kept-a.89abcdef",
+    )
+    for name in names:
+        (tmp_path / "exchange" / name).mkdir()
+    drop_scratch_of_before(str(tmp_path))
+    left = {path.name for path in (tmp_path / "exchange").iterdir()}
+    assert left == {"near_dedup-77.0123abcd", "kept-a.89abcdef", scratch.BOOTS}

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.exchange import Exchange, Streamed
+from pipelines.recipe import to_run
 from stages.dedup.near import buckets, verify, windows
 from stages.dedup.near.judge import Judge
 from tests.stages.dedup.test_crowds import STAGES, chained, crowd, templated, unlike
@@ -122,6 +123,34 @@ def test_windows_go_on_after_every_kill(tmp_path: Path, monkeypatch: pytest.Monk
     found, kills = through_kills(lambda: run(tmp_path / "cut", paths, stages), 11, "/exchange/near_dedup")
     assert kills > 2
     assert found.equals(whole)
+
+
+@pytest.mark.parametrize("mode", ["representative", "component"])
+def test_what_other_code_began_in_one_piece_is_decided_anew_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Verdicts of a round without windows, and those of windows after it, would come twice."""
+    paths = crowd(tmp_path / "in", templated, 90)
+    stages = [STAGES[0], {**STAGES[1], "mode": mode}]
+    whole = run(tmp_path / "whole", paths, stages)
+    with monkeypatch.context() as patch:
+        patch.setattr(to_run, "exchange_code", lambda: "0123abcd")
+        patch.setattr(verify, "_compare", _stops)
+        with pytest.raises(Stopped):
+            run(tmp_path / "cut", paths, stages)
+    [begun] = (tmp_path / "cut" / "exchange").glob("near_dedup-*")
+    assert list(begun.glob("open-0/*"))
+    cut_by(monkeypatch, 20)
+    assert run(tmp_path / "cut", paths, stages).equals(whole)
+    assert not begun.exists()
+
+
+class Stopped(Exception):
+    """The end of a run between two rounds."""
+
+
+def _stops(*_: Any) -> None:
+    raise Stopped
 
 
 def test_texts_of_a_window_are_fetched_once_and_those_of_seats_once_for_each_window(
