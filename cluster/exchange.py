@@ -1,13 +1,15 @@
 """Shuffle through files: bring rows with equal keys together, and resume after a crash.
 
-Every source task writes one file of slices, cut by destination (`slices.py`); every destination task reads its
-slices and commits one output. Where sources times destinations is large and slices are small, merge tasks in
-between make one file out of the files of some consecutive sources, in source order, so that the requests of a hop
-grow with sources plus destinations, not with their product. A file that exists is not made again, so the longest
-steps resume. Rows arrive in the order of sources and, within one, as emitted, merged or not.
+Every source task writes one file of slices, cut by destination (`slices.py`); every destination reads its slices
+and commits one output. Where sources times destinations is large and slices are small, the requests of a hop grow with
+sources plus destinations, not with their product: of few sources (`TOGETHER_BYTES`), one task reads the slices of some
+consecutive destinations together, which lie one behind the other; of many, merge tasks in between make one file out of
+the files of some consecutive sources, in source order. A file that exists is not made again, so the longest steps
+resume. Rows arrive in the order of sources and, within one, as emitted, in either way.
 
 Memory: emitted tables of `CUT_BYTES` or one larger one, three times, and `slices.IN_MEMORY` in a source task;
-`slices.WINDOW` and the indexes of its sources in a merge; all rows of one destination in a destination task.
+`slices.WINDOW` and the indexes of its sources in a merge; all rows of one destination in a destination task, and where
+it reads several together, `slices.WINDOW`.
 """
 
 from __future__ import annotations
@@ -18,25 +20,24 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError
 from cluster.files.arrow_files import write_tables
-from cluster.files.packed_rows import pack, row_type
 from cluster.files.records import read_record
 from cluster.files.sealed import write_json
-from cluster.files.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part
+from cluster.files.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part, read_together
 from cluster.outputs import Outputs, folders_of, is_spread, numbered_path, output_name
+from cluster.routing import cut, in_blocks
 from cluster.scale import scaled
 
 S = TypeVar("S")
 MERGED_FROM = scaled(1024)  # pairs of source and destination from which on small slices are merged
 SLICE_BYTES = scaled(128 << 10, least=64 << 10)  # mean size that slices of merged files shall have
 MOST_MERGED = 1024  # sources of one merge
+TOGETHER_BYTES = scaled(64 << 20)  # of the slices that one task reads together: of 512 sources at SLICE_BYTES each
 MOST_MAPPED = 4096  # files of which a destination maps slices: a process may have some 65,000 maps, for all its threads
 CUT_BYTES = 32 << 20  # of emitted tables that are cut by destination at a time
 BLOCK_BYTES = 64 << 20  # of rows that a destination passes on as they come
@@ -67,6 +68,7 @@ class Exchange:
     ranges; "destination" (any integer) is taken as it is.
     schema: of the emitted tables.
     scratch: whether the folder is dropped after a power cut, so that its files need not be synced.
+    reread: whether slices are read again after the hop, then by one destination at a time; so files are merged.
     """
 
     folder: str
@@ -74,6 +76,7 @@ class Exchange:
     schema: pa.Schema
     route: str = "key"
     scratch: bool = True
+    reread: bool = False
 
     def run(
         self,
@@ -95,8 +98,8 @@ class Exchange:
         have = self._listed(self.destinations)
         wanted = [d for d in range(self.destinations) if not have & {output_name(d), _none_name(d)}]
         if wanted:
-            written = self.scatter(engine, sources, emit, done, cost=emit_cost)
-            engine.map(partial(_read, self, receive, written), wanted, done=done, cost=receive_cost)
+            written, together = self._scatter(engine, sources, emit, done, emit_cost, received=not self.reread)
+            engine.map(partial(_read, self, receive, written), _runs(wanted, together), done=done, cost=receive_cost)
         return self.outputs()
 
     def outputs(self) -> Outputs:
@@ -148,6 +151,22 @@ class Exchange:
 
         cost : how the tasks that write grow; those that merge grow alike.
         """
+        return self._scatter(engine, sources, emit, done, cost, received=False)[0]
+
+    def _scatter(
+        self,
+        engine: Engine,
+        sources: Sequence[S],
+        emit: Emit[S],
+        done: Callable[[Any], None] | None,
+        cost: TaskCost | None,
+        *,
+        received: bool,
+    ) -> tuple[Written, int]:
+        """Do the first half; return what it left and how many destinations a task is to read together.
+
+        received : whether the hop's own tasks will read all of it, and nobody else.
+        """
         have, planned = self._listed(len(sources)), self._planned()
         group = planned.group if planned else 1
         todo = [
@@ -156,11 +175,11 @@ class Exchange:
             if not have & ({_map_name(i)} if group == 1 else {_map_name(i), _merged_name(i // group)})
         ]
         engine.map(partial(_write, self, emit, len(sources)), todo, done=done, cost=cost)
-        written = planned or self._plan(len(sources))
+        written, together = self._plan(len(sources), planned, received=received)
         if written.group > 1:
             merges = [m for m in range(written.files) if _merged_name(m) not in have]
             engine.map(partial(_merge, self, written), merges, cost=cost and replace(cost, name=f"{cost.name}: merge"))
-        return written
+        return written, together
 
     def gather(self, written: Written, destination: int) -> pa.Table:
         """Return the rows of one destination, in source order."""
@@ -169,8 +188,22 @@ class Exchange:
     def batches(self, written: Written, destination: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows of one destination, in source order."""
         mapped = written.files <= MOST_MAPPED
-        paths = (self._slices_path(written, number) for number in range(written.files))
-        return batches_of((read_part(path, destination, mapped=mapped) for path in paths), self.schema)
+        parts = (read_part(path, destination, mapped=mapped) for path in self._slices_paths(written))
+        return batches_of(parts, self.schema)
+
+    def together(self, written: Written, wanted: range) -> Iterator[tuple[int, Batches]]:
+        """Yield consecutive destinations, each with its rows in source order; several are read by one request a file.
+
+        Memory: `slices.WINDOW`, or one destination where `wanted` is no more.
+        """
+        if len(wanted) == 1:
+            yield wanted[0], partial(self.batches, written, wanted[0])
+            return
+        for destination, parts in read_together(list(self._slices_paths(written)), wanted.start, wanted.stop):
+            if parts is None:  # larger than a window
+                yield destination, partial(self.batches, written, destination)
+            else:
+                yield destination, partial(batches_of, parts, self.schema)
 
     def written(self, sources: int) -> Written:
         """Return what so many sources of a hop that ran left."""
@@ -189,27 +222,34 @@ class Exchange:
             written = Written(sum(name.startswith("map-") for name in storage.names(self.folder)))
         return self.gather(written, destination)
 
-    def _plan(self, sources: int) -> Written:
-        """Decide from the bytes of all sources whether to merge, and write it down where it is to be done."""
-        if sources * self.destinations < MERGED_FROM:
-            return Written(sources)
+    def _plan(self, sources: int, planned: Written | None, *, received: bool) -> tuple[Written, int]:
+        """Decide from the bytes of all sources what to merge or read together; write down what is to be merged."""
+        if sources * self.destinations < MERGED_FROM or (planned and planned.group > 1):
+            return planned or Written(sources), 1
         size = 0
         for folder in self.folders(sources):
             size += sum(many for name, many in storage.sizes(folder).items() if name.startswith("map-"))
-        written = self.grouping(sources, size)
-        if written.group == 1 and not is_spread(sources):
-            return written
-        write_json(storage.join(self.folder, PLAN), asdict(written), scratch=self.scratch)
-        return written
+        written, together = self.grouping(sources, size, received=received)
+        if planned is None and (written.group > 1 or is_spread(sources)):
+            write_json(storage.join(self.folder, PLAN), asdict(written), scratch=self.scratch)
+        return planned or written, together
 
-    def grouping(self, sources: int, size: int) -> Written:
-        """Return how the files of the sources are to be merged, by their number and bytes alone."""
+    def grouping(self, sources: int, size: int, *, received: bool = False) -> tuple[Written, int]:
+        """Return how files of sources are to be merged, and how many destinations a task is to read together.
+
+        By the number of the sources and their bytes alone; either is 1.
+
+        received : whether the hop's own tasks read all of it, and nobody else: then few sources are not merged.
+        """
         slices = sources * self.destinations
         if slices < MERGED_FROM:
-            return Written(sources)
+            return Written(sources), 1
         mean = max(1.0, (size - ENTRY * sources * (self.destinations + 1)) / slices)
+        small = int(SLICE_BYTES // mean)
+        if received and sources * SLICE_BYTES <= TOGETHER_BYTES:
+            return Written(sources), max(1, min(small, self.destinations))
         most = max(1, INDEX_BYTES // (ENTRY * (self.destinations + 1)))
-        return Written(sources, max(1, min(int(SLICE_BYTES // mean), most, MOST_MERGED, sources)))
+        return Written(sources, max(1, min(small, most, MOST_MERGED, sources))), 1
 
     def _planned(self) -> Written | None:
         try:
@@ -230,6 +270,9 @@ class Exchange:
 
     def _map_path(self, source: int, sources: int) -> str:
         return self._path(_map_name(source), source, sources)
+
+    def _slices_paths(self, written: Written) -> Iterator[str]:
+        return (self._slices_path(written, number) for number in range(written.files))
 
     def _slices_path(self, written: Written, number: int) -> str:
         if written.group == 1:
@@ -280,26 +323,15 @@ def _none_name(destination: int) -> str:
 def _write(hop: Exchange, emit: Emit[S], sources: int, item: tuple[int, S]) -> None:
     index, source = item
     writer = SliceWriter(hop.destinations, hop.schema)
-    for table in _in_blocks(emit(source), hop.schema):
+    for table in in_blocks(emit(source), hop.schema, CUT_BYTES):
         _cut(table, hop, writer)
     path = hop._map_path(index, sources)
     with storage.commit_scratch(path) if hop.scratch else storage.commit(path) as file:
         writer.write(file)
 
 
-def _in_blocks(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the rows of tables in blocks of about CUT_BYTES, so that each is cut once and not batch by batch."""
-    waiting: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        if table.num_rows:
-            waiting.append(table.select(schema.names).cast(schema))
-            size += waiting[-1].nbytes
-        if waiting and size >= CUT_BYTES:
-            yield pa.concat_tables(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting)
+def _cut(table: pa.Table, hop: Exchange, writer: SliceWriter) -> None:
+    cut(table, writer, hop.schema, hop.route, hop.destinations)
 
 
 def _merge(hop: Exchange, written: Written, number: int) -> None:
@@ -314,51 +346,28 @@ def _merge(hop: Exchange, written: Written, number: int) -> None:
     storage.remove_files(paths, scratch=hop.scratch)
 
 
-def _cut(table: pa.Table, hop: Exchange, writer: SliceWriter) -> None:
-    """Hand the rows of a table to the writer, in order of destination."""
-    where = destinations(_whole(table.column(hop.route)), hop.destinations, ranged=hop.route == "key")
-    order = None
-    if hop.destinations > 1 and bool((where[1:] < where[:-1]).any()):  # a device sends records sorted
-        order = _stable_order(where)
-        where = where[order]
-    kind = row_type(hop.schema)
-    packed = pack(table, kind, order) if kind else None
-    if packed is not None and kind is not None:
-        writer.add_packed(packed, where, kind.itemsize)
-        return
-    cut = (table if order is None else table.take(pa.array(order))).combine_chunks()
-    starts = np.flatnonzero(np.r_[True, where[1:] != where[:-1]])
-    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(where)], strict=True):
-        for batch in cut.slice(start, stop - start).to_batches():
-            writer.add(int(where[start]), batch)
+def _runs(wanted: Sequence[int], most: int) -> list[range]:
+    """Return ascending destinations as runs of consecutive ones, of those that `most` divides alike."""
+    runs: list[range] = []
+    for destination in wanted:
+        if runs and destination == runs[-1].stop and destination % most:
+            runs[-1] = range(runs[-1].start, destination + 1)
+        else:
+            runs.append(range(destination, destination + 1))
+    return runs
 
 
-def _whole(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    return np.asarray(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
+def _read(hop: Exchange, receive: Receive | Streamed, written: Written, wanted: range) -> None:
+    for destination, batches in hop.together(written, wanted):
+        _receive(hop, receive, destination, batches)
 
 
-def _stable_order(where: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """Return the order that sorts destinations and keeps what is equal in place, by radix sorts on 16 bits."""
-    order = np.argsort(where.astype(np.uint16, copy=False), kind="stable")
-    if where.dtype.itemsize == 2:
-        return order
-    return order[np.argsort((where[order] >> 16).astype(np.uint16), kind="stable")]
-
-
-def destinations(keys: npt.NDArray[Any], count: int, *, ranged: bool) -> npt.NDArray[np.integer[Any]]:
-    """Return the destination of every key, (rows,); ranged keys are cut into `count` equal ranges."""
-    if not ranged:
-        return keys.astype(np.uint16 if count <= 1 << 16 else np.uint32)
-    high = keys.astype(np.uint64) >> np.uint64(32)
-    where = (high * np.uint64(count)) >> np.uint64(32)
-    return where.astype(np.uint16 if count <= 1 << 16 else np.uint32)
-
-
-def _read(hop: Exchange, receive: Receive | Streamed, written: Written, destination: int) -> None:
+def _receive(hop: Exchange, receive: Receive | Streamed, destination: int, batches: Batches) -> None:
+    """Commit the output of one destination, or that it has none."""
     if isinstance(receive, Streamed):
-        tables = receive.receive(destination, partial(hop.batches, written, destination))
+        tables = receive.receive(destination, batches)
     else:
-        result = receive(destination, hop.gather(written, destination))
+        result = receive(destination, pa.Table.from_batches(list(batches()), schema=hop.schema))
         tables = iter([] if result is None else [result])
     first = next(tables, None)
     if first is None:

@@ -22,7 +22,8 @@ from cluster.requests import LISTED, Requests, lists_of, puts_of
 class ForeseenHop:
     """A hop before it runs. emit, merge, receive: requests of the tasks of each part; client: of who starts them.
 
-    group: sources that are merged into one file. spilled: bytes in the temporary folder of a source task.
+    group: sources that are merged into one file. together: destinations that one task reads.
+    spilled: bytes in the temporary folder of a source task.
     largest_file: bytes of one file, which for an object store lies in the temporary folder until it is sent.
     maps: of memory that one destination task holds where the storage is a file system.
     """
@@ -30,6 +31,7 @@ class ForeseenHop:
     sources: int
     destinations: int
     group: int
+    together: int
     files: int
     prefixes: int
     emit: Requests
@@ -44,37 +46,46 @@ class ForeseenHop:
     maps: int
 
     @property
+    def window(self) -> float:
+        """The bytes that a task holds of destinations that it reads together."""
+        return min(WINDOW, self.together * self.destination_bytes) if self.together > 1 else 0.0
+
+    @property
     def requests(self) -> Requests:
         """The requests of the whole hop."""
         return self.emit + self.merge + self.receive + self.client
 
 
-def foresee(hop: Exchange, sources: int, rows: float, row_bytes: float) -> ForeseenHop:
+def foresee(hop: Exchange, sources: int, rows: float, row_bytes: float, *, received: bool | None = None) -> ForeseenHop:
     """Return what a fresh run of a hop takes, if its rows spread evenly over sources and destinations.
 
     row_bytes : of a row in a slice of many; what a slice takes besides is added.
+    received : whether the hop's own tasks read all of it, and nobody else; None: as the hop says.
     """
     count = hop.destinations
     size = _bytes(hop, sources, rows, row_bytes)
-    written = hop.grouping(sources, round(size))
+    received = not hop.reread if received is None else received
+    written, together = hop.grouping(sources, round(size), received=received)
+    reads = math.ceil(count / together)  # of each file
     merged = _bytes(hop, written.files, rows, row_bytes) if written.group > 1 else size
-    share = _filled(rows, written.files * count)
+    share = _filled(rows, written.files * reads)
     return ForeseenHop(
         sources=sources,
         destinations=count,
         group=written.group,
+        together=together,
         files=written.files,
         prefixes=len(hop.folders(max(sources, count))),
         emit=Requests(put=sources * puts_of(size / max(1, sources))),
         merge=_merge(written, size, merged),
-        receive=Requests(get=count * written.files * (1 + share), put=count * puts_of(rows * row_bytes / count)),
+        receive=Requests(get=reads * written.files * (1 + share), put=count * puts_of(rows * row_bytes / count)),
         client=_client(hop, sources, written),
         bytes_written=size + (merged if written.group > 1 else 0.0),
-        bytes_read=(size if written.group > 1 else 0.0) + merged + ENTRY * written.files * (count - 1),
+        bytes_read=(size if written.group > 1 else 0.0) + merged + ENTRY * written.files * (reads - 1),
         spilled=size / max(1, sources) if size > IN_MEMORY * sources else 0.0,
         largest_file=max(size / max(1, sources), merged / max(1, written.files)),
         destination_bytes=rows * row_bytes / count,
-        maps=_maps(hop, written, rows * row_bytes),
+        maps=0 if together > 1 else _maps(hop, written, rows * row_bytes),
     )
 
 

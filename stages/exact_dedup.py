@@ -156,7 +156,8 @@ def _key_hop(stage_run: StageRun[ExactDedup], way: str, old: Kept | None) -> Exc
     """Return the hop of the keys of all documents, or of those to be looked up in what is kept."""
     rows = stage_run.run.manifest.rows()
     count = old.of(KEYS_HOP)[0].destinations if old else key_destinations(rows)
-    return Exchange(folder=kept.layer_folder(stage_run, way, KEYS_HOP), destinations=count, schema=KEYS)
+    folder = kept.layer_folder(stage_run, way, KEYS_HOP)
+    return Exchange(folder=folder, destinations=count, schema=KEYS, reread=True)
 
 
 def _repeated_documents(

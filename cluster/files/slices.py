@@ -256,6 +256,25 @@ def merge_slices(
         out.close()
 
 
+def read_together(paths: Sequence[str], first: int, last: int) -> Iterator[tuple[int, list[Part] | None]]:
+    """Yield destinations `first` to `last` - 1, each with its slices in the order of `paths`; None for a large one.
+
+    Each file is read by one range for its index and one for each window; a slice of a destination that is larger than
+    a window is left to `read_part`. Memory: 17 bytes x destinations x paths, and `WINDOW` bytes.
+    """
+    indexes = [read_index(path, first, last - 1) for path in paths]
+    size = np.zeros(last - first, np.int64)
+    for index in indexes:
+        size += np.diff(index.offset)
+    for begin, end in _windows(size):
+        if size[begin] > WINDOW:
+            yield first + begin, None
+            continue
+        spans = [_span(path, index, begin, end) for path, index in zip(paths, indexes, strict=True)]
+        for at, parts in enumerate(zip(*spans, strict=True), first + begin):
+            yield at, [part for part in parts if len(part.data)]
+
+
 def _put_large(out: _Out, paths: Sequence[str], indexes: Sequence[Index], destination: int, schema: pa.Schema) -> None:
     """Write one slice that is larger than a window, a part at a time where all are of one kind."""
     given = [(path, index) for path, index in zip(paths, indexes, strict=True) if _size(index, destination)]

@@ -36,7 +36,10 @@ class HopSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One `map`: which step it belongs to, what its tasks declare, seconds and results of every task."""
+    """One `map`: which step it belongs to, what its tasks declare, their seconds and results.
+
+    seconds: of every task; of every destination, where a task of a hop reads several together.
+    """
 
     step: str
     cost: TaskCost
@@ -67,13 +70,16 @@ class Clock(InlineEngine):
     ) -> list[R]:
         seconds: list[float] = []
 
+        cost, part = cost or UNDECLARED, hop_of(function)
+
         def timed(task: T) -> R:
             begin = time.perf_counter()
             result = function(task)
-            seconds.append(time.perf_counter() - begin)
+            took = time.perf_counter() - begin
+            many = len(task) if isinstance(task, range) and part and part[1] == "receive" else 1
+            seconds.extend([took / many] * many)  # destinations that a task reads together each count as one
             return result
 
-        cost, part = cost or UNDECLARED, hop_of(function)
         self.task, self.folder = cost.name, part[0].folder if part else ""
         results = super().map(timed, tasks, done=done)
         self.task = WATCHING

@@ -187,6 +187,7 @@ class HopPlan(TypedDict):
     sources: int
     destinations: int
     merged: int
+    together: int
     files: int
     prefixes: int
     requests: int

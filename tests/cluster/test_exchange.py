@@ -19,9 +19,10 @@ from cluster import counting_store, exchange, outputs
 from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.errors import LedgerError
-from cluster.exchange import Exchange, destinations
+from cluster.exchange import Exchange
 from cluster.files import slices
 from cluster.files.arrow_files import read_arrow
+from cluster.routing import destinations
 from tests.support.faults import Killed
 
 SCHEMA = pa.schema([("key", pa.uint64()), ("value", pa.int64())])
@@ -129,22 +130,24 @@ def rows_of(hop: Exchange, sources: int, rows: int = 40) -> list[list[dict[str, 
     return [read_arrow(path).to_pylist() for path in paths if path]
 
 
+@pytest.mark.parametrize("reread", [True, False], ids=["merged", "together"])
 @pytest.mark.parametrize(
     ("slice_bytes", "window"), [(0, 1 << 20), (1 << 12, 1 << 20), (1 << 30, 1 << 20), (1 << 30, 700)]
 )
-def test_merging_changes_no_row_and_no_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_bytes: int, window: int
+def test_merging_and_reading_together_change_no_row_and_no_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_bytes: int, window: int, reread: bool
 ) -> None:
     plain = rows_of(Exchange(folder=str(tmp_path / "plain"), destinations=5, schema=SCHEMA), 13)
     monkeypatch.setattr(exchange, "MERGED_FROM", 0)
     monkeypatch.setattr(exchange, "SLICE_BYTES", slice_bytes)
     monkeypatch.setattr(outputs, "SPREAD_FROM", 4)
+    monkeypatch.setattr(exchange, "TOGETHER_BYTES", 1 << 40)
     monkeypatch.setattr(slices, "WINDOW", window)
-    hop = Exchange(folder=str(tmp_path / "merged"), destinations=5, schema=SCHEMA)
+    hop = Exchange(folder=str(tmp_path / "merged"), destinations=5, schema=SCHEMA, reread=reread)
     assert rows_of(hop, 13) == plain
     assert [hop.gathered(d).to_pylist() for d in range(5)] == plain
     merged = list((tmp_path / "merged").rglob("merged-*"))
-    assert bool(merged) == (slice_bytes > 0)
+    assert bool(merged) == (slice_bytes > 0 and reread)
     assert not (merged and list((tmp_path / "merged").rglob("map-*")))
 
 
@@ -155,12 +158,14 @@ def test_slices_beyond_memory_wait_in_a_file(tmp_path: Path, monkeypatch: pytest
     assert rows_of(Exchange(folder=str(tmp_path / "spilled"), destinations=5, schema=SCHEMA), 3) == plain
 
 
-@pytest.mark.parametrize("at", range(0, 60, 3))
+@pytest.mark.parametrize(
+    ("at", "reread"), [*((at, True) for at in range(0, 60, 3)), *((at, False) for at in range(7, 13))]
+)
 def test_a_hop_killed_at_any_commit_or_removal_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, reread: bool
 ) -> None:
     monkeypatch.setattr(exchange, "MERGED_FROM", 0)
-    hop = Exchange(folder=str(tmp_path / "hop"), destinations=5, schema=SCHEMA)
+    hop = Exchange(folder=str(tmp_path / "hop"), destinations=5, schema=SCHEMA, reread=reread)
     whole = rows_of(Exchange(folder=str(tmp_path / "other"), destinations=5, schema=SCHEMA), 7)
     calls = 0
 
@@ -192,16 +197,50 @@ def test_a_merge_that_another_attempt_finished_is_no_error(tmp_path: Path, monke
     assert hop.gather(written, 0) == before
 
 
+@pytest.mark.parametrize("reread", [True, False], ids=["merged", "together"])
 @pytest.mark.parametrize("many", [64, 256])
-def test_requests_grow_with_sources_and_destinations_not_with_their_product(many: int) -> None:
+def test_requests_grow_with_sources_and_destinations_not_with_their_product(many: int, reread: bool) -> None:
     counting_store.use()
     CountingStore.watch()
-    hop = Exchange(folder=f"{SCHEME}://hop-{many}", destinations=many, schema=SCHEMA)
-    hop.run(InlineEngine(), range(many), partial(spread, many), raw)
-    payload = many * many * 2 * 16
-    assert CountingStore.total().total <= 8 * (many + many) + 60
-    assert CountingStore.total().head <= many
-    assert CountingStore.bytes_read[None] <= 2 * many * 16 * (many + 2) + many * many * 2 * 300 + 1.3 * payload + 1e6
+    hop = Exchange(folder=f"{SCHEME}://hop-{many}-{reread}", destinations=many, schema=SCHEMA, reread=reread)
+    hop.run(InlineEngine(), range(many), partial(spread, 2 * many), raw)
+    payload = many * many * 4 * 16
+    assert CountingStore.total().total <= 4 * (many + many) + 60
+    assert CountingStore.total().head <= 3
+    passes = 2 if reread else 1  # a merge reads each row, and so does its destination
+    assert CountingStore.bytes_read[None] <= 1.3 * passes * payload
+    CountingStore.empty()
+
+
+def test_a_destination_larger_than_a_window_is_read_by_itself_among_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = pa.schema([("destination", pa.int32()), ("value", pa.int64())])
+    many = [1, 60, 2, 0, 3]
+
+    def uneven(source: int) -> list[pa.Table]:
+        where = np.repeat(np.arange(5, dtype=np.int32), many)
+        return [pa.table([pa.array(where), pa.array(np.arange(len(where)) + 100 * source)], schema=schema)]
+
+    monkeypatch.setattr(exchange, "MERGED_FROM", 0)
+    monkeypatch.setattr(slices, "WINDOW", 12 * 3 * 5)
+    hop = Exchange(folder=str(tmp_path), destinations=5, schema=schema, route="destination")
+    paths = hop.run(InlineEngine(), range(3), uneven, raw)
+    found = [read_arrow(path) if path else None for path in paths]
+    sent = pa.concat_tables([uneven(source)[0] for source in range(3)])
+    for destination, table in enumerate(found):
+        wanted = sent.filter(pa.array(np.asarray(sent["destination"]) == destination))
+        assert table == wanted
+
+
+def test_a_task_reads_what_is_missing_of_the_destinations_that_belong_together(tmp_path: Path) -> None:
+    assert exchange._runs([0, 1, 2, 3, 4, 6, 7, 9], 3) == [range(3), range(3, 5), range(6, 8), range(9, 10)]
+    assert exchange._runs([4, 5], 1) == [range(4, 5), range(5, 6)]
+    hop = Exchange(folder=str(tmp_path / "whole"), destinations=40, schema=SCHEMA)
+    first = rows_of(hop, 30)
+    for destination in (0, 3, 4, 39):
+        (tmp_path / "whole" / f"out-{destination}.arrow").unlink()
+    assert rows_of(hop, 30) == first
 
 
 def test_a_flipped_bit_in_a_slice_is_an_error(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def describe_hops(hops: Sequence[Hop]) -> list[HopPlan]:
             "sources": hop.foreseen.sources,
             "destinations": hop.foreseen.destinations,
             "merged": hop.foreseen.group,
+            "together": hop.foreseen.together,
             "files": hop.foreseen.files,
             "prefixes": hop.foreseen.prefixes,
             "requests": round(hop.foreseen.requests.total),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cluster.foreseen import ForeseenHop
 from cluster.requests import Requests
 from pipelines.plan.machine import Machine
 from pipelines.plan.rates import Rates
@@ -46,8 +47,12 @@ def hops_in(known: Known, steps: Sequence[str]) -> list[Hop]:
 
 
 def memory_of_hops(hops: Sequence[Hop]) -> dict[str, int]:
-    """Return the bytes that a destination task of each hop holds."""
-    return {f"{h.step}: {h.receive}": round(HELD * h.foreseen.destination_bytes) for h in hops}
+    """Return the bytes that a destination task of each hop holds: a destination, and what is read together with it."""
+    return {f"{h.step}: {h.receive}": round(_held(h.foreseen)) for h in hops}
+
+
+def _held(hop: ForeseenHop) -> float:
+    return HELD * hop.destination_bytes + hop.window
 
 
 def fill(plan: Plan, known: Known, hops: Sequence[Hop], price_per_hour: float | None) -> None:

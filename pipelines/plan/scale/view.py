@@ -67,7 +67,7 @@ def _requests(plan: Plan) -> Table:
 def _hops(plan: Plan) -> Table:
     table = Table(title="exchange")
     table.add_column("hop")
-    for name in ("times", "sources", "destinations", "merged by", "requests", "written", "a destination"):
+    for name in ("times", "sources", "destinations", "merged by", "read by", "requests", "written", "a destination"):
         table.add_column(name, justify="right")
     for hop in plan["hops"]:
         table.add_row(
@@ -76,6 +76,7 @@ def _hops(plan: Plan) -> Table:
             f"{hop['sources']:,}",
             f"{hop['destinations']:,}",
             f"{hop['merged']:,}" if hop["merged"] > 1 else "",
+            f"{hop['together']:,}" if hop["together"] > 1 else "",
             f"{hop['requests']:,}",
             size(hop["bytes_written"]),
             size(hop["destination_bytes"]),

@@ -69,7 +69,7 @@ class Part:
         name = bands_name(first)
         many = record_destinations(self.near.run.manifest.rows() * count)
         many = self.old.of(name)[0].destinations if self.old else many
-        return Exchange(folder=self.folder(name), destinations=many, schema=RECORDS)
+        return Exchange(folder=self.folder(name), destinations=many, schema=RECORDS, reread=True)
 
 
 def begin(engine: Engine, near: NearJob) -> Part:

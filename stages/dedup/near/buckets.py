@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
-from cluster.exchange import Batches, Exchange, Streamed, as_they_come, destinations
+from cluster.exchange import Batches, Exchange, Streamed, as_they_come
 from cluster.files.arrow_files import read_arrow
+from cluster.routing import destinations
 from cluster.scale import scaled
 from stages.core.arrays import array
 from stages.core.costs import CANDIDATES, Quantity, n_log_n, per_bundle
@@ -126,6 +127,7 @@ def find_buckets(engine: Engine, near: NearJob, folder: Callable[[str], str]) ->
             folder=folder(bands_name(first)),
             destinations=record_destinations(documents * count),
             schema=RECORDS,
+            reread=True,
         )
         positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)
         found += hop.run(engine, positions, emit, _receive_keys, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)

@@ -41,7 +41,7 @@ SEND, RECEIVE = per_candidates("send known pairs"), per_candidates("receive know
 def texts_hop(near: NearJob, destinations: int, round_: int) -> Exchange:
     """Return the exchange that brings texts to the undecided pairs of one round; destinations write similarities."""
     folder = near.folder(f"texts-{round_}")
-    return Exchange(folder=folder, destinations=destinations, schema=TEXTS, route="destination")
+    return Exchange(folder=folder, destinations=destinations, schema=TEXTS, route="destination", reread=True)
 
 
 def keep_pairs(engine: Engine, near: NearJob, groups: Groups) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import counting_store, exchange
+from cluster import counting_store, exchange, routing
 from cluster.counting_store import SCHEME, CountingStore
 from cluster.engines import InlineEngine
 from cluster.exchange import Exchange
@@ -85,7 +85,7 @@ def test_no_cut_changes_a_row_or_the_order(
                 patch.setattr(module, name, value)
         found = [read_arrow(str(path)) for path in hop.run(InlineEngine(), range(sources), emit, raw)]
     sent = pa.concat_tables([table for source in range(sources) for table in emit(source)])
-    where = exchange.destinations(sent["key"].to_numpy(), destinations, ranged=True)
+    where = routing.destinations(sent["key"].to_numpy(), destinations, ranged=True)
     for destination, table in enumerate(found):
         assert table.equals(sent.filter(pa.array(where == destination)))
 
@@ -114,7 +114,7 @@ def test_more_destinations_than_sixteen_bits_keep_the_order(tmp_path: Any) -> No
     hop = Exchange(folder=str(tmp_path), destinations=count, schema=FIXED)
     written = hop.scatter(InlineEngine(), range(2), partial(tables, FIXED, (50, 50), (False, False)))
     sent = pa.concat_tables([table for source in range(2) for table in tables(FIXED, (50, 50), (False, False), source)])
-    where = exchange.destinations(sent["key"].to_numpy(), count, ranged=True)
+    where = routing.destinations(sent["key"].to_numpy(), count, ranged=True)
     for destination in np.unique(where).tolist():
         assert hop.gather(written, destination).equals(sent.filter(pa.array(where == destination)))
 
