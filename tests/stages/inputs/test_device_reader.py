@@ -119,6 +119,9 @@ class Frame(pd.Series):
     def hash_values(self, method: Any, seed: int | None = None) -> Column:
         return Column(self.to_arrow()).hash_values(method, seed)
 
+    def to_pylibcudf(self) -> tuple[Strung, dict[str, Any]]:
+        return Strung(pa.array(self.tolist(), pa.string())), {}
+
     @classmethod
     def from_arrow(cls, array: pa.Array) -> Frame:
         return cls(array.to_pylist(), dtype="str")
@@ -335,7 +338,7 @@ STAGES = [
 
 
 @pytest.mark.usefixtures("device")
-@pytest.mark.parametrize("host_stage", [[], [{"use": "heuristics"}]])
+@pytest.mark.parametrize("host_stage", [[], [{"use": "decontaminate"}]])
 def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_stage: list[dict[str, Any]]
 ) -> None:
