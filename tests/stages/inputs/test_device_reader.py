@@ -357,9 +357,7 @@ def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
     wrapped = rapids_kernels.parquet_chunks
     monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
     assert ledger(tmp_path, "device", "gpu", [*first_stage, *STAGES]).equals(expected)
-    assert bool(chunks) == (
-        first_stage in ([], [HEURISTICS])
-    )  # others have it read on the host
+    assert bool(chunks) == (first_stage in ([], [HEURISTICS]))  # others have it read on the host
     assert expected["kept"].to_pylist().count(False) > 10
 
 
