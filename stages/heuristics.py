@@ -121,6 +121,7 @@ class Heuristics(ShardStage):
         [*((name, pa.float32()) for name in LIMITED), ("language", pa.string()), ("script", pa.string())]
     )
     expansion: ClassVar[float] = 3.0
+    device_expansion: ClassVar[float] = 17.0  # text_kernels.SCRATCH for a chunk, and where its texts begin
 
     presets: tuple[str, ...] = param(("gopher", "fineweb"), "sets of limits: " + ", ".join(PRESETS))
     limits: tuple[str, ...] | str = param(
@@ -231,6 +232,10 @@ class Heuristics(ShardStage):
 
     def columns(self) -> tuple[str, ...]:
         return ("text", self._column) if self._column else ("text",)
+
+    @property
+    def host_text(self) -> bool:  # tokenizers compute there
+        return bool(self.tokenizer)
 
     def facts_needed(self) -> tuple[str, ...]:
         return ("language",) if self._language == AUTO else ()

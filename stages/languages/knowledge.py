@@ -16,6 +16,7 @@ import pyarrow as pa
 from classifiers import language
 from stages.core.arrays import whole
 from stages.inputs.ids import scalar_texts
+from stages.kernels.dispatch.resident import Resident, texts_at
 from stages.kernels.text.heuristic_facts import REPEATED, TOP
 from stages.kernels.text.known_words import ENGLISH, UNKNOWN, Known, hash_table, nothing_known
 from stages.kernels.text.scripts import NAMES, SPACELESS, scripts_of
@@ -77,7 +78,9 @@ class Languages:
     scripts: npt.NDArray[np.uint8]  # (texts,) places in `scripts.NAMES`
 
 
-def known_of(texts: pa.Array, tags: list[str] | None, learned: dict[str, LanguageLimits], how: str) -> Languages:
+def known_of(
+    texts: pa.Array | Resident, tags: list[str] | None, learned: dict[str, LanguageLimits], how: str
+) -> Languages:
     """Return what is known of the languages of texts; tags: one for each text, "" where unknown; None: English."""
     scripts = scripts_of(texts)
     if tags is None:
@@ -122,13 +125,14 @@ def limits_of(tag: str, learned: dict[str, LanguageLimits]) -> LanguageLimits | 
 
 
 def _given_words(
-    texts: pa.Array, scripts: npt.NDArray[np.uint8], how: str
+    texts: pa.Array | Resident, scripts: npt.NDArray[np.uint8], how: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     starts, stops = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     counts = np.zeros(len(texts) + 1, np.int64)
     spaceless = np.isin(scripts, [NAMES.index(name) for name in sorted(SPACELESS)])
-    for row in np.flatnonzero(spaceless):
-        begin, end = words.words(texts[int(row)].as_py(), NAMES[scripts[row]], how)
+    rows = np.flatnonzero(spaceless)
+    for row, text in zip(rows, texts_at(texts, rows), strict=True):
+        begin, end = words.words(text.as_py(), NAMES[scripts[row]], how)
         starts.append(begin)
         stops.append(end)
         counts[row + 1] = len(begin)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from cluster.device.cuda_source import INCLUDED
 from tests.support.embedding_models import cache_folder, download
 
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.DOTALL)
@@ -32,7 +31,7 @@ class HostModule:
     """Stands in for cupy.RawModule: the kernels of a source as functions of this machine."""
 
     def __init__(self, code: str, options: Sequence[str] = ()) -> None:
-        self._library = _built(code)
+        self._library = _built(code, tuple(option for option in options if option.startswith("-I")))
         self._types = {name: _types(parameters) for name, parameters in KERNEL.findall(code)}
 
     def get_function(self, name: str) -> Callable[[tuple[int, ...], tuple[int, ...], tuple[Any, ...]], None]:
@@ -63,7 +62,7 @@ def _place(value: Any, kind: str) -> Any:
 
 
 @functools.cache
-def _built(code: str) -> ctypes.CDLL:
+def _built(code: str, included: tuple[str, ...]) -> ctypes.CDLL:
     """Return the library of a source, with a function host_NAME(x, y, arguments) for each kernel."""
     calls = []
     for name, parameters in KERNEL.findall(code):
@@ -77,7 +76,7 @@ def _built(code: str) -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp(prefix="winnow-cuda-"))
     (folder / "kernels.cpp").write_text(code + "\n" + "\n".join(calls))
     command = [str(compiler()), "-std=c++17", "-O1", "-Wall", "-Werror", "-fsanitize=undefined", "-fPIC", "-shared"]
-    command = [*command, f"-I{INCLUDED}", "-o", str(folder / "kernels.so"), str(folder / "kernels.cpp")]
+    command = [*command, *included, "-o", str(folder / "kernels.so"), str(folder / "kernels.cpp")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     library = ctypes.CDLL(str(folder / "kernels.so"))

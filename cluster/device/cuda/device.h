@@ -4,6 +4,7 @@
 
 #ifdef __CUDACC_RTC__
 typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 typedef long long int64_t;
@@ -24,4 +25,5 @@ static inline uint32_t atomicMin(uint32_t* place, uint32_t value) {
     if (value < before) *place = value;
     return before;
 }
+static inline uint64_t __umul64hi(uint64_t x, uint64_t y) { return (uint64_t)(((unsigned __int128)x * y) >> 64); }
 #endif

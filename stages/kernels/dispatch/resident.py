@@ -52,6 +52,11 @@ class Resident:
         return part.to_arrow().cast(pa.large_string())
 
 
+def texts_at(texts: pa.Array | Resident, rows: I64) -> pa.Array:
+    """Return some texts as an Arrow array on the host, wherever they lie."""
+    return texts.take(rows).host() if isinstance(texts, Resident) else texts.take(pa.array(rows))
+
+
 @dataclass(frozen=True, eq=False)
 class Documents:
     """A table of documents whose texts lie on the device, with the methods of an Arrow table that stages call."""

@@ -23,11 +23,14 @@ from cluster.errors import BackendError
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.resident import Judged, Resident, judge_column
 from stages.kernels.dispatch.space import Space
-from stages.kernels.gpu import array_kernels, cuda_kernels
+from stages.kernels.gpu import array_kernels, cuda_kernels, text_kernels
 from stages.kernels.hashes.hashing import I64, U8, U64, buffers
 from stages.kernels.hashes.text_digest import DIGEST_BYTES, words
 from stages.kernels.similarity.kmeans import F32, ITERATIONS
 from stages.kernels.similarity.minhash import Parameters, Signatures
+from stages.kernels.text.heuristic_counts import COUNTS
+from stages.kernels.text.heuristic_facts import Readings
+from stages.kernels.text.known_words import Known, known_part
 
 MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
 NARROW = 2  # cuDF's narrowest shingle
@@ -203,8 +206,36 @@ def signatures_by_seeds(
     return out
 
 
+def heuristic_counts(data: U8, offsets: I64, readings: Readings, known: Known) -> I64:
+    """Return what is counted of each document, as `heuristics.heuristic_counts` does; the longest on the host."""
+    texts, places = _on_device(data, offsets)
+    sizes = np.diff(offsets)
+    found = []
+    for first, last in text_kernels.shares(offsets):
+
+        def work(start: int, stop: int, first: int = first) -> list[Any]:
+            part = slice(first + start, first + stop)
+            ends = places[first + start : first + stop + 1]
+            mine = known_part(known, part.start, part.stop)
+            return [text_kernels.heuristic_counts(space(), texts, sizes[part], ends, readings, mine)]
+
+        found += in_parts(work, last - first)
+    out = np.concatenate([np.empty((0, len(COUNTS)), np.int64), *found])
+    host: Any = HOST_KERNELS["heuristic_counts"]
+    for row in np.flatnonzero(sizes > text_kernels.LONGEST).tolist():
+        out[row] = host(*_on_host(data, offsets, row), readings, known_part(known, row, row + 1))[0]
+    return out
+
+
+def script_places(data: U8, offsets: I64) -> U8:
+    """Return each document's script, as `scripts.script_places` does."""
+    return text_kernels.script_places(space(), *_on_device(data, offsets))
+
+
 def _on_device(data: U8 | Resident, offsets: I64) -> tuple[Any, Any]:
     """Return the bytes and int64 offsets of documents as arrays on the device."""
+    if len(offsets) == 1:
+        return space().put(np.zeros(0, np.uint8)), space().put(np.zeros(1, np.int64))
     if isinstance(data, Resident):
         texts, places = _raw(data.column.to_pylibcudf()[0])
         return texts, places.astype(np.int64)

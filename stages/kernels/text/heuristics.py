@@ -1,4 +1,4 @@
-"""Every number that the Gopher, C4 and FineWeb rules compare, in one pass over the text, compiled by numba.
+"""Every count that the Gopher, C4 and FineWeb rules compare, in one pass over the text, compiled by numba.
 
 Guarantees: equal to the plain rules of `tests/support/heuristics_reference.py` for every text and every reading. Tokens
 are those of `word_tokens`, or the pieces between white space; words are tokens with a letter or digit. Lines are those
@@ -14,19 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.kernels.hashes.hashing import buffers, load64
+from stages.kernels.dispatch.dispatch import by_backend
+from stages.kernels.dispatch.resident import Resident
+from stages.kernels.hashes.hashing import I64, U8, buffers, load64
+from stages.kernels.text import heuristic_counts as at
+from stages.kernels.text.heuristic_counts import COUNTS, facts_of
 from stages.kernels.text.heuristic_facts import (
     BY_SPACES,
     DEFAULT,
     EVERY_STOP_WORD,
     FACTS,
     NO_SIGNS,
-    OF_UNITS,
     SIGNS_AS_WORDS,
     SIGNS_IN_SHARES,
     SPACED_ELLIPSES,
     STOP_WORDS,
-    WITH_BLANK_LINES,
     Readings,
 )
 from stages.kernels.text.known_words import ENGLISH, Known, hash_table, nothing_known
@@ -64,7 +66,6 @@ BULLETS = "\u2022\u2023\u25b6\u25c0\u25e6\u25a0\u25a1\u25aa\u25ab\u2013-*"  # Fi
 BULLETS += "\u25cf\u25cb\u2219\xb7\u2043\u204c\u204d\u25d8\u29be\u29bf"  # NeMo Curator's, and a middle dot
 BRACKETS = "()[]{}\u27e8\u27e9"
 LONG_LINE = 200  # characters, mC4 (Xue et al. 2021, 3.1)
-COUNT = len(FACTS)
 
 _BULLETS = np.array([ord(c) for c in BULLETS], np.uint32)
 _BRACKETS = np.array([ord(c) for c in BRACKETS], np.uint32)
@@ -84,13 +85,13 @@ def lowered() -> U32:
 
 
 @functools.cache
-def _english() -> tuple[U64, int, int]:
+def english_stop_words() -> tuple[U64, int, int]:
     """Return the English stop words as `stop_words_of` returns those of a list."""
     return (hash_table(STOP_WORDS), min(map(len, STOP_WORDS)), max(map(len, STOP_WORDS)))
 
 
 @functools.lru_cache(maxsize=4)
-def _classes(end_marks: str) -> U16:
+def classes_with(end_marks: str) -> U16:
     """Return the classes of every code point with these marks at the ends of lines, Unicode's if there are none."""
     if not end_marks:
         return classes()
@@ -117,9 +118,9 @@ def stop_word(points, first, stop, h, capitals, slots, lower, small):  # type: i
 
 @numba.njit(cache=True, nogil=True)
 def judge_words(points, marks, tokens, starts, stops, hashes, stop_words, lowers, flags, out):  # type: ignore[no-untyped-def]
-    """Fill in the Gopher facts of words (tokens with a letter or digit); write hashes and, into stops, lengths.
+    """Count words (tokens with a letter or digit); write hashes and, into stops, lengths.
 
-    Return the number of tokens that n-grams consist of, and the number of words that shares are of.
+    Return the number of tokens that n-grams consist of.
     """
     slots, shortest, longest = stop_words
     lower, small = lowers
@@ -141,12 +142,10 @@ def judge_words(points, marks, tokens, starts, stops, hashes, stop_words, lowers
             if slot >= 0:
                 found += 1
                 seen[slot] = True
-    of = tokens if flags & SIGNS_IN_SHARES else words
-    out[0] = words
-    out[1] = chars / max(words, 1)
-    out[6] = alphabetic / max(of, 1)
-    out[7] = found if flags & EVERY_STOP_WORD else seen.sum()
-    return kept, of
+    out[at.WORDS], out[at.WORD_CHARS], out[at.TOKENS], out[at.ALPHABETIC] = words, chars, tokens, alphabetic
+    out[at.SHARED_WORDS] = tokens if flags & SIGNS_IN_SHARES else words
+    out[at.STOP_WORDS] = found if flags & EVERY_STOP_WORD else seen.sum()
+    return kept
 
 
 @numba.njit(cache=True, nogil=True)
@@ -172,8 +171,8 @@ def ends_in_ellipsis(points, first, last, flags):  # type: ignore[no-untyped-def
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_lines(points, kinds, n, breaks, table, counts, tokens, short_line, flags, out):  # type: ignore[no-untyped-def]
-    """Fill in the facts of lines. breaks : where line feeds stand."""
+def judge_lines(points, kinds, n, breaks, table, counts, short_line, flags, out):  # type: ignore[no-untyped-def]
+    """Count what lines are. breaks : where line feeds stand."""
     lines = bullets = ellipses = punctuated = short = copies = copied = later = chars = long = 0
     mask = cleared(table, len(breaks) + 1)
     start = 0
@@ -194,14 +193,10 @@ def judge_lines(points, kinds, n, breaks, table, counts, tokens, short_line, fla
         copies += more
         copied += more * (last - first)
         later += (more > 0) * (last - first)
-    whole = max(lines, 1)
-    segments = len(breaks) + (n > 0 and points[n - 1] != 10)
-    every = max(segments, 1) if flags & WITH_BLANK_LINES else whole
-    out[4], out[5] = bullets / every, ellipses / every
-    out[8], out[9] = copies / whole, copied / max(chars if flags & OF_UNITS else n, 1)
-    out[21], out[22] = punctuated / whole, short / whole
-    out[23], out[24] = later / max(n - len(breaks), 1), len(breaks) / max(tokens, 1)
-    out[29], out[30] = lines, long
+    out[at.LINES], out[at.LINE_CHARS], out[at.BULLETS], out[at.ELLIPSIS_LINES] = lines, chars, bullets, ellipses
+    out[at.PUNCTUATED], out[at.SHORT], out[at.LONG] = punctuated, short, long
+    out[at.LINE_COPIES], out[at.LINE_COPIED], out[at.LATER_CHARS] = copies, copied, later
+    out[at.BREAKS], out[at.SEGMENTS] = len(breaks), len(breaks) + (n > 0 and points[n - 1] != 10)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -237,16 +232,16 @@ def is_lorem(points, i, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_signs(points, kinds, marks, n, words, flags, breaks, out):  # type: ignore[no-untyped-def]
-    """Fill in the facts of signs: hashes, ellipses, brackets, lorem ipsum, ends of sentences, addresses.
+def judge_signs(points, kinds, marks, n, flags, breaks, out):  # type: ignore[no-untyped-def]
+    """Count signs: hashes, ellipses, brackets, lorem ipsum, ends of sentences, addresses.
 
     Write where line feeds stand; return how many there are.
     """
     lines = hashes = ellipses = curly = lorem = sentences = brackets = addresses = skip = reach = 0
-    for at in range(0, n, 8):
-        looks = load64(marks, at) & _LOOKS
+    for first in range(0, n, 8):
+        looks = load64(marks, first) & _LOOKS
         while looks != 0:
-            i = at + (trailing_zeros(looks) >> 3)
+            i = first + (trailing_zeros(looks) >> 3)
             looks &= looks - np.uint64(1)
             c = points[i]
             if c == 10:
@@ -271,20 +266,17 @@ def judge_signs(points, kinds, marks, n, words, flags, breaks, out):  # type: ig
                 hashes += c == 35
                 curly |= c == 123
                 brackets += among(c, _BRACKETS)
-    out[2], out[3] = hashes / max(words, 1), ellipses / max(words, 1)
-    out[25], out[26], out[27] = curly, lorem, sentences
-    out[35], out[37] = brackets / max(n, 1), addresses / max(n, 1)
+    out[at.HASHES], out[at.ELLIPSES], out[at.SENTENCES] = hashes, ellipses, sentences
+    out[at.CURLY], out[at.LOREM] = curly, lorem
+    out[at.BRACKETS], out[at.ADDRESSES] = brackets, addresses
     return lines
 
 
 @numba.njit(cache=True, nogil=True)
 def judge_kinds(marks, n, out):  # type: ignore[no-untyped-def]
-    """Fill in the facts of kinds of characters."""
-    spaces, letters, capitals, digits, signs = counted(marks, n)
-    size = max(n, 1)
-    out[28], out[31] = n, longest_run(marks, n)
-    out[32], out[33], out[34] = digits / size, signs / size, spaces / size
-    out[36] = capitals / max(letters, 1)
+    """Count kinds of characters."""
+    out[at.SPACES], out[at.LETTERS], out[at.CAPITALS], out[at.DIGITS], out[at.SIGNS] = counted(marks, n)
+    out[at.CHARS], out[at.LONGEST_RUN] = n, longest_run(marks, n)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -319,7 +311,7 @@ def stop_words_of(known, d, english):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def judge(data, offsets, tables, longest, stop_words, lower, short_line, flags, known, found):  # type: ignore[no-untyped-def]
-    """Fill in `found`, (documents, facts)."""
+    """Fill in `found`, (documents, COUNTS)."""
     table_of_classes, table_of_marks = tables
     points, kinds = np.zeros(longest + PAD, np.uint32), np.empty(longest + 1, np.uint16)
     small = np.zeros(longest + PAD, np.uint32)
@@ -337,28 +329,37 @@ def judge(data, offsets, tables, longest, stop_words, lower, short_line, flags, 
         look_up(points, n, table_of_classes, table_of_marks, kinds, marks)
         tokens = words_of(points, kinds, marks, n, known, d, flags, starts, lengths)
         mine = stop_words_of(known, d, stop_words)
-        kept, of = judge_words(points, marks, tokens, starts, lengths, hashes, mine, (lower, small), flags, out)
-        if known.language[d] < ENGLISH:
-            out[7] = np.nan
+        kept = judge_words(points, marks, tokens, starts, lengths, hashes, mine, (lower, small), flags, out)
         judge_kinds(marks, n, out)
-        lines = judge_signs(points, kinds, marks, n, of, flags, breaks, out)
-        judge_lines(points, kinds, n, breaks[:lines], table, counts, tokens, short_line, flags, out)
+        lines = judge_signs(points, kinds, marks, n, flags, breaks, out)
+        judge_lines(points, kinds, n, breaks[:lines], table, counts, short_line, flags, out)
         judge_paragraphs(points, kinds, n, breaks[:lines], table, counts, flags, out)
-        of_text = max(lengths[:kept].sum() if flags & OF_UNITS else n, 1)
+        out[at.GRAM_CHARS] = lengths[:kept].sum()
         running_sums(hashes, kept, sums)
-        judge_grams(sums, lengths, kept, (starts, breaks), table, counts, flags, of_text, out)
+        judge_grams(sums, lengths, kept, (starts, breaks), table, counts, flags, out)
 
 
-def measure(texts: pa.Array | pa.ChunkedArray, readings: Readings = DEFAULT, known: Known | None = None) -> F64:
+def measure(
+    texts: pa.Array | pa.ChunkedArray | Resident, readings: Readings = DEFAULT, known: Known | None = None
+) -> F64:
     """Return the facts of large_string texts without nulls, (texts, len(FACTS)) float64.
 
     known : stop words and words of the texts' languages; None: those of English.
     """
     data, offsets = buffers(texts)
-    found = np.zeros((len(offsets) - 1, COUNT), np.float64)
+    about = known or nothing_known(len(offsets) - 1)
+    found = np.zeros((len(offsets) - 1, len(FACTS)), np.float64)
+    facts_of(heuristic_counts(data, offsets, readings, about), readings.flags, found)
+    found[about.language < ENGLISH, FACTS.index("stop_words")] = np.nan
+    return found
+
+
+@by_backend
+def heuristic_counts(data: U8, offsets: I64, readings: Readings, known: Known) -> I64:
+    """Return what is counted of each document, (documents, COUNTS) int64."""
+    found = np.zeros((len(offsets) - 1, len(COUNTS)), np.int64)
     if len(found):
         longest = int(np.diff(offsets).max())
-        about = known or nothing_known(len(found))
-        chosen = _english(), lowered(), readings.short_line, readings.flags, about
-        judge(data, offsets, (_classes(readings.end_marks), marks_by_point()), longest, *chosen, found)
+        chosen = english_stop_words(), lowered(), readings.short_line, readings.flags, known
+        judge(data, offsets, (classes_with(readings.end_marks), marks_by_point()), longest, *chosen, found)
     return found

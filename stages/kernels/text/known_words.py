@@ -55,3 +55,8 @@ def nothing_known(documents: int) -> Known:
     language = np.full(documents, ENGLISH, np.int32)
     bounds = np.zeros(documents + 1, np.int64)
     return Known(language, np.empty(0, np.uint64), np.zeros(1, np.int64), none, none, none, none, bounds)
+
+
+def known_part(known: Known, start: int, stop: int) -> Known:
+    """Return what is known of documents [start, stop); nothing is copied."""
+    return known._replace(language=known.language[start:stop], bounds=known.bounds[start : stop + 1])

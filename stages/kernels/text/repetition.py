@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from stages.kernels.hashes.hashing import folded_product, load64
+from stages.kernels.text import heuristic_counts as at
 from stages.kernels.text.heuristic_facts import ALL_COPIES, COVERED, LONGEST_TOP, OF_UNITS
 from stages.kernels.text.word_tokens import SPACE
 
@@ -102,7 +103,7 @@ def stripped(kinds, first, last):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def judge_paragraphs(points, kinds, n, breaks, table, counts, flags, out):  # type: ignore[no-untyped-def]
-    """Fill in the facts of repeated paragraphs: stretches between two or more line breaks, ends stripped."""
+    """Count repeated paragraphs: stretches between two or more line breaks, ends stripped."""
     paragraphs = copies = copied = chars = 0
     mask = cleared(table, len(breaks) + 1)
     start = k = 0
@@ -120,7 +121,8 @@ def judge_paragraphs(points, kinds, n, breaks, table, counts, flags, out):  # ty
             k += 1
         start = breaks[k] + 1 if k < len(breaks) else n
         k += 1
-    out[10], out[11] = copies / max(paragraphs, 1), copied / max(chars if flags & OF_UNITS else n, 1)
+    out[at.PARAGRAPHS], out[at.PARAGRAPH_CHARS] = paragraphs, chars
+    out[at.PARAGRAPH_COPIES], out[at.PARAGRAPH_COPIED] = copies, copied
 
 
 @numba.njit(cache=True, nogil=True)
@@ -228,13 +230,13 @@ def repeated_chars(places, found, slots, lengths, width, counts, flags):  # type
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_grams(sums, lengths, tokens, room, table, counts, flags, characters, out):  # type: ignore[no-untyped-def]
-    """Fill in the facts of n-grams of 2 to 10 tokens, as shares of so many characters.
+def judge_grams(sums, lengths, tokens, room, table, counts, flags, out):  # type: ignore[no-untyped-def]
+    """Count the characters of repeated n-grams of 2 to 10 tokens.
 
     Only the places where the n-gram of one token less occurs twice are looked at again, which in most texts are few.
     """
     places, slots = room
-    out[12:21] = 0.0
+    out[at.GRAMS : at.GRAMS + 9] = 0
     found = max(0, tokens - 1)
     for i in range(found):
         places[i] = i
@@ -244,7 +246,7 @@ def judge_grams(sums, lengths, tokens, room, table, counts, flags, characters, o
         count_grams(sums, places, found, width, table, counts, slots)
         found = repeated_places(places, found, counts, slots)
         if width < 5:
-            out[10 + width] = top_chars(places, found, slots, lengths, width, counts, flags) / characters
+            out[at.GRAMS - 2 + width] = top_chars(places, found, slots, lengths, width, counts, flags)
         else:
-            out[10 + width] = repeated_chars(places, found, slots, lengths, width, counts, flags) / characters
+            out[at.GRAMS - 2 + width] = repeated_chars(places, found, slots, lengths, width, counts, flags)
         found = longer_places(places, found)

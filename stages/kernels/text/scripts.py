@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.kernels.hashes.hashing import buffers, load64
+from stages.kernels.dispatch.dispatch import by_backend
+from stages.kernels.dispatch.resident import Resident
+from stages.kernels.hashes.hashing import I64, buffers, load64
 from stages.kernels.text.fold import code_point
 
 U8 = npt.NDArray[np.uint8]
@@ -74,13 +76,13 @@ RANGES: dict[str, tuple[tuple[int, int], ...]] = {
 UNKNOWN = "Zyyy"
 NAMES = (*RANGES, UNKNOWN)
 SPACELESS = frozenset({"Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr"})  # words are not set off by blanks
-_LATN, _HANI, _JPAN = NAMES.index("Latn"), NAMES.index("Hani"), NAMES.index("Jpan")
+LATN, HANI, JPAN = NAMES.index("Latn"), NAMES.index("Hani"), NAMES.index("Jpan")
 _ONES, _CASE, _HIGH = (np.uint64(0x0101010101010101 * byte) for byte in (1, 0x20, 0x80))
 _FROM_A, _BEYOND_Z = (np.uint64(0x0101010101010101 * (0x80 - letter)) for letter in (0x61, 0x7B))
 
 
 @functools.cache
-def _table() -> U8:
+def table() -> U8:
     """Return the place in NAMES of every code point's script, (1114112,) uint8."""
     found = np.full(sys.maxunicode + 1, len(NAMES) - 1, np.uint8)
     for place, ranges in enumerate(RANGES.values()):
@@ -106,15 +108,15 @@ def _count(data, offsets, table, scripts, found):  # type: ignore[no-untyped-def
         i, stop = offsets[d], offsets[d + 1]
         while i < stop:
             while i + 8 <= stop and load64(data, i) & _HIGH == 0:
-                letters[_LATN] += _ascii_letters(load64(data, i))
+                letters[LATN] += _ascii_letters(load64(data, i))
                 i += 8
             if i == stop:
                 break
             point, size = code_point(data, i)
             letters[table[point]] += 1
             i += size
-        if letters[_JPAN] * 10 >= letters[_HANI]:  # Japanese mixes both; a Chinese text may quote a little kana
-            letters[_JPAN] += letters[_HANI] * (letters[_JPAN] > 0)
+        if letters[JPAN] * 10 >= letters[HANI]:  # Japanese mixes both; a Chinese text may quote a little kana
+            letters[JPAN] += letters[HANI] * (letters[JPAN] > 0)
         best = scripts
         most = 0
         for k in range(scripts):
@@ -123,12 +125,17 @@ def _count(data, offsets, table, scripts, found):  # type: ignore[no-untyped-def
         found[d] = best
 
 
-def scripts_of(texts: pa.Array | pa.ChunkedArray) -> U8:
+def scripts_of(texts: pa.Array | pa.ChunkedArray | Resident) -> U8:
     """Return each text's script as a place in NAMES, (texts,) uint8, of large_string texts without nulls."""
-    data, offsets = buffers(texts)
+    return script_places(*buffers(texts))
+
+
+@by_backend
+def script_places(data: U8, offsets: I64) -> U8:
+    """Return each document's script as a place in NAMES, (documents,) uint8."""
     found = np.zeros(len(offsets) - 1, np.uint8)
     if len(found):
-        _count(data, offsets, _table(), len(NAMES) - 1, found)
+        _count(data, offsets, table(), len(NAMES) - 1, found)
     return found
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.device import agree, backend, turns
+from cluster.device import agree, backend, cuda_source, turns
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages.core import manifest
@@ -30,6 +30,7 @@ from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
 from tests.stages.kernels.test_cosine import strict
 from tests.stages.kernels.test_gpu_code import Column, PyLibCuGraph
+from tests.support import cuda_on_host
 
 ODD = ["plain text", "", "  \u3000\x1f", "naïve — 文字 🎉", None, "\u200b", "z" * 300, "\t\n"]
 INVALID = [b"\xff", b"ab\x80", b"\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x8f\xbf\xbf"]
@@ -119,6 +120,9 @@ class Frame(pd.Series):
     def hash_values(self, method: Any, seed: int | None = None) -> Column:
         return Column(self.to_arrow()).hash_values(method, seed)
 
+    def to_pylibcudf(self) -> tuple[Strung, dict[str, Any]]:
+        return Strung(pa.array(self.tolist(), pa.string())), {}
+
     @classmethod
     def from_arrow(cls, array: pa.Array) -> Frame:
         return cls(array.to_pylist(), dtype="str")
@@ -205,6 +209,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
     made["pylibcudf"].io = types.SimpleNamespace(parquet=parquet, SourceInfo=list)  # type: ignore[attr-defined]
     for name, module in (*made.items(), ("cupy", np)):
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(np, "RawModule", cuda_on_host.HostModule, raising=False)
+    cuda_source.kernel.cache_clear()
     monkeypatch.setattr(rapids_kernels, "space", lambda: HOST)
     monkeypatch.setattr(agree, "choose_backend_here", lambda wanted: agree.Resolved(name=wanted, reason="a stand-in"))
     monkeypatch.setattr(Reader, "failures", [])
@@ -334,20 +340,24 @@ STAGES = [
 ]
 
 
+HEURISTICS = {"use": "heuristics", "presets": ["gopher_repetition", "fineweb"], "limits": ["num_words>=7"]}
+
+
+@pytest.mark.skipif(cuda_on_host.compiler() is None, reason="no C++ compiler")
 @pytest.mark.usefixtures("device")
-@pytest.mark.parametrize("host_stage", [[], [{"use": "heuristics"}]])
+@pytest.mark.parametrize("first_stage", [[], [HEURISTICS], [{"use": "pii"}]])
 def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_stage: list[dict[str, Any]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_stage: list[dict[str, Any]]
 ) -> None:
     texts = [f"document {i // 3} says the very same thing{' again' * (i % 3)}" for i in range(40)]
     shard(tmp_path / "a.parquet", [*texts, *ODD, *texts[:4]], group=11)
-    expected = ledger(tmp_path, "host", "cpu", [*host_stage, *STAGES])
+    expected = ledger(tmp_path, "host", "cpu", [*first_stage, *STAGES])
     monkeypatch.setattr(backend, "_resolved", "gpu")
     chunks: list[int] = []
     wrapped = rapids_kernels.parquet_chunks
     monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
-    assert ledger(tmp_path, "device", "gpu", [*host_stage, *STAGES]).equals(expected)
-    assert bool(chunks) != bool(host_stage)  # a stage that needs the text on the host has it read there
+    assert ledger(tmp_path, "device", "gpu", [*first_stage, *STAGES]).equals(expected)
+    assert bool(chunks) == (first_stage in ([], [HEURISTICS]))  # others have it read on the host
     assert expected["kept"].to_pylist().count(False) > 10
 
 
