@@ -177,7 +177,7 @@ def test_a_run_folder_is_read_from_any_folder(project: Path, capsys: pytest.Capt
 def test_a_poorer_report_never_replaces_a_better_one(
     made: Path, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipelines.run_state.home_of", lambda run_dir: str(Path.cwd()))  # the inputs are nowhere
+    monkeypatch.setattr("pipelines.run_state.home_of", lambda *_: str(Path.cwd()))  # the inputs are nowhere
     pages = [project / "run" / name for name in ("report.json", "report.html")]
     before = [page.read_bytes() for page in pages]
     write_report(str(project / "run"))
