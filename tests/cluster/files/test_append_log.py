@@ -12,7 +12,7 @@ from cluster.files.append_log import AppendLog, logs, records
 
 KILLED = """
 import os, sys
-from cluster.append_log import AppendLog
+from cluster.files.append_log import AppendLog
 log = AppendLog(sys.argv[1], "a")
 for n in range(100):
     log.append(b"record %d" % n)
