@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster import storage
 from cluster.engines import Engine
@@ -30,27 +30,47 @@ from stages.inputs.files.file_versions import stat_token
 VERSION = 1
 EXCHANGE = "exchange"
 COUNTS = f"{EXCHANGE}/ledger-counts"
-NOT_COUNTS = (KeyError, TypeError, ValueError)
-Make = Callable[[list[ShardRow], Any], Any]
+NOT_COUNTS = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+)  # what is kept has another form
+T = TypeVar("T")
 
 
-def count_blocks(root: str, kind: str, task: Task, make: Make) -> list[Any]:
-    """Return what is counted in each block of a task, in ledger order, as plain JSON.
+def count_blocks(
+    root: str,
+    kind: str,
+    task: Task,
+    count: Callable[[list[ShardRow]], T],
+    to_json: Callable[[T], Any],
+    of_json: Callable[[Any], T],
+) -> list[T]:
+    """Return what is counted in each block of a task, in ledger order.
 
     kind : of what is counted, part of the name of the file it is kept in.
-    make : is given a block's shards and what is kept of them (None: nothing), and returns what is counted.
+    count : reads the ledger of a block's shards.
+    to_json, of_json : turn what is counted into what is kept of it, and back; the second raises one of NOT_COUNTS where
+        what is kept is not that, or not enough: then the block is counted.
     """
     path = storage.join(root, COUNTS, f"{kind}-{digest(task.dataset)}-{task.first}.json")
     keeps = storage.exists(storage.join(root, EXCHANGE))
-    before = _read(path) if keeps else {}
-    counted: list[Any] = []
+    read = _read(path) if keeps else {}
+    before = dict(read)
+    counted: list[T] = []
     kept: dict[str, Any] = {}
     for shards in _blocks(shards_of(root, task)):
         mark = _mark(root, shards)
-        counted.append(make(shards, before.get(mark)))
+        try:
+            counted.append(of_json(before[mark]))
+        except NOT_COUNTS:
+            counted.append(count(shards))
+            before[mark] = to_json(counted[-1])
         if mark:
-            kept[mark] = counted[-1]
-    if keeps and kept != before:
+            kept[mark] = before[mark]
+    if keeps and kept != read:
         with contextlib.suppress(OSError):  # a reader who may not write counts all each time
             write_json(path, kept, scratch=True)
     return counted
@@ -99,24 +119,25 @@ def count_documents(folder: RunFolder, engine: Engine) -> dict[str, Counts]:
 
 def _count(root: str, copies: str, task: Task) -> Counts:
     total = Counts()
-    for part in count_blocks(root, f"documents-{digest(copies)}", task, partial(_count_block, root, copies)):
-        total = total.plus(_counts(part))
+    kind, count = f"documents-{digest(copies)}", partial(_count_block, root, copies)
+    for part in count_blocks(root, kind, task, count, _to_json, _of_json):
+        total = total.plus(part)
     return total
 
 
-def _count_block(root: str, copies: str, shards: list[ShardRow], before: Any) -> Any:
-    if before is not None:
-        with contextlib.suppress(*NOT_COUNTS):
-            _counts(before)
-            return before
+def _count_block(root: str, copies: str, shards: list[ShardRow]) -> Counts:
     total = Counts()
     for table in RunFolder(root).ledger_of(shards, ["kept", copies, "stage", "reason"]):
         total = total.plus(counts_of(table, copies))
-    dropped = [[*key, number] for key, number in total.dropped.items()]
-    return {"numbers": [total.rows, total.kept, total.in_mix, total.copies], "dropped": dropped}
+    return total
 
 
-def _counts(data: Any) -> Counts:
+def _to_json(counts: Counts) -> dict[str, Any]:
+    dropped = [[*key, number] for key, number in counts.dropped.items()]
+    return {"numbers": [counts.rows, counts.kept, counts.in_mix, counts.copies], "dropped": dropped}
+
+
+def _of_json(data: Any) -> Counts:
     rows, kept, in_mix, copies = (int(number) for number in data["numbers"])
     dropped = {(str(stage), str(reason)): int(number) for stage, reason, number in data["dropped"]}
     return Counts(rows=rows, kept=kept, in_mix=in_mix, copies=copies, dropped=dropped)

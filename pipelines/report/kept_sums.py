@@ -1,7 +1,7 @@
 """Sums over the ledger as plain JSON, in which they are kept from one report to the next, and back.
 
-Guarantees: what is read back equals what was written, names in the same order; anything else is an error of
-`NOT_SUMS`.
+Guarantees: what is read back equals what was written, names in the same order; anything else is one of the errors
+`ledger_blocks.NOT_COUNTS`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 
 from pipelines.report.ledger_sums import Amount, DatasetSums, DedupSums, LedgerSums, Smallest
 
-NOT_SUMS = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 Pairs = dict[tuple[str, str], Amount]
 
 
@@ -29,7 +28,7 @@ def sums_to_json(sums: LedgerSums) -> dict[str, Any]:
 
 
 def sums_of_json(data: Any) -> LedgerSums:
-    """Return the sums that `sums_to_json` wrote. Raises one of `NOT_SUMS` for anything else."""
+    """Return the sums that `sums_to_json` wrote. Raises one of `NOT_COUNTS` for anything else."""
     sums = LedgerSums()
     for name, each in data["datasets"]:
         sums.datasets[str(name)] = _dataset_of(each)

@@ -7,7 +7,6 @@ again (`pipelines/ledger_blocks.py`). Memory: one ledger batch in a task.
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from cluster.engines import Engine
 from pipelines.artefacts import ShardRow
 from pipelines.ledger_blocks import count_blocks
 from pipelines.ledger_tasks import Task, ledger_tasks
-from pipelines.report.kept_sums import NOT_SUMS, sums_of_json, sums_to_json
+from pipelines.report.kept_sums import sums_of_json, sums_to_json
 from pipelines.report.ledger_sums import COLUMNS, LedgerSums
 from pipelines.runfolder import RunFolder
 
@@ -46,43 +45,45 @@ def members_of_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> dic
 def _sum_shards(root: str, task: Task) -> LedgerSums:
     total = LedgerSums()
     _ = total.datasets[task.dataset]  # every dataset has sums, if only of nothing
-    for part in count_blocks(root, "sums", task, partial(_sum_block, root, task.dataset)):
-        total.merge(sums_of_json(part))
+    for part in count_blocks(root, "sums", task, partial(_sum_block, root, task.dataset), sums_to_json, sums_of_json):
+        total.merge(part)
     return total
 
 
-def _sum_block(root: str, dataset: str, shards: list[ShardRow], before: Any) -> Any:
-    """Return the sums over a block of shards, those that are kept or, where there are none, its ledger's."""
-    if before is not None:
-        with contextlib.suppress(*NOT_SUMS):
-            sums_of_json(before)
-            return before
+def _sum_block(root: str, dataset: str, shards: list[ShardRow]) -> LedgerSums:
     sums = LedgerSums()
     for table in RunFolder(root).ledger_of(shards, COLUMNS):
         sums.add(dataset, table)
-    return sums_to_json(sums)
+    return sums
 
 
 def _members(root: str, docs: list[int], task: Task) -> list[tuple[int, list[int]]]:
     """Return (survivor, its first few members in these shards)."""
     found: dict[int, list[int]] = {}
-    for part in count_blocks(root, "members", task, partial(_members_of_block, root, docs)):
-        for doc in docs:
-            if members := part[str(doc)]:
+    count, of_json = partial(_members_of_block, root, docs), partial(_members_of_json, docs)
+    for part in count_blocks(root, "members", task, count, _members_to_json, of_json):
+        for doc, members in part.items():
+            if members:
                 found[doc] = [*found.get(doc, []), *members][:MEMBERS]
     return list(found.items())
 
 
-def _members_of_block(root: str, docs: list[int], shards: list[ShardRow], before: Any) -> dict[str, list[int]]:
-    """Return, by survivor, its first few members in a block of shards: those that are kept, or its ledger's."""
-    with contextlib.suppress(*NOT_SUMS):
-        return {str(doc): [int(member) for member in before[str(doc)]] for doc in docs}
-    found: dict[str, list[int]] = {str(doc): [] for doc in docs}
+def _members_to_json(members: dict[int, list[int]]) -> dict[str, list[int]]:
+    return {str(doc): group for doc, group in members.items()}
+
+
+def _members_of_json(docs: list[int], data: Any) -> dict[int, list[int]]:
+    return {doc: [int(member) for member in data[str(doc)]] for doc in docs}
+
+
+def _members_of_block(root: str, docs: list[int], shards: list[ShardRow]) -> dict[int, list[int]]:
+    """Return, by survivor, its first few members in a block of shards."""
+    found: dict[int, list[int]] = {doc: [] for doc in docs}
     wanted = np.array(sorted(docs), np.int64)
     for table in RunFolder(root).ledger_of(shards, ["doc_id", "survivor", "kept"]):
         survivor = pc.fill_null(table.column("survivor"), -1).to_numpy()
         for at in np.flatnonzero(np.isin(survivor, wanted) & ~table.column("kept").to_numpy()):
-            group = found[str(survivor[at])]
+            group = found[int(survivor[at])]
             if len(group) < MEMBERS:
                 group.append(table.column("doc_id")[int(at)].as_py())
     return found
