@@ -98,7 +98,7 @@ class Exchange:
         have = self._listed(self.destinations)
         wanted = [d for d in range(self.destinations) if not have & {output_name(d), _none_name(d)}]
         if wanted:
-            written, together = self._scatter(engine, sources, emit, done, emit_cost, received=not self.reread)
+            written, together = self._scatter(engine, sources, emit, done, emit_cost, received=True)
             engine.map(partial(_read, self, receive, written), _runs(wanted, together), done=done, cost=receive_cost)
         return self.outputs()
 
@@ -165,7 +165,7 @@ class Exchange:
     ) -> tuple[Written, int]:
         """Do the first half; return what it left and how many destinations a task is to read together.
 
-        received : whether the hop's own tasks will read all of it, and nobody else.
+        received : whether the hop's own tasks will read it.
         """
         have, planned = self._listed(len(sources)), self._planned()
         group = planned.group if planned else 1
@@ -239,14 +239,14 @@ class Exchange:
 
         By the number of the sources and their bytes alone; either is 1.
 
-        received : whether the hop's own tasks read all of it, and nobody else: then few sources are not merged.
+        received : whether the hop's own tasks read it: then few sources are not merged, unless slices are read again.
         """
         slices = sources * self.destinations
         if slices < MERGED_FROM:
             return Written(sources), 1
         mean = max(1.0, (size - ENTRY * sources * (self.destinations + 1)) / slices)
         small = int(SLICE_BYTES // mean)
-        if received and sources * SLICE_BYTES <= TOGETHER_BYTES:
+        if received and not self.reread and sources * SLICE_BYTES <= TOGETHER_BYTES:
             return Written(sources), max(1, min(small, self.destinations))
         most = max(1, INDEX_BYTES // (ENTRY * (self.destinations + 1)))
         return Written(sources, max(1, min(small, most, MOST_MERGED, sources))), 1

@@ -56,15 +56,14 @@ class ForeseenHop:
         return self.emit + self.merge + self.receive + self.client
 
 
-def foresee(hop: Exchange, sources: int, rows: float, row_bytes: float, *, received: bool | None = None) -> ForeseenHop:
+def foresee(hop: Exchange, sources: int, rows: float, row_bytes: float, *, received: bool = True) -> ForeseenHop:
     """Return what a fresh run of a hop takes, if its rows spread evenly over sources and destinations.
 
     row_bytes : of a row in a slice of many; what a slice takes besides is added.
-    received : whether the hop's own tasks read all of it, and nobody else; None: as the hop says.
+    received : whether the hop's own tasks read it.
     """
     count = hop.destinations
     size = _bytes(hop, sources, rows, row_bytes)
-    received = not hop.reread if received is None else received
     written, together = hop.grouping(sources, round(size), received=received)
     reads = math.ceil(count / together)  # of each file
     merged = _bytes(hop, written.files, rows, row_bytes) if written.group > 1 else size

@@ -69,7 +69,6 @@ class Clock(InlineEngine):
         on_device: bool = False,
     ) -> list[R]:
         seconds: list[float] = []
-
         cost, part = cost or UNDECLARED, hop_of(function)
 
         def timed(task: T) -> R:

@@ -68,7 +68,7 @@ def _hop(rates: Rates, whole: Whole, emit: Call, receive: Call) -> Hop:
     rows = _rows(emit, little, much)
     hop = replace(emit.hop.hop, destinations=max(1, round(destinations)))
     size = emit.hop.row_bytes or UNSEEN_ROW
-    received = receive.hop is not None and receive.hop.hop.folder == hop.folder and not hop.reread
+    received = receive.hop is not None and receive.hop.hop.folder == hop.folder
     foreseen = foresee(hop, max(1, round(sources)), rows, size, received=received)
     return Hop(step=emit.step, emit=emit.cost.name, receive=receive.cost.name, times=1, foreseen=foreseen)
 

@@ -108,7 +108,7 @@ def _foreseen(clock: Clock) -> dict[str, Requests]:
     received = {call.hop.hop.folder for call in clock.calls if call.hop and call.hop.part == "receive"}
     for call in clock.calls:
         if call.hop and call.hop.part == "emit":
-            mine = call.hop.hop.folder in received and not call.hop.hop.reread
+            mine = call.hop.hop.folder in received
             hop = foresee(call.hop.hop, len(call.seconds), call.hop.rows, call.hop.row_bytes, received=mine)
             found[call.step] = found.get(call.step, Requests()) + hop.requests
     return found
