@@ -18,7 +18,23 @@ class Writable(Protocol):
     def flush(self) -> None: ...
 
 
-class Digesting:
+class WriteOnly:
+    """A binary file that a writer of Arrow or Parquet takes: it is written from its begin to its end."""
+
+    def flush(self) -> None:
+        """Nothing is written early."""
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+
+class Digesting(WriteOnly):
     """A binary file for a writer; `size` and `digest` are those of all that went through it."""
 
     def __init__(self, file: Writable) -> None:
@@ -39,15 +55,6 @@ class Digesting:
 
     def tell(self) -> int:
         return self.size
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
 
     def close(self) -> None:
         self.closed = True

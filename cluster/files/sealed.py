@@ -24,7 +24,7 @@ import xxhash
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.files.digesting import Writable
+from cluster.files.digesting import Writable, WriteOnly
 
 SEAL = b"WINNOWX1"
 ENDS = (b"ARROW1", b"PAR1")  # what Arrow and Parquet files end with, behind the length of the footer
@@ -39,7 +39,7 @@ REMEDY = "`winnow run` with the folder's recipe makes it again"
 _whole: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
 
 
-class Sealing:
+class Sealing(WriteOnly):
     """A binary file for the writer of an Arrow or Parquet file; `finish`, once that is closed, adds the seal."""
 
     closed = False
@@ -79,18 +79,6 @@ class Sealing:
 
     def tell(self) -> int:
         return self._size
-
-    def flush(self) -> None:
-        """Nothing is written early."""
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
 
     def close(self) -> None:
         """The file that lies below is closed by who opened it."""
