@@ -42,10 +42,12 @@ ONLY_NAVIGATION = NO_MARK_UNCITED << 1  # nothing with a letter or digit is left
 
 _POLICY = "terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies"
 _COUNTED = (
-    "likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|downloads?|views?|followers?"
+    *("like", "share", "comment", "retweet", "repost", "quote"),
+    *("bookmark", "upvote", "downvote", "download", "view", "follower"),
 )
-_COUNTER = rf"^[^\p{{L}}\p{{N}}]*[\d.,]+[\s\p{{Z}}]*[kmb]?[\s\p{{Z}}]+(?:{_COUNTED})[^\p{{L}}\p{{N}}]*$"
-_COUNTER_LETTERS = 4, 10  # like; k and bookmarks
+_COUNTED_ANY = "|".join(f"{word}s?" for word in _COUNTED)
+_COUNTER = rf"^[^\p{{L}}\p{{N}}]*[\d.,]+[\s\p{{Z}}]*[kmb]?[\s\p{{Z}}]+(?:{_COUNTED_ANY})[^\p{{L}}\p{{N}}]*$"
+_COUNTER_LETTERS = min(map(len, _COUNTED)), max(map(len, _COUNTED)) + 2  # like; k and bookmarks
 _MAY_NAVIGATE = "sign[ -]?in|read more|items? in"
 _NAVIGATION = re.compile(
     r"\A[\W_]*sign[ -]?in\b\s*|\s*(?<!\w)read more[\W_]*\Z|\s*\b(?:\d+ )?items? in (?:your )?(?:cart|basket)\b",
