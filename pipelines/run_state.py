@@ -83,9 +83,10 @@ def reopen(run_dir: str, recipe: str | None = None) -> Prepared:
     root = run_dir.rstrip("/")
     lock = storage.join(root, LOCK)
     frozen = manifest.read_manifest(root)
-    if frozen is None and storage.exists(lock):
+    locked = storage.exists(lock)
+    if locked and frozen is None:
         raise RecipeError(f"the run in {root} ended before its inputs were listed. Run `winnow run` again: it goes on.")
-    if not storage.exists(lock) or frozen is None:
+    if not locked or frozen is None:
         raise RecipeError(
             f"{root} is not a run folder (no recipe.lock.yaml or manifest.parquet). Run `winnow run` first."
         )
