@@ -59,7 +59,9 @@ def test_a_batch_job_on_two_nodes_has_the_bytes_of_a_run_in_one_process(
     slurm: SlurmCluster, work: tuple[Path, dict[str, str]]
 ) -> None:
     folder, expected = work
-    job = slurm.submit(script(slurm, folder, "run"), folder)
+    waits = " --set cluster.workers=2\n"  # for both nodes: so small a run may end before the second has joined
+    both = script(slurm, folder, "run").rstrip("\n") + waits
+    job = slurm.submit(both, folder)
     assert slurm.ended(job) == "COMPLETED", log(folder, job)[-3000:]
     assert outcome(folder / "run") == expected
     assert json.loads((folder / "run" / "timings.json").read_text())["workers"] == 4  # two threads on each node
