@@ -1,15 +1,15 @@
 """`winnow audit`: how right the deduplication of a finished run was, by true similarity on the texts.
 
 Guarantees: reads the run folder and the inputs, writes to neither (the command keeps what it found: kept_audit.py);
-the same run folder, seed and numbers give the same audit. Memory: the texts of the sampled pairs, CHUNK pairs at a
-time; one bundle's signatures; the 8-bit signatures of SEEDS documents. What precision and recall mean here:
-docs/plan-and-audit.md.
+the same run folder, seed and numbers give the same audit. Memory: the texts of some of the sampled pairs
+(true_similarity.py); one bundle's signatures; what kept_pairs.py and `removed` state. What precision and recall mean
+here: docs/plan-and-audit.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,24 +21,21 @@ import pyarrow.compute as pc
 from cluster.errors import RecipeError
 from cluster.seed import DEFAULT_SEED
 from pipelines.audit import tree
-from pipelines.audit.judged_texts import judged_texts
 from pipelines.audit.kept_pairs import KeptPairs, Sought, find_kept_pairs
+from pipelines.audit.true_similarity import true_similarities
 from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, open_run
 from pipelines.staleness import check_readable
 from stages.core.arrays import array
 from stages.core.digests import DATA_FORMAT
 from stages.core.run import Run
-from stages.kernels.hashes.hashing import buffers, mix64
+from stages.kernels.hashes.hashing import mix64
 from stages.kernels.similarity.banding import half_way
-from stages.kernels.similarity.jaccard import exact_pairs
-from stages.kernels.text.normalise import normalise
 from stages.near_dedup import NearDedup, near_job
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 PAIRS = 400
-CHUNK = 64  # pairs whose texts are held at a time
 BAND = 0.05  # width of a band of similarity
 Z95, Z975 = 1.959964, 2.241403  # normal quantiles of two-sided 95 % and 97.5 % intervals
 COLUMNS = ["doc_id", "dataset", "stage", "representative", "representative_dataset", "similarity", "similarity_kind"]
@@ -208,35 +205,6 @@ def measure(folder: RunFolder, index: int, pairs: Sequence[Pair]) -> None:
     values = true_similarities(folder, index, [(p.doc, p.representative) for p in pairs])
     for pair, value in zip(pairs, values, strict=True):
         pair.true = value
-
-
-def true_similarities(folder: RunFolder, index: int, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
-    """Return the Jaccard similarity of the shingle sets of pairs of doc_ids; for exact_dedup 1 or 0."""
-    found: list[float | None] = []
-    for start in range(0, len(pairs), CHUNK):
-        chunk = pairs[start : start + CHUNK]
-        texts = judged_texts(folder, index, {doc for pair in chunk for doc in pair})
-        found.extend(_jaccard(folder.run, index, [(texts.get(a), texts.get(b)) for a, b in chunk]))
-    return found
-
-
-def _jaccard(run: Run, index: int, pairs: Iterable[tuple[Any, Any]]) -> list[float | None]:
-    pairs = list(pairs)
-    known = [n for n, (a, b) in enumerate(pairs) if a is not None and b is not None]
-    flat = pa.array([text for n in known for text in pairs[n]], pa.large_string())
-    stage = run.stages[index]
-    left = np.arange(0, len(flat), 2)
-    if isinstance(stage, NearDedup):
-        how = near_job(run, index).shingling
-        data, offsets = buffers(normalise(flat, how.normalise))
-        values = exact_pairs(data, offsets, left, left + 1, how.width, words=how.unit == "words").tolist()
-    else:
-        texts = normalise(flat, str(getattr(stage, "normalise", "none"))).to_pylist()
-        values = [float(texts[n] == texts[n + 1]) for n in left]
-    found: list[float | None] = [None] * len(pairs)
-    for n, value in zip(known, values, strict=True):
-        found[n] = value
-    return found
 
 
 # --- intervals -------------------------------------------------------------------------------------------

@@ -2,19 +2,22 @@
 
 A seeded sample of kept documents is compared, by 8-bit signature slots, with the kept documents of the run
 (of a seeded part of its bundles where they are many); pairs whose estimate comes near the threshold are handed
-out for true comparison. Memory: the sampled documents' slots, one bundle's signatures, the pairs found.
+out for true comparison. Memory: the sampled documents' slots, one bundle's signatures, the rows kept of the bundles
+compared (COMPARISONS / 500 and one bundle), and a bounded number of pairs whatever is found (neighbours.py).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.audit import tree
+from pipelines.audit.neighbours import FOUND, Neighbours
 from pipelines.runfolder import RunFolder
 from stages.core.run import Run
 from stages.core.shard import Bundle
@@ -28,6 +31,7 @@ from stages.kernels.similarity.minhash import slots8
 from stages.near_dedup import near_job
 
 I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 COMPARISONS = 300_000_000  # of signatures at most: some ten seconds
 SEEDS = 5000  # kept documents that are compared with the others at most
 ERRORS = 3.0  # standard errors below the threshold down to which a pair is looked at: 1 in 1,000 lies lower
@@ -58,12 +62,16 @@ class KeptPair:
 
 @dataclass
 class KeptPairs:
-    """Kept pairs near the threshold. seeds: documents whose neighbours were all compared by text."""
+    """Kept pairs near the threshold. seeds: documents whose neighbours were compared by text.
+
+    neighbours: of seeds with more than were compared, how many there are; those compared are a random part.
+    """
 
     documents: int  # kept, of the whole run
     compared: int  # kept documents that the seeds were compared with
     seeds: list[int] = field(default_factory=list)
     pairs: list[KeptPair] = field(default_factory=list)
+    neighbours: dict[int, int] = field(default_factory=dict)
 
     def missed(self, limit: float, interval: Interval) -> tuple[float, float, float]:
         """Return the share of kept documents that should have gone, and its interval.
@@ -71,11 +79,13 @@ class KeptPairs:
         A document with r neighbours left counts r / (r + 1): of a group of r + 1 alike, one would have stayed.
         """
         part = self.compared / max(1, self.documents)
-        alike = dict.fromkeys(self.seeds, 0)
+        alike, pairs = dict.fromkeys(self.seeds, 0), dict.fromkeys(self.seeds, 0)
         for pair in self.pairs:
+            pairs[pair.doc] += 1
             if pair.true is not None and pair.true >= limit:
                 alike[pair.doc] += 1
-        counts = np.array([n / part for n in alike.values()]) if part else np.zeros(0)
+        scaled = {doc: n * self.neighbours.get(doc, pairs[doc]) / max(1, pairs[doc]) for doc, n in alike.items()}
+        counts = np.array([n / part for n in scaled.values()]) if part else np.zeros(0)
         share = float(np.mean(counts / (counts + 1.0))) if len(counts) else 0.0
         return share, *interval(share, len(counts))
 
@@ -92,6 +102,8 @@ class KeptPairs:
             "compared_with": self.compared,
             "pairs": len(known),
             "unreadable": len(self.pairs) - len(known),
+            "seeds_sampled": len(self.neighbours),
+            "pairs_of_sampled": sum(self.neighbours.values()),
             "alike": len(alike),
             "alike_sharing_a_bucket": sum(p.shared for p in alike),
             "bands": [
@@ -109,17 +121,19 @@ def find_kept_pairs(folder: RunFolder, sought: Sought) -> KeptPairs:
     """Return kept pairs whose estimated similarity is near or above the threshold."""
     run, near = folder.run, near_job(folder.run, sought.index)
     bundles = _bundles(near, sought)
-    kept = {b.number: _kept_rows(run, b) for b in run.manifest.bundles if near.applies_to(b.dataset)}
-    documents = sum(len(rows) for rows in kept.values())
-    compared = sum(len(kept[b.number]) for b in bundles)
-    found = KeptPairs(documents=documents, compared=compared)
-    number = min(SEEDS, documents, max(1, COMPARISONS // max(1, compared)))
-    seeds = _seeds(run, kept, number, sought.seed)
-    if not len(seeds):
-        return found
-    signatures = _signatures(near, seeds)
-    pairs = _neighbours(near, sought, bundles, kept, seeds, signatures)
-    _take(found, seeds, pairs, sought.pairs)
+    kept: dict[int, I64] = dict.fromkeys((b.number for b in bundles), np.empty(0, np.int64))
+    seeds = _Seeds(SEEDS, sought.seed)
+    for bundle in run.manifest.bundles:
+        if near.applies_to(bundle.dataset):
+            rows = _kept_rows(run, bundle)
+            seeds.add(bundle.doc_ids()[rows])
+            if bundle.number in kept:
+                kept[bundle.number] = rows
+    compared = sum(len(rows) for rows in kept.values())
+    found = KeptPairs(documents=seeds.documents, compared=compared)
+    chosen = seeds.first(max(1, COMPARISONS // max(1, compared)))
+    if len(chosen):
+        _take(found, _neighbours(near, sought, bundles, kept, chosen))
     return found
 
 
@@ -148,18 +162,22 @@ def _kept_rows(run: Run, bundle: Bundle) -> I64:
     return np.flatnonzero(live)
 
 
-def _seeds(run: Run, kept: dict[int, I64], number: int, seed: int) -> I64:
-    """Return the doc_ids of `number` kept documents in random order: those with the smallest marks."""
-    marks, docs = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for bundle in run.manifest.bundles:
-        if bundle.number in kept:
-            doc = bundle.doc_ids()[kept[bundle.number]]
-            mark = mix64(doc.astype(np.uint64), seed + 1)
-            first = np.argsort(mark, kind="stable")[:number]
-            marks.append(mark[first])
-            docs.append(doc[first])
-    mark, doc = np.concatenate(marks), np.concatenate(docs)
-    return doc[np.argsort(mark, kind="stable")[:number]]
+class _Seeds:
+    """The doc_ids with the smallest marks, a hash of them: a random sample, in random order. documents: of all."""
+
+    def __init__(self, most: int, seed: int) -> None:
+        self.documents = 0
+        self._most, self._seed = most, seed
+        self._marks, self._docs = np.empty(0, np.uint64), np.empty(0, np.int64)
+
+    def add(self, docs: I64) -> None:
+        self.documents += len(docs)
+        marks = np.concatenate([self._marks, mix64(docs.astype(np.uint64), self._seed + 1)])
+        first = np.argsort(marks, kind="stable")[: self._most]
+        self._marks, self._docs = marks[first], np.concatenate([self._docs, docs])[first]
+
+    def first(self, number: int) -> I64:
+        return self._docs[:number]
 
 
 def _signatures(near: NearJob, docs: I64) -> npt.NDArray[np.unsignedinteger]:
@@ -178,36 +196,55 @@ def _signatures(near: NearJob, docs: I64) -> npt.NDArray[np.unsignedinteger]:
 
 
 def _neighbours(
-    near: NearJob,
-    sought: Sought,
-    bundles: Sequence[Bundle],
-    kept: dict[int, I64],
-    seeds: I64,
-    signatures: npt.NDArray[np.unsignedinteger],
-) -> Iterator[KeptPair]:
-    """Yield the pairs of a seed and another kept document whose estimate comes near the threshold."""
-    stage = near.stage_run.stage
+    near: NearJob, sought: Sought, bundles: Sequence[Bundle], kept: dict[int, I64], seeds: I64
+) -> Neighbours:
+    """Return the pairs of a seed and another kept document whose estimate comes near the threshold."""
     least = sought.threshold - ERRORS * float(standard_error(sought.threshold, near.num_permutations))
-    mine, bands = slots8(signatures), (near.bands, near.rows_per_band, 0, near.bands)
-    keys = band_keys(signatures, *bands)
+    signatures = _signatures(near, seeds)
+    mine, keys = slots8(signatures), _keys(near, signatures)
     rank = [_rank(near, doc) for doc in seeds.tolist()]
+    found = Neighbours(seeds, sought.pairs, sought.seed)
     for bundle in bundles:
-        rows = kept[bundle.number]
-        if not len(rows):
+        if not len(kept[bundle.number]):
             continue
-        docs = bundle.doc_ids()[rows]
-        theirs = near.signatures(View(near.run, bundle), rows)
-        table = np.concatenate([mine, slots8(theirs)])
-        other_rank = (bundle.dataset, is_protected(near.run, stage, bundle.dataset))
-        for number, doc in enumerate(seeds.tolist()):
-            if not _may_drop(stage.within_dataset, rank[number], other_rank):
-                continue
-            right = np.arange(len(mine), len(table))
-            value = estimate_pairs(table, np.full(len(right), number), right)
-            for at in np.flatnonzero(value >= least):
-                if docs[at] != doc:
-                    shared = bool((keys[number] == band_keys(theirs[at : at + 1], *bands)[0]).any())
-                    yield KeptPair(doc=doc, other=int(docs[at]), estimate=float(value[at]), shared=shared)
+        others = _others(near, bundle, kept[bundle.number])
+        table = np.concatenate([mine, slots8(others.signatures)])
+        right = np.arange(len(mine), len(table))
+        for number in range(len(seeds)):
+            if number < found.open and _may_drop(near.stage_run.stage.within_dataset, rank[number], others.rank):
+                estimates = estimate_pairs(table, np.full(len(right), number), right)
+                at = np.flatnonzero((estimates >= least) & (others.docs != seeds[number]))
+                mark, part = found.smallest(number, others.docs[at])
+                found.add(number, len(at), _rows(near, others, at[part], mark, estimates, keys[number]))
+        found.shrink()
+    return found
+
+
+class _Others(NamedTuple):
+    """Kept documents of one bundle."""
+
+    docs: I64
+    signatures: npt.NDArray[np.unsignedinteger]
+    rank: tuple[str, bool]
+
+
+def _others(near: NearJob, bundle: Bundle, rows: I64) -> _Others:
+    rank = bundle.dataset, is_protected(near.run, near.stage_run.stage, bundle.dataset)
+    return _Others(bundle.doc_ids()[rows], near.signatures(View(near.run, bundle), rows), rank)
+
+
+def _keys(near: NearJob, signatures: npt.NDArray[np.unsignedinteger]) -> U64:
+    return band_keys(signatures, near.bands, near.rows_per_band, 0, near.bands)
+
+
+def _rows(
+    near: NearJob, others: _Others, at: npt.NDArray[np.intp], mark: U64, estimates: npt.NDArray[np.float32], keys: U64
+) -> npt.NDArray[np.void]:
+    """Return pairs of a seed with these keys and the documents at `at`, as FOUND."""
+    rows = np.empty(len(at), FOUND)
+    rows["mark"], rows["other"], rows["estimate"] = mark, others.docs[at], estimates[at]
+    rows["shared"] = (_keys(near, others.signatures[at]) == keys).any(axis=1)
+    return rows
 
 
 def _rank(near: NearJob, doc: int) -> tuple[str, bool]:
@@ -222,14 +259,11 @@ def _may_drop(within: str, one: tuple[str, bool], other: tuple[str, bool]) -> bo
     return within != "keep_all" or one[0] != other[0]
 
 
-def _take(found: KeptPairs, seeds: I64, pairs: Iterator[KeptPair], most: int) -> None:
-    """Keep the pairs of the first seeds whose pairs together are at most `most`."""
-    by_seed: dict[int, list[KeptPair]] = {}
-    for pair in pairs:
-        by_seed.setdefault(pair.doc, []).append(pair)
-    for doc in seeds.tolist():
-        mine = by_seed.get(doc, [])
-        if found.seeds and len(found.pairs) + len(mine) > most:
-            break
+def _take(found: KeptPairs, neighbours: Neighbours) -> None:
+    """Note the seeds that are taken, and their pairs."""
+    for doc, mine in neighbours.taken():
         found.seeds.append(doc)
-        found.pairs.extend(sorted(mine, key=lambda p: p.other))
+        if len(mine.rows) < mine.count:
+            found.neighbours[doc] = mine.count
+        for _, other, estimate, shared in mine.rows.tolist():
+            found.pairs.append(KeptPair(doc=doc, other=other, estimate=estimate, shared=shared))

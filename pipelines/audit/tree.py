@@ -77,13 +77,19 @@ class MissedPair(TypedDict):
 
 
 class KeptAudit(TypedDict):
-    """Kept documents compared with others, and the duplicates among them."""
+    """Kept documents compared with others, and the duplicates among them.
+
+    seeds_sampled: those with too many pairs near the threshold, of which a random part was compared by text;
+    pairs_of_sampled: how many pairs these have.
+    """
 
     documents: int
     seeds: int
     compared_with: int
     pairs: int
     unreadable: int
+    seeds_sampled: int
+    pairs_of_sampled: int
     alike: int
     alike_sharing_a_bucket: int
     bands: list[EstimateBand]

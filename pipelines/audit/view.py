@@ -64,6 +64,11 @@ def _sentences(name: str, entry: tree.StageAudit) -> Iterator[Text]:
         f"  {kept['seeds']:,} kept documents compared with {kept['compared_with']:,}: {kept['pairs']:,} pairs near the "
         f"threshold, {kept['alike']:,} reach it, {kept['alike_sharing_a_bucket']:,} of these shared a bucket"
     )
+    if kept["seeds_sampled"]:
+        yield Text(
+            f"  {kept['seeds_sampled']:,} of these documents have {kept['pairs_of_sampled']:,} such pairs, too many to "
+            "compare: a random part of each stands for the rest"
+        )
     if kept["bands"]:
         bands = ", ".join(f"{b['estimate_from']:.2f}: {b['alike']} of {b['pairs']}" for b in kept["bands"])
         yield Text(f"  by estimated similarity from: {bands}")

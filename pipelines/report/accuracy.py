@@ -36,4 +36,15 @@ def _stage(found: dict[str, Any]) -> tree.StageAccuracy:
         "sampled": int(found["sampled"]),
         "precision": found["precision"],
         "recall": found.get("recall"),
+        "sampled_kept": _sampled_kept(found.get("kept") or {}),
+    }
+
+
+def _sampled_kept(kept: dict[str, Any]) -> tree.KeptSampled | None:
+    if not kept.get("seeds_sampled"):  # an audit of an earlier winnow compared all
+        return None
+    return {
+        "seeds": int(kept["seeds"]),
+        "seeds_sampled": int(kept["seeds_sampled"]),
+        "pairs_of_sampled": int(kept["pairs_of_sampled"]),
     }

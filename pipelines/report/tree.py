@@ -136,14 +136,24 @@ class AccuracyShare(TypedDict):
     left_over: NotRequired[float]
 
 
+class KeptSampled(TypedDict):
+    """Kept documents with more pairs near the threshold than the audit compared: how many, of `seeds`, with how many
+    pairs. A random part of each stands for the rest."""
+
+    seeds: int
+    seeds_sampled: int
+    pairs_of_sampled: int
+
+
 class StageAccuracy(TypedDict):
-    """Precision and recall of one deduplication stage; recall of near_dedup only."""
+    """Precision and recall of one deduplication stage; recall of near_dedup only. sampled_kept: where it was needed."""
 
     threshold: float
     removed: int
     sampled: int
     precision: AccuracyShare
     recall: AccuracyShare | None
+    sampled_kept: KeptSampled | None
 
 
 class Accuracy(TypedDict):

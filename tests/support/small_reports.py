@@ -23,7 +23,9 @@ def minimal_report(text: str) -> Any:
     mix |= {"over_target_tokens": 0, "holdout_tokens": 0}
     lengths = {"read": [1], "kept": [1], "quantiles_read": [1, 1, 1], "quantiles_kept": [1, 1, None]}
     share = {"estimate": 1.0, "low": 0.5, "high": 1.0}
+    sampled = {"seeds": 10, "seeds_sampled": 9, "pairs_of_sampled": 123456}
     accuracy = {"threshold": 0.8, "removed": 1, "sampled": 1, "precision": share, "recall": {**share, "left_over": 1.0}}
+    accuracy["sampled_kept"] = sampled
     matrix = {"documents": [[1]], "tokens": [[1]]}
     time = {"name": text, "seconds": 1.0, "documents": 1, "bytes": 1, "peak_memory_bytes": 1}
     time |= {"documents_per_second": 1.0, "bytes_per_second": 1.0}

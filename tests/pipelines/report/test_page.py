@@ -59,6 +59,11 @@ def test_each_kind_of_hostile_text_leaves_the_page_whole() -> None:
         assert [a for t, a in parsed.elements if t == "h1"] == [{}]
 
 
+def test_the_page_says_where_an_audit_compared_a_part_of_the_pairs() -> None:
+    words = "".join(Parsed(render_page(minimal_report("x"))).words)
+    assert "9 have 123,456 pairs near the threshold, too many to compare" in words
+
+
 def test_the_page_needs_nothing_and_allows_only_its_own_style_and_script(page: str) -> None:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     assert policy
