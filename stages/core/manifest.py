@@ -186,7 +186,7 @@ def group_count(bundles: int) -> int:
     return min(bundles, max(GROUPS, -(-bundles // GROUP_BUNDLES)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
     """Where a shard may be cut: rows and decoded text bytes of its row groups, in order; or where it was cut before.
 

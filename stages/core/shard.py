@@ -63,7 +63,7 @@ class Dataset:
     optional: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
     """One input file of a dataset, frozen in the manifest."""
 
@@ -85,7 +85,7 @@ class Shard:
         return self.format not in DIRECT if self.format else self.path.endswith(COMPRESSED)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
     """Rows [start, stop) of a shard."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ TABLES = {"csv", "tsv", "arrow"}  # kinds that also stand beside data, as lists 
 GONE = -1  # size of a file that a link leads to and that is not there
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
     """One data file: full path or URL, path within its dataset, size in bytes, format.
 
@@ -61,7 +62,7 @@ class Discovery:
     passed_over: list[PassedOver]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Match:
     path: str
     root: str
@@ -255,8 +256,8 @@ def _table_has_text(dataset: Dataset, path: str, format: str) -> bool:
 
 def _hidden(match: _Match) -> bool:
     """Tell whether a part of the name below the searched folder begins with a dot or an underscore."""
-    parts = match.path[len(match.root) :].strip("/").split("/")
-    return any(part.startswith((".", "_")) for part in parts) or storage.TEMPORARY in parts[-1]
+    inner = f"/{match.path[len(match.root) :].strip('/')}"
+    return "/." in inner or "/_" in inner or storage.TEMPORARY in inner.rpartition("/")[2]
 
 
 def _is_wild(path: str) -> bool:
@@ -273,9 +274,28 @@ def _local(path: str) -> Iterator[_Match]:
         root = _fixed(plain)
     else:
         return
+    folders: dict[str, str] = {}
     for name in found:
-        size = os.path.getsize(name) if os.path.exists(name) else GONE
-        yield _Match(name, root, os.path.realpath(name), size)
+        real, size = _file_at(name, folders)
+        yield _Match(name, root, real, size)
+
+
+def _file_at(name: str, folders: dict[str, str]) -> tuple[str, int]:
+    """Return (real path, bytes) of a file by one look at it, a further one at what a link leads to.
+
+    folders : the real paths of folders that were met, to which this one's is added.
+    """
+    try:
+        found = os.lstat(name)
+        if stat.S_ISLNK(found.st_mode):
+            return os.path.realpath(name), os.stat(name).st_size
+    except OSError:
+        return os.path.realpath(name), GONE
+    folder, _, last = name.rpartition("/")
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder or ("/" if name.startswith("/") else "."))
+    real = f"{folders[folder].rstrip('/')}/{last}"
+    return (name if real == name else real), found.st_size
 
 
 def _walk(folder: str) -> Iterator[str]:

@@ -94,7 +94,21 @@ def _format(kind: str, codec: str) -> str | None:
 
 def by_name(path: str, declared: str = "auto") -> str | None:
     """Return the format that a file's name and the recipe's `format:` tell; None where neither does."""
-    stem, codec = compression.by_name(path.rsplit("/", 1)[-1].lower())
+    return _by_ending(_ending(path.rpartition("/")[2].lower()), declared)
+
+
+def _ending(name: str) -> str:
+    """Return the last ending of a name, and before a codec's the one before it: all that tells the format."""
+    stem, dot, last = name.rpartition(".")
+    if f".{last}" in compression.SUFFIXES:
+        _, dot, kind = stem.rpartition(".")
+        return f"{dot}{kind}.{last}"
+    return f"{dot}{last}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _by_ending(name: str, declared: str) -> str | None:
+    stem, codec = compression.by_name(name)
     kind = next((kind for suffix, kind in NAMES.items() if stem.endswith(suffix)), None)
     if declared == "auto":
         return _format(kind, codec) if kind else None

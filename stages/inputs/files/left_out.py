@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -23,6 +23,7 @@ SHOWN = 3  # names kept for each reason
 RUN_FOLDERS = {"mix", "mixes", "ledger", "facts", "decisions", "exchange", "staged", "quarantine"}
 RUN_FILES = {"manifest.parquet", "manifest.json", "recipe.lock.yaml", "report.json", "report.html", "timings.json"}
 RUN_FILES |= {"passed_over.json", "audit.json"}
+IN_FOLDERS = frozenset(RUN_FOLDERS | {"ledger", "quarantine"})  # names of folders whose files may be side files
 SIDE_NAMES = {  # side files that other tools write beside data, and whose content may look like a row
     "dataset_infos.json": "a side file of a dataset hub",
     "dataset_info.json": "a side file of the datasets library",
@@ -119,31 +120,42 @@ def by_place(root: str, paths: Sequence[str], *, named: bool) -> dict[str, str]:
 
     named : the glob that found them spells the beginning of their names, which therefore are wanted.
     """
-    marks, everything = Marks(root), set(paths)
-    folders = {posixpath.dirname(path) for path in paths}
-    mixes = {posixpath.dirname(path) for path in paths if PART.fullmatch(posixpath.basename(path))}
+    marks, everything = Marks(root), sorted(set(paths))
+    folders = {path.rpartition("/")[0]: False for path in paths}
+    for folder in folders:
+        folders[folder] = not IN_FOLDERS.isdisjoint(folder[len(root.rstrip("/")) :].split("/"))
+    mixes = {
+        folder for folder, _, name in (p.rpartition("/") for p in paths) if name[:1] == "p" and PART.fullmatch(name)
+    }
     documents = {posixpath.dirname(f"{folder}/")[: -len("documents")] for folder in _above(folders, root, "documents")}
     hubs = {folder[: -len("blobs")] for folder in _above(folders, root, "blobs")} & {
         folder[: -len("snapshots")] for folder in _above(folders, root, "snapshots")
     }
     found: dict[str, str] = {}
-    for path in sorted(everything):
-        folder, name = posixpath.split(path)
-        inner = path[len(root.rstrip("/")) :]
-        reason = marks.reason(path)
+    for path in everything:
+        folder, _, name = path.rpartition("/")
+        reason = marks.reason(path) if folders[folder] or name in RUN_FILES else None
         if reason is None and not named:
             reason = SIDE_NAMES.get(name.lower())
-            if CACHE.fullmatch(name):
+            if name.endswith(".arrow") and CACHE.fullmatch(name):
                 reason = "a cache of the datasets library"
-            elif HOLDOUT.fullmatch(name) and folder in mixes:
+            elif folder in mixes and HOLDOUT.fullmatch(name):
                 reason = "the hold-out of a mix"
-            elif "/attributes/" in inner and any(path.startswith(f"{above}attributes/") for above in documents):
+            elif documents and not documents.isdisjoint(_before(path, "attributes")):
                 reason = "attributes beside documents (Dolma)"
-            elif any(path.startswith((f"{above}blobs/", f"{above}refs/")) for above in hubs):
+            elif hubs and not hubs.isdisjoint([*_before(path, "blobs"), *_before(path, "refs")]):
                 reason = "blobs of a hub's cache, which snapshots lead to"
         if reason is not None:
             found[path] = reason
     return found
+
+
+def _before(path: str, name: str) -> Iterator[str]:
+    """Yield the beginnings of a path, each with its slash, that a folder of this name follows."""
+    place = path.find(f"/{name}/")
+    while place >= 0:
+        yield path[: place + 1]
+        place = path.find(f"/{name}/", place + 1)
 
 
 def _above(folders: Iterable[str], root: str, name: str) -> set[str]:
