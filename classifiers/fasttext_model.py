@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from classifiers.loaded_once import loaded_once
 from classifiers.models import file_digest, licence_of
-from cluster.device import backend
+from cluster.device import backend, kernel_times
 from cluster.errors import RecipeError
 
 F32 = npt.NDArray[np.float32]
@@ -28,6 +28,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 
+SUMS = "fasttext_sums"  # the kernel on a device that does the work of the host's
 MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class NativeModel:
 
         label, score = _room(len(offsets) - 1)
         tables, output = self._loaded.tables, self._loaded.output
-        kernels.best_labels(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), label, score)
+        with kernel_times.timed(SUMS):
+            kernels.best_labels(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), label, score)
         return label, score
 
     def _scores_on_host(self, data: U8, offsets: I64, max_chars: int, wanted: I64) -> F32:
@@ -152,7 +154,8 @@ class NativeModel:
 
         found = np.empty((len(offsets) - 1, len(wanted)), np.float32)
         tables, output = self._loaded.tables, self._loaded.output
-        kernels.label_scores(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), wanted, found)
+        with kernel_times.timed(SUMS):
+            kernels.label_scores(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), wanted, found)
         return found
 
 

@@ -33,10 +33,13 @@ def plan(
     ] = None,
     overrides: Overrides = None,
     workers: Workers = None,
-    gpus: Annotated[int | None, typer.Option(min=1, help="plan for one worker on each of N GPUs")] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="plan for one worker on each of N GPUs, and simulate one node of them")
+    ] = None,
     gpu_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="memory of one GPU, such as 80GB (default: of this machine's)")
     ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="cores of that node (default: of this machine)")] = None,
     price_per_hour: Annotated[float | None, typer.Option(min=0.0, help="of one worker, or GPU, for the cost")] = None,
     sample_documents: Annotated[
         int, typer.Option(min=1, help="documents that are drawn and run to measure rates")
@@ -57,6 +60,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a run would do, take and give: documents, reuse, time, memory, bytes, misses, warnings."""
+    if cores and not gpus:
+        raise BadUsage("--cores is of a node of GPUs: give --gpus as well, or --workers for the workers of a run.")
     trust_code(trust)
     from pipelines.recipe.code_named import check_code, is_lock
 
@@ -74,6 +79,7 @@ def plan(
             workers=workers,
             gpus=gpus,
             gpu_memory=_size(gpu_memory),
+            cores=cores,
             price_per_hour=price_per_hour,
             sample_documents=sample_documents,
             duplicate_documents=duplicate_documents,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from cluster.device import kernel_times
 from cluster.engines import InlineEngine, TaskCost
 from cluster.exchange import Exchange, Half, Written, hop_of
 from pipelines.plan.disk_use import folder_bytes
@@ -92,11 +93,15 @@ class Clock(InlineEngine):
 
 
 class Stopwatch:
-    """Seconds that the `annotate` of each stage took, by (stage, dataset); `dataset` is set between tasks."""
+    """Seconds that the `annotate` of each stage took, by (stage, dataset); `dataset` is set between tasks.
+
+    kernels: those of them in kernels that a GPU has as well, by (stage, dataset, kernel).
+    """
 
     def __init__(self) -> None:
         self.dataset = ""
         self.seconds: dict[tuple[str, str], float] = {}
+        self.kernels: dict[tuple[str, str, str], float] = {}
         self.judged: dict[str, tuple[int, float]] = {}  # stage -> documents, seconds
 
     def timed(self, stage: Stage) -> Stage:
@@ -108,8 +113,10 @@ class Stopwatch:
 
         def run(self: ShardStage, documents: pa.Table) -> pa.Table:
             begin = time.perf_counter()
-            facts = plain(self, documents)
+            with kernel_times.watched() as found:
+                facts = plain(self, documents)
             seconds = time.perf_counter() - begin
+            watch.note(self.name, found)
             key = (self.name, watch.dataset)
             watch.seconds[key] = watch.seconds.get(key, 0.0) + seconds
             count, spent = watch.judged.get(self.name, (0, 0.0))
@@ -119,6 +126,12 @@ class Stopwatch:
         copy: Stage = object.__new__(type(kind.__name__, (kind,), {"annotate": run}))
         copy.__dict__.update(stage.__dict__)
         return copy
+
+    def note(self, stage: str, seconds: kernel_times.Seconds) -> None:
+        """Add seconds of kernels to those of a stage."""
+        for kernel, took in seconds.items():
+            key = stage, self.dataset, kernel
+            self.kernels[key] = self.kernels.get(key, 0.0) + took
 
 
 def _seen(hop: Exchange, part: Half, sources: int) -> HopSeen:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from cluster.credentials import check_place
 from pipelines.mix.job import part_count
-from pipelines.plan import deferred, density, device, growth, profile, warnings
+from pipelines.plan import deferred, density, device, growth, node, profile, warnings
 from pipelines.plan.density import Dense
 from pipelines.plan.describe import (
     Sampled,
@@ -63,6 +63,7 @@ def plan(
     workers: int | None = None,
     gpus: int | None = None,
     gpu_memory: int | None = None,
+    cores: int | None = None,
     price_per_hour: float | None = None,
     sample_documents: int = SAMPLE_DOCUMENTS,
     duplicate_documents: int | None = None,
@@ -75,8 +76,9 @@ def plan(
     Parameters
     ----------
     run_dir : run folder; what it holds is reused.
-    gpus : one worker for each of so many GPUs; rates are those of this machine's CPU all the same.
+    gpus : one worker for each of so many GPUs; a node of them is simulated (node.py).
     gpu_memory : bytes of one GPU (default: of this machine's).
+    cores : of the node that is simulated (default: this machine's).
     price_per_hour : of one worker (one GPU with `gpus`).
     sample_documents : size of the sample, over all datasets.
     duplicate_documents : documents in which duplicates are looked for (default: ten times the sample).
@@ -113,6 +115,9 @@ def plan(
         )
         found = _assemble(run_dir, sampled, known, here, cold, price_per_hour)
         _add_asked(found, known, (gpus, gpu_memory), price_per_hour, rehearse=rehearse)
+        if gpus:
+            alone = node.cores_alone(where, cores or where.cores)
+            found["node"] = node.section(node.work_of(recipe, rates, whole, alone, here, known.input_bytes), gpus)
     found["warnings"] = _warnings(found, known, run_dir, here)
     found["planned_in"] = time.perf_counter() - begin
     return found

@@ -51,7 +51,18 @@ class Rates:
 
     def annotate(self, stage: str, dataset: str) -> float:
         """Return seconds per byte of a dataset's text that a stage takes in the first read."""
-        after, before = (m.annotate.get((stage, dataset), 0.0) for m in (self.sample, self.pilot))
+        return self._per_byte(dataset, *(m.annotate.get((stage, dataset), 0.0) for m in (self.sample, self.pilot)))
+
+    def kernels(self, stage: str, dataset: str) -> dict[str, float]:
+        """Return the seconds per byte of `annotate` that are a kernel's which a GPU has as well, by kernel."""
+        names = [name for s, d, name in self.sample.kernels if (s, d) == (stage, dataset)]
+        both = self.sample, self.pilot
+        return {
+            name: self._per_byte(dataset, *(m.kernels.get((stage, dataset, name), 0.0) for m in both)) for name in names
+        }
+
+    def _per_byte(self, dataset: str, after: float, before: float) -> float:
+        """Return seconds per byte of text from those of the sample and of the pilot."""
         size, little = self.sample.text_bytes[dataset], self.pilot.text_bytes[dataset]
         if size > 4 * little and after > before:
             return (after - before) / (size - little)

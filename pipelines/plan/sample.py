@@ -22,6 +22,7 @@ import numpy as np
 
 from classifiers.foreign_code import trusting
 from cluster import storage
+from cluster.device import kernel_times
 from cluster.engines import TaskCost
 from cluster.files.sealed import write_json
 from pipelines.mix.job import MixJob
@@ -56,6 +57,7 @@ class Measured:
     text_bytes: dict[str, int]
     calls: list[Call]
     annotate: dict[tuple[str, str], float]  # (stage, dataset) -> seconds; stage "read" is the reading itself
+    kernels: dict[tuple[str, str, str], float]  # (stage, dataset, kernel) -> seconds in kernels that a GPU has as well
     judged: dict[str, tuple[int, float]]  # stage -> documents it judged, in any step, and the seconds that took
     bundles: dict[str, int]
     written: dict[str, int]
@@ -113,6 +115,7 @@ def run_sample(
         text_bytes=text,
         calls=clock.calls,
         annotate=spent,
+        kernels=watch.kernels,
         judged=watch.judged,
         bundles={d.name: sum(b.dataset == d.name for b in frozen.bundles) for d in datasets},
         written=written,
@@ -128,7 +131,9 @@ def _annotate(clock: Clock, watch: Stopwatch, job: Run) -> dict[tuple[str, str],
     whole: dict[str, float] = {}
     for number, bundle in enumerate(job.manifest.bundles):
         watch.dataset = bundle.dataset
-        clock.map(partial(annotate, job), [number], cost=ANNOTATE)
+        with kernel_times.watched() as found:
+            clock.map(partial(annotate, job), [number], cost=ANNOTATE)
+        watch.note("read", found)
         whole[bundle.dataset] = whole.get(bundle.dataset, 0.0) + clock.calls[-1].seconds[0]
     spent = dict(watch.seconds)
     for dataset, seconds in whole.items():

@@ -168,6 +168,67 @@ class DevicePlan(TypedDict):
     text_on_host_for: list[str]
 
 
+class NodeRead(TypedDict):
+    """The first read of one dataset. Seconds of a byte of text on one core: `host` what no GPU takes over.
+
+    kernels: what a GPU takes over, by kernel; calls: how many stages call it.
+    """
+
+    dataset: str
+    tasks: int
+    text_bytes: int
+    host: float
+    kernels: dict[str, float]
+    calls: dict[str, float]
+
+
+class NodeWork(TypedDict):
+    """The work of a run on one node. straight: texts are read to the GPU; steps: seconds on all cores."""
+
+    cores: int
+    text_bytes: int
+    input_bytes: int
+    straight: bool
+    permutations: float
+    first_read: list[NodeRead]
+    steps: dict[str, float]
+
+
+class NodeRate(TypedDict):
+    """Bytes of text a second of a kernel on one GPU, as assumed, and what that is derived from."""
+
+    bytes_per_second: float
+    source: str
+
+
+class NodeSeconds(TypedDict):
+    """Seconds on the cores alone, and with the GPUs."""
+
+    cores: float
+    gpus: float
+
+
+class NodePlan(TypedDict):
+    """One node of GPUs and cores, simulated with measured rates of the host and assumed ones of the device.
+
+    times_faster: the seconds on the cores alone by those with the GPUs; even_at: how many times slower than assumed
+    devices may be until both are equal.
+    """
+
+    gpus: int
+    cores: int
+    device_rates_are: str
+    device_rates: dict[str, NodeRate]
+    host_rates_are: str
+    work: NodeWork
+    first_read: NodeSeconds
+    other_steps: float
+    seconds: NodeSeconds
+    times_faster: float
+    gpus_busy: float
+    even_at: float
+
+
 class CostPlan(TypedDict):
     """What the run costs at a price per hour of each of so many workers or GPUs."""
 
@@ -283,7 +344,7 @@ class WallPlan(TypedDict):
 class Plan(TypedDict):
     """The plan of a run. device: only where a GPU is asked for; cost: only where a price is given.
 
-    rehearsal: only where it was asked for.
+    node: only where a number of GPUs is given. rehearsal: only where it was asked for.
     """
 
     format: int
@@ -307,6 +368,7 @@ class Plan(TypedDict):
     memory: MemoryPlan
     time: TimePlan
     device: NotRequired[DevicePlan]
+    node: NotRequired[NodePlan]
     cost: NotRequired[CostPlan]
     hops: list[HopPlan]
     store: StorePlan

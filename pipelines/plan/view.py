@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.plan import device
+from pipelines.plan import device, node
 from pipelines.plan.scale import view as scale_view
 from pipelines.plan.tree import LshPlan, Plan
 from pipelines.plan.units import duration, size
@@ -107,6 +107,7 @@ def _summary(plan: Plan) -> Text:
         f"memory: a worker holds {size(memory['worker'])} at most (in {memory['largest']}), of {size(memory['limit'])} "
         f"({memory['limit_is']})",
         *device.lines(plan),
+        *node.lines(plan),
         *scale_view.lines(plan),
     ]
     rows = sum(entry["documents"] for entry in plan["datasets"].values())

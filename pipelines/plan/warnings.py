@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 from cluster import storage
-from pipelines.plan import device
+from pipelines.plan import device, node
 from pipelines.plan.sample import Measured
 from pipelines.plan.tree import FilterPlan, MixPlan, Plan
 from pipelines.recipe.recipe import Recipe
@@ -42,6 +42,7 @@ def warnings(recipe: Recipe, run: Run, plan: Plan, bundle_bytes: Sequence[float]
         *_disk(plan),
         *_gpus(plan),
         *device.warnings(plan),
+        *node.warnings(plan),
         *_sample(plan),
     ]
 
@@ -198,8 +199,8 @@ def _gpus(plan: Plan) -> list[str]:
     if not plan["machine"]["gpus"]:
         return []
     return [
-        "--gpus: rates were measured on this machine's CPU; with one worker per GPU the time and cost given are those "
-        "of as many CPU workers."
+        "--gpus: rates were measured on this machine's CPU; time, bounds and cost are those of as many CPU workers as "
+        "there are GPUs. What a node of them might take is simulated beside it."
     ]
 
 

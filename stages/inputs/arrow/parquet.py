@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
+from cluster.device import kernel_times
 from stages.core.shard import Dataset
 from stages.inputs.arrow.parquet_footer import check_chunks
 from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
@@ -203,7 +204,7 @@ def _group(
         with corruption(request.path):
             records = file.iter_batches(rows, row_groups=[number], columns=leaves, use_threads=False)
         while at <= last:
-            with corruption(request.path):
+            with corruption(request.path), kernel_times.timed("read_parquet"):
                 record = next(records, None)
             if record is None:
                 raise Corrupt(f"row group {number} ends after {at - start} of {stop - start} rows")

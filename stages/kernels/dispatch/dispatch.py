@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from cluster.device import backend, turns
+from cluster.device import backend, kernel_times, turns
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +41,8 @@ def _dispatched(host: Callable[P, R], on_device: Callable[[], bool]) -> Callable
     @functools.wraps(host)
     def chosen(*args: P.args, **kwargs: P.kwargs) -> R:
         if not on_device():
-            return host(*args, **kwargs)
+            with kernel_times.timed(host.__name__):
+                return host(*args, **kwargs)
         device: Callable[P, R] = getattr(importlib.import_module(_gpu_module), host.__name__)
         with turns.taken():
             return device(*args, **kwargs)

@@ -1,0 +1,70 @@
+"""Rates of kernels on a GPU that no GPU has shown: on paper, from instruction counts and memory traffic.
+
+An H100 SXM is meant (NVIDIA's data sheet: 132 multiprocessors of four schedulers, 3.35 TB/s, PCIe 5.0 x16). A kernel
+is as fast as the slower of its instructions and its memory traffic. Instructions of winnow's own kernels were counted
+by valgrind on the same sources compiled for x86-64, on web text of 3.8 kB a document (2026-11); those of cuDF are
+estimated. What is taken off for stalls, idle lanes and traffic in small pieces is a guess, named below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LABEL = "on paper, not measured: an H100 SXM, from instruction counts and memory traffic"
+SCHEDULERS = 132 * 4  # of one GPU
+CLOCK = 1.6e9  # a second; the data sheet's boost is 1.98
+ISSUE = 0.4  # share of cycles in which a scheduler issues: a guess
+LANES = 8  # of 32 that work where each thread has a document of its own: a guess
+MEMORY = 0.5 * 3.35e12  # bytes a second: half of what the data sheet says, a guess
+BUS = 50e9  # bytes a second from host to device, of 64 on the data sheet
+DISK = 25e9  # bytes a second that a node reads from its own disks: four NVMe drives
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """What a kernel does for a byte of text: instructions of a warp, bytes of traffic. source: of these numbers."""
+
+    instructions: float
+    traffic: float
+    source: str
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Bytes of text a second on one GPU."""
+        return min(SCHEDULERS * CLOCK * ISSUE / self.instructions, MEMORY / self.traffic)
+
+
+def _own(instructions: float, traffic: float, *, by_thread: bool = True) -> Paper:
+    """Return what was counted of a kernel of winnow's own; by_thread: each thread has a document."""
+    many = f"{instructions:g} instructions and {traffic:g} bytes of traffic a byte of text, counted on x86-64"
+    if not by_thread:
+        return Paper(instructions=instructions, traffic=traffic, source=f"{many}; a warp has a document")
+    source = f"{many}; a thread has a document, {LANES} of 32 work"
+    return Paper(instructions=instructions / LANES, traffic=traffic, source=source)
+
+
+def _estimated(instructions: float, traffic: float, what: str) -> Paper:
+    return Paper(instructions=instructions, traffic=traffic, source=f"estimated: {what}")
+
+
+# by the name under which cluster.device.kernel_times knows the host's
+KERNELS = {
+    "read_parquet": _estimated(60, 60, "zstd as slow as 5 GB/s, then twelve passes over the text"),
+    "content_hash": _estimated(1, 4, "two XXH64, a thread has a document"),
+    "text_digest": _estimated(4, 2, "SHA-256, 30 instructions a byte, a thread has a document"),
+    "signatures": _estimated(70, 40, "cuDF, 128 permutations of 16 instructions for a character, and its hash"),
+    "signatures_by_seeds": _own(720, 8, by_thread=False),  # 180 for each of the four warps that 128 seeds take
+    "heuristic_counts": _own(159, 200),
+    "script_places": _own(9, 4),
+    "fasttext_sums": _own(172, 200, by_thread=False),  # lid.176: 16 columns; 95 of a model of words and two labels
+}
+
+
+def rate(kernel: str, permutations: float = 128.0) -> float:
+    """Return the bytes of text a second of a kernel on one GPU; permutations: of signatures, of 32 bits each.
+
+    >>> [round(rate(name) / 1e9, 1) for name in ("heuristic_counts", "fasttext_sums")]
+    [8.4, 2.0]
+    """
+    found = KERNELS[kernel].bytes_per_second
+    return found * 128.0 / permutations if kernel.startswith("signatures") else found

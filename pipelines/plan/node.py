@@ -1,0 +1,228 @@
+"""One node of GPUs and cores, simulated: a run on its cores alone, and with its GPUs.
+
+Host seconds are those of the sample, measured on this machine; rates of kernels on a device are on paper
+(device_rates.py). Guarantees: both runs have the same tasks. In the first read a task goes chunk by chunk: its kernels
+wait for the GPU of its worker, which serves one after the other; what is left for the host is done in its own thread.
+All other steps are counted on the cores in both. Memory: a few numbers for each of SIMULATED tasks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from pipelines.plan import device_rates
+from pipelines.plan.costs import TASK_SECONDS, makespan
+from pipelines.plan.machine import Machine
+from pipelines.plan.rates import Rates
+from pipelines.plan.reuse import Present
+from pipelines.plan.steps import seconds_of_steps
+from pipelines.plan.tree import NodePlan, NodeRead, NodeWork, Plan
+from pipelines.plan.units import duration
+from pipelines.plan.whole import Whole
+from pipelines.recipe.recipe import Recipe
+from stages.core.stage import ShardStage
+from stages.inputs import device_reader
+from stages.inputs.reader import BATCH_BYTES
+from stages.minhash import MinHash
+
+SIMULATED = 4_000  # tasks at most; of more, their time is that of so many times as long
+READ = "read_parquet"
+SLOWEST = 1024.0  # factor by which devices are thought slower, at most
+T = TypeVar("T")
+
+
+def work_of(recipe: Recipe, rates: Rates, whole: Whole, where: Machine, here: Present, input_bytes: int) -> NodeWork:
+    """Return the work of a run that both ways of running it share; where: its cores, a worker each."""
+    run = rates.sample.run
+    first = [s for i, s in enumerate(run.stages) if isinstance(s, ShardStage) and not run.deferred(i)]
+    straight = device_reader.fits(first, recipe.on_error)
+    steps = seconds_of_steps(rates, whole, where, here)
+    del steps["annotate"]
+    signed = [s.num_permutations * s.hash_bits / 32 for s in first if isinstance(s, MinHash)]
+    return {
+        "cores": where.workers,
+        "text_bytes": whole.all_text,
+        "input_bytes": input_bytes,
+        "straight": straight,
+        "permutations": max(signed, default=128.0),
+        "first_read": [_read(rates, whole, name, first, straight) for name in whole.documents],
+        "steps": steps,
+    }
+
+
+def _read(rates: Rates, whole: Whole, dataset: str, stages: list[ShardStage], straight: bool) -> NodeRead:
+    """Return the first read of a dataset: only bundles and stages whose facts are missing."""
+    mine = [i for i, b in enumerate(whole.bundles) if b.dataset == dataset]
+    lacking = {s.name: sum(whole.missing[s.name][i] for i in mine) / max(1, len(mine)) for s in stages}
+    tasks = round(max(lacking.values(), default=0.0) * len(mine))
+    host, kernels, calls = 0.0, dict[str, float](), dict[str, float]()
+    for name, share in {**lacking, "read": 1.0}.items():
+        known = rates.kernels(name, dataset)
+        taken = {k: v for k, v in known.items() if k in device_rates.KERNELS and (straight or k != READ)}
+        host += share * max(0.0, rates.annotate(name, dataset) - sum(taken.values()))
+        for kernel, seconds in taken.items():
+            kernels[kernel] = kernels.get(kernel, 0.0) + share * seconds
+            calls[kernel] = calls.get(kernel, 0.0) + share
+    return {
+        "dataset": dataset,
+        "tasks": tasks,
+        "text_bytes": round(whole.text_bytes[dataset] * tasks / max(1, len(mine))),
+        "host": host,
+        "kernels": kernels,
+        "calls": calls,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task of the first read on a GPU's worker: so many chunks, seconds of device and of host for each."""
+
+    chunks: int
+    device: float
+    host: float
+
+
+def simulate(tasks: list[Task], gpus: int, threads: int) -> tuple[float, float]:
+    """Return (seconds until the last task has ended, seconds that the busiest GPU computed).
+
+    threads : of each GPU's worker. A task goes to the first thread that is free; a GPU serves requests as they come.
+
+    >>> simulate([Task(chunks=1, device=1, host=2)] * 4, gpus=1, threads=4)
+    (6.0, 4.0)
+    >>> simulate([Task(chunks=2, device=1, host=1)] * 2, gpus=2, threads=1)
+    (4.0, 2.0)
+    """
+    waiting = iter(tasks)
+    free, busy, end = [0.0] * gpus, [0.0] * gpus, 0.0
+    requests: list[tuple[float, int, int, Task, int]] = []  # time, order, GPU, task, chunks left
+    for order in range(gpus * threads):
+        if (task := next(waiting, None)) is not None:
+            requests.append((0.0, order, order % gpus, task, task.chunks))
+    order = len(requests)
+    while requests:
+        at, _, gpu, task, left = heapq.heappop(requests)
+        begin = max(at, free[gpu])
+        free[gpu] = begin + task.device
+        busy[gpu] += task.device
+        done = free[gpu] + task.host
+        end = max(end, done)
+        left -= 1
+        after = task if left else next(waiting, None)
+        if after is not None:
+            order += 1
+            heapq.heappush(requests, (done, order, gpu, after, left or after.chunks))
+    return end, max(busy)
+
+
+def on_cores(work: NodeWork) -> float:
+    """Return the seconds of the first read on the cores alone."""
+    tasks, times = _shown(work, lambda read: _bytes(read) * (read["host"] + sum(read["kernels"].values())))
+    spent = makespan([seconds + TASK_SECONDS for seconds in tasks], work["cores"]) * times if tasks else 0.0
+    return max(spent, work["input_bytes"] / device_rates.DISK)
+
+
+def on_gpus(work: NodeWork, gpus: int, slower: float = 1.0) -> tuple[float, float]:
+    """Return (seconds of the first read with GPUs, share of it in which the busiest computes).
+
+    slower : factor by which devices are thought slower than on paper.
+    """
+    tasks, times = _shown(work, lambda read: _task(work, read, slower))
+    end, most = simulate(tasks, gpus, max(1, work["cores"] // gpus))
+    spent = max(end * times, work["input_bytes"] / device_rates.DISK)
+    return spent, most * times / spent if spent else 0.0
+
+
+def _shown(work: NodeWork, task: Callable[[NodeRead], T]) -> tuple[list[T], float]:
+    """Return the tasks of all datasets, or of more than SIMULATED a part, and how many times as many there are."""
+    every = sum(read["tasks"] for read in work["first_read"])
+    part = min(1.0, SIMULATED / max(1, every))
+    counts = [math.ceil(read["tasks"] * part) for read in work["first_read"]]
+    tasks = [task(read) for read, n in zip(work["first_read"], counts, strict=True) for _ in range(n)]
+    return tasks, every / max(1, len(tasks))
+
+
+def _bytes(read: NodeRead) -> float:
+    """Return the bytes of text of one task."""
+    return read["text_bytes"] / max(1, read["tasks"])
+
+
+def _task(work: NodeWork, read: NodeRead, slower: float) -> Task:
+    """Return a task of a dataset: kernels at their rates on paper, and the bus."""
+    size = _bytes(read)
+    chunks = max(1, math.ceil(size / (device_reader.CHUNK_BYTES if work["straight"] else BATCH_BYTES)))
+    byte = 1 / device_rates.BUS + sum(
+        calls / device_rates.rate(name, work["permutations"]) for name, calls in read["calls"].items()
+    )
+    host = size * read["host"] + TASK_SECONDS
+    return Task(chunks=chunks, device=slower * size * byte / chunks, host=host / chunks)
+
+
+def section(work: NodeWork, gpus: int) -> NodePlan:
+    """Return the plan's part on a node of GPUs."""
+    others = sum(work["steps"].values())
+    alone = on_cores(work)
+    with_gpus, busy = on_gpus(work, gpus)
+    names = sorted({name for read in work["first_read"] for name in read["kernels"]})
+    return {
+        "gpus": gpus,
+        "cores": work["cores"],
+        "device_rates_are": device_rates.LABEL,
+        "device_rates": {
+            name: {
+                "bytes_per_second": device_rates.rate(name, work["permutations"]),
+                "source": device_rates.KERNELS[name].source,
+            }
+            for name in names
+        },
+        "host_rates_are": "measured on this machine's cores, on the sample",
+        "work": work,
+        "first_read": {"cores": alone, "gpus": with_gpus},
+        "other_steps": others,
+        "seconds": {"cores": alone + others, "gpus": with_gpus + others},
+        "times_faster": (alone + others) / max(1e-9, with_gpus + others),
+        "gpus_busy": busy,
+        "even_at": even_at(work, gpus, alone),
+    }
+
+
+def even_at(work: NodeWork, gpus: int, alone: float) -> float:
+    """Return how many times slower than on paper devices may be until the cores alone are as fast."""
+    low, high = 1 / SLOWEST, SLOWEST
+    for _ in range(20):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if on_gpus(work, gpus, middle)[0] <= alone else (low, middle)
+    return low
+
+
+def lines(plan: Plan) -> list[str]:
+    """Return what the plan says of a node of GPUs."""
+    if "node" not in plan:
+        return []
+    node = plan["node"]
+    seconds, first = node["seconds"], node["first_read"]
+    rates = ", ".join(f"{name} {rate['bytes_per_second'] / 1e9:.2g}" for name, rate in node["device_rates"].items())
+    return [
+        f"one node of {node['gpus']} GPU(s) and {node['cores']} cores, simulated: {duration(seconds['cores'])} on the "
+        f"cores alone, {duration(seconds['gpus'])} with the GPUs, {node['times_faster']:.2g} times as fast; first read "
+        f"{duration(first['cores'])} and {duration(first['gpus'])}, other steps {duration(node['other_steps'])} on the "
+        "cores in both",
+        f"  device rates are {node['device_rates_are']}; GB/s of one GPU: {rates or 'none'}",
+        f"  host rates are {node['host_rates_are']}; the GPUs are busy for {node['gpus_busy']:.0%} of the first read; "
+        f"devices {node['even_at']:.2g} times slower would be no faster than the cores",
+    ]
+
+
+def warnings(plan: Plan) -> list[str]:
+    """Say where the GPUs would only be in the way."""
+    if "node" not in plan or plan["node"]["times_faster"] >= 1:
+        return []
+    return ["this recipe takes longer with the GPUs than on the node's cores alone: give --backend cpu."]
+
+
+def cores_alone(where: Machine, cores: int) -> Machine:
+    """Return so many cores of one node, a worker each."""
+    return replace(where, kind="node", workers=cores, threads=1, gpus=0, cores=cores, speed_up=1.0)

@@ -1,0 +1,120 @@
+"""A node of GPUs and cores, simulated: with measured work of two recipes, and as part of a plan."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.device import kernel_times
+from pipelines.cli.main import main
+from pipelines.plan import device_rates, node
+from pipelines.plan.node import Task, simulate
+from pipelines.plan.plan import plan
+from pipelines.recipe.recipe import load_data
+from stages.kernels.dispatch.dispatch import HOST_KERNELS
+from tests.support.plans import recipe_data
+
+MEASURED = json.loads((Path(__file__).parent / "data" / "node.json").read_text())  # benchmarks.node, 8 TB
+
+
+def work(recipe: str) -> Any:
+    return copy.deepcopy(MEASURED[recipe]["work"])
+
+
+def test_sixteen_gpus_beside_112_cores_run_a_recipe_with_filters_in_less_than_half_the_time() -> None:
+    found = node.section(work("filters"), 16)
+    assert found["cores"] == 112
+    assert found["times_faster"] >= 2.3
+    assert found["first_read"]["cores"] > 4 * found["first_read"]["gpus"]
+
+
+@pytest.mark.parametrize("gpus", [8, 16])
+def test_deduplication_alone_is_never_slower_with_gpus(gpus: int) -> None:
+    found = node.section(work("dedup"), gpus)
+    assert found["times_faster"] >= 1
+    assert found["even_at"] > 2  # also where devices are half as fast as on paper
+    assert node.warnings({"node": found}) == []  # type: ignore[typeddict-item]
+
+
+def test_gpus_that_are_in_the_way_are_named() -> None:
+    given = work("dedup")
+    given["first_read"][0]["host"] *= 50  # of which one thread for each GPU does less than all cores
+    given["cores"] = 15
+    found = node.section(given, 8)
+    assert found["times_faster"] < 1
+    assert ["--backend cpu" in text for text in node.warnings({"node": found})] == [True]  # type: ignore[typeddict-item]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.floats(0, 2), st.floats(0, 2)), max_size=30),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_no_task_is_done_before_its_parts_can_be(
+    given: list[tuple[int, float, float]], gpus: int, threads: int
+) -> None:
+    tasks = [Task(chunks=c, device=d, host=h) for c, d, h in given]
+    end, busy = simulate(tasks, gpus, threads)
+    device, whole = sum(t.chunks * t.device for t in tasks), sum(t.chunks * (t.device + t.host) for t in tasks)
+    longest = max((t.chunks * (t.device + t.host) for t in tasks), default=0.0)
+    assert end + 1e-9 >= max(device / gpus, whole / (gpus * threads), longest)
+    assert end <= whole + 1e-9
+    assert busy <= min(device, end) + 1e-9
+
+
+def test_a_gpu_serves_one_task_while_the_host_works_on_another() -> None:
+    assert simulate([Task(chunks=3, device=1, host=2)] * 3, gpus=1, threads=3) == (11.0, 9.0)  # never idle till the end
+    assert simulate([Task(chunks=1, device=0, host=1)] * 100, gpus=4, threads=5) == (5.0, 0.0)
+
+
+def test_a_plan_simulates_the_node_that_is_asked_for(datasets: dict[str, Any]) -> None:
+    only = {"web": next(iter(datasets.values()))}
+    data = recipe_data(only, stages=[{"use": "heuristics", "presets": []}, {"use": "minhash"}])
+    found = plan(load_data(data, "test"), gpus=16, cores=112, store="local", sample_documents=60)
+    part = found["node"]
+    [read] = part["work"]["first_read"]
+    assert (part["gpus"], part["cores"], part["work"]["straight"]) == (16, 112, True)
+    assert set(read["calls"]) >= {"content_hash", "text_digest", "heuristic_counts", "signatures", "script_places"}
+    assert set(part["device_rates"]) == set(read["kernels"]) <= set(device_rates.KERNELS)
+    assert all(seconds >= 0 for seconds in read["kernels"].values())
+    assert part["seconds"]["cores"] == pytest.approx(part["first_read"]["cores"] + part["other_steps"])
+    assert "annotate" not in part["work"]["steps"]
+    one, rates, host = node.lines(found)
+    assert one.startswith("one node of 16 GPU(s) and 112 cores, simulated")
+    assert "on paper, not measured" in rates
+    assert "measured on this machine" in host
+
+
+def test_cores_are_of_a_node_of_gpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("{}")
+    assert main(["plan", str(tmp_path / "r.yaml"), "--cores", "8"]) == 2
+    assert "give --gpus as well" in capsys.readouterr().err
+
+
+def test_paper_names_kernels_that_there_are() -> None:
+    others = {"read_parquet", "fasttext_sums"}
+    assert set(device_rates.KERNELS) - others <= set(HOST_KERNELS)
+    for name, paper in device_rates.KERNELS.items():
+        assert paper.source
+        assert 1e8 < device_rates.rate(name) < 1e12
+    assert device_rates.rate("signatures", 256) == device_rates.rate("signatures") / 2
+
+
+def test_only_the_innermost_watch_is_told() -> None:
+    with kernel_times.watched() as outer:
+        with kernel_times.timed("a"):
+            pass
+        with kernel_times.watched() as inner, kernel_times.timed("b"):
+            pass
+        with kernel_times.timed("a"):
+            pass
+    with kernel_times.timed("c"):
+        pass
+    assert (list(outer), list(inner)) == (["a"], ["b"])
