@@ -10,11 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster import counting_store
+from cluster.counting_store import SCHEME, CountingStore
+from cluster.requests import LISTED
 from pipelines.plan import inputs
 from pipelines.plan.extent import Scale, bundles_of, sizes
 from pipelines.plan.inputs import Drawn, draw, survey
+from pipelines.plan.plan import plan
+from pipelines.recipe.recipe import load_data
 from stages.core.shard import Dataset
 from tests.support.counted_operations import operations
+from tests.support.plans import recipe_data
+from tests.support.wind_tunnel import exponent
 
 SIZES = (150, 300, 600)
 
@@ -47,6 +54,50 @@ def test_the_work_of_surveying_and_bundling_is_linear_in_files(tmp_path: Path, m
         counts.append(operations(lambda d=dataset, o=out: plan_of(d, o)))  # type: ignore[misc]
     first, second = counts[1] - counts[0], counts[2] - counts[1]
     assert second == pytest.approx(2 * first, rel=0.1)
+
+
+def looks_at(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how often a survey asks the file system about a file."""
+    asked = []
+    with monkeypatch.context() as patched:
+        for name in ("stat", "lstat"):
+            ask = getattr(os, name)
+            patched.setattr(os, name, lambda *path, ask=ask, **options: asked.append(path) or ask(*path, **options))
+        survey(dataset)
+    return len(asked)
+
+
+def test_a_local_file_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took eight looks: half a million files so took most of the time of a plan."""
+    monkeypatch.setattr(inputs, "FOOTERS", 1)
+    first, second, third = (looks_at(linked(tmp_path / str(n), n), monkeypatch) for n in SIZES)
+    assert (second - first, third - second) == (150, 300)
+
+
+def test_files_in_a_store_are_found_by_pages_of_listings() -> None:
+    counting_store.use()
+    try:
+        for number in range(4000):
+            counting_store.CountingStore().pipe_file(f"in/{number:04d}.jsonl", b'{"text": "a"}\n')
+            if number + 1 in (1000, 2000, 4000):
+                CountingStore.watch()
+                assert len(survey(Dataset(name="d", paths=(f"{SCHEME}://in",))).files) == number + 1
+                asked = CountingStore.total().by_kind()
+                assert asked.pop("list") <= 3 + 2 * number // LISTED
+                assert sum(asked.values()) <= 2
+    finally:
+        CountingStore.empty()
+
+
+@pytest.mark.nightly
+def test_the_work_of_a_whole_plan_is_linear_in_files(tmp_path: Path) -> None:
+    counts = []
+    for files in (2000, 4000, 8000):
+        place = tmp_path / str(files)
+        datasets = {"d": {"paths": list(linked(place, files).paths)}}
+        recipe = load_data(recipe_data(datasets, stages=[{"use": "exact_dedup"}]), "test")
+        counts.append(operations(lambda r=recipe, p=place: plan(r, str(p / "run"), workers=1)))  # type: ignore[misc]
+    assert exponent([{"work": count} for count in counts], "work") < 1.1
 
 
 def test_files_without_a_footer_that_was_read_are_like_those_with_one(
