@@ -303,5 +303,18 @@ def read_public_json(path: str) -> dict[str, Any]:
     return found
 
 
+def check_text(path: str) -> None:
+    """Raise DamagedError unless a JSON file with a checksum has the bytes that were written, not just these values.
+
+    Its checksum is of the values, which stay where the last digit of a fraction or an escape's case changes.
+    """
+    text = storage.read_bytes(path)
+    found = json.loads(text) if text else None
+    if isinstance(found, dict) and "checksum" in found:
+        wrapped = found.keys() == {"checksum", "data"}
+        if text != (json.dumps(found) if wrapped else f"{json.dumps(found, indent=2)}\n").encode():
+            raise damaged(path, "its values fit its checksum, but it is not the text that was written")
+
+
 def _mark(data: Any) -> str:
     return xxhash.xxh3_64_hexdigest(json.dumps(data, sort_keys=True).encode())

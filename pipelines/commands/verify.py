@@ -19,7 +19,7 @@ from cluster.errors import DamagedError, RecipeError
 from cluster.files import integrity
 from cluster.files.append_log import SUFFIX, damaged_lines
 from cluster.files.digesting import sha256_of
-from cluster.files.sealed import read_public_json
+from cluster.files.sealed import check_text, read_json, read_public_json
 from cluster.options import available_cores
 from pipelines import records
 from pipelines.artefacts import files_of_mix
@@ -27,8 +27,10 @@ from pipelines.commands.missing import missing_files
 from pipelines.export.record import beside_parts, part_files, read_about, read_run_note
 from pipelines.mix import dropped
 from pipelines.recipe import lock
+from pipelines.report.accuracy import FILE as AUDIT
 from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files, records_of
+from pipelines.run.scratch import BOOTS
 from pipelines.run_state import MIXES, only_one
 from stages.core.exchange_stage import MARKER, read_marker
 from stages.inputs.files.file_versions import size_of
@@ -42,16 +44,19 @@ PUBLIC: dict[str, Callable[[str], object]] = {
     "mix/manifest.json": records.read_mix_manifest,
     "dropped/manifest.json": records.read_dropped,
     "dedup.json": records.read_dedup_result,
+    AUDIT: read_public_json,
 }
 OF_AN_EXPORT: dict[str, Callable[[str], object]] = {
     "export.json": lambda path: read_about(path.rpartition("/")[0]),
     "trace/run.json": lambda path: read_run_note(path.removesuffix("/trace/run.json")),
 }
-MARKS = ("decisions/ledger-made-by", "decisions/report-made-from", "decisions/card-made-from", "mix/.made-by")
+MARKS = ("decisions/ledger-made-by", "decisions/report-made-from", "decisions/card-made-from")
+OF_A_MIX = (".made-by", ".card-made-from")  # marks in its folder
 MARK = re.compile(rb"[0-9a-f]{16}")
 LEDGER_RECIPE = "decisions/ledger-recipe.lock.yaml"
-SEALED = ("facts", "decisions", "staged")
-WITH_SEAL = (".arrow", ".parquet", ".slices", ".json", f"/{MARKER}")
+SEALED = ("facts", "decisions", "staged", "exchange")
+WITH_SEAL = (".arrow", ".parquet", ".slices", ".json", f"/{MARKER}", f"exchange/{BOOTS}")
+EMPTY = re.compile(r"/none-\d+$")  # markers of destinations without rows: their name says all
 ANSWERS, SYNTHETIC, CALIBRATION = "answers", "synthetic", "calibration"  # folders of what language models said
 OF_ANSWERS = "Lines that are damaged are passed over: `winnow run` asks about those texts again"
 OF_SYNTHETIC = "Remove the folder and run `winnow synthesise` again; answers are kept"
@@ -126,13 +131,14 @@ def _with_checksums(root: str) -> Iterator[str]:
         if storage.exists(storage.join(root, name)):
             yield name
     yield from (path for path in _below(root, "quarantine") if path.endswith(".jsonl"))
-    yield from (path for path in (*MARKS, LEDGER_RECIPE) if storage.exists(storage.join(root, path)))
+    marks = (f"{folder}/{name}" for folder in _mix_folders(root) for name in OF_A_MIX)
+    yield from (path for path in (*MARKS, LEDGER_RECIPE, *marks) if storage.exists(storage.join(root, path)))
     yield from (path for folder, path in _mix_manifests(root) if folder != "mix")
     yield from (path for path in _below(root, ANSWERS) if path.endswith(SUFFIX))
     yield from (path for path in _below(root, SYNTHETIC) if path.endswith((".parquet", ".json")))
     yield from (path for path in _below(root, CALIBRATION) if path.endswith(".json"))
     for folder in SEALED:
-        yield from (path for path in _below(root, folder) if path.endswith(WITH_SEAL))
+        yield from (path for path in _below(root, folder) if path.endswith(WITH_SEAL) or EMPTY.search(path))
     if storage.exists(storage.join(root, "export.json")):
         yield from ("export.json", "trace/run.json")
 
@@ -163,10 +169,13 @@ def _folders(top: str) -> Iterator[tuple[str, list[str]]]:
         yield place, names
 
 
+def _mix_folders(root: str) -> list[str]:
+    return ["mix", *(f"{MIXES}/{name}" for name in sorted(storage.names(storage.join(root, MIXES))))]
+
+
 def _mix_manifests(root: str) -> Iterator[tuple[str, str]]:
     """Yield (folder of a mix, path of its manifest) below the root, of the mixes that are whole."""
-    named = [f"{MIXES}/{name}" for name in sorted(storage.names(storage.join(root, MIXES)))]
-    for folder in ("mix", *named):
+    for folder in _mix_folders(root):
         if storage.exists(storage.join(root, folder, "manifest.json")):
             yield folder, f"{folder}/manifest.json"
 
@@ -222,37 +231,51 @@ def _fault(root: str, check: Check) -> tuple[int, Fault | None]:
         elif sha256_of(path)[1] != check.sha256:
             what = "its SHA-256 is not the one it was written with"
     except FileNotFoundError:
+        if check.path.startswith("exchange/"):  # a run that is at work removed it since it was found
+            return 0, None
         return 0, _fault_at(root, check.path, "it is missing")
     return size, None if what is None else _fault_at(root, check.path, what)
 
 
 def _own(path: str, place: str) -> str | None:
     """Return what the checksum inside a file says against it."""
+    name = place.rpartition("/")[2]
+    if place.startswith(f"{ANSWERS}/"):
+        lost = damaged_lines(path)
+        return f"{lost:,} of its lines are not what was written" if lost else None
+    if place in MARKS or name in OF_A_MIX:
+        return None if MARK.fullmatch(storage.read_bytes(path)) else "it holds no digest"
+    if EMPTY.search(place):
+        return "it was written empty" if storage.read_bytes(path) else None
+    if place.startswith("quarantine/"):
+        return quarantined.fault_of(path)
     try:
-        if place in PUBLIC:
-            PUBLIC[place](path)
-        elif place.startswith(f"{MIXES}/"):
-            records.read_mix_manifest(path)
-        elif place in OF_AN_EXPORT:
-            OF_AN_EXPORT[place](path)
-        elif place.endswith(f"/{MARKER}"):
-            read_marker(path)
-        elif place.startswith((f"{SYNTHETIC}/", f"{CALIBRATION}/")) and place.endswith(".json"):
-            read_public_json(path)
-        elif place.startswith(f"{ANSWERS}/"):
-            lost = damaged_lines(path)
-            return f"{lost:,} of its lines are not what was written" if lost else None
-        elif place in ("recipe.lock.yaml", LEDGER_RECIPE):
-            lock.check_lock(path)
-        elif place in MARKS:
-            return None if MARK.fullmatch(storage.read_bytes(path)) else "it holds no digest"
-        elif place.startswith("quarantine/"):
-            return quarantined.fault_of(path)
-        else:
-            return integrity.fault_of(path)
+        _read(path, place)
+        if name.endswith(".json") or name in (MARKER, BOOTS):
+            check_text(path)
     except DamagedError as error:
         return str(error).removeprefix(f"{path} is damaged: ").partition(". ")[0]
     return None
+
+
+def _read(path: str, place: str) -> None:
+    """Read a file as winnow does; DamagedError where it is not what was written."""
+    if place in PUBLIC:
+        PUBLIC[place](path)
+    elif place.startswith(f"{MIXES}/"):
+        records.read_mix_manifest(path)
+    elif place in OF_AN_EXPORT:
+        OF_AN_EXPORT[place](path)
+    elif place.endswith(f"/{MARKER}"):
+        read_marker(path)
+    elif place == f"exchange/{BOOTS}":
+        read_json(path)
+    elif place.startswith((f"{SYNTHETIC}/", f"{CALIBRATION}/")) and place.endswith(".json"):
+        read_public_json(path)
+    elif place in ("recipe.lock.yaml", LEDGER_RECIPE):
+        lock.check_lock(path)
+    else:
+        integrity.check(path)
 
 
 def _fault_at(root: str, place: str, what: str) -> Fault:

@@ -103,9 +103,20 @@ def write_inputs(folder: Path) -> None:
                 lines = [json.dumps(row) for row in rows[part::2]]
                 lines.insert(3, '{"text": "half')
                 Path(f"{path}.jsonl.gz").write_bytes(gzip.compress("\n".join([*lines, ""]).encode(), mtime=0))
+    (folder / "more").mkdir()
+    new = [{**d, "id": f"new-{d['id']}", "text": f"{d['text']} more"} for d in found[:8] if d["text"]]
+    rows = [{k: v for k, v in d.items() if k != "dataset"} for d in (*new, *found[8:16])]
+    (folder / "more" / "part-0.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "items.jsonl").write_text(json.dumps({"text": f"{common} and more"}) + "\n")
     names = [d["id"] for d in found if int(d["id"][3:]) % 5]
     (folder / "attributes.jsonl").write_text("".join(json.dumps({"id": n, "words": 7.0}) + "\n" for n in names))
+
+
+def grown_recipe(folder: Path) -> dict[str, Any]:
+    """Return the recipe with files added to a dataset, so that what deduplication kept of its keys is read."""
+    data = recipe_of(folder)
+    data["datasets"]["b"]["paths"] = [str(folder / "in" / "b"), str(folder / "more")]
+    return data
 
 
 def make(folder: Path) -> None:
@@ -114,6 +125,7 @@ def make(folder: Path) -> None:
 
     write_inputs(folder)
     (folder / "recipe.yaml").write_text(dump_yaml(recipe_of(folder)))
+    (folder / "grown.yaml").write_text(dump_yaml(grown_recipe(folder)))
     tokenizer(folder)
     for arguments in (
         ["run", str(folder / "recipe.yaml"), "--run-dir", str(folder / "run"), "--quiet"],
@@ -317,6 +329,14 @@ def answers_of_run(folder: Path, case: dict[str, Any], work: Path) -> Iterator[t
     yield "verified", called(["verify", str(root)])
 
 
+def answers_of_grown(folder: Path, case: dict[str, Any], work: Path) -> Iterator[tuple[str, Any]]:
+    """Yield what a run with a file more says about a damaged run folder, and what it makes of it."""
+    root = damaged_copy(folder / "run", work / "run", case)
+    yield "grown", called(["run", str(folder / "grown.yaml"), "--run-dir", str(root), "--quiet"])
+    yield "result", result(root)
+    yield "verified", called(["verify", str(root)])
+
+
 def answers_of_export(folder: Path, case: dict[str, Any], work: Path) -> Iterator[tuple[str, Any]]:
     """Yield what each command says about a damaged export, and what exporting again makes of it."""
     kind = case.get("kind", "hf")
@@ -342,13 +362,14 @@ def answers_of_dedup(folder: Path, case: dict[str, Any], work: Path) -> Iterator
 ANSWERS: dict[str, Callable[[Path, dict[str, Any], Path], Iterator[tuple[str, Any]]]] = {
     "readers": answers_of_readers,
     "run": answers_of_run,
+    "grown": answers_of_grown,
     "export": answers_of_export,
     "dedup": answers_of_dedup,
 }
 
 
 def serve(folder: Path, work: Path) -> None:
-    """Answer the cases on standard input, a line each: {"of": run, export or dedup, "path": …, "how": …, "seed": …}."""
+    """Answer the cases on standard input, a line each: {"of": a key of ANSWERS, "path": …, "how": …, "seed": …}."""
     from huggingface_hub import constants
 
     from tests.support.hub import TOKEN, hub

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.commands.verify import _lists
 from tests.support import damaged_folders as damaged
 from tests.support.damaged_folders import DAMAGES
 
@@ -24,9 +25,7 @@ pytest.importorskip("huggingface_hub")
 
 Answers = dict[str, Any]
 # what nothing vouches for, as docs/reliability.md says: made again by `winnow report` and `winnow materialize`
-UNVOUCHED = re.compile(
-    r"^report\.json$|(^|/)README\.md$|/loaders/|/(complete|none)$|^exchange/boots$|^mixes/.*made-from$"
-)
+UNVOUCHED = re.compile(r"^report\.json$|(^|/)README\.md$|/loaders/")
 REMEDY = re.compile(r"winnow [a-z]+|[Rr]un again|Remove|Give another|anew")
 SOME = (  # of the default suite: the records that are easiest to hurt, in the ways that hurt most
     ("readers", "mixes/stable/manifest.json", "forged"),
@@ -37,6 +36,11 @@ SOME = (  # of the default suite: the records that are easiest to hurt, in the w
     ("run", "decisions/attributes/*/totals.json", "removed"),
     ("run", "mixes/anneal/manifest.json", "replaced"),
     ("run", "decisions/mix.stable/*/*.json", "forged"),
+    ("readers", "exchange/kept-exact_dedup/*/keys/map-1.slices", "flipped"),
+    ("readers", "exchange/ledger-counts/sums-*.json", "cut"),
+    ("grown", "exchange/kept-exact_dedup/*/keys/map-1.slices", "flipped"),
+    ("grown", "exchange/kept-near_dedup/*/bands-0/map-0.slices", "empty"),
+    ("grown", "exchange/kept-near_dedup/*/labels.arrow", "cut"),
     ("export", "export.json", "forged"),
     ("export", "trace/parts.parquet", "replaced"),
     ("export", "data/part-00000.parquet", "removed"),
@@ -157,11 +161,11 @@ def check(made: Path, work: Path, cases: list[dict[str, Any]]) -> None:
     assert not broken, "\n".join(map(str, broken))
 
 
-@pytest.mark.parametrize("of", ["readers", "run", "export", "dedup"])
+@pytest.mark.parametrize("of", ["readers", "run", "grown", "export", "dedup"])
 def test_some_damage_to_every_kind_of_record(made: Path, tmp_path: Path, of: str) -> None:
     cases = []
     for about, pattern, how in SOME:
-        root = made / {"readers": "run", "export": "export-hf"}.get(about, about)
+        root = made / {"readers": "run", "grown": "run", "export": "export-hf"}.get(about, about)
         if about == of:
             path = sorted(root.glob(pattern))[0]
             kind = {"kind": "hf"} if of == "export" else {}
@@ -175,7 +179,29 @@ def test_some_damage_to_every_kind_of_record(made: Path, tmp_path: Path, of: str
 def test_every_damage_to_every_file_of_a_run(made: Path, tmp_path: Path, of: str, part: int) -> None:
     """About 700 cases of each, 3 s of one core a case (2026-11)."""
     names = damaged.files_of(made / "run")[part::8]
-    check(made, tmp_path, [{"of": of, "path": name, "how": how, "seed": 0} for name in names for how in DAMAGES])
+    check(made, tmp_path, [{"of": of, "path": name, "how": how, "seed": 0} for name, how in hurt(made, names)])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", range(4))
+def test_every_damage_to_what_is_kept_for_a_run_with_more_files(made: Path, tmp_path: Path, part: int) -> None:
+    """About 60 cases each, 5 s of one core a case (2026-11)."""
+    kept = [name for name in damaged.files_of(made / "run") if "near_dedup" in name or "exact_dedup" in name]
+    cases = [{"of": "grown", "path": name, "how": how, "seed": 0} for name, how in hurt(made, kept)[part::4]]
+    check(made, tmp_path, cases)
+
+
+def hurt(made: Path, names: list[str]) -> list[tuple[str, str]]:
+    """Return every damage to these files of the run; an empty file cannot be emptied or cut."""
+    size = {name: (made / "run" / name).stat().st_size for name in names}
+    return [(name, how) for name in names for how in DAMAGES if size[name] or how not in ("empty", "cut")]
+
+
+def test_every_file_of_a_run_is_verified_or_named_as_made_again(made: Path) -> None:
+    for folder in ("run", "dedup", "export-hf", "export-megatron"):
+        checked = {check.path for check in _lists(str(made / folder))[1]}
+        passed_over = set(damaged.files_of(made / folder)) - checked
+        assert not [name for name in passed_over if not UNVOUCHED.search(name)]
 
 
 @pytest.mark.nightly
