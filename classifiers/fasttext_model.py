@@ -33,7 +33,7 @@ MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
 
 if TYPE_CHECKING:
     from classifiers.native_fasttext.format import Loaded
-    from classifiers.native_fasttext.on_device import DeviceModel
+    from classifiers.native_fasttext.on_device import DeviceModel, DeviceTexts
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class FastTextModel(Protocol):
 
     labels: tuple[str, ...]
 
-    def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
+    def best(self, texts: pa.Array | DeviceTexts, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
         """Return the best label's index and its score, (texts,) each; -1 and 0 where there is none."""
 
-    def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
+    def scores(self, texts: pa.Array | DeviceTexts, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
         """Return the scores of some labels, (texts, labels) float32; zeros for a text without features."""
 
 
@@ -108,25 +108,23 @@ class NativeModel:
         self._lock = threading.Lock()
         self._on_device: DeviceModel | None = None
 
-    def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
-        data, offsets = text_buffers(texts)
+    def best(self, texts: pa.Array | DeviceTexts, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
         if (device := self._device()) is None:
-            return self._best_on_host(data, offsets, max_chars)
+            return self._best_on_host(*text_buffers(on_host(texts)), max_chars)
         label, score = _room(len(texts))
-        again = device.best(data, offsets, max_chars, label, score)
+        again = device.best(*_where_they_lie(texts), max_chars, label, score)
         if len(again):
-            label[again], score[again] = self._best_on_host(*text_buffers(texts.take(pa.array(again))), max_chars)
+            label[again], score[again] = self._best_on_host(*text_buffers(_taken(texts, again)), max_chars)
         return label, score
 
-    def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
-        data, offsets = text_buffers(texts)
+    def scores(self, texts: pa.Array | DeviceTexts, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
         wanted = np.array(labels, np.int64)
         if (device := self._device()) is None:
-            return self._scores_on_host(data, offsets, max_chars, wanted)
+            return self._scores_on_host(*text_buffers(on_host(texts)), max_chars, wanted)
         found = np.empty((len(texts), len(wanted)), np.float32)
-        again = device.scores(data, offsets, max_chars, wanted, found)
+        again = device.scores(*_where_they_lie(texts), max_chars, wanted, found)
         if len(again):
-            found[again] = self._scores_on_host(*text_buffers(texts.take(pa.array(again))), max_chars, wanted)
+            found[again] = self._scores_on_host(*text_buffers(_taken(texts, again)), max_chars, wanted)
         return found
 
     def _device(self) -> DeviceModel | None:
@@ -157,6 +155,21 @@ class NativeModel:
         with kernel_times.timed(SUMS):
             kernels.label_scores(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), wanted, found)
         return found
+
+
+def on_host(texts: pa.Array | DeviceTexts) -> pa.Array:
+    """Return the texts as an Arrow array, wherever they lie."""
+    return texts if isinstance(texts, pa.Array) else texts.host()
+
+
+def _taken(texts: pa.Array | DeviceTexts, rows: I64) -> pa.Array:
+    """Return some of the texts as an Arrow array."""
+    return texts.take(pa.array(rows)) if isinstance(texts, pa.Array) else texts.take(rows).host()
+
+
+def _where_they_lie(texts: pa.Array | DeviceTexts) -> tuple[Any, I64]:
+    """Return bytes, on the host or the device, and offsets."""
+    return text_buffers(texts) if isinstance(texts, pa.Array) else (texts.bytes(), texts.offsets)
 
 
 def _room(texts: int) -> tuple[I32, F32]:
@@ -191,17 +204,17 @@ class PackageModel:
         self.labels = tuple(_labels_of(self._model))
         self._index = {name: i for i, name in enumerate(self.labels)}
 
-    def best(self, texts: pa.Array, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
+    def best(self, texts: pa.Array | DeviceTexts, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
         label = np.full(len(texts), -1, np.int32)
         score = np.zeros(len(texts), np.float32)
-        for i, text in enumerate(texts.to_pylist()):
+        for i, text in enumerate(on_host(texts).to_pylist()):
             for value, name in self._model.predict(clean(text, max_chars) + "\n", 1, 0.0, "strict"):
                 label[i], score[i] = self._index[name], min(value, 1.0)
         return label, score
 
-    def scores(self, texts: pa.Array, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
+    def scores(self, texts: pa.Array | DeviceTexts, labels: Sequence[int], max_chars: int = MAX_CHARS) -> F32:
         found = np.zeros((len(texts), len(self.labels)), np.float32)
-        for i, text in enumerate(texts.to_pylist()):
+        for i, text in enumerate(on_host(texts).to_pylist()):
             for value, name in self._model.predict(clean(text, max_chars) + "\n", -1, 0.0, "strict"):
                 found[i, self._index[name]] = min(value, 1.0)
         return found[:, list(labels)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ import pyarrow.compute as pc
 
 from classifiers import fasttext_model, models
 from cluster.errors import RecipeError
+
+if TYPE_CHECKING:
+    from classifiers.native_fasttext.on_device import DeviceTexts
 
 UNDETERMINED = "und"  # ISO 639-2 for "undetermined"
 PREFIX = "__label__"
@@ -130,11 +134,10 @@ class LanguageIdentifier:
         self._model = fasttext_model.load(self.path)
         self.tags = (*(normalise(label) for label in self._model.labels), UNDETERMINED)
 
-    def identify(self, texts: pa.Array) -> Languages:
-        """Return the language of each text of a large_string array without nulls."""
+    def identify(self, texts: pa.Array | DeviceTexts) -> Languages:
+        """Return the language of each text of a large_string array without nulls, or of texts on the device."""
         index, score = self._model.best(texts, self.max_chars)
-        letters = pc.match_substring_regex(texts, r"\pL").to_numpy(zero_copy_only=False)
-        known = letters & (index >= 0)
+        known = _have_letters(texts) & (index >= 0)
         return Languages(np.where(known, index, np.int32(len(self.tags) - 1)), np.where(known, score, np.float32(0)))
 
     def names(self, found: Languages) -> pa.Array:
@@ -169,3 +172,13 @@ class LanguageIdentifier:
     def card(self) -> dict[str, str]:
         """Return digest, licence and source of the model."""
         return fasttext_model.card(self.path)
+
+
+def _have_letters(texts: pa.Array | DeviceTexts) -> npt.NDArray[np.bool_]:
+    """Mark the texts that hold a letter, (texts,) bool."""
+    if not isinstance(texts, pa.Array):
+        from classifiers.native_fasttext import on_device
+
+        return on_device.has_letters(texts)
+    found: npt.NDArray[np.bool_] = pc.match_substring_regex(texts, r"\pL").to_numpy(zero_copy_only=False)
+    return found

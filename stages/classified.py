@@ -37,6 +37,10 @@ class Classified(ShardStage):
         return not self._column and quality.split_spec(self.model)[0] in ("onnx", "hf", "nemo", "python")
 
     @property
+    def host_text(self) -> bool:  # fastText models judge texts where they lie, other classifiers take Arrow's
+        return not self._column and quality.split_spec(self.model)[0] != "fasttext"
+
+    @property
     def neural(self) -> bool:
         return self.costly
 

@@ -153,6 +153,10 @@ class LanguageId(ShardStage):
         model = models.file_digest(models.resolve(self.model))
         return digest(model, self._calibration().calibration) if self.calibration else model
 
+    @property
+    def host_text(self) -> bool:  # letters change their case there, and parts of texts are cut there
+        return self.case != "keep" or self.segment_chars > 0
+
     def annotate(self, documents: pa.Table) -> pa.Table:
         if not documents.num_rows:
             return self.schema.empty_table()

@@ -74,6 +74,7 @@ class LineRules(ShardStage):
         ]
     )
     expansion: ClassVar[float] = 3.0
+    device_expansion: ClassVar[float] = 15.0  # COLUMNS of line_counts for lines of eight bytes, and where texts begin
 
     rules: tuple[str, ...] = param(("c4",), "presets or rules: " + ", ".join((*PRESETS, *RULES)))
     max_removed: float | None = param(None, "drop documents that lose a larger share of their words", ge=0, le=1)
@@ -98,6 +99,10 @@ class LineRules(ShardStage):
                 raise self.error("rules", name, "one of " + ", ".join((*PRESETS, *RULES)))
         if not self.end_marks or any(mark.isspace() for mark in self.end_marks):
             raise self.error("end_marks", self.end_marks, "characters that are no white space")
+
+    @property
+    def host_text(self) -> bool:
+        return False
 
     @property
     def _names(self) -> set[str]:

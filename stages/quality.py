@@ -60,7 +60,7 @@ class Quality(Classified):
             return self._from_column(documents.column(self.model))
         settings = quality.Settings(spec=self.model, positive_label=self.positive_label, max_chars=self.max_chars)
         model = quality.load(settings)
-        scores = model.score(documents.column("text").combine_chunks())
+        scores = model.score(whole(documents.column("text")))
         value = pa.array(scores.value, pa.float64(), from_pandas=True)  # NaN becomes null
         return pa.table([value, scores.labels(model.labels)], schema=self.schema)
 

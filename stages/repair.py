@@ -19,6 +19,7 @@ from stages.core.arrays import whole
 from stages.core.edits import Edits, from_spans
 from stages.core.stage import ShardStage, param
 from stages.detect.spans import with_white_space
+from stages.kernels.dispatch.resident import texts_at
 from stages.kernels.text import repairs
 
 SPAN = pa.struct([*((name, pa.int32()) for name in ("start", "stop", "left", "right")), ("text", pa.large_string())])
@@ -39,6 +40,7 @@ class Repair(ShardStage):
         [("spans", pa.list_(SPAN)), *((kind, pa.int32()) for kind in repairs.KINDS)]
     )
     expansion: ClassVar[float] = 6.0
+    device_expansion: ClassVar[float] = 1.5  # where texts begin, and those to be repaired
 
     mojibake: bool = param(True, "UTF-8 that was read as another encoding (ftfy)", fact=True)
     entities: bool = param(True, "HTML entities that end in a semicolon", fact=True)
@@ -61,6 +63,10 @@ class Repair(ShardStage):
     def hands_on_text(self) -> bool:
         return self.judge == "repaired"
 
+    @property
+    def host_text(self) -> bool:  # repaired texts are made there
+        return self.hands_on_text
+
     def model_digest(self) -> str:
         import unicodedata
 
@@ -75,8 +81,9 @@ class Repair(ShardStage):
         sizes = np.zeros(len(texts) + 1, np.int32)
         counts = {kind: np.zeros(len(texts), np.int32) for kind in repairs.KINDS}
         spans: list[dict[str, Any]] = []
-        for row in np.flatnonzero(may_need_repair(texts, self._wanted)).tolist():
-            text = texts[row].as_py()
+        rows = np.flatnonzero(may_need_repair(texts, self._wanted))
+        for row, found in zip(rows.tolist(), texts_at(texts, rows), strict=True):
+            text = found.as_py()
             edits, made = repairs.repairs(text, self._wanted)
             sizes[row + 1] = len(edits)
             spans.extend(_in_bytes(text, edits))

@@ -10,12 +10,16 @@ the device: the model as arrays, and one batch of texts.
 
 from __future__ import annotations
 
+import functools
 import importlib
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifiers.native_fasttext.features import Tables
 from classifiers.native_fasttext.format import Loaded
@@ -39,6 +43,8 @@ from cluster.device.halving import in_parts
 SOURCE = Path(__file__).parent / "cuda" / "fasttext_sums.cu"
 MOST_NGRAMS = 16  # longest word n-gram of the kernel
 MOST_THREADS = 256
+LETTERS = Path(__file__).parent / "cuda" / "has_letters.cu"
+THREADS = 64  # of a block, each with a document
 ARRAYS = ("slots", "text", "start", "stop", "sub_start", "sub_ids", "present", "row_of")
 
 
@@ -59,6 +65,48 @@ def rows_by_bucket(present: U64, row_of: I32) -> I32:
     return found
 
 
+class DeviceTexts(Protocol):
+    """Texts that lie on this process's device, one behind the other."""
+
+    offsets: I64  # (docs + 1,) from 0, on the host
+
+    def __len__(self) -> int: ...
+
+    def bytes(self) -> Any:
+        """Return their bytes, an array of the device."""
+
+    def host(self, start: int = 0, stop: int | None = None) -> pa.Array:
+        """Return documents [start, stop) as an Arrow array."""
+
+    def take(self, rows: I64) -> DeviceTexts:
+        """Return these documents."""
+
+
+@functools.cache
+def letters_table() -> U8:
+    """Return which code points are letters as Arrow's patterns know them, a bit each, (139264,) uint8."""
+    points = [chr(point) if not 0xD800 <= point < 0xE000 else " " for point in range(sys.maxunicode + 1)]
+    found = pc.match_substring_regex(pa.array(points), r"\pL").to_numpy(zero_copy_only=False)
+    return np.packbits(found, bitorder="little")
+
+
+@functools.cache
+def _letters() -> Any:
+    return importlib.import_module("cupy").asarray(letters_table())
+
+
+def has_letters(texts: DeviceTexts) -> npt.NDArray[np.bool_]:
+    """Mark the texts that hold a letter, (texts,) bool."""
+    cupy: Any = importlib.import_module("cupy")
+    out = cupy.empty(len(texts), np.uint8)
+    if len(texts):
+        given = texts.bytes(), cupy.asarray(texts.offsets), np.int64(len(texts)), _letters(), out
+        with turns.taken():
+            cuda_source.kernel(LETTERS)((-(-len(texts) // THREADS),), (THREADS,), given)
+    found: npt.NDArray[np.bool_] = cupy.asnumpy(out).astype(np.bool_)
+    return found
+
+
 class DeviceModel:
     """A model's arrays on this process's device."""
 
@@ -74,7 +122,8 @@ class DeviceModel:
         self._matrix = self._put(tables.projected if self._projected else tables.rows)
 
     def _put(self, array: Any) -> Any:
-        return self._cupy.asarray(np.ascontiguousarray(array))
+        """Return an array on the device; one that lies there stays as it is."""
+        return self._cupy.asarray(np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array)
 
     def best(self, data: U8, offsets: I64, max_chars: int, label: I32, score: F32) -> I64:
         """Fill in labels and scores as `kernels.best_labels` does; return the texts that it must judge."""

@@ -15,8 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.kernels.dispatch.resident import Resident
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.text.line_counts import CITED, NAMED, NAVIGATES, WIDE, count_lines
+from stages.kernels.text.pieces import pieces
 
 I64 = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -87,7 +89,7 @@ class Lines:
     cuts: I64
 
 
-def find_lines(texts: pa.Array, signs: Signs) -> Lines:
+def find_lines(texts: pa.Array | Resident, signs: Signs) -> Lines:
     """Return the lines of large_string texts with the rules that each breaks."""
     counted = count_lines(texts)
     data, offsets = buffers(texts)
@@ -96,12 +98,10 @@ def find_lines(texts: pa.Array, signs: Signs) -> Lines:
     first, last = np.diff(text, prepend=-1) > 0, np.append(np.diff(text) > 0, True)[: len(text)]
     start[first] = 0
     stop = np.where(last, offsets[text + 1], stop) - offsets[text]
-    bounds = np.append(begin, offsets[-1])
-    lines = pa.LargeStringArray.from_buffers(len(begin), pa.py_buffer(bounds), texts.buffers()[2])
-    rules = _counted_rules(counted, signs) | _matched_rules(lines, counted)
-    no_mark = _no_mark(data, counted["first"], counted["last"], signs.end_marks)
-    rules |= no_mark * (_BITS["end_mark"] | NO_MARK_UNCITED)
-    found = _Marked(data, offsets, lines, counted, signs, rules, counted["words"].copy())
+    no_mark = _no_mark(counted["tail"], signs.end_marks)
+    rules = _counted_rules(counted, signs) | no_mark * (_BITS["end_mark"] | NO_MARK_UNCITED)
+    found = _Marked(data, offsets, counted, signs, rules, counted["words"].copy())
+    _match_rules(found)
     cuts = sorted([*_citations(found), *_navigation(found)])
     spans = np.array(cuts, np.int64).reshape(-1, 4)
     return Lines(text, start, stop, counted["words"], found.uncited, counted["sentences"], rules, spans)
@@ -113,15 +113,14 @@ class _Marked:
 
     data: npt.NDArray[np.uint8]
     offsets: I64
-    lines: pa.Array
     counted: dict[str, I64]
     signs: Signs
     rules: I64
     uncited: I64
 
-    def visible(self, at: int) -> bytes:
-        """Return the visible part of a line."""
-        return self.data[self.counted["first"][at] : self.counted["last"][at]].tobytes()
+    def visible(self, lines: I64) -> pa.Array:
+        """Return the visible parts of some lines, large_string."""
+        return pieces(self.data, self.counted["first"][lines], self.counted["last"][lines])
 
     def place(self, at: int) -> tuple[int, int]:
         """Return the text of a line, and where in it its visible part begins."""
@@ -152,37 +151,31 @@ def _counted_rules(counted: dict[str, I64], signs: Signs) -> I64:
     return found
 
 
-def _matched_rules(lines: pa.Array, counted: dict[str, I64]) -> I64:
-    """Return the bits of the rules that patterns decide, (lines,)."""
-    found = np.zeros(len(lines), np.int64)
+def _match_rules(found: _Marked) -> None:
+    """Set the bits of the rules that patterns decide, tried on the visible parts of the few lines in question."""
+    counted, rules = found.counted, found.rules
     suspect = np.flatnonzero(counted["signs"] & NAMED)
-    some = lines.take(pa.array(suspect))
+    some = found.visible(suspect)
     for name, pattern in (("javascript", "javascript"), ("policy", _POLICY)):
-        found[suspect] |= _match(some, pattern) * _BITS[name]
+        rules[suspect] |= _match(some, pattern) * _BITS[name]
     letters = counted["letters"]
     few = (letters >= _COUNTER_LETTERS[0]) & (letters <= _COUNTER_LETTERS[1])  # of ASCII, RE2 and Python think alike
     few |= counted["signs"] & WIDE > 0
     short = np.flatnonzero((counted["words"] <= FEW_WORDS) & (counted["digits"] > 0) & few)
-    found[short] |= _match(lines.take(pa.array(short)), _COUNTER) * _BITS["counter"]
-    return found
+    rules[short] |= _match(found.visible(short), _COUNTER) * _BITS["counter"]
 
 
-def _no_mark(data: npt.NDArray[np.uint8], first: I64, last: I64, marks: str) -> BoolArray:
-    """Mark the lines that end with none of the marks, or with three points, (lines,) bool."""
-    if not len(data):
-        return np.ones(len(last), np.bool_)
-    size, end = last - first, data[np.maximum(last - 1, 0)]
+def _no_mark(tail: I64, marks: str) -> BoolArray:
+    """Mark the lines that end with none of the marks, or with three points, (lines,) bool; tail: of COLUMNS."""
+    ends = tail.view(np.uint64)
+    last = ends >> np.uint64(56)
     alone = np.zeros(256, np.bool_)  # bytes that are marks
     alone[[ord(mark) for mark in marks if mark.isascii()]] = True
-    good: BoolArray = (size >= 1) & alone[end]
-    for mark in marks:
-        code = np.frombuffer(mark.encode(), np.uint8)
-        at = np.flatnonzero((end == code[-1]) & (size >= len(code))) if len(code) > 1 else np.empty(0, np.int64)
-        for back, byte in enumerate(code[::-1]):
-            at = at[data[last[at] - 1 - back] == byte]
-        good[at] = True
-    dots = np.flatnonzero((end == 46) & (size >= 3))
-    good[dots[(data[last[dots] - 2] == 46) & (data[last[dots] - 3] == 46)]] = False
+    good: BoolArray = alone[last]
+    for code in (mark.encode() for mark in marks if not mark.isascii()):
+        at = np.flatnonzero(last == code[-1])
+        good[at[ends[at] >> np.uint64(64 - 8 * len(code)) == int.from_bytes(code, "little")]] = True
+    good[ends >> np.uint64(40) == int.from_bytes(b"...", "little")] = False
     return ~good
 
 
@@ -192,8 +185,8 @@ Cut = tuple[int, int, int, int]
 def _citations(found: _Marked) -> Iterator[Cut]:
     """Yield the spans of citation markers; set what lines are without them."""
     bit, rules, marks = _BITS["citations"], found.rules, tuple(found.signs.end_marks)
-    for at in np.flatnonzero(found.counted["signs"] & CITED).tolist():
-        line = found.visible(at)
+    cited = np.flatnonzero(found.counted["signs"] & CITED)
+    for at, line in zip(cited.tolist(), found.visible(cited).cast(pa.large_binary()).to_pylist(), strict=True):
         spans = [m.span() for m in _CITATION.finditer(line)]
         if not spans:
             continue
@@ -210,8 +203,8 @@ def _navigation(found: _Marked) -> Iterator[Cut]:
     """Yield the spans of navigation in short lines; set the bits of lines that have some."""
     bit, counted = _BITS["navigation"], found.counted
     short = np.flatnonzero((counted["words"] <= FEW_WORDS) & (counted["signs"] & NAVIGATES > 0))
-    for at in short[_match(found.lines.take(pa.array(short)), _MAY_NAVIGATE)].tolist():
-        line = found.visible(at).decode()
+    short = short[_match(found.visible(short), _MAY_NAVIGATE)]
+    for at, line in zip(short.tolist(), found.visible(short).to_pylist(), strict=True):
         spans = [m.span() for m in _NAVIGATION.finditer(line)]
         if not spans:
             continue

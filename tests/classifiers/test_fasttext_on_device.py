@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,56 @@ def on_both(path: Path, texts: pa.Array, max_chars: int = fasttext_model.MAX_CHA
         finally:
             backend._resolved = "cpu"
     return found[0], found[1]
+
+
+class Lying:
+    """Stands in for texts on a device."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts, self.fetched = texts, 0
+        self.offsets = np.cumsum([0, *(len(text.encode()) for text in texts)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def bytes(self) -> Any:
+        return np.frombuffer("".join(self.texts).encode(), np.uint8)
+
+    def host(self, start: int = 0, stop: int | None = None) -> pa.Array:
+        self.fetched += len(self.texts[start:stop])
+        return array(self.texts[start:stop])
+
+    def take(self, rows: Any) -> Lying:
+        return Lying([self.texts[row] for row in rows.tolist()])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_texts_that_lie_on_the_device_are_judged_there(variant: str, make: Callable[[str], Path]) -> None:
+    texts = Lying([*TEXTS, " ".join(["abc def klm"] * 2000)])
+    host, device = on_both(make(variant), array(texts.texts))
+    backend._resolved = "gpu"
+    try:
+        model = fasttext_model.load(str(make(variant)))
+        found = [*model.best(texts), model.scores(texts, range(len(model.labels)))]  # type: ignore[arg-type]
+    finally:
+        backend._resolved = "cpu"
+    assert texts.fetched == 0
+    for expected, mine, again in zip(host, found, device, strict=True):
+        np.testing.assert_array_equal(mine, expected)
+        np.testing.assert_array_equal(again, expected)
+
+
+@given(texts=st.lists(st.text(max_size=6), max_size=8))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_letters_of_any_text_are_those_of_arrow(texts: list[str]) -> None:
+    expected = pc.match_substring_regex(array(texts), r"\pL").to_pylist()
+    assert on_device.has_letters(Lying(texts)).tolist() == expected  # type: ignore[arg-type]
+
+
+def test_every_letter_is_one_on_the_device() -> None:
+    points = [chr(p) for p in range(0x110000) if not 0xD800 <= p < 0xE000]
+    expected = pc.match_substring_regex(array(points), r"\pL").to_numpy(False)
+    np.testing.assert_array_equal(on_device.has_letters(Lying(points)), expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

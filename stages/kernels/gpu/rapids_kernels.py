@@ -21,9 +21,9 @@ import pyarrow as pa
 from cluster.device.halving import in_parts, ran_out
 from cluster.errors import BackendError
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
-from stages.kernels.dispatch.resident import Judged, Resident, judge_column
+from stages.kernels.dispatch.resident import BoolArray, Judged, Resident, judge_column, raw
 from stages.kernels.dispatch.space import Space
-from stages.kernels.gpu import array_kernels, cuda_kernels, text_kernels
+from stages.kernels.gpu import array_kernels, cuda_kernels, line_kernels, text_kernels
 from stages.kernels.hashes.hashing import I64, U8, U64, buffers
 from stages.kernels.hashes.text_digest import DIGEST_BYTES, words
 from stages.kernels.similarity.kmeans import F32, ITERATIONS
@@ -31,6 +31,7 @@ from stages.kernels.similarity.minhash import Parameters, Signatures
 from stages.kernels.text.heuristic_counts import COUNTS
 from stages.kernels.text.heuristic_facts import Readings
 from stages.kernels.text.known_words import Known, known_part
+from stages.kernels.text.line_counts import COLUMNS
 
 MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
 NARROW = 2  # cuDF's narrowest shingle
@@ -73,27 +74,17 @@ def parquet_chunks(path: str, name: str, groups: Sequence[int], limit: int) -> I
     while reader.has_next():
         [column] = reader.read_chunk().tbl.columns()
         if column.size():
-            yield RawTexts(cudf.Series.from_pylibcudf(column), *_raw(column))
+            yield RawTexts(cudf.Series.from_pylibcudf(column), *raw(column))
 
 
-def _raw(column: Any) -> tuple[Any, Any]:
-    """Return bytes and offsets of a column of libcudf, which is no slice, without copying."""
-    cupy: Any = importlib.import_module("cupy")
-    wide = column.child(0).type().id().name == "INT64"
-    offsets = cupy.asarray(column.child(0).data()).view(cupy.int64 if wide else cupy.int32)[: column.size() + 1]
-    size = int(offsets[-1])
-    data = cupy.asarray(column.data())[:size] if size else cupy.empty(0, cupy.uint8)
-    return data.view(cupy.uint8), offsets
-
-
-def judged(raw: RawTexts) -> tuple[Resident, Judged] | None:
+def judged(given: RawTexts) -> tuple[Resident, Judged] | None:
     """Return the texts of a chunk and what is known of each; None where one is not well-formed UTF-8."""
     place = space()
-    starts = raw.offsets[:-1]
-    if not array_kernels.well_formed(place, raw.data, starts[starts < raw.data.shape[0]]):
+    starts = given.offsets[:-1]
+    if not array_kernels.well_formed(place, given.data, starts[starts < given.data.shape[0]]):
         return None
-    found = judge_column(raw.column)
-    sizes = np.diff(place.get(raw.offsets).astype(np.int64))
+    found = judge_column(given.column)
+    sizes = np.diff(place.get(given.offsets).astype(np.int64))
     sizes[found.blank] = 0
     return Resident(found.column, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]), found.characters), found
 
@@ -232,12 +223,55 @@ def script_places(data: U8, offsets: I64) -> U8:
     return text_kernels.script_places(space(), *_on_device(data, offsets))
 
 
+def line_rows(data: U8, offsets: I64) -> I64:
+    """Return what is counted in every line, as `line_counts.line_rows` does; of the longest documents by the host."""
+    texts, places = _on_device(data, offsets)
+    sizes = np.diff(offsets)
+    text, begin, behind = (COLUMNS.index(name) for name in ("text", "begin", "words"))
+
+    def work(start: int, stop: int) -> list[Any]:
+        rows = line_kernels.line_rows(space(), texts, sizes[start:stop], places[start : stop + 1])
+        rows[:, text] += start
+        rows[:, begin:behind] += offsets[0]
+        return [rows]
+
+    found = [np.empty((0, len(COLUMNS)), np.int64), *in_parts(work, len(sizes))]
+    long = np.flatnonzero(sizes > line_kernels.LONGEST).tolist()
+    for row in long:
+        rows = HOST_KERNELS["line_rows"](*_on_host(data, offsets, row))
+        rows[:, text] = row
+        rows[:, begin:behind] += offsets[row] if isinstance(data, Resident) else 0
+        found.append(rows)
+    out = np.concatenate(found)
+    return out[np.argsort(out[:, text], kind="stable")] if long else out
+
+
+def repair_marks(data: U8, offsets: I64, wanted: int) -> BoolArray:
+    """Mark the documents that may hold something to repair, as `repair_signs.repair_marks` does."""
+    texts, places = _on_device(data, offsets)
+    found = in_parts(
+        lambda start, stop: [line_kernels.repair_marks(space(), texts, places[start : stop + 1], wanted)],
+        len(offsets) - 1,
+    )
+    out = np.concatenate([np.empty(0, np.bool_), *found])
+    for row in np.flatnonzero(np.diff(offsets) > line_kernels.LONGEST).tolist():
+        out[row] = HOST_KERNELS["repair_marks"](*_on_host(data, offsets, row), wanted)[0]
+    return out
+
+
+def copied(data: U8, starts: I64, places: I64) -> U8:
+    """Return pieces of texts one behind the other, as `pieces.copied` does; of texts on the host, by the host."""
+    if not isinstance(data, Resident):
+        return np.asarray(HOST_KERNELS["copied"](data, starts, places))
+    return line_kernels.copied(space(), _on_device(data, data.offsets)[0], starts, places)
+
+
 def _on_device(data: U8 | Resident, offsets: I64) -> tuple[Any, Any]:
     """Return the bytes and int64 offsets of documents as arrays on the device."""
     if len(offsets) == 1:
         return space().put(np.zeros(0, np.uint8)), space().put(np.zeros(1, np.int64))
     if isinstance(data, Resident):
-        texts, places = _raw(data.column.to_pylibcudf()[0])
+        texts, places = raw(data.column.to_pylibcudf()[0])
         return texts, places.astype(np.int64)
     begin, end = (int(offsets[i]) for i in (0, -1))
     return space().put(data[begin:end]), space().put(offsets - begin)

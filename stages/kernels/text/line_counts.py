@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.kernels.hashes.hashing import buffers, read_only
+from stages.kernels.dispatch.dispatch import by_backend
+from stages.kernels.dispatch.resident import Resident
+from stages.kernels.hashes.hashing import U8, buffers, read_only
 from stages.kernels.text.fold import code_point
 from stages.kernels.text.word_tokens import ALPHA, DECIMAL, LOWER, SPACE, UPPER, WORD, classes
 
@@ -31,6 +33,7 @@ COLUMNS = (
     "others",  # visible, neither letter nor digit
     "longest",  # characters of the longest word
     "signs",  # bits, below: what patterns about the line need, so that the others need not be tried
+    "tail",  # the last eight bytes of the visible part, the last one highest; zeros before fewer
 )
 CITED = 1  # [ before a digit, c, e or ]
 NAMED = 2  # part of javascript, privacy, cookie or of use, in any case
@@ -102,8 +105,17 @@ def count_line(data, at, high, kinds, row):  # type: ignore[no-untyped-def]
             signs |= _signs_at(data, at - 1, low, high)
     row[4], row[5], row[6] = words, sentences + mark, chars
     row[7], row[8], row[9], row[10], row[11] = letters, capitals, digits, others, max(longest, length)
-    row[12] = signs
+    row[12], row[13] = signs, _tail(data, row[2], row[3])
     return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _tail(data, first, last):  # type: ignore[no-untyped-def]
+    found, shift = np.uint64(0), np.uint64(56)
+    for i in range(last - 1, max(first, last - 8) - 1, -1):
+        found |= np.uint64(data[i]) << shift
+        shift -= np.uint64(8)
+    return np.int64(found)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -122,8 +134,14 @@ def _count(data, offsets, kinds, width):  # type: ignore[no-untyped-def]
     return found[:n]
 
 
-def count_lines(texts: pa.Array) -> dict[str, I64]:
+@by_backend
+def line_rows(data: U8, offsets: I64) -> I64:
+    """Return what is counted in every line with a visible character, (lines, COLUMNS) int64."""
+    found: I64 = _count(read_only(data, np.uint8), read_only(offsets, np.int64), classes(), len(COLUMNS))
+    return found
+
+
+def count_lines(texts: pa.Array | Resident) -> dict[str, I64]:
     """Return what is counted in every line with a visible character of large_string texts, by column, (lines,)."""
-    data, offsets = buffers(texts)
-    found = _count(read_only(data, np.uint8), read_only(offsets, np.int64), classes(), len(COLUMNS))
+    found = line_rows(*buffers(texts))
     return {name: np.ascontiguousarray(found[:, i]) for i, name in enumerate(COLUMNS)}

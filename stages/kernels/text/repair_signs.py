@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.kernels.hashes.hashing import buffers, read_only
+from stages.kernels.dispatch.dispatch import by_backend
+from stages.kernels.dispatch.resident import Resident
+from stages.kernels.hashes.hashing import I64, buffers, read_only
 from stages.kernels.text.fold import code_point
 from stages.kernels.text.repairs import CONTROL, KINDS, LINE_END, joining
 
@@ -34,7 +36,7 @@ _PLAIN = np.array([(0x20 <= code < 0x7F and code != 38) or code in (9, 10, 12) f
 
 
 @functools.cache
-def _tables() -> tuple[U8, U64, U64]:
+def tables() -> tuple[U8, U64, U64]:
     """Return by code point (kinds of repair it may need, first of these pairs, second of these pairs)."""
     alone = np.zeros(sys.maxunicode + 1, np.uint8)
     left, right = np.zeros(len(alone), np.uint64), np.zeros(len(alone), np.uint64)
@@ -152,14 +154,18 @@ def _mark(data, offsets, alone, left, right, wanted, found):  # type: ignore[no-
             i += size
 
 
-def may_need_repair(texts: pa.Array, kinds: Iterable[str]) -> BoolArray:
+def may_need_repair(texts: pa.Array | Resident, kinds: Iterable[str]) -> BoolArray:
     """Mark the large_string texts without nulls that may hold something of these kinds to repair, (texts,) bool.
 
     >>> may_need_repair(pa.array(["caf\u00e9 & \u201cbar\u201d", "AT&amp;T", "\u00c3\u00a9"]), KINDS).tolist()
     [False, True, True]
     """
-    data, offsets = buffers(texts)
+    return repair_marks(*buffers(texts), sum(1 << place for place, kind in enumerate(KINDS) if kind in set(kinds)))
+
+
+@by_backend
+def repair_marks(data: U8, offsets: I64, wanted: int) -> BoolArray:
+    """Mark the documents that may hold something to repair, (docs,) bool; wanted: bits of kinds, in their order."""
     found = np.zeros(len(offsets) - 1, np.bool_)
-    wanted = sum(1 << place for place, kind in enumerate(KINDS) if kind in set(kinds))
-    _mark(read_only(data, np.uint8), read_only(offsets, np.int64), *_tables(), wanted, found)
+    _mark(read_only(data, np.uint8), read_only(offsets, np.int64), *tables(), wanted, found)
     return found

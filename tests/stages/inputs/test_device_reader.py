@@ -30,7 +30,7 @@ from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
 from tests.stages.kernels.test_cosine import strict
 from tests.stages.kernels.test_gpu_code import Column, PyLibCuGraph
-from tests.support import cuda_on_host
+from tests.support import cuda_on_host, fasttext_variants
 
 ODD = ["plain text", "", "  \u3000\x1f", "naïve — 文字 🎉", None, "\u200b", "z" * 300, "\t\n"]
 INVALID = [b"\xff", b"ab\x80", b"\xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x8f\xbf\xbf"]
@@ -210,6 +210,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in (*made.items(), ("cupy", np)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(np, "RawModule", cuda_on_host.HostModule, raising=False)
+    monkeypatch.setattr(np, "asnumpy", np.asarray, raising=False)
     cuda_source.kernel.cache_clear()
     monkeypatch.setattr(rapids_kernels, "space", lambda: HOST)
     monkeypatch.setattr(agree, "choose_backend_here", lambda wanted: agree.Resolved(name=wanted, reason="a stand-in"))
@@ -343,21 +344,36 @@ STAGES = [
 HEURISTICS = {"use": "heuristics", "presets": ["gopher_repetition", "fineweb"], "limits": ["num_words>=7"]}
 
 
+FLAGSHIP = [
+    {"use": "language_id", "model": "fasttext:MODEL", "min_score": 0.2},
+    {"use": "repair"},
+    HEURISTICS,
+    {"use": "line_rules", "rules": ["c4", "refinedweb"], "max_removed": 0.9},
+    {"use": "quality", "model": "fasttext:MODEL", "positive_label": "l1", "min_score": 0.001},
+]
+
+
 @pytest.mark.skipif(cuda_on_host.compiler() is None, reason="no C++ compiler")
 @pytest.mark.usefixtures("device")
-@pytest.mark.parametrize("first_stage", [[], [HEURISTICS], [{"use": "pii"}]])
+@pytest.mark.parametrize("first_stage", [[], FLAGSHIP, [{"use": "pii"}]], ids=["dedup", "flagship", "host"])
 def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_stage: list[dict[str, Any]]
 ) -> None:
     texts = [f"document {i // 3} says the very same thing{' again' * (i % 3)}" for i in range(40)]
     shard(tmp_path / "a.parquet", [*texts, *ODD, *texts[:4]], group=11)
+    model = fasttext_variants.builder(tmp_path)("softmax")
+    if first_stage is FLAGSHIP:
+        texts = [
+            f"{text} {judged} don&amp;t.\n1 like" for text, judged in zip(texts, fasttext_variants.TEXTS, strict=False)
+        ]
+        first_stage = [{**s, "model": f"fasttext:{model}"} if "model" in s else s for s in FLAGSHIP]
     expected = ledger(tmp_path, "host", "cpu", [*first_stage, *STAGES])
     monkeypatch.setattr(backend, "_resolved", "gpu")
     chunks: list[int] = []
     wrapped = rapids_kernels.parquet_chunks
     monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
     assert ledger(tmp_path, "device", "gpu", [*first_stage, *STAGES]).equals(expected)
-    assert bool(chunks) == (first_stage in ([], [HEURISTICS]))  # others have it read on the host
+    assert bool(chunks) == (len(first_stage) != 1)  # with pii it is read on the host
     assert expected["kept"].to_pylist().count(False) > 10
 
 

@@ -64,8 +64,8 @@ def test_a_pattern_of_another_form_marks_all_beyond_ascii(monkeypatch: pytest.Mo
     import re
 
     monkeypatch.setattr(badness, "BADNESS_RE", re.compile("[a-z]?é"))
-    repair_signs._tables.cache_clear()
+    repair_signs.tables.cache_clear()
     try:
         assert marked(["é", "e", "中"], {"mojibake"}) == [True, False, True]
     finally:
-        repair_signs._tables.cache_clear()
+        repair_signs.tables.cache_clear()

@@ -1,7 +1,7 @@
-// Code points of UTF-8 and their classes, as stages/kernels/text/word_tokens.py numbers them.
+// Classes of code points, as stages/kernels/text/word_tokens.py numbers them.
 #pragma once
 
-#include "device.h"
+#include "utf8.h"
 
 enum {
     SPACE = 1 << 0,
@@ -28,25 +28,6 @@ struct Text {
     const uint16_t* kinds;
     int n;
 };
-
-// Return the code point at `at` of valid UTF-8, and move on to the next.
-__device__ static inline uint32_t next_point(const uint8_t* data, int64_t& at) {
-    const uint32_t b = data[at];
-    if (b < 0x80) {
-        at += 1;
-        return b;
-    }
-    if (b < 0xE0) {
-        at += 2;
-        return (b & 0x1F) << 6 | (data[at - 1] & 0x3Fu);
-    }
-    if (b < 0xF0) {
-        at += 3;
-        return (b & 0x0F) << 12 | (data[at - 2] & 0x3Fu) << 6 | (data[at - 1] & 0x3Fu);
-    }
-    at += 4;
-    return (b & 0x07) << 18 | (data[at - 3] & 0x3Fu) << 12 | (data[at - 2] & 0x3Fu) << 6 | (data[at - 1] & 0x3Fu);
-}
 
 // Tell whether a character ends a piece: white space, or a letter of a script without spaces.
 __device__ static inline bool apart(uint16_t kind) { return (kind & (SPACE | SINGLE)) != 0; }
