@@ -147,8 +147,11 @@ def type_name(hint: Any) -> str:
 
 
 def entry_of(stage: Stage, *, secrets: bool = True) -> dict[str, Any]:
-    """Return the recipe entry that gives exactly this stage, defaults written out; without secrets, their digests."""
-    fields = dataclasses.fields(stage)
+    """Return the recipe entry that gives exactly this stage, defaults written out; without secrets, their digests.
+
+    Parameters of later versions that hold their default are left out, so that digests of recipes stay.
+    """
+    fields = stage.addressed_params()
     values = {f.name: getattr(stage, f.name) if secrets else stage.shown(f) for f in fields}
     return {"use": type(stage).key(), **json.loads(json.dumps(values))}
 
