@@ -1,4 +1,4 @@
-"""`python -m benchmarks [signatures|dedup|recipe|accuracy|filters|language|quality]`: all on small sizes by default.
+"""`python -m benchmarks [signatures|dedup|recipe|accuracy|sketches|filters|language|quality]`: all, on small sizes.
 
 Writes results.json and results.md below --out. Peers are installed into environments of their own on first use.
 """
@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, dedup, inputs, machine, recipe, scoring, signatures, tables
+from benchmarks import accuracy, dedup, inputs, machine, recipe, scoring, signatures, sketches, tables
 from benchmarks.environments import PEERS, Environments
 
-TASKS = ("signatures", "dedup", "recipe", "accuracy", "filters", "language", "quality")
+TASKS = ("signatures", "dedup", "recipe", "accuracy", "sketches", "filters", "language", "quality")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--megabytes", type=float, default=100, help="text of the deduplication benchmark")
     made.add_argument("--signature-megabytes", type=float, default=20, help="text of the signature benchmark")
     made.add_argument("--caps", type=float, default=0.5, help="scales the text that slow tools get in dedup")
-    made.add_argument("--documents", type=int, default=10_000, help="documents of the accuracy benchmark")
+    made.add_argument("--documents", type=int, default=10_000, help="documents of the benchmarks accuracy and sketches")
     made.add_argument("--rounds", type=int, default=2, help="how often each tool has its turn")
     made.add_argument("--only", action="append", default=[], metavar="NAME", help="only this peer or row; repeatable")
     made.add_argument("--env", action="append", default=[], metavar="NAME=PATH", help="use this environment of a peer")
@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     tasks = [task for task in TASKS if not options.task or task in options.task]
     texts = inputs.source(options.data, options.out) if set(tasks) != {"dedup"} or not options.corpus else []
+    options.out.mkdir(parents=True, exist_ok=True)
     for task in tasks:
         sys.stderr.write(f"{task} …\n")
         results[task] = measured(task, options, texts, environments)
@@ -92,6 +93,8 @@ def measured(task: str, options: argparse.Namespace, texts: list[str], environme
         return dedup.benchmark(corpus, work, environments, options.only, options.rounds, options.caps)
     if task == "accuracy":
         return accuracy.benchmark(texts, work, environments, options.only, options.documents)
+    if task == "sketches":
+        return sketches.benchmark(texts, options.documents)
     # Copy 0 of the text is real language, which filters and identifiers want.
     corpus = inputs.built(texts, options.out, options.signature_megabytes)
     if task == "recipe":

@@ -135,6 +135,26 @@ def accuracy(found: Row) -> str:
     return _section("Accuracy of removals", note, columns, found["rows"])
 
 
+def sketches(found: Row) -> str:
+    columns: list[Column] = [
+        ("pairs", lambda row: row["pairs"]),
+        ("threshold", lambda row: f"{row['threshold']:g}"),
+        ("sketch", lambda row: row["sketch"]),
+        ("similar pairs", lambda row: f"{row['similar']:,}"),
+        ("recall, verified", lambda row: f"{row['recall']:.4f}"),
+        ("recall, not verified", lambda row: f"{row['recall_unverified']:.4f}"),
+        ("precision, not verified", lambda row: f"{row['precision_unverified']:.4f}"),
+        ("bias of the estimate", lambda row: f"{row['bias']:+.4f}"),
+        ("its deviation", lambda row: f"{row['deviation']:.4f}"),
+    ]
+    rates = ", ".join(f"{name} {rate:.0f} MB/s" for name, rate in found["rates"].items())
+    note = (
+        "128 slots, 24 characters, the bands that near_dedup chooses for the threshold. Verified, precision is 1: "
+        f"pairs near the threshold are compared by their texts. Signatures alone, by CPU time of one core: {rates}."
+    )
+    return _section("Sketches", note, columns, sorted(found["rows"], key=lambda row: (row["pairs"], row["threshold"])))
+
+
 def scoring(title: str, note: str) -> Callable[[Row], str]:
     columns: list[Column] = [
         ("tool", lambda row: row["tool"]),
@@ -158,6 +178,7 @@ SECTIONS: Sequence[tuple[str, Callable[[Row], str]]] = (
     ("dedup", dedup),
     ("recipe", recipe),
     ("accuracy", accuracy),
+    ("sketches", sketches),
     ("filters", scoring("Heuristic filters", "Rules of Gopher and FineWeb on one core, reading excluded.")),
     ("language", scoring("Language identification", "One core, model loaded, reading excluded.")),
     ("quality", scoring("Quality scoring with a fastText model", "One core, model loaded, reading excluded.")),

@@ -1,4 +1,4 @@
-"""MinHash signatures as facts, with the bits of cuDF's `Series.str.minhash`.
+"""MinHash signatures as facts, with the bits of cuDF's `Series.str.minhash`, or by one-permutation hashing.
 
 Guarantees: a signature depends on the text and this stage's parameters alone. Drops nothing.
 """
@@ -31,7 +31,7 @@ class MinHash(ShardStage):
 
     shingle_width: int = param(24, "characters (or words) in a shingle", fact=True, ge=1, le=10_000)
     num_permutations: int = param(128, "slots of a signature", fact=True, ge=1, le=MAX_PERMUTATIONS)
-    seed: int = param(DEFAULT_SEED, "seed of the permutations", fact=True, ge=0, le=(1 << 32) - 1)
+    seed: int = param(DEFAULT_SEED, "seed of the permutations, with oph of the hash", fact=True, ge=0, le=(1 << 32) - 1)
     parameters: str = param(
         "nemo", "how permutations are generated", fact=True, choices=("nemo", "zyda2_seeds", "explicit")
     )
@@ -41,6 +41,14 @@ class MinHash(ShardStage):
     b: tuple[int, ...] = param((), "addends (parameters: explicit)", fact=True)
     shingles: str = param("characters", "what a shingle is made of", fact=True, choices=("characters", "words"))
     normalise: str = param("none", "what to even out before hashing: " + HOW, fact=True)
+    sketch: str = param(
+        "permutations",
+        "permutations: a hash of each shingle for every slot, cuDF's bits; oph: one hash a shingle, "
+        "one-permutation hashing with optimal densification (num_permutations bins)",
+        fact=True,
+        added=True,
+        choices=("permutations", "oph"),
+    )
     max_shingles: int = param(
         MAX_SHINGLES, "longer texts are sampled down to about this many shingles", fact=True, ge=1
     )
@@ -62,6 +70,8 @@ class MinHash(ShardStage):
             raise self.error("parameters", self.parameters, "explicit where a, b or hash_seed are given")
         if self.parameters == "zyda2_seeds" and (self.hash_bits != 32 or self.shingles != "characters"):
             raise self.error("parameters", "zyda2_seeds", "used with hash_bits 32 and shingles characters")
+        if self.sketch == "oph" and self.parameters != "nemo":
+            raise self.error("parameters", self.parameters, "left out with sketch: oph, which permutes nothing")
 
     @property
     def schema(self) -> pa.Schema:  # its width is a parameter
@@ -69,8 +79,17 @@ class MinHash(ShardStage):
         return pa.schema([("signature", pa.list_(value, self.num_permutations))])
 
     @property
-    def host_text(self) -> bool:  # cuDF has no such normalisation, and its shingles of words are others
-        return self.normalise != "none" or self.shingles != "characters"
+    def host_text(self) -> bool:  # cuDF has no such normalisation or sketch, and its shingles of words are others
+        return self.normalise != "none" or self.shingles != "characters" or self.sketch == "oph"
+
+    @property
+    def least_slots(self) -> int:
+        """Independent slots that estimate with the deviation of these, at worst.
+
+        Of few shingles in bins some slots are copies: simulated, an estimate of 2 to 128 shingles in 128 bins has up to
+        twice the variance of as many permutations (one_permutation.py; docs/benchmarks.md).
+        """
+        return max(1, self.num_permutations // 2) if self.sketch == "oph" else self.num_permutations
 
     def annotate(self, documents: pa.Table) -> pa.Table:
         matrix = self.signatures(normalise(whole(documents.column("text")), self.normalise))
@@ -81,6 +100,17 @@ class MinHash(ShardStage):
     def signatures(self, text: pa.Array) -> npt.NDArray[np.unsignedinteger]:
         """Return the signatures of texts, (docs, num_permutations) uint32 or uint64."""
         data, offsets = buffers(text)
+        if self.sketch == "oph":
+            return kernel.one_permutation(
+                data,
+                offsets,
+                self.num_permutations,
+                self.shingle_width,
+                seed=self.seed,
+                bits=self.hash_bits,
+                max_shingles=self.max_shingles,
+                words=self.shingles == "words",
+            )
         if self.parameters == "zyda2_seeds":
             seeds = kernel.zyda2_seeds(self.num_permutations, self.seed)
             return kernel.signatures_by_seeds(data, offsets, seeds, self.shingle_width, self.max_shingles)

@@ -131,6 +131,7 @@ class NearDedup(DedupStage):
             index=stage_run.index,
             signatures_at=place,
             num_permutations=signed.num_permutations,
+            least_slots=getattr(signed, "least_slots", signed.num_permutations),  # stages of others need not say
             hash_bits=signed.hash_bits,
             shingling=Shingling(width=signed.shingle_width, unit=signed.shingles, normalise=signed.normalise),
             bands=bands,

@@ -16,11 +16,13 @@ import numpy as np
 from classifiers.native_fasttext import features, structure
 from classifiers.native_fasttext.features import Tables
 from classifiers.native_fasttext.kernels import HIERARCHICAL, NEGATIVE, ONE_VS_ALL, SOFTMAX, Output
+from classifiers.native_fasttext.structure import ENTRY_BYTES
 from classifiers.native_fasttext.subwords import F32, I32, I64, U8, Sizes
 
 MAGIC = 793712314
 SUPERVISED = 3
 CODES = 256  # centroids of a product quantiser's part
+FEW_ENTRIES = 20_000  # of a dictionary: read in less time than it takes to load a kernel
 FEW_LABELS = 8  # up to so many, rows are projected on the labels
 BLOCK = 1 << 16
 LARGEST_EXPANDED = 4 << 30  # bytes of float32 that a quantised matrix may become
@@ -198,7 +200,8 @@ def _read_entries(file: BinaryIO, size: int) -> tuple[I64, I64, I64, U8, U8]:
     while True:  # entries have no length field: read on until all are there
         file.seek(begin)
         data = np.frombuffer(file.read(guess), np.uint8)
-        start, stop, counts, types, end = features.parse_entries(data, size)
+        parse = _parse_few if size <= FEW_ENTRIES else features.parse_entries
+        start, stop, counts, types, end = parse(data, size)
         if end >= 0:
             break
         if len(data) < guess:
@@ -206,6 +209,21 @@ def _read_entries(file: BinaryIO, size: int) -> tuple[I64, I64, I64, U8, U8]:
         guess *= 2
     file.seek(begin + end)
     return start, stop, counts, types, data[:end].copy()
+
+
+def _parse_few(data: U8, entries: int) -> tuple[I64, I64, I64, U8, int]:
+    """Return what `features.parse_entries` returns, sooner than that is loaded where entries are few."""
+    text, at = data.tobytes(), 0
+    starts, stops = np.empty(entries, np.int64), np.empty(entries, np.int64)
+    counts, types = np.zeros(entries, np.int64), np.empty(entries, np.uint8)
+    for i in range(entries):
+        starts[i], zero = at, text.find(b"\0", at)
+        if zero < 0 or zero + ENTRY_BYTES > len(text):
+            return starts, stops, counts, types, -1
+        stops[i], types[i] = zero, text[zero + 9]
+        counts[i] = int.from_bytes(text[zero + 1 : zero + 9], "little", signed=True)
+        at = zero + ENTRY_BYTES
+    return starts, stops, counts, types, at
 
 
 def _read_matrix(file: BinaryIO, quantised: bool, axis: int) -> tuple[F32, F32 | None]:

@@ -19,6 +19,7 @@ from cluster.kinds.silence import SILENT, interrupts_for_this_thread_only, silen
 from cluster.options import DASK_SETTINGS, LOOPBACK_PAGES, ClusterOptions, processes_and_threads, worker_memory
 
 MOST_DEATHS = 3  # of one worker at its start
+NO_PAGES = {f"distributed.{who}.http.routes": ["distributed.http.health"] for who in ("scheduler", "worker")}
 POLL = 0.02  # seconds
 GUARD = 'Workers import the script that starts them: put what it does below `if __name__ == "__main__":`.'
 CLOSING = 15.0  # seconds
@@ -36,15 +37,17 @@ def start(options: ClusterOptions) -> Engine:
     deaths = Deaths()
     deaths.listen()
     silence_dask()
-    with dask.config.set(DASK_SETTINGS), interrupts_for_this_thread_only():
+    settings = {**DASK_SETTINGS, **(NO_PAGES if options.dashboard is None else {})}
+    with dask.config.set(settings), interrupts_for_this_thread_only():
         cluster: Any = make_cluster(
             n_workers=0,  # they are waited for below: a worker that dies at its start is started again for ever
             threads_per_worker=threads,
             processes=True,
             memory_limit=limit,
+            preload="cluster.kinds.own_worker",
             **this_machine_keywords(options),
         )
-    with dask.config.set(DASK_SETTINGS), closed_on_error(partial(try_with_timeout, cluster.close, CLOSING)):
+    with dask.config.set(settings), closed_on_error(partial(try_with_timeout, cluster.close, CLOSING)):
         while len(cluster.worker_spec) < processes:
             cluster.worker_spec.update(cluster.new_worker_spec())
         _wait(cluster, processes, options, deaths)

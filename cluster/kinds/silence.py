@@ -7,14 +7,19 @@ listened to (deaths.py), it is not shown.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import os
 import signal
+import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
+from typing import Any
 
 from cluster import startup
 
 SILENT = logging.CRITICAL + 1
+TRACKER_SECONDS = 2.0  # that multiprocessing's tracker of semaphores has to end
 TALKERS = ("distributed", "tornado", "asyncio", "bokeh")
 
 
@@ -37,9 +42,30 @@ def interrupts_for_this_thread_only() -> Iterator[None]:
 
     A terminal sends Ctrl-C to every process it shows. One that comes during the block is delivered after it.
     """
+    _end_tracker_at_exit()
     resource_tracker.ensure_running()  # first: it lets SIGINT through again in the thread that starts it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@functools.cache
+def _end_tracker_at_exit() -> None:
+    """Have this process wait for multiprocessing's tracker at its end, after all that may need it."""
+    util.Finalize(None, _end_tracker, exitpriority=-100)
+
+
+def _end_tracker() -> None:
+    """End the tracker as Python 3.13 does; else it is left behind, and a batch system finds a process of the job."""
+    tracker: Any = resource_tracker._resource_tracker
+    pipe, pid = getattr(tracker, "_fd", None), getattr(tracker, "_pid", None)
+    if pipe is None or pid is None:
+        return
+    tracker._fd = tracker._pid = None
+    os.close(pipe)
+    end = time.monotonic() + TRACKER_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+            time.sleep(0.002)

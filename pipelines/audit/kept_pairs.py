@@ -199,7 +199,7 @@ def _neighbours(
     near: NearJob, sought: Sought, bundles: Sequence[Bundle], kept: dict[int, I64], seeds: I64
 ) -> Neighbours:
     """Return the pairs of a seed and another kept document whose estimate comes near the threshold."""
-    least = sought.threshold - ERRORS * float(standard_error(sought.threshold, near.num_permutations))
+    least = sought.threshold - ERRORS * float(standard_error(sought.threshold, near.least_slots))
     signatures = _signatures(near, seeds)
     mine, keys = slots8(signatures), _keys(near, signatures)
     rank = [_rank(near, doc) for doc in seeds.tolist()]

@@ -36,6 +36,10 @@ TextColumn = Annotated[str, typer.Option("--text-column", help="column of the te
 PositiveLabel = Annotated[
     str, typer.Option(metavar="LABEL", help="label whose probability is the score (default: the one named hq, high …)")
 ]
+Sketch = Annotated[
+    str,
+    typer.Option(metavar="permutations|oph", help="cuDF's bits, or one-permutation hashing: one hash a shingle"),
+]
 IdColumn = Annotated[str, typer.Option(help="column of the id")]
 
 
@@ -65,6 +69,7 @@ def dedup_files(
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
     jaccard_threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="similarity of duplicates")] = 0.8,
     shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
+    sketch: Sketch = "permutations",
     text_column: TextColumn = "text",
     id_column: IdColumn = "id",
     workers: Workers = None,
@@ -84,6 +89,7 @@ def dedup_files(
             out,
             jaccard_threshold=jaccard_threshold,
             shingle_width=shingle_width,
+            sketch=sketch,
             text_column=text_column,
             id_column=id_column,
             workers=workers,
@@ -103,6 +109,7 @@ def minhash_files(
     seed: Annotated[int, typer.Option(min=0, help="seed of NeMo's parameters")] = DEFAULT_SEED,
     hash_seed: Annotated[int | None, typer.Option(min=0, help="Murmur seed, with --a and --b")] = None,
     hash_bits: Annotated[int, typer.Option(help="32 or 64")] = 32,
+    sketch: Sketch = "permutations",
     a: Annotated[str, typer.Option(help="multipliers, comma-separated")] = "",
     b: Annotated[str, typer.Option(help="addends, comma-separated")] = "",
     text_column: TextColumn = "text",
@@ -120,6 +127,7 @@ def minhash_files(
             seed=seed,
             hash_seed=hash_seed,
             hash_bits=hash_bits,
+            sketch=sketch,
             a=_numbers("--a", a),
             b=_numbers("--b", b),
             text_column=text_column,

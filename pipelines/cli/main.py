@@ -55,10 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code. arguments: None: those of this process, which is winnow's own."""
     if arguments is not None:
         return _run(arguments)
-    from cluster.startup import own_process
+    from cluster.startup import own_process, skip_optional_imports
     from pipelines.cli.first_word import first_word
 
     own_process()
+    skip_optional_imports()
     collect_garbage_seldom()
     with first_word(sys.argv[1:]):
         code = _run(sys.argv[1:])

@@ -32,6 +32,7 @@ NAME = "data"
 WORK = ".winnow"  # run folder below OUT, removed when all is done
 DONE = "dedup.json"
 SHARD_BYTES = 32_000_000  # small enough for several threads to write at once
+SKETCH = "permutations"  # the default; oph misses more of short texts: docs/benchmarks.md
 THREADS = 8  # up to so many, threads of this process do the work: they start at once
 
 
@@ -50,6 +51,7 @@ def dedup(
     *,
     jaccard_threshold: float = 0.8,
     shingle_width: int = 24,
+    sketch: str = SKETCH,
     text_column: str = "text",
     id_column: str = "id",
     workers: int | None = None,
@@ -63,6 +65,7 @@ def dedup(
     out : folder of the result, its ledger and dedup.json.
     jaccard_threshold : similarity of character shingles from which a document is a near duplicate.
     shingle_width : characters in a shingle.
+    sketch : of signatures, as of stage `minhash`: permutations or oph.
     text_column, id_column : columns of the input; without an id column, files and rows name the documents.
     workers : threads or processes; by cores when None.
 
@@ -77,7 +80,7 @@ def dedup(
     """
     paths = [paths] if isinstance(paths, str) else paths
     mapped = _mapped(paths, text_column, id_column)
-    recipe = _recipe(paths, mapped, jaccard_threshold, shingle_width, workers)
+    recipe = _recipe(paths, mapped, jaccard_threshold, shingle_width, sketch, workers)
     address = digest(recipe.digest())
     done = _finished(out, address)
     if done is not None:
@@ -94,6 +97,7 @@ def dedup(
         "made_by": address,
         "jaccard_threshold": jaccard_threshold,
         "shingle_width": shingle_width,
+        "sketch": sketch,
         **counts,
         "files": files,
     }
@@ -108,17 +112,21 @@ def _recipe(
     columns: dict[str, str],
     threshold: float,
     width: int,
+    sketch: str,
     workers: int | None,
 ) -> Recipe:
     threads = workers or available_cores()
     kind = "threads" if threads <= THREADS else "local"
+    sketched: dict[str, Any] = {"use": "minhash", "shingle_width": width}
+    if sketch != "permutations":
+        sketched["sketch"] = sketch
     near = {"use": "near_dedup", "jaccard_threshold": threshold}
     return load_data(
         {
             "name": "dedup",
             "datasets": {NAME: {"paths": [storage.absolute(p) for p in paths], "columns": columns}},
             "prefer": ["longest"],
-            "stages": [{"use": "exact_dedup"}, {"use": "minhash", "shingle_width": width}, near],
+            "stages": [{"use": "exact_dedup"}, sketched, near],
             "output": {"shuffle": "none"},
             # On the CPU: a GPU takes seconds to set up, and cuDF needs packages that this command leaves out.
             "cluster": {"kind": kind, "workers": workers, "backend": "cpu"},

@@ -1,4 +1,4 @@
-"""`winnow minhash`: signatures of files, for other tools, with the bits of cuDF's `Series.str.minhash`.
+"""`winnow minhash`: signatures of files, for other tools, with the bits of cuDF's `Series.str.minhash`, or `oph`.
 
 Guarantees: one output file per input file in the input's row order; a text that is null or cannot be read (bytes
 that are no UTF-8) has a null signature and is counted. No text is sampled, however long.
@@ -46,6 +46,7 @@ def minhash(
     seed: int = DEFAULT_SEED,
     hash_seed: int | None = None,
     hash_bits: int = 32,
+    sketch: str = "permutations",
     a: Sequence[int] = (),
     b: Sequence[int] = (),
     text_column: str = "text",
@@ -57,7 +58,7 @@ def minhash(
     ----------
     path : file, folder or glob of Parquet or JSON lines.
     out : folder, made if it is not there.
-    shingle_width, num_permutations, seed, hash_bits : parameters of stage `minhash`.
+    shingle_width, num_permutations, seed, hash_bits, sketch : parameters of stage `minhash`.
     hash_seed, a, b : explicit parameters of the permutations, as many of `a` as of `b`, instead of drawn ones.
     text_column, id_column : columns of the input; without an id column, ids are null.
 
@@ -70,7 +71,7 @@ def minhash(
     RecipeError
         A column is missing, a file cannot be read, or `a` and `b` differ in length.
     """
-    stage = stage_of(shingle_width, num_permutations, seed, hash_seed, hash_bits, a, b)
+    stage = stage_of(shingle_width, num_permutations, seed, hash_seed, hash_bits, sketch, a, b)
     dataset = Dataset(name="data", paths=(path,), columns=Columns(text=text_column))
     total = without = 0
     for number, found in enumerate(find_shards(dataset)):
@@ -86,6 +87,7 @@ def stage_of(
     seed: int,
     hash_seed: int | None,
     hash_bits: int,
+    sketch: str,
     a: Sequence[int],
     b: Sequence[int],
 ) -> MinHash:
@@ -98,6 +100,7 @@ def stage_of(
         num_permutations=len(a) if explicit else num_permutations,
         seed=seed,
         hash_bits=hash_bits,
+        sketch=sketch,
         parameters="explicit" if explicit else "nemo",
         a=tuple(a),
         b=tuple(b),

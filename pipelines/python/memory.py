@@ -60,6 +60,7 @@ def dedup(
     *,
     jaccard_threshold: float = ...,
     shingle_width: int = ...,
+    sketch: str = ...,
     text_column: str = ...,
     id_column: str = ...,
     workers: int | None = ...,
@@ -74,6 +75,7 @@ def dedup(
     *,
     jaccard_threshold: float = ...,
     shingle_width: int = ...,
+    sketch: str = ...,
     text_column: str = ...,
     workers: int | None = ...,
     progress: Progress | None = ...,
@@ -86,6 +88,7 @@ def dedup(
     *,
     jaccard_threshold: float = 0.8,
     shingle_width: int = 24,
+    sketch: str = files.SKETCH,
     text_column: str = "text",
     id_column: str = "id",
     workers: int | None = None,
@@ -100,6 +103,7 @@ def dedup(
     out : folder of the result, its ledger and dedup.json; left out for a table.
     jaccard_threshold : similarity of character shingles from which a document is a near duplicate.
     shingle_width : characters in a shingle.
+    sketch : of signatures, as of stage `minhash`: permutations or oph.
     text_column, id_column : columns of the input; without an id column, files and rows name the documents. A dotted
         path descends into structs. Of a table no id is read.
     workers : threads or processes; by cores when None.
@@ -124,6 +128,7 @@ def dedup(
     how: dict[str, Any] = {
         "jaccard_threshold": jaccard_threshold,
         "shingle_width": shingle_width,
+        "sketch": sketch,
         "text_column": text_column,
         "workers": workers,
         "progress": progress,
@@ -198,6 +203,7 @@ def minhash(
     seed: int = ...,
     hash_seed: int | None = ...,
     hash_bits: int = ...,
+    sketch: str = ...,
     a: Sequence[int] = ...,
     b: Sequence[int] = ...,
     text_column: str = ...,
@@ -215,6 +221,7 @@ def minhash(
     seed: int = ...,
     hash_seed: int | None = ...,
     hash_bits: int = ...,
+    sketch: str = ...,
     a: Sequence[int] = ...,
     b: Sequence[int] = ...,
 ) -> npt.NDArray[np.unsignedinteger]: ...
@@ -229,18 +236,19 @@ def minhash(
     seed: int = DEFAULT_SEED,
     hash_seed: int | None = None,
     hash_bits: int = 32,
+    sketch: str = "permutations",
     a: Sequence[int] = (),
     b: Sequence[int] = (),
     text_column: str = "text",
     id_column: str = "id",
 ) -> tuple[int, int] | npt.NDArray[np.unsignedinteger]:
-    """Write MinHash signatures of files, or return those of texts in memory: the bits of cuDF, and of stage `minhash`.
+    """Write MinHash signatures of files, or return those of texts in memory: those of stage `minhash`.
 
     Parameters
     ----------
     path : file, folder or glob; or texts: an array of Arrow, numpy, pandas or Polars, or a list.
     out : folder of the signatures, made if it is not there; left out for texts.
-    shingle_width, num_permutations, seed, hash_bits : parameters of stage `minhash`.
+    shingle_width, num_permutations, seed, hash_bits, sketch : parameters of stage `minhash`.
     hash_seed, a, b : explicit parameters of the permutations, as many of `a` as of `b`, instead of drawn ones.
     text_column, id_column : columns of the files; without an id column, ids are null.
 
@@ -272,6 +280,7 @@ def minhash(
             seed=seed,
             hash_seed=hash_seed,
             hash_bits=hash_bits,
+            sketch=sketch,
             a=a,
             b=b,
             text_column=text_column,
@@ -279,7 +288,7 @@ def minhash(
         )
     if out is not None:
         raise RecipeError("minhash of texts gives an array back, so `out` is left out.")
-    stage = signatures.stage_of(shingle_width, num_permutations, seed, hash_seed, hash_bits, a, b)
+    stage = signatures.stage_of(shingle_width, num_permutations, seed, hash_seed, hash_bits, sketch, a, b)
     return _signatures(stage, path)
 
 

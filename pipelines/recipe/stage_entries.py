@@ -66,7 +66,7 @@ def _checked(cls: type[Stage], entry: Mapping[str, Any], path: Path, problems: P
             problems.add((*path, key), f"must be a finite number, got {value}.")
             continue
         try:
-            values[key] = _adapter(cls.key(), key).validate_json(json.dumps(value, default=str), strict=True)
+            values[key] = _adapter(hints[key]).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             if key in _secrets(cls):
                 problems.add((*path, key), f"must be {type_name(hints[key])} (in quotes where it looks like a number).")
@@ -118,15 +118,29 @@ def _nearby(cls: type[Stage], key: str, value: object) -> str:
     return ""
 
 
-def parameter_types(cls: type[Stage]) -> dict[str, Any]:
+def parameter_types(cls: type[Stage]) -> Mapping[str, Any]:
     """Return the type of every parameter, in the order of the dataclass, `name` and `datasets` first."""
+    key: Any = cls  # which mypy takes to have no hash, as its objects have none
+    return _parameter_types(key)
+
+
+@functools.lru_cache(maxsize=256)
+def _parameter_types(cls: Any) -> Mapping[str, Any]:
     hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    return types.MappingProxyType({f.name: hints[f.name] for f in dataclasses.fields(cls)})
 
 
-@functools.cache
-def _adapter(use: str, key: str) -> TypeAdapter[Any]:
-    return TypeAdapter(parameter_types(stage_class(use))[key])
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    """Return what checks values of a type; most parameters share a few types."""
+    try:
+        return _shared_adapter(hint)
+    except TypeError:  # annotated with something that has no hash
+        return TypeAdapter(hint)
+
+
+@functools.lru_cache(maxsize=256)
+def _shared_adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint)
 
 
 def type_name(hint: Any) -> str:
@@ -147,8 +161,11 @@ def type_name(hint: Any) -> str:
 
 
 def entry_of(stage: Stage, *, secrets: bool = True) -> dict[str, Any]:
-    """Return the recipe entry that gives exactly this stage, defaults written out; without secrets, their digests."""
-    fields = dataclasses.fields(stage)
+    """Return the recipe entry that gives exactly this stage, defaults written out; without secrets, their digests.
+
+    Parameters of later versions that hold their default are left out, so that digests of recipes stay.
+    """
+    fields = stage.addressed_params()
     values = {f.name: getattr(stage, f.name) if secrets else stage.shown(f) for f in fields}
     return {"use": type(stage).key(), **json.loads(json.dumps(values))}
 
@@ -158,8 +175,9 @@ def stage_schemas(classes: Mapping[str, type[Stage]]) -> list[dict[str, Any]]:
     found = []
     for use, cls in classes.items():
         properties: dict[str, Any] = {"use": {"const": use, "description": cls.summary}}
+        hints = parameter_types(cls)
         for f in dataclasses.fields(cls):
-            schema = _adapter(cls.key(), f.name).json_schema()
+            schema = _adapter(hints[f.name]).json_schema()
             if f.metadata.get("choices"):
                 schema = {"enum": list(f.metadata["choices"])}
             for bound, word in (("ge", "minimum"), ("le", "maximum")):

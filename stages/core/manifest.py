@@ -326,7 +326,8 @@ def read_manifest_table(root: str) -> pa.Table:
     where = manifest_path(root)
     data = read_sealed(where)
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False, page_checksum_verification=True)
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise damaged(where, " ".join(str(error).split())) from None
     check_format((table.schema.metadata or {}).get(b"winnow.format"), where)

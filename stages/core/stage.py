@@ -30,7 +30,8 @@ def param(default: Any, help: str, *, fact: bool = False, **more: Any) -> Any:
 
     `more` may hold choices=(...), ge=, le=, metavar=; the CLI and the JSON schema use them. guard=True
     marks a limit that may stop a run but never changes a verdict, secret=True a text that no run folder may hold
-    (secret_params.py).
+    (secret_params.py), added=True a parameter of a later version: its default is what earlier ones did, so that digests
+    leave it out (of the stage and of the recipe).
     """
     metadata = {"help": help, "fact": fact, **more}
     if isinstance(default, list | dict | set):
@@ -199,13 +200,17 @@ class Stage:
 
     def fact_digest(self) -> str:
         """Return the digest that names the facts: of stage, version, parameters marked `fact`, model."""
-        values = {f.name: self.shown(f) for f in dataclasses.fields(self) if f.metadata.get("fact")}
+        values = {f.name: self.shown(f) for f in self.addressed_params() if f.metadata.get("fact")}
         return digest(self.key(), self.version, values, self.model_digest())
+
+    def addressed_params(self) -> list[dataclasses.Field[Any]]:
+        """Return the fields of the parameters, without those of later versions that hold their default."""
+        fields = dataclasses.fields(self)
+        return [f for f in fields if not f.metadata.get("added") or getattr(self, f.name) != f.default]
 
     def digest(self) -> str:
         """Return the digest that names decisions: of every parameter that can change a verdict (guards cannot)."""
-        fields = [f for f in dataclasses.fields(self) if not f.metadata.get("guard")]
-        values = {f.name: self.shown(f) for f in fields}
+        values = {f.name: self.shown(f) for f in self.addressed_params() if not f.metadata.get("guard")}
         return digest(self.key(), self.version, values, self.model_digest())
 
 

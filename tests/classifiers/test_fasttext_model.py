@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers import fasttext_model, models
-from classifiers.native_fasttext import format, subwords
+from classifiers.native_fasttext import features, format, subwords
 from cluster.errors import RecipeError
 from tests.support import fasttext_variants
 from tests.support.fasttext_variants import TEXTS, VARIANTS, array, sentences
+
+COUNTS = st.integers(-(1 << 63), (1 << 63) - 1)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +187,20 @@ def test_buckets_of_short_hashes_are_remainders_too(h: int, bucket: int) -> None
     product = h * int(sizes.factor)
     assert product < 2**64  # the kernel multiplies in 64 bits
     assert h // bucket - (product >> int(sizes.shift)) in (0, 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.binary(max_size=9), st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 255))), st.data()
+)
+def test_a_short_dictionary_is_read_as_a_long_one(entries: list[tuple[bytes, int, int]], data: st.DataObject) -> None:
+    whole = b"".join(word.replace(b"\0", b"") + struct.pack("<bqB", 0, n, kind) for word, n, kind in entries) + b"more"
+    cut = data.draw(st.integers(0, len(whole)))
+    text = np.frombuffer(whole, np.uint8)[:cut]
+    short, long = (parse(text, len(entries)) for parse in (format._parse_few, features.parse_entries))
+    assert short[-1] == long[-1]
+    if short[-1] >= 0:
+        assert all(np.array_equal(a, b) for a, b in zip(short[:4], long[:4], strict=True))
 
 
 def test_the_published_model_answers_as_by_the_package() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -83,3 +84,13 @@ def slip(task: Task) -> NoReturn:
 
 def where(_: Task) -> str:
     return os.getcwd()
+
+
+def loaded(name: str) -> bool:
+    """Tell whether a worker that has made an array and has numba holds a module."""
+    import numba
+    import pyarrow as pa
+
+    assert numba.njit
+    assert pa.array([[1], None]).null_count
+    return name in sys.modules

@@ -28,7 +28,7 @@ from stages.dedup.dedup_stage import candidate_schema, candidates
 from stages.dedup.near.components import Labels, component_keys, join_buckets
 from stages.dedup.near.job import NearJob
 from stages.kernels.similarity.bands import band_keys, band_records, shared_records
-from stages.kernels.similarity.minhash import slots8
+from stages.kernels.similarity.minhash import is_sparse, slots8
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -273,16 +273,18 @@ def _in_range(batch: pa.RecordBatch, ranges: int, number: int) -> pa.RecordBatch
 
 
 def _document_schema(near: NearJob) -> pa.Schema:
-    """Return the schema of candidates at a destination: `candidate_schema`, size of the text, 8-bit signature slots."""
-    return pa.schema(
-        [
-            ("key", pa.uint64()),
-            *candidate_schema(near.run),
-            *((name, pa.uint64()) for name in DIGEST),
-            ("num_bytes", pa.uint32()),
-            ("slots", pa.binary(near.num_permutations)),
-        ]
-    )
+    """Return the schema of candidates at a destination: `candidate_schema`, size of the text, 8-bit signature slots.
+
+    Where the sketch makes a difference, `sparse` marks texts of so few shingles that estimates deviate more.
+    """
+    fields = [
+        ("key", pa.uint64()),
+        *candidate_schema(near.run),
+        *((name, pa.uint64()) for name in DIGEST),
+        ("num_bytes", pa.uint32()),
+        ("slots", pa.binary(near.num_permutations)),
+    ]
+    return pa.schema([*fields, ("sparse", pa.bool_())] if near.marks_sparse else fields)
 
 
 def _emit_documents(near: NearJob, labels: Labels, position: int) -> Iterable[pa.Table]:
@@ -294,11 +296,13 @@ def _emit_documents(near: NearJob, labels: Labels, position: int) -> Iterable[pa
     if not len(rows):
         return
     table = candidates(near.stage_run, view, rows)
-    slots = slots8(near.signatures(view, rows))
+    signatures = near.signatures(view, rows)
+    slots = slots8(signatures)
     width = slots.shape[1]
     packed = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(slots))]
     )
     read = view.read.select([*DIGEST, "num_bytes"]).take(pa.array(rows))
-    columns = [pa.array(key[rows]), *table.columns, *read.columns, packed]
+    marks = [pa.array(is_sparse(signatures))] if near.marks_sparse else []
+    columns = [pa.array(key[rows]), *table.columns, *read.columns, packed, *marks]
     yield pa.table(columns, schema=_document_schema(near))

@@ -35,6 +35,7 @@ class NearJob:
     index: int  # place of the stage in the run
     signatures_at: int  # place of the stage whose facts are the signatures
     num_permutations: int
+    least_slots: int  # independent slots that estimate as well as those of a signature of few shingles
     hash_bits: int
     shingling: Shingling
     bands: int
@@ -61,6 +62,11 @@ class NearJob:
     def compares_texts(self) -> bool:
         """Whether verdicts rest on true similarities, of pairs near the threshold or of all that may reach it."""
         return self.verify in ("exact", "every")
+
+    @property
+    def marks_sparse(self) -> bool:
+        """Whether signatures of few shingles estimate worse than others, so that candidates are marked."""
+        return self.least_slots < self.num_permutations
 
     @property
     def keeps_all_within(self) -> bool:

@@ -41,12 +41,15 @@ class Judge:
         width = column.type.byte_width
         data = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
         self._slots = data.reshape(-1, width)
-        self._doubt = 0.0, 0.0
-        if self.near.compares_texts:
-            self._doubt = doubt(self.near.threshold, width)
-        if self.near.verify == "every":
-            self._doubt = self._doubt[0], math.inf
+        self._doubt = self._margins(width)
+        self._doubt_of_sparse = self._margins(near.least_slots)
+        self._sparse = array(table, "sparse") if near.marks_sparse else None
         self._pairs, self._values = self._load([path for path in known if path])
+
+    def _margins(self, slots: int) -> tuple[float, float]:
+        """Return how far below and above the threshold an estimate from so many slots decides no pair."""
+        below, above = doubt(self.near.threshold, slots) if self.near.compares_texts else (0.0, 0.0)
+        return below, math.inf if self.near.verify == "every" else above
 
     def _load(self, paths: list[str]) -> tuple[I64, F64]:
         """Read verified pairs as sorted keys (position of left * documents + position of right)."""
@@ -82,7 +85,11 @@ class Judge:
 
     def is_close(self, value: F64, left: I64, right: I64) -> BoolArray:
         """Mark estimates too close to the threshold to decide their pair, (pairs,) bool."""
-        below, above = self._doubt
+        below, above = (np.asarray(margin) for margin in self._doubt)
+        if self._sparse is not None:
+            few = self._sparse[left] & self._sparse[right]  # a pair with a text of many shingles has as many together
+            margins = zip(self._doubt_of_sparse, self._doubt, strict=True)
+            below, above = (np.where(few, wide, usual) for wide, usual in margins)
         close: BoolArray = (self.near.threshold - value < below) & (value - self.near.threshold < above)
         return close & ~(self._long[left] | self._long[right])
 

@@ -11,10 +11,13 @@ smallest power of two that brings the number of windows to `max_shingles` or bel
 the shingle alone, and samples for a greater m are subsets: similar texts keep the same shingles. The
 second seed matters, since thinning by the hash itself would thin its range as well and leave the minima
 as crowded. Should no shingle qualify, all are used.
+
+`one_permutation` makes signatures of one hash a shingle instead, no bits of cuDF's: see one_permutation.py.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +31,14 @@ from cluster.seed import DEFAULT_SEED
 from stages.kernels.dispatch.dispatch import by_backend
 from stages.kernels.hashes.hashing import I64, U8, check_offsets, mix64_word, read_only
 from stages.kernels.similarity import sketch, word_sketch
+from stages.kernels.similarity.one_permutation import own_slots
 
 Signatures = npt.NDArray[np.unsignedinteger[Any]]  # (docs, num_permutations) uint32 or uint64
 U32 = npt.NDArray[np.uint32]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MERSENNE61 = (1 << 61) - 1
+MAX_BINS = 4096  # of one permutation: its table of places holds 16 bits each
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,58 @@ def signatures_words(data: U8, offsets: I64, params: Parameters, num_words: int 
     """
     kernel = word_sketch.words32 if params.bits == 32 else word_sketch.words64
     return _run(kernel, data, offsets, params, _checked(num_words))
+
+
+def one_permutation(
+    data: U8,
+    offsets: I64,
+    bins: int,
+    width: int = 24,
+    *,
+    seed: int = DEFAULT_SEED,
+    bits: int = 32,
+    max_shingles: int = 0,
+    words: bool = False,
+) -> Signatures:
+    """Return signatures by one-permutation hashing with optimal densification, (docs, bins) of `bits` bits.
+
+    Slot i is the least MurmurHash3 under `seed` (64 bits: its first word) of the shingles of bin i, where the hash h
+    is in bin floor(h * bins / 2^bits); an empty bin takes the slot of the first bin of its own fixed sequence that is
+    not empty. Slots of two texts agree with probability J (Shrivastava 2017, "Optimal Densification for Fast and
+    Accurate Minwise Hashing", Algorithm 1 and Theorem 1). Other arguments are those of `signatures`, with words of
+    `signatures_words`. Always computed on the host.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from stages.kernels.hashes.hashing import buffers
+    >>> one_permutation(*buffers(pa.array(["one", ""])), 3, 5).tolist()
+    [[3899938111, 3899938111, 3899938111], [0, 0, 0]]
+    """
+    if not 1 <= bins <= MAX_BINS:
+        raise RecipeError(f"num_permutations must be in [1, {MAX_BINS}] with sketch: oph, got {bins}. Usual: 128.")
+    dtype = np.uint32 if bits == 32 else np.uint64
+    none = read_only((), dtype)
+    names = {False: (sketch.sketch32, sketch.sketch64), True: (word_sketch.words32, word_sketch.words64)}
+    kernel = names[words][bits == 64]
+    frozen, places = _frozen(data, offsets), read_only(offsets, np.int64)
+    out = np.empty((len(places) - 1, bins), dtype)
+    more = () if words else (max(0, max_shingles),)
+    kernel(frozen, places, none, none, dtype(seed), _checked(width), *more, out)
+    return out
+
+
+def is_sparse(signature: Signatures) -> npt.NDArray[np.bool_]:
+    """Mark signatures of `one_permutation` that may be of fewer shingles than bins, (docs,) bool.
+
+    Of k shingles in k bins, (1 - 1/e) k bins are not empty on average, with a standard deviation below sqrt(k) / 3;
+    4.5 of them above that, a signature is not marked.
+    """
+    table = read_only(signature, signature.dtype)
+    filled, bins = np.empty(len(table), np.int64), table.shape[1]
+    own_slots(table, 0 if table.dtype == np.uint32 else 32, filled)
+    marked: npt.NDArray[np.bool_] = filled < (1 - math.exp(-1)) * bins + 1.5 * math.sqrt(bins)
+    return marked
 
 
 @by_backend

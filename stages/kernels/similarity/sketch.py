@@ -1,5 +1,7 @@
 """The compiled loops behind `minhash`: minima of permuted shingle hashes for every document.
 
+Where there are no multipliers, the minima are of the hashes themselves, bin by bin (one_permutation.py).
+
 One row of `out` per document, all zeros where there is no shingle. Scratch memory is a few blocks of
 `murmur.BLOCK` shingles, whatever the length of a document. The permutation step takes eight shingles per pass
 with the permutations in the inner loop, which compiles to one vector multiply, add and minimum per 16 lanes.
@@ -24,10 +26,9 @@ from stages.kernels.hashes.murmur import (
     tail32,
 )
 from stages.kernels.hashes.murmur64 import hash_block64, span64
+from stages.kernels.similarity.one_permutation import EMPTY32, EMPTY64, bin32, bin64, densify, make_targets
 
 _MERSENNE = np.uint64((1 << 61) - 1)
-_MAX32 = np.uint32(0xFFFFFFFF)
-_MAX64 = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -49,6 +50,9 @@ def _min32(h, a, b, least):  # type: ignore[no-untyped-def]
 def permute32(hashes, count, a, b, row):  # type: ignore[no-untyped-def]
     """Lower row[p] to the minimum of hashes * a[p] + b[p] mod 2^32; room for 7 more hashes is needed."""
     if count == 0:
+        return
+    if len(a) == 0:
+        bin32(hashes, count, row)
         return
     for i in range(0, _pad(hashes, count), 8):
         eight = hashes[i : i + 8]
@@ -77,6 +81,9 @@ def _min64(h, a, b, least):  # type: ignore[no-untyped-def]
 def permute64(hashes, count, a, b, row):  # type: ignore[no-untyped-def]
     """Lower row[p] to the minimum of ((hashes * a[p] + b[p]) mod 2^64) mod (2^61 - 1)."""
     if count == 0:
+        return
+    if len(a) == 0:
+        bin64(hashes, count, row)
         return
     for i in range(0, _pad(hashes, count), 4):
         h0, h1, h2, h3 = hashes[i], hashes[i + 1], hashes[i + 2], hashes[i + 3]
@@ -115,11 +122,12 @@ def _thin(hashes, judges, count, stride):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def sketch32(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-untyped-def]
     """Fill out (docs, permutations) uint32 with signatures of character shingles."""
-    scratch, judge = make_scratch(width), np.uint32(~seed)
+    scratch, judge, bins = make_scratch(width), np.uint32(~seed), out.shape[1] if len(a) == 0 else 0
+    targets = make_targets(bins)
     hashes, judges = np.empty(BLOCK + LANES, np.uint32), np.empty(BLOCK + LANES, np.uint32)
     for d in range(len(out)):
         row, start, stop = out[d], offsets[d], offsets[d + 1]
-        row[:] = _MAX32 if stop > start else np.uint32(0)
+        row[:] = EMPTY32 if stop > start else np.uint32(0)
         stride, taken = stride_of(data, start, stop, width, cap), 0
         while taken == 0 and stop > start:
             for at in range(start, stop, BLOCK):
@@ -133,16 +141,19 @@ def sketch32(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-unt
                 hashes[0], taken = span32(data, start, stop, seed), 1
                 permute32(hashes, 1, a, b, row)
             stride = 1
+        if bins and stop > start:
+            densify(row, EMPTY32, targets)
 
 
 @numba.njit(cache=True, nogil=True)
 def sketch64(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-untyped-def]
     """Fill out (docs, permutations) uint64 with signatures of character shingles."""
-    scratch, judge = make_scratch(width), np.uint64(~seed)
+    scratch, judge, bins = make_scratch(width), np.uint64(~seed), out.shape[1] if len(a) == 0 else 0
+    targets = make_targets(bins)
     hashes, judges = np.empty(BLOCK + 8, np.uint64), np.empty(BLOCK + 8, np.uint64)
     for d in range(len(out)):
         row, start, stop = out[d], offsets[d], offsets[d + 1]
-        row[:] = _MAX64 if stop > start else np.uint64(0)
+        row[:] = EMPTY64 if stop > start else np.uint64(0)
         stride, taken = stride_of(data, start, stop, width, cap), 0
         while taken == 0 and stop > start:
             for at in range(start, stop, BLOCK):
@@ -156,6 +167,8 @@ def sketch64(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-unt
                 hashes[0], taken = span64(data, start, stop, seed), 1
                 permute64(hashes, 1, a, b, row)
             stride = 1
+        if bins and stop > start:
+            densify(row, EMPTY64, targets)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -198,7 +211,7 @@ def sketch_seeds(data, offsets, seeds, width, cap, out):  # type: ignore[no-unty
     states, judge = np.empty(len(seeds), np.uint32), np.uint32(~seeds[0])
     for d in range(len(out)):
         row, start, stop = out[d], offsets[d], offsets[d + 1]
-        row[:] = _MAX32 if stop > start else np.uint32(0)
+        row[:] = EMPTY32 if stop > start else np.uint32(0)
         stride, taken = stride_of(data, start, stop, width, cap), 0
         while taken == 0 and stop > start:
             mask = np.uint32(stride - 1)

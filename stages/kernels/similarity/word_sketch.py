@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.kernels.hashes.murmur import BLOCK, final32, span32
 from stages.kernels.hashes.murmur64 import final64, span64
+from stages.kernels.similarity.one_permutation import EMPTY32, EMPTY64, densify, make_targets
 from stages.kernels.similarity.sketch import permute32, permute64
 from stages.kernels.text.words import next_word
 
@@ -40,10 +41,12 @@ def _combine64(words, first, count):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def words32(data, offsets, a, b, seed, num_words, out):  # type: ignore[no-untyped-def]
     """Fill out (docs, permutations) uint32 with signatures of runs of `num_words` words."""
+    bins = out.shape[1] if len(a) == 0 else 0
+    targets = make_targets(bins)
     words, hashes = np.empty(BLOCK + num_words, np.uint32), np.empty(BLOCK + 8, np.uint32)
     for d in range(len(out)):
         row, at, stop = out[d], offsets[d], offsets[d + 1]
-        row[:] = np.uint32(0xFFFFFFFF)
+        row[:] = EMPTY32
         held, seen = 0, 0
         while at < stop:
             start, at = next_word(data, at, stop)
@@ -63,15 +66,19 @@ def words32(data, offsets, a, b, seed, num_words, out):  # type: ignore[no-untyp
             permute32(hashes, 1, a, b, row)
         if seen == 0:
             row[:] = np.uint32(0)
+        elif bins:
+            densify(row, EMPTY32, targets)
 
 
 @numba.njit(cache=True, nogil=True)
 def words64(data, offsets, a, b, seed, num_words, out):  # type: ignore[no-untyped-def]
     """Fill out (docs, permutations) uint64 with signatures of runs of `num_words` words."""
+    bins = out.shape[1] if len(a) == 0 else 0
+    targets = make_targets(bins)
     words, hashes = np.empty(BLOCK + num_words, np.uint64), np.empty(BLOCK + 8, np.uint64)
     for d in range(len(out)):
         row, at, stop = out[d], offsets[d], offsets[d + 1]
-        row[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
+        row[:] = EMPTY64
         held, seen = 0, 0
         while at < stop:
             start, at = next_word(data, at, stop)
@@ -91,3 +98,5 @@ def words64(data, offsets, a, b, seed, num_words, out):  # type: ignore[no-untyp
             permute64(hashes, 1, a, b, row)
         if seen == 0:
             row[:] = np.uint64(0)
+        elif bins:
+            densify(row, EMPTY64, targets)

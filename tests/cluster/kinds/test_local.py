@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,3 +28,29 @@ def test_nobody_without_the_runs_certificate_reaches_the_workers_of_this_machine
                 asyncio.run(connect(stranger, timeout=2, deserialize=False))
     finally:
         engine.close()
+
+
+CODE = """
+import sys
+sys.path.insert(0, {home!r})
+from cluster import startup
+from cluster.options import ClusterOptions
+from cluster.start import start
+from tests.support.cluster_tasks import loaded
+
+if __name__ == "__main__":
+    startup.own_process()
+    engine = start(ClusterOptions(workers=2, backend="cpu"))
+    print(engine.map(loaded, ["pandas", "coverage", "prometheus_client", "numba"]))
+    engine.close()
+"""
+
+
+def test_workers_load_no_optional_packages_and_no_process_is_left_in_the_group(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(CODE.format(home=str(Path(__file__).parents[3])))
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    said, _ = process.communicate()
+    with pytest.raises(ProcessLookupError):  # a zombie of the group would be found
+        os.killpg(process.pid, 0)
+    assert (process.returncode, said) == (0, "[False, False, False, True]\n")

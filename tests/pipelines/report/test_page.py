@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pipelines.report import page as page_module
 from pipelines.report.page import render_page
 from pipelines.shown_text import visible
 from tests.support import run_folders
@@ -85,3 +90,25 @@ def test_every_chart_says_its_numbers_to_those_who_do_not_see_it(page: str) -> N
     assert all(a.get("role") == "img" and a.get("aria-label") for a in charts)
     regions = [a for _, a in Parsed(page).elements if a.get("tabindex") == "0"]
     assert all(a.get("aria-label") for a in regions)
+
+
+def test_compiled_templates_are_kept_and_a_full_disk_is_no_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module.kernel_cache, "folder", lambda: tmp_path / "kernels")
+    first = render_page(minimal_report("text"))
+    assert len(list((tmp_path / "kernels" / "pages").iterdir())) == 1
+    assert render_page(minimal_report("text")) == first
+    [kept] = (tmp_path / "kernels" / "pages").iterdir()
+    kept.write_bytes(kept.read_bytes()[:99])  # cut short by a power cut
+    assert render_page(minimal_report("text")) == first
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(page_module.kernel_cache, "folder", lambda: tmp_path / "file")
+    assert render_page(minimal_report("text")) == first
+    monkeypatch.setattr(page_module.kernel_cache, "folder", lambda: tmp_path / "full")
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    assert render_page(minimal_report("text")) == first
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "no space left on device")

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.kernels.text import marks, repetition
+from stages.kernels.text import marks, repetition, word_tokens
 from stages.kernels.text.known_words import hash_table
-from stages.kernels.text.word_tokens import classes
+from stages.kernels.text.word_tokens import DASHES, LEADERS, QUOTES, TERMINALS, TICKS, classes
 
 TEXTS = st.text(alphabet="ab Z9.,\n\u00e9\u6f22\u0e01\u2003\U0001f642p#", max_size=70)
 
@@ -58,3 +58,10 @@ def test_a_table_of_words_holds_each_once() -> None:
     slots = hash_table([*words, *words])
     assert len(slots) == 256
     assert sorted(slots[slots > 0].tolist()) == sorted(map(repetition.scalar_hash, words))
+
+
+def test_classes_are_told_of_each_code_point_by_itself() -> None:
+    named = set(word_tokens.MARKS + QUOTES + TERMINALS + LEADERS + DASHES + TICKS)
+    for code, kind in enumerate(classes()[:0x3FFFF].tolist()):
+        alone = word_tokens._classes_of(chr(code))
+        assert kind == alone or (kind & alone == alone and chr(code) in named), hex(code)
