@@ -7,11 +7,12 @@ once per process and path and is never pickled.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -33,6 +34,7 @@ MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
 
 if TYPE_CHECKING:
     from classifiers.native_fasttext.format import Loaded
+    from classifiers.native_fasttext.met_words import Met
     from classifiers.native_fasttext.on_device import DeviceModel, DeviceTexts
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,7 @@ class NativeModel:
         self._loaded = loaded
         self._lock = threading.Lock()
         self._on_device: DeviceModel | None = None
+        self._met: list[Met] = []
 
     def best(self, texts: pa.Array | DeviceTexts, max_chars: int = MAX_CHARS) -> tuple[I32, F32]:
         if (device := self._device()) is None:
@@ -142,19 +145,31 @@ class NativeModel:
         from classifiers.native_fasttext import kernels
 
         label, score = _room(len(offsets) - 1)
-        tables, output = self._loaded.tables, self._loaded.output
-        with kernel_times.timed(SUMS):
-            kernels.best_labels(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), label, score)
+        with kernel_times.timed(SUMS), self._words() as met:
+            arguments = self._loaded.tables, self._loaded.output, met, data, offsets, max_chars
+            kernels.best_labels(*arguments, _longest(offsets, max_chars), label, score)
         return label, score
 
     def _scores_on_host(self, data: U8, offsets: I64, max_chars: int, wanted: I64) -> F32:
         from classifiers.native_fasttext import kernels
 
         found = np.empty((len(offsets) - 1, len(wanted)), np.float32)
-        tables, output = self._loaded.tables, self._loaded.output
-        with kernel_times.timed(SUMS):
-            kernels.label_scores(tables, output, data, offsets, max_chars, _longest(offsets, max_chars), wanted, found)
+        with kernel_times.timed(SUMS), self._words() as met:
+            arguments = self._loaded.tables, self._loaded.output, met, data, offsets, max_chars
+            kernels.label_scores(*arguments, _longest(offsets, max_chars), wanted, found)
         return found
+
+    @contextlib.contextmanager
+    def _words(self) -> Iterator[Met]:
+        """Yield the words that were met by earlier calls, to this call alone; threads have words of their own."""
+        from classifiers.native_fasttext import met_words
+
+        with self._lock:
+            met = self._met.pop() if self._met else None
+        met = met or met_words.make_met(self._loaded.tables.sizes.maxn)
+        yield met
+        with self._lock:
+            self._met.append(met)
 
 
 def on_host(texts: pa.Array | DeviceTexts) -> pa.Array:

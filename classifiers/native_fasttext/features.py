@@ -9,13 +9,25 @@ What separates words is fastText's white space: NUL, tab to carriage return, spa
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.extending import intrinsic
 
+from classifiers.native_fasttext.met_words import (
+    APART,
+    KEPT,
+    MET,
+    TOO_MANY,
+    Met,
+    copy_met,
+    fnv,
+    forget,
+    packed,
+    prefetch,
+    read_block,
+    remember,
+    separates,
+)
 from classifiers.native_fasttext.subwords import (
     BASIS,
     CHUNK,
@@ -30,7 +42,6 @@ from classifiers.native_fasttext.subwords import (
     bucket_kept,
     bucket_of,
     inlined,
-    load64,
     mark,
     njit,
     plain_buckets,
@@ -63,14 +74,6 @@ class Tables(NamedTuple):
     projected: F32  # (rows, labels): rows times the output layer, where labels are few; else empty
 
 
-@inlined
-def fnv(data: U8, start: int, stop: int) -> np.uint32:
-    h = BASIS
-    for i in range(start, stop):
-        h = np.uint32(np.uint32(h ^ sign_extended(data[i])) * PRIME)
-    return h
-
-
 @njit
 def parse_entries(data: U8, entries: int) -> tuple[I64, I64, I64, U8, int]:
     """Return (starts, stops, counts, types, end) of dictionary entries: text, zero, int64 count, int8 type.
@@ -92,34 +95,6 @@ def parse_entries(data: U8, entries: int) -> tuple[I64, I64, I64, U8, int]:
         types[i] = data[at + 9]
         at += 10
     return starts, stops, counts, types, at
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(typing: Any, rows: Any, row: Any) -> Any:
-    """Ask for the cache line where `rows[row]` begins; changes no result."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = builder.gep(array.data, [builder.mul(arguments[1], builder.extract_value(array.shape, 1))])
-        number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [builder.bitcast(place, pointer), *(ir.Constant(number, x) for x in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.void(rows, types.int64), build
-
-
-@inlined
-def packed(data: U8, start: int, stop: int) -> np.uint64:
-    """Return the first eight bytes as a number; words hold no zero byte, so shorter ones are told apart."""
-    if start + 8 <= len(data):
-        found = load64(data, start)
-        return found if stop - start >= 8 else found & ((np.uint64(1) << np.uint64(8 * (stop - start))) - np.uint64(1))
-    found = np.uint64(0)
-    for i in range(start, stop):
-        found |= np.uint64(data[i]) << np.uint64(8 * (i - start))
-    return found
 
 
 @njit
@@ -215,77 +190,71 @@ def is_label(data: U8, start: int, stop: int) -> bool:
     return bool(fnv(data, start, start + 9) == _LABEL_HASH)
 
 
-@inlined
-def separates(byte: np.uint8) -> bool:
-    """Tell whether fastText ends a word here; a newline counts as a space."""
-    return bool(byte <= 32 and (byte == 32 or byte == 0 or 9 <= byte <= 13))
+class Room(NamedTuple):
+    """What `features` needs for one text after the other; `ids` are the features of the last."""
 
-
-@inlined
-def tokenise(
-    data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32, places: I32, marked: U8
-) -> tuple[int, int]:
-    """Write the hash of every token and where it lies after `at`; return their number and the bytes of `marked`.
-
-    marked : every token as `<token>`, one after the other; places : where it begins there, -1 unless it is ASCII. Asks
-    for the slots already: looking them up right away would wait for each.
-    """
-    begin, tokens, size, mask = at, 0, 0, len(slots) - 1
-    while at < stop:
-        if separates(data[at]):
-            at += 1
-            continue
-        h, first, place, union = BASIS, at, size, np.uint8(0)
-        marked[size] = 60
-        while at < stop and not separates(data[at]):
-            byte = data[at]
-            h = np.uint32(np.uint32(h ^ sign_extended(byte)) * PRIME)
-            union |= byte
-            size += 1
-            marked[size] = byte
-            at += 1
-        marked[size + 1] = 62
-        size += 2
-        prefetch(slots, np.int64(h) & mask)
-        hashes[tokens], spans[2 * tokens], spans[2 * tokens + 1] = np.int32(h), first - begin, at - begin
-        places[tokens] = place if union < 0x80 else -1
-        tokens += 1
-    hashes[tokens], places[tokens] = np.int32(_EOS_HASH), -1
-    return tokens, size
-
-
-Room = tuple[I32, I32, I32, U8, U32, I32, U32, U32, U8]
+    hashes: I32  # of every word of the text
+    spans: I32  # where they lie, after the text's begin, in models without character n-grams
+    ids: I32
+    wide: U32  # one word, sign-extended
+    state: U32
+    buckets: U32
+    kept: U8
+    met: Met
 
 
 @njit
-def make_room(z: Sizes, longest: int) -> Room:
-    """Allocate what `features` needs for texts of up to `longest` bytes; the features are the sixth array."""
-    tokens = longest // 2 + 2
-    lengths = max(1, z.maxn - max(z.minn, 1) + 1)
-    return (
+def make_room(z: Sizes, longest: int, met: Met) -> Room:
+    """Allocate room for texts of up to `longest` bytes."""
+    lengths, tokens = max(1, z.maxn - max(z.minn, 1) + 1), longest // 2 + 2
+    return Room(
         np.empty(tokens, np.int32),
-        np.zeros(2 * tokens, np.int32),
-        np.empty(tokens, np.int32),
-        np.zeros(2 * longest + 4 + max(0, z.maxn), np.uint8),
+        np.zeros(2 * tokens if z.maxn <= 0 else 0, np.int32),
+        np.empty(most_features(z, longest) + KEPT, np.int32),
         np.empty(longest + 2, np.uint32),
-        np.empty(most_features(z, longest), np.int32),
         np.empty(CHUNK, np.uint32),
         np.empty((lengths, CHUNK), np.uint32),
         np.zeros(CHUNK + 8, np.uint8),
+        met,
     )
 
 
 @njit
 def features(t: Tables, data: U8, begin: int, stop: int, room: Room) -> int:
-    """Write the rows of one document's features to room's sixth array, in fastText's order; return their number.
+    """Write the rows of one document's features to room's `ids`, in fastText's order; return their number."""
+    if t.sizes.maxn > 0:
+        return features_by_characters(t, data, begin, stop, room)
+    return features_by_words(t, data, begin, stop, room)
 
-    Arrays are taken out of the tuples here, once per document: every access counts references.
+
+@inlined
+def tokenise(data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32) -> int:
+    """Write the hash of every token and where it lies after `at`; return their number.
+
+    Asks for the slots already: looking them up right away would wait for each.
     """
+    begin, tokens, mask = at, 0, len(slots) - 1
+    while at < stop:
+        if separates(data[at]):
+            at += 1
+            continue
+        h, first = BASIS, at
+        while at < stop and not separates(data[at]):
+            h = np.uint32(np.uint32(h ^ sign_extended(data[at])) * PRIME)
+            at += 1
+        prefetch(slots, np.int64(h) & mask)
+        hashes[tokens], spans[2 * tokens], spans[2 * tokens + 1] = np.int32(h), first - begin, at - begin
+        tokens += 1
+    hashes[tokens] = np.int32(_EOS_HASH)
+    return tokens
+
+
+@njit
+def features_by_words(t: Tables, data: U8, begin: int, stop: int, room: Room) -> int:
+    """Do what `features` does for a model without character n-grams."""
     z, slots, text, starts, stops = t.sizes, t.slots, t.text, t.start, t.stop
-    sub_start, sub_ids, present, rank, row_of = t.sub_start, t.sub_ids, t.present, t.rank, t.row_of
-    hashes, spans, places, marked, wide, ids, state, buckets, kept = room
-    tokens, size = tokenise(data, begin, stop, slots, hashes, spans, places, marked)
-    n = words = known = reach = 0  # buckets are known of marked[known:reach]
+    hashes, spans, ids = room.hashes, room.spans, room.ids
+    tokens, n, words = tokenise(data, begin, stop, slots, hashes, spans), 0, 0
     for i in range(tokens + 1):
         first, last, h = begin + spans[2 * i], begin + spans[2 * i + 1], np.uint32(hashes[i])
         head = packed(data, first, last) if i < tokens else _EOS_HEAD
@@ -293,27 +262,68 @@ def features(t: Tables, data: U8, begin: int, stop: int, room: Room) -> int:
         ends = head == _EOS_HEAD  # the end of the line is the word </s>, and so is a token with that text
         if entry >= z.words or (entry < 0 and not ends and is_label(data, first, last)):
             continue
-        if entry >= 0 and z.maxn <= 0:
+        if entry >= 0:
             ids[n] = entry
             n += 1
-        elif entry >= 0:
-            for k in range(sub_start[entry], sub_start[entry + 1]):
-                ids[n] = sub_ids[k]
-                n += 1
-        elif not ends and z.maxn > 0:
-            length, place, before = last - first + 2, places[i], n
-            if place < 0 or length > CHUNK or len(buckets) > 8:
-                n = push_subwords(z, present, rank, row_of, wide, mark(data, first, last, wide), ids, n)
-            else:
-                if place + length > reach:
-                    known, reach = place, min(size, place + CHUNK)
-                    plain_buckets(z, present, marked, known, reach - known, state, buckets, kept)
-                n = push_plain_subwords(z, buckets, kept, place - known, length, ids, n)
-                to_rows(z, present, rank, row_of, ids, before, n)
         hashes[words] = np.int32(h)
         words += 1
         if ends:
             break
+    if z.word_ngrams > 1 and z.bucket > 0:
+        n = push_word_ngrams(z, t.present, t.rank, t.row_of, hashes, words, ids, n)
+    return n
+
+
+@njit
+def features_by_characters(t: Tables, data: U8, begin: int, stop: int, room: Room) -> int:
+    """Do what `features` does for a model with character n-grams.
+
+    Most words were met before in other texts: their features are copied. Arrays are taken out of the
+    tuples here, once per document: every access counts references.
+    """
+    z, slots, text, starts, stops = t.sizes, t.slots, t.text, t.start, t.stop
+    sub_start, sub_ids, present, rank, row_of = t.sub_start, t.sub_ids, t.present, t.rank, t.row_of
+    hashes, _, ids, wide, state, buckets, kept, met = room
+    keys, rows, fresh, spans, places, mine, marked = met
+    n, words, at, ends, vectors = 0, 0, begin, False, len(buckets) <= 8
+    while not ends:
+        tokens, size, at = read_block(met, data, begin, at, stop)
+        if size and vectors:
+            plain_buckets(z, present, marked, 0, size, state, buckets, kept)
+        for i in range(tokens + (at >= stop)):
+            place, slot, h, first, last, head = APART, -1, _EOS_HASH, begin, begin + 4, _EOS_HEAD
+            if i < tokens:
+                place, slot, h = places[i], mine[i], np.uint32(fresh[i])
+                if place == MET and rows[slot, 0] >= 0:
+                    n = copy_met(rows, slot, ids, n)
+                    hashes[words] = fresh[i]
+                    words += 1
+                    continue
+                first, last = begin + spans[2 * i], begin + spans[2 * i + 1]
+                head = packed(data, first, last)
+            ends = head == _EOS_HEAD  # the end of the line is the word </s>, and so is a token with that text
+            entry = find(slots, text, starts, stops, data, first, last, h, head)
+            if entry >= z.words or (entry < 0 and not ends and is_label(data, first, last)):
+                if slot >= 0:
+                    rows[slot, 0] = TOO_MANY
+                continue
+            before = n
+            if entry >= 0:
+                for k in range(sub_start[entry], sub_start[entry + 1]):
+                    ids[n] = sub_ids[k]
+                    n += 1
+            elif vectors and place >= 0 and not ends:
+                n = push_plain_subwords(z, buckets, kept, place, last - first + 2, ids, n)
+                to_rows(z, present, rank, row_of, ids, before, n)
+            elif not ends:
+                n = push_subwords(z, present, rank, row_of, wide, mark(data, first, last, wide), ids, n)
+            hashes[words] = np.int32(h)
+            words += 1
+            if ends:
+                forget(keys, mine, i, tokens)
+                break
+            if slot >= 0:
+                remember(rows, slot, ids, before, n)
     if z.word_ngrams > 1 and z.bucket > 0:
         n = push_word_ngrams(z, present, rank, row_of, hashes, words, ids, n)
     return n

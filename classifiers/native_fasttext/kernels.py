@@ -19,6 +19,7 @@ from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
 from classifiers.native_fasttext.features import Tables, features, make_room
+from classifiers.native_fasttext.met_words import Met
 from classifiers.native_fasttext.subwords import F32, I32, I64, U8, njit
 
 LONG = 3000  # features; up to here projected rows stay within 4e-7 of the package (2026-11, 16 dimensions)
@@ -257,6 +258,7 @@ def clipped(score: np.float32) -> np.float32:
 def best_labels(
     t: Tables,
     o: Output,
+    met: Met,
     data: U8,
     offsets: I64,
     max_chars: int,
@@ -265,8 +267,8 @@ def best_labels(
     score: F32,
 ) -> None:
     """Fill in the best label of each document and its score; -1 and 0 for a document without features."""
-    room = make_room(t.sizes, longest)
-    ids = room[5]
+    room = make_room(t.sizes, longest, met)
+    ids = room.ids
     rows, projected, out = t.rows, t.projected, np.empty(o.labels, np.float32)
     hidden = np.empty(rows.shape[1], np.float32)
     nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
@@ -291,6 +293,7 @@ def best_labels(
 def label_scores(
     t: Tables,
     o: Output,
+    met: Met,
     data: U8,
     offsets: I64,
     max_chars: int,
@@ -299,8 +302,8 @@ def label_scores(
     found: F32,
 ) -> None:
     """Fill in the scores of the wanted labels, (documents, wanted)."""
-    room = make_room(t.sizes, longest)
-    ids = room[5]
+    room = make_room(t.sizes, longest, met)
+    ids = room.ids
     rows, projected, out = t.rows, t.projected, np.empty(o.labels, np.float32)
     hidden = np.empty(rows.shape[1], np.float32)
     nodes, scores = np.empty(2 * o.labels + 2, np.int32), np.empty(2 * o.labels + 2, np.float32)
