@@ -26,6 +26,7 @@ from stages.core.costs import per_group
 from stages.core.digests import digest
 from stages.core.run import Run
 from stages.core.shard import ROW_BITS
+from stages.core.stage import ShardStage
 from stages.core.view import View
 from stages.dedup.dedup_stage import DedupStage
 
@@ -108,15 +109,22 @@ def _complete(run: Run) -> bool:
 
 
 def _final(run: Run, position: int) -> tuple[View, I64]:
-    """Return (view, fate) of a bundle, fate (rows,): NONE if kept, else the representative, or NONE - 1 if filtered."""
-    view = View(run, run.manifest.bundles[position])
+    """Return (view, fate) of a bundle, fate (rows,): representative of duplicates, NONE - 1: filtered, NONE: kept.
+
+    What stages before the first deduplication drop counts as kept: no duplicate is led there. So where no filter comes
+    after it, stored verdicts are all that is read.
+    """
+    view = View.at(run, position)
     fate = np.full(view.bundle.rows, NONE, np.int64)
-    for index, stage in enumerate(run.stages):
-        rows, decisions = view.decided(index)
-        dropped = rows[decisions.dropped]
-        fate[dropped] = NONE - 1
-        if isinstance(stage, DedupStage) and len(dropped):
-            fate[dropped] = array(view.stored_decisions(index), "representative").astype(np.int64)
+    for index in range(dedup_stages(run)[0], len(run.stages)):
+        stage = run.stages[index]
+        if isinstance(stage, DedupStage):
+            if stage.applies_to(view.bundle.dataset):
+                table = view.stored_decisions(index)
+                fate[array(table, "row").astype(np.int64)] = array(table, "representative").astype(np.int64)
+        elif not isinstance(stage, ShardStage) or stage.drops:
+            rows, decisions = view.decided(index)
+            fate[rows[decisions.dropped]] = NONE - 1
     return view, fate
 
 
