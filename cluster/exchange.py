@@ -209,11 +209,11 @@ class Exchange:
         """Return what so many sources of a hop that ran left."""
         return self._planned() or Written(sources)
 
-    def is_written(self, written: Written) -> bool:
-        """Tell whether the files of all sources are there, merged as `written` says."""
-        have = self._listed(written.sources)
+    def source_files(self, sources: int) -> list[str]:
+        """Return the paths of what so many sources of a hop that ran left, as far as they are there."""
+        written, have = self.written(sources), self._listed(sources)
         name = _map_name if written.group == 1 else _merged_name
-        return all(name(number) in have for number in range(written.files))
+        return [self._slices_path(written, n) for n in range(written.files) if name(n) in have]
 
     def gathered(self, destination: int) -> pa.Table:
         """Return the rows of one destination after the hop ran: those of every source that was written."""

@@ -42,7 +42,7 @@ from stages.dedup.dedup_stage import (
 from stages.dedup.kept import Kept
 from stages.kernels.hashes.hashing import buffers
 from stages.kernels.hashes.text_digest import text_digest
-from stages.kernels.similarity.bands import shared_records
+from stages.kernels.similarity.bands import repeated, shared_records, sorted_records
 from stages.kernels.survivors.bucket_survivors import exact_survivors
 from stages.kernels.text.normalise import HOW, normalise
 from stages.kernels.text.normalise import problem as normalisation_problem
@@ -157,7 +157,7 @@ def _key_hop(stage_run: StageRun[ExactDedup], way: str, old: Kept | None) -> Exc
     rows = stage_run.run.manifest.rows()
     count = old.of(KEYS_HOP)[0].destinations if old else key_destinations(rows)
     folder = kept.layer_folder(stage_run, way, KEYS_HOP)
-    return Exchange(folder=folder, destinations=count, schema=KEYS, reread=True)
+    return Exchange(folder=folder, destinations=count, schema=KEYS)
 
 
 def _repeated_documents(
@@ -168,7 +168,7 @@ def _repeated_documents(
     old : what is kept of an earlier run; then only documents are returned that share a key with one looked up.
     """
     run = stage_run.run
-    send, receive = partial(_emit_keys, stage_run, old), partial(_receive_keys, run, old)
+    send, receive = partial(_emit_keys, stage_run, old), partial(_receive_keys, stage_run, keys, old)
     found = keys.run(engine, stage_run.positions, send, receive, emit_cost=SEND_KEYS, receive_cost=FIND)
     home = Exchange(
         folder=stage_run.folder("repeated"),
@@ -208,12 +208,21 @@ def _emit_keys(stage_run: StageRun[ExactDedup], old: Kept | None, position: int)
     yield pa.table([pa.array(key), pa.array(view.doc_ids[rows])], schema=KEYS)
 
 
-def _receive_keys(run: Run, old: Kept | None, destination: int, table: pa.Table) -> pa.Table | None:
-    """Return the documents whose key occurs more than once; None if there are none."""
-    if old is not None:
-        doc = kept.found_with(run, old.of(KEYS_HOP), KEYS, destination, table)
-        return pa.table([pa.array(doc)], names=["doc"]) if len(doc) else None
-    doc = shared_records(array(table, "key").astype(np.uint64, copy=False), array(table, "doc"))[1]
+def _receive_keys(
+    stage_run: StageRun[ExactDedup], hop: Exchange, old: Kept | None, destination: int, table: pa.Table
+) -> pa.Table | None:
+    """Return the documents whose key occurs more than once, None if there are none; keep all keys."""
+    key, doc = array(table, "key").astype(np.uint64, copy=False), array(table, "doc").astype(np.int64, copy=False)
+    if kept.keeps_keys(stage_run):
+        key, doc = sorted_records(key, doc)
+        kept.keep_keys(hop, destination, key, doc)
+        doc = (
+            repeated(key, doc)[1]
+            if old is None
+            else kept.found_with(stage_run.run, old.of(KEYS_HOP), destination, key, doc)
+        )
+    else:
+        doc = shared_records(key, doc)[1]
     return pa.table([pa.array(doc)], names=["doc"]) if len(doc) else None
 
 

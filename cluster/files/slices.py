@@ -153,12 +153,30 @@ class _Out:
         self._index[self._next, 1] = mark.intdigest()
         self._next += 1
 
+    def put_cut(self, data: bytes, size: int) -> None:
+        """Write bytes of packed rows as the next slices, of this size but for the last."""
+        view = memoryview(data)
+        for start in range(0, len(data), size):
+            self._index[self._next, 0] = np.uint64(self._offset + start) | PACKED
+            self._index[self._next, 1] = xxhash.xxh3_64_intdigest(view[start : start + size], seed=PACKED_SEED)
+            self._next += 1
+        self._file.write(data)
+        self._offset += len(data)
+
     def close(self) -> None:
         """Write the index in front of the slices."""
         self._index[self._next, 0] = self._offset
         self._file.seek(self._start)
         self._file.write(self._index.tobytes())
         self._file.seek(self._start + self._offset)
+
+
+def write_packed_slices(file: BinaryIO, data: Iterable[tuple[bytes, int]], count: int) -> None:
+    """Write a file of `count` slices of packed rows. data: all bytes, each time with the size of the slices in them."""
+    out = _Out(file, count)
+    for block, size in data:
+        out.put_cut(block, size)
+    out.close()
 
 
 def joined(parts: Sequence[Part], schema: pa.Schema | None) -> list[Part]:
@@ -197,17 +215,29 @@ def batches_of(parts: Iterable[Part], schema: pa.Schema) -> Iterator[pa.RecordBa
 def read_index(path: str, first: int, last: int) -> Index:
     """Return the entries of destinations `first` to `last`."""
     data = storage.read_range(path, ENTRY * first, ENTRY * (last + 2))
-    index = np.frombuffer(data[: len(data) // ENTRY * ENTRY], "<u8").reshape(-1, 2)
-    start = ENTRY * (last + 2)  # no slice begins before the end of what was read of the index
-    if len(data) != start - ENTRY * first:
-        raise _damaged(path)
+    if len(data) != ENTRY * (last + 2 - first):
+        raise damaged_slices(path)
+    return _entries(path, data, ENTRY * (last + 2))
+
+
+def parse_index(path: str, data: bytes) -> Index | None:
+    """Return all entries of a file of slices from its first bytes; None where there are too few of these."""
+    first = int.from_bytes(data[:8], "little") & ~int(PACKED)  # the first slice lies behind the index
+    if len(data) < 8 or first % ENTRY or first < 2 * ENTRY:
+        raise damaged_slices(path)
+    return _entries(path, data[:first], first) if len(data) >= first else None
+
+
+def _entries(path: str, data: bytes, start: int) -> Index:
+    """Return the entries of an index. start: no slice begins before."""
+    index = np.frombuffer(data, "<u8").reshape(-1, 2)
     packed = (index[:-1, 0] & PACKED) != 0
     offset, mark = (index[:, 0] & ~PACKED).astype(np.int64), index[:-1, 1]
     empty = offset[1:] == offset[:-1]
     if offset[0] < start or bool((offset[1:] < offset[:-1]).any()):
-        raise _damaged(path)
+        raise damaged_slices(path)
     if bool((mark[empty] != EMPTY).any() or packed[empty].any()):  # else a changed offset could make a slice look empty
-        raise _damaged(path)
+        raise damaged_slices(path)
     return Index(offset, mark, packed)
 
 
@@ -228,7 +258,7 @@ def _part(path: str, index: Index, at: int, *, mapped: bool = True) -> Part:
         return Part(b"", bool(index.packed[at]))
     mapped = mapped and stop - start >= MAPPED and storage.is_local(path)
     part = Part(_mapped(path, start, stop) if mapped else storage.read_range(path, start, stop), bool(index.packed[at]))
-    _check(path, part, index.mark[at])
+    check_part(path, part, index.mark[at])
     return part
 
 
@@ -310,13 +340,13 @@ def _span(path: str, index: Index, first: int, last: int) -> list[Part]:
     data = memoryview(storage.read_range(path, int(bounds[0]), int(bounds[-1])))
     bounds = bounds - bounds[0]
     if len(data) != bounds[-1]:
-        raise _damaged(path)
+        raise damaged_slices(path)
     packed, marks = index.packed[first:last].tolist(), index.mark[first:last]
     ends = itertools.pairwise(bounds.tolist())
     parts = [Part(data[a:b], kind) for (a, b), kind in zip(ends, packed, strict=True)]
     for part, mark in zip(parts, marks.tolist(), strict=True):
         if len(part.data):
-            _check(path, part, mark)
+            check_part(path, part, mark)
     return parts
 
 
@@ -331,18 +361,20 @@ def _messages(data: Data, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 def _mapped(path: str, start: int, stop: int) -> pa.Buffer:
     with pa.memory_map(storage.local_path(path)) as file:
         if file.size() < stop:
-            raise _damaged(path)
+            raise damaged_slices(path)
         file.seek(start)
         return file.read_buffer(stop - start)
 
 
-def _check(path: str, part: Part, mark: int) -> None:
+def check_part(path: str, part: Part, mark: int) -> None:
+    """Raise DamagedError unless a slice fits its checksum."""
     seed = PACKED_SEED if part.packed else 0
     if xxhash.xxh3_64_intdigest(memoryview(part.data), seed=seed) != int(mark):
-        raise _damaged(path)
+        raise damaged_slices(path)
 
 
-def _damaged(path: str) -> DamagedError:
+def damaged_slices(path: str) -> DamagedError:
+    """Return the error of a file of slices that is not what was written."""
     return DamagedError(f"{path} is damaged: a checksum does not fit. Run again: it is made anew.", path)
 
 
@@ -352,7 +384,7 @@ def check_slices(path: str) -> None:
     start = int.from_bytes(first, "little") & ~int(PACKED)
     entries, rest = divmod(start, ENTRY)  # the first slice lies behind the index
     if len(first) < 8 or rest or entries < 2:
-        raise _damaged(path)
+        raise damaged_slices(path)
     index = read_index(path, 0, entries - 2)
     last = np.frombuffer(storage.read_range(path, start - ENTRY, start), "<u8")
     if last[0] != index.offset[-1] or last[1]:  # neither kind nor checksum: no slice begins there
@@ -360,7 +392,7 @@ def check_slices(path: str) -> None:
     for at in range(entries - 1):
         data = storage.read_range(path, int(index.offset[at]), int(index.offset[at + 1]))
         if len(data) != _size(index, at):
-            raise _damaged(path)
-        _check(path, Part(data, bool(index.packed[at])), int(index.mark[at]))
+            raise damaged_slices(path)
+        check_part(path, Part(data, bool(index.packed[at])), int(index.mark[at]))
     if storage.read_range(path, int(index.offset[-1]), int(index.offset[-1]) + 1):
-        raise _damaged(path)
+        raise damaged_slices(path)

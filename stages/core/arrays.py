@@ -11,6 +11,7 @@ import pyarrow as pa
 from stages.kernels.dispatch.resident import Resident
 
 BoolArray = npt.NDArray[np.bool_]  # a mask
+FEW = 8  # one row in so many: fewer rows are taken by themselves
 FloatArray = npt.NDArray[np.float64]  # scores, values, thresholds
 
 
@@ -26,6 +27,30 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
 def array(table: pa.Table, name: str) -> npt.NDArray[Any]:
     """Return a column without nulls as a numpy array, (rows,)."""
     return np.asarray(whole(table.column(name)).to_numpy(zero_copy_only=False))
+
+
+def rows_of(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """Return rows of a table, which ascend; few of them are taken batch by batch, as Arrow would join batches first.
+
+    Examples
+    --------
+    >>> table = pa.Table.from_batches([pa.record_batch({"a": [n, n + 1]}) for n in range(0, 64, 2)])
+    >>> rows_of(table, np.array([0, 3, 63])).column("a").to_pylist()
+    [0, 3, 63]
+    """
+    if len(rows) == table.num_rows:
+        return table
+    if FEW * len(rows) > table.num_rows:
+        return table.take(pa.array(rows))
+    found: list[pa.RecordBatch] = []
+    start, first = 0, 0
+    for batch in table.to_batches():
+        start += batch.num_rows
+        last = int(np.searchsorted(rows, start))
+        if last > first:
+            found.append(batch.take(pa.array(rows[first:last] - (start - batch.num_rows))))
+        first = last
+    return pa.Table.from_batches(found, schema=table.schema)
 
 
 def places_in(ascending: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ from cluster import storage
 from cluster.errors import LedgerError
 from cluster.files.arrow_files import read_arrow_if_there, write_arrow
 from cluster.files.sealed import commit_sealed, damaged
+from stages.core.arrays import rows_of
 from stages.core.digests import DATA_FORMAT
 from stages.core.formats import check_format
 from stages.core.shard import Bundle, check_ascending
@@ -125,6 +126,4 @@ def expand(rows: npt.NDArray[np.uint32], values: pa.Table, wanted: npt.NDArray[n
     position = np.searchsorted(rows, wanted)
     if len(wanted) and (position[-1] >= len(rows) or not np.array_equal(rows[position], wanted)):
         raise LedgerError(f"facts of {what} do not cover every row they are asked for; run again.")
-    if len(wanted) == len(rows):
-        return values
-    return values.take(pa.array(position))
+    return rows_of(values, position)

@@ -19,7 +19,7 @@ from cluster.engines import Engine, TaskCost
 from cluster.errors import LedgerError, RecipeError
 from cluster.exchange import Exchange
 from cluster.files.arrow_files import read_arrow
-from stages.core.arrays import array
+from stages.core.arrays import array, rows_of
 from stages.core.costs import per_bundle, per_destination, per_group
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.numbering import NONE, translated
@@ -121,9 +121,7 @@ def candidates(stage_run: StageRun[DedupStage], view: View, rows: I64) -> pa.Tab
     """Return rows of a bundle as candidates, a table of (rows,) in `candidate_schema`."""
     run, stage, dataset = stage_run.run, stage_run.stage, view.bundle.dataset
     eligible = view.eligible(stage_run.index)[rows] if stage.orphans == "promote" else np.full(len(rows), YES, np.uint8)
-    facts = view.read.select(["h1", "h2", "id", "url"])
-    if len(rows) != facts.num_rows:
-        facts = facts.take(pa.array(rows))
+    facts = rows_of(view.read.select(["h1", "h2", "id", "url"]), rows)
     columns = [
         pa.array(view.doc_ids[rows]),
         pa.array(np.full(len(rows), ranks(run, stage)[dataset], np.uint16)),

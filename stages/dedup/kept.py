@@ -1,30 +1,32 @@
 """What a deduplication stage keeps of its keys and verdicts, so that the next run decides again only what is touched.
 
-Kept are the files of slices of the exchange of keys (a layer for each run that added some), named by the numbering of
-shards that they speak by; the verdicts lie where they always do. Where datasets or shards are added, the keys of new
-documents, and of those that came or went before this stage, are looked up in the layers: documents that share a key
-with none of them keep their verdicts. Guarantees: what is kept serves only a stage whose every parameter, fact and
-dataset is as it was, with files added and none gone; else all is decided anew. It lies in `exchange/`, unsynced, and
-may be removed at any time. Memory: of a lookup, one destination of one layer.
+Kept are the keys, sorted, of every destination of the exchange of keys (a layer for each run that added some), named
+by the numbering of shards that they speak by; the verdicts lie where they always do. Where datasets or shards are
+added, the keys of new documents, and of those that came or went before this stage, are looked up in the layers:
+documents that share a key with none of them keep their verdicts. Guarantees: what is kept serves only a stage whose
+every parameter, fact and dataset is as it was, with files added and none gone; else all is decided anew. It lies in
+`exchange/`, unsynced, and may be removed at any time. Memory: of a lookup, what `cluster/files/sorted_keys.py` says of
+one destination of one layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import DamagedError
-from cluster.exchange import Exchange, Written
+from cluster.exchange import Exchange
 from cluster.files.sealed import read_json, write_json
-from stages.core.arrays import BoolArray, array, places_in
+from cluster.files.sorted_keys import find_sorted_keys, write_sorted_keys
+from cluster.outputs import folders_of, numbered_path
+from stages.core.arrays import BoolArray, array
 from stages.core.costs import ONCE, per_bundle
 from stages.core.digests import digest
 from stages.core.numbering import NONE, covers, note_numbering, numbering_of, todays_ordinals, translated
@@ -37,19 +39,18 @@ from stages.dedup.dedup_stage import DedupStage, OldVerdicts, ranks
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
-VERSION = 1
+VERSION = 2  # 1 kept the slices that the sources of the exchange wrote
 MOST_LAYERS = 8  # each is read by every lookup
 MOST_GROWN = 1.5  # times the documents of the first layer: beyond, to begin anew costs little more
 COUNT = per_bundle("count verdicts", rare=True)
 REMOVE = TaskCost(name="remove what is not kept", tasks=ONCE, work=ONCE, rare=True)
 STATE, WAY = "kept.json", "way"
 REMOVED_AT_ONCE = 1000  # files of one task
-SPARSE = 16  # places in a table of key bits for each key that is looked up
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The keys of some documents, as a hop of the exchange left them.
+    """The keys of some documents, sorted, a file for each destination of a hop of the exchange.
 
     hop: which of the stage's. folder: below the run folder. numbering: what their doc_ids mean.
     """
@@ -57,8 +58,6 @@ class Layer:
     hop: str
     folder: str
     destinations: int
-    sources: int
-    group: int
     numbering: str
 
 
@@ -133,6 +132,16 @@ def find(engine: Engine, stage_run: StageRun[DedupStage]) -> Kept | None:
     return kept
 
 
+def keeps_keys(stage_run: StageRun[Stage]) -> bool:
+    """Tell whether a stage is to keep its keys: a later run could go on from them."""
+    return _comparable(stage_run) and not promotion.is_needed(stage_run)
+
+
+def keep_keys(hop: Exchange, destination: int, keys: U64, docs: I64) -> None:
+    """Write the keys that a destination of a hop received, which ascend, with their documents."""
+    write_sorted_keys(_keys_path(hop.folder, hop.destinations, destination), keys, docs)
+
+
 def keep(
     engine: Engine,
     stage_run: StageRun[DedupStage],
@@ -146,16 +155,15 @@ def keep(
     hops : of keys, each with the number of its sources.
     """
     run, folder = stage_run.run, folder_of(stage_run.run, stage_run.stage)
-    if not _comparable(stage_run) or promotion.is_needed(stage_run):
+    if not keeps_keys(stage_run):
         forget(stage_run)
         return
     name = note_numbering(run)
     layers = list(kept.layers if kept else ())
     for hop, (exchange, sources) in hops.items():
-        written = exchange.written(sources)
         place = exchange.folder.removeprefix(f"{run.root}/")
-        layers.append(Layer(hop, place, exchange.destinations, sources, written.group, name))
-        gone = exchange.outputs_so_far().present
+        layers.append(Layer(hop, place, exchange.destinations, name))
+        gone = [*exchange.outputs_so_far().present, *exchange.source_files(sources)]
         chunks = [gone[first : first + REMOVED_AT_ONCE] for first in range(0, len(gone), REMOVED_AT_ONCE)]
         engine.map(partial(storage.remove_files, scratch=True), chunks, cost=REMOVE)
     state = Kept(
@@ -242,7 +250,17 @@ def _hops(kept: Kept) -> int:
 
 
 def _is_there(run: Run, layer: Layer) -> bool:
-    return _exchange(run, layer, pa.schema([])).is_written(Written(layer.sources, layer.group))
+    folder = storage.join(run.root, layer.folder)
+    have = set().union(*map(storage.names, folders_of(folder, layer.destinations)))
+    return all(_keys_name(destination) in have for destination in range(layer.destinations))
+
+
+def _keys_name(destination: int) -> str:
+    return f"keys-{destination}.slices"
+
+
+def _keys_path(folder: str, destinations: int, destination: int) -> str:
+    return numbered_path(folder, _keys_name(destination), destination, destinations)
 
 
 def _has_verdicts(engine: Engine, stage_run: StageRun[DedupStage], kept: Kept) -> bool:
@@ -304,37 +322,21 @@ def _changed(view: View, index: int, address: str) -> I64:
     return np.setxor1d(before, array(view.stored_decisions(index), "row"), assume_unique=True).astype(np.int64)
 
 
-def found_with(run: Run, layers: Sequence[Layer], schema: pa.Schema, destination: int, table: pa.Table) -> I64:
-    """Return the documents whose key is that of another one, among those in `table` and in the layers, ascending."""
-    key, doc = array(table, "key").astype(np.uint64, copy=False), array(table, "doc").astype(np.int64, copy=False)
+def found_with(run: Run, layers: Sequence[Layer], destination: int, key: U64, doc: I64) -> I64:
+    """Return the documents whose key is that of another one, among these and those in the layers, ascending.
+
+    key : of each document, (docs,), ascending.
+    """
     if not len(key):
         return doc
-    wanted = np.unique(key)
+    wanted = key[np.r_[True, key[1:] != key[:-1]]]
     keys, docs = [key], [doc]
     for layer in layers:
-        for key, doc in _batches(run, layer, schema, destination):
-            hit = _among(key, wanted)
-            keys.append(key[hit])
-            docs.append(translated(run, layer.numbering, doc[hit]))
+        path = _keys_path(storage.join(run.root, layer.folder), layer.destinations, destination)
+        others, there = find_sorted_keys(path, wanted)
+        keys.append(others)
+        docs.append(translated(run, layer.numbering, there))
     key, doc = np.concatenate(keys), np.concatenate(docs)
     key, doc = key[doc != NONE], doc[doc != NONE]
     place = np.searchsorted(wanted, key)
     return np.unique(doc[np.bincount(place, minlength=len(wanted))[place] > 1])
-
-
-def _batches(run: Run, layer: Layer, schema: pa.Schema, destination: int) -> Iterator[tuple[U64, I64]]:
-    for batch in _exchange(run, layer, schema).batches(Written(layer.sources, layer.group), destination):
-        yield batch.column("key").to_numpy().astype(np.uint64, copy=False), batch.column("doc").to_numpy()
-
-
-def _exchange(run: Run, layer: Layer, schema: pa.Schema) -> Exchange:
-    return Exchange(folder=storage.join(run.root, layer.folder), destinations=layer.destinations, schema=schema)
-
-
-def _among(key: U64, wanted: U64) -> I64:
-    """Return the places of the keys that are among the ascending `wanted`; a table of their low bits passes by most."""
-    size = 1 << max(10, int(SPARSE * len(wanted)).bit_length())
-    marked = np.zeros(size, np.bool_)
-    marked[(wanted & np.uint64(size - 1)).astype(np.int64)] = True
-    maybe = np.flatnonzero(marked[(key & np.uint64(size - 1)).astype(np.int64)])
-    return maybe[places_in(wanted, key[maybe]) >= 0]

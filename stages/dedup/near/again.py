@@ -34,6 +34,7 @@ from stages.dedup.near import buckets
 from stages.dedup.near.buckets import RECORDS, Groups, band_hops, band_tables, bands_name, record_destinations
 from stages.dedup.near.components import LABELS, Labels, join_buckets
 from stages.dedup.near.job import NearJob
+from stages.kernels.similarity.bands import sorted_records
 
 I64 = npt.NDArray[np.int64]
 AGAIN = pa.schema([("destination", pa.int32()), ("doc", pa.int64())])
@@ -69,7 +70,7 @@ class Part:
         name = bands_name(first)
         many = record_destinations(self.near.run.manifest.rows() * count)
         many = self.old.of(name)[0].destinations if self.old else many
-        return Exchange(folder=self.folder(name), destinations=many, schema=RECORDS, reread=True)
+        return Exchange(folder=self.folder(name), destinations=many, schema=RECORDS)
 
 
 def begin(engine: Engine, near: NearJob) -> Part:
@@ -84,7 +85,9 @@ def begin(engine: Engine, near: NearJob) -> Part:
 def group_candidates(engine: Engine, part: Part) -> Groups | None:
     """Find buckets and components of what is to be decided; return the files of candidates, None if there are none."""
     near, stage_run = part.near, part.stage_run
-    found = buckets.find_buckets(engine, near, part.folder if part.old is None else near.folder)
+    anew = part.old is None
+    keep = anew and kept.keeps_keys(stage_run)
+    found = buckets.find_buckets(engine, near, part.folder if anew else near.folder, keep=keep)
     labels = join_buckets(engine, stage_run, found)
     if not labels.by_group:
         engine.map(partial(_keep_labels, part, labels), [_labels_path(part)], cost=KEEP)
@@ -133,7 +136,7 @@ def _touched(engine: Engine, part: Part, old: Kept) -> Part:
     found: list[str] = []
     for first, count in band_hops(near.bands):
         hop = part.hop(first, count)
-        send, receive = partial(_emit_new, near, old, first, count), partial(_look_up, near.run, old, first)
+        send, receive = partial(_emit_new, near, old, first, count), partial(_look_up, near.run, old, hop, first)
         out = hop.run(engine, stage_run.positions, send, receive, emit_cost=SEND, receive_cost=LOOK_UP)
         found += out.present
     paths = [storage.join(near.folder("changed"), f"{position}.arrow") for position in stage_run.positions]
@@ -158,8 +161,11 @@ def _emit_new(near: NearJob, old: Kept, first: int, count: int, position: int) -
     yield from band_tables(near, view, rows[live], first, count)
 
 
-def _look_up(run: Run, old: Kept, first: int, destination: int, table: pa.Table) -> pa.Table | None:
-    doc = kept.found_with(run, old.of(bands_name(first)), RECORDS, destination, table)
+def _look_up(run: Run, old: Kept, hop: Exchange, first: int, destination: int, table: pa.Table) -> pa.Table | None:
+    """Return the documents that share a band key with those that came; keep the keys of these."""
+    key, doc = sorted_records(array(table, "key").astype(np.uint64, copy=False), array(table, "doc").astype(np.int64))
+    kept.keep_keys(hop, destination, key, doc)
+    doc = kept.found_with(run, old.of(bands_name(first)), destination, key, doc)
     return pa.table([pa.array(doc)], names=["doc"]) if len(doc) else None
 
 

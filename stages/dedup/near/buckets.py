@@ -21,13 +21,14 @@ from cluster.exchange import Batches, Exchange, Streamed, as_they_come
 from cluster.files.arrow_files import read_arrow
 from cluster.routing import destinations
 from cluster.scale import scaled
-from stages.core.arrays import array
+from stages.core.arrays import array, rows_of
 from stages.core.costs import CANDIDATES, Quantity, n_log_n, per_bundle
 from stages.core.view import View
+from stages.dedup import kept
 from stages.dedup.dedup_stage import candidate_schema, candidates
 from stages.dedup.near.components import Labels, component_keys, join_buckets
 from stages.dedup.near.job import NearJob
-from stages.kernels.similarity.bands import band_keys, band_records, shared_records
+from stages.kernels.similarity.bands import band_keys, band_records, repeated, shared_records, sorted_records
 from stages.kernels.similarity.minhash import is_sparse, slots8
 
 I64 = npt.NDArray[np.int64]
@@ -115,22 +116,22 @@ def _check_largest(near: NearJob, largest: int) -> None:
         )
 
 
-def find_buckets(engine: Engine, near: NearJob, folder: Callable[[str], str]) -> list[str | None]:
+def find_buckets(
+    engine: Engine, near: NearJob, folder: Callable[[str], str], *, keep: bool = False
+) -> list[str | None]:
     """Return the files of buckets with two or more members; all bands go through one hop, or few where there are many.
 
     So the signatures of a bundle are read here once, whatever the number of documents. folder: of a hop by name.
+    keep: whether the keys of all documents are kept, for data to be added.
     """
     found: list[str | None] = []
     documents = near.run.manifest.rows() if near.documents is None else near.documents
     for first, count in band_hops(near.bands):
-        hop = Exchange(
-            folder=folder(bands_name(first)),
-            destinations=record_destinations(documents * count),
-            schema=RECORDS,
-            reread=True,
-        )
+        name, many = bands_name(first), record_destinations(documents * count)
+        hop = Exchange(folder=folder(name), destinations=many, schema=RECORDS)
         positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)
-        found += hop.run(engine, positions, emit, _receive_keys, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)
+        receive = partial(_receive_keys, hop if keep else None)
+        found += hop.run(engine, positions, emit, receive, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)
     return found
 
 
@@ -216,9 +217,15 @@ def band_tables(near: NearJob, view: View, rows: I64, first: int, count: int) ->
         yield pa.table([pa.array(keys), pa.array(docs)], schema=RECORDS)
 
 
-def _receive_keys(_: int, table: pa.Table) -> pa.Table | None:
-    """Return the band records whose key occurs twice or more, sorted by key."""
-    keys, doc = shared_records(array(table, "key").astype(np.uint64, copy=False), array(table, "doc"))
+def _receive_keys(keep: Exchange | None, destination: int, table: pa.Table) -> pa.Table | None:
+    """Return the band records whose key occurs twice or more, sorted by key. keep: the hop whose keys are all kept."""
+    keys, doc = array(table, "key").astype(np.uint64, copy=False), array(table, "doc").astype(np.int64, copy=False)
+    if keep is None:
+        keys, doc = shared_records(keys, doc)
+    else:
+        keys, doc = sorted_records(keys, doc)
+        kept.keep_keys(keep, destination, keys, doc)
+        keys, doc = repeated(keys, doc)
     return pa.table([pa.array(keys), pa.array(doc)], schema=RECORDS) if len(keys) else None
 
 
@@ -302,7 +309,7 @@ def _emit_documents(near: NearJob, labels: Labels, position: int) -> Iterable[pa
     packed = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(slots))]
     )
-    read = view.read.select([*DIGEST, "num_bytes"]).take(pa.array(rows))
+    read = rows_of(view.read.select([*DIGEST, "num_bytes"]), rows)
     marks = [pa.array(is_sparse(signatures))] if near.marks_sparse else []
     columns = [pa.array(key[rows]), *table.columns, *read.columns, packed, *marks]
     yield pa.table(columns, schema=_document_schema(near))

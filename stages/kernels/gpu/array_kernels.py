@@ -129,3 +129,11 @@ def shared_records(space: Space, keys: U64, doc: I64) -> tuple[U64, I64]:
     shared = xp.concat([never, same]) | xp.concat([same, never])
     docs = xp.take(space.put(doc), order)
     return space.get(ordered[shared]), space.get(docs[shared])
+
+
+def sorted_records(space: Space, keys: U64, docs: I64) -> tuple[U64, I64]:
+    """Return all records sorted by key."""
+    xp = space.xp
+    given = space.put(keys)
+    order = xp.argsort(given)
+    return space.get(xp.take(given, order)), space.get(xp.take(space.put(docs), order))

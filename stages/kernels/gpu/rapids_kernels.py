@@ -336,6 +336,14 @@ def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
     return found
 
 
+def sorted_records(keys: U64, doc: I64) -> tuple[U64, I64]:
+    """Return all records sorted by key, as `bands.sorted_records` does."""
+    found: tuple[U64, I64] = _or_host(
+        lambda: array_kernels.sorted_records(space(), keys, doc), "sorted_records", keys, doc
+    )
+    return found
+
+
 def join(label: I64, left: I64, right: I64) -> None:
     """Join edges into labels in place, as `components.join` does. What crosses the bus are edges between labels.
 

@@ -65,12 +65,23 @@ def band_records(
 def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
     """Return the records whose key occurs twice or more, sorted by key."""
     order = np.argsort(keys)
-    keys = keys[order]
+    return repeated(keys[order], doc, order)
+
+
+@by_backend
+def sorted_records(keys: U64, doc: I64) -> tuple[U64, I64]:
+    """Return all records sorted by key."""
+    order = np.argsort(keys)
+    return keys[order], doc[order]
+
+
+def repeated(keys: U64, doc: I64, order: I64 | None = None) -> tuple[U64, I64]:
+    """Return those records whose key occurs twice or more. keys: sorted; order: place of each record's document."""
     same = keys[1:] == keys[:-1]
     shared = np.zeros(len(keys), np.bool_)
     shared[1:] = same
     shared[:-1] |= same
-    return keys[shared], doc[order[shared]]
+    return keys[shared], doc[shared if order is None else order[shared]]
 
 
 @numba.njit(cache=True, nogil=True)
