@@ -17,8 +17,14 @@ Struct: TypeAlias = "dict[int, tuple[int, Value]]"  # number of a field -> (kind
 
 def read_struct(data: bytes | memoryview) -> Struct:
     """Return the struct that bytes begin with. Raises ValueError where they hold none."""
+    return read_struct_at(data, 0)[0]
+
+
+def read_struct_at(data: bytes | memoryview, start: int) -> tuple[Struct, int]:
+    """Return the struct that lies at a place in bytes, and where it ends. Raises ValueError where there is none."""
     try:
-        return _Reader(memoryview(data)).struct()
+        reader = _Reader(memoryview(data), start)
+        return reader.struct(), reader.at
     except (IndexError, RecursionError, OverflowError) as error:
         raise ValueError("no struct of Thrift's compact protocol") from error
 
@@ -31,9 +37,9 @@ def write_struct(struct: Struct) -> bytes:
 
 
 class _Reader:
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, start: int) -> None:
         self._data = data
-        self._at = 0
+        self.at = start
 
     def struct(self) -> Struct:
         found: Struct = {}
@@ -56,7 +62,7 @@ class _Reader:
         if kind in (LIST, SET):
             head = self._byte()
             size = self._varint() if head >> 4 == 15 else head >> 4
-            if size > len(self._data) - self._at:
+            if size > len(self._data) - self.at:
                 raise IndexError
             return head & 15, [self._value(head & 15) for _ in range(size)]
         if kind == DOUBLE:
@@ -64,14 +70,14 @@ class _Reader:
         raise ValueError(f"no struct that is known: a field of kind {kind}")  # MAP: Parquet has none
 
     def _bytes(self, size: int) -> bytes:
-        self._at += size
-        if self._at > len(self._data):
+        self.at += size
+        if self.at > len(self._data):
             raise IndexError
-        return bytes(self._data[self._at - size : self._at])
+        return bytes(self._data[self.at - size : self.at])
 
     def _byte(self) -> int:
-        self._at += 1
-        return self._data[self._at - 1]
+        self.at += 1
+        return self._data[self.at - 1]
 
     def _varint(self) -> int:
         value, shift = 0, 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.files.parquet_columns import NoParquet, replace_columns
+from cluster.files.parquet_columns import NoParquet, replace_columns, replace_values
 from cluster.files.thrift import read_struct, write_struct
 
 OPTIONS = st.fixed_dictionaries(
@@ -72,6 +72,40 @@ def test_bytes_are_those_of_a_file_written_whole(
     assert out.getvalue() == expected
     footer = expected[-8 - int.from_bytes(expected[-8:-4], "little") : -8]
     assert write_struct(read_struct(footer)) == footer
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 99),
+    st.lists(st.lists(st.integers(0, 30_000), max_size=3), max_size=3),
+    st.sampled_from([True, False]),
+    st.sampled_from(["zstd", "none"]),
+    st.integers(0, 3),
+)
+def test_values_replaced_give_the_bytes_of_a_file_written_whole(
+    seed: int, groups: list[list[int]], checksum: bool, compression: str, changed: int
+) -> None:
+    """A row group of several chunks has pages that end where only its writer knows."""
+    options = {"use_dictionary": ["a"], "write_statistics": ["n"], "compression": compression}
+    options |= {"write_page_checksum": checksum} | ({"compression_level": 1} if compression == "zstd" else {})
+    random = np.random.default_rng(seed)
+    before = [[table(seed, rows).select(["a", "same", "n"]) for rows in chunks] for chunks in groups]
+    sizes = [np.concatenate([np.empty(0, np.int32), *(each["same"] for each in chunks)]) for chunks in before]
+    for values in sizes:
+        values[random.integers(0, max(1, len(values)), changed)[: len(values)]] = random.integers(0, 99)
+    after = []
+    for chunks, values in zip(before, sizes, strict=True):
+        ends = np.cumsum([each.num_rows for each in chunks], dtype=np.int64)[:-1]
+        parts = np.split(values, ends) if chunks else []
+        after.append([each.set_column(1, "same", pa.array(part)) for each, part in zip(chunks, parts, strict=True)])
+    schema = table(0, 0).select(["a", "same", "n"]).schema
+    old, new = (
+        written([pa.concat_tables([schema.empty_table(), *chunks]) for chunks in each], schema, options)
+        for each in (before, after)
+    )
+    out = io.BytesIO()
+    replace_values(io.BytesIO(old), "same", "<i4", lambda group, values: sizes[group], out)
+    assert out.getvalue() == new
 
 
 def test_files_that_do_not_fit_are_refused() -> None:
