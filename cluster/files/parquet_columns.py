@@ -122,7 +122,10 @@ def _footer(file: BinaryIO) -> Struct:
     if word != MAGIC or not 0 < length <= size - END.size:
         raise NoParquet("its end is no footer")
     file.seek(size - END.size - length)
-    footer = read_struct(file.read(length))
+    try:
+        footer = read_struct(file.read(length))
+    except ValueError as error:
+        raise NoParquet(f"its footer is {error}") from None
     if GROUPS not in footer:
         raise NoParquet("its footer has no row groups")
     return footer

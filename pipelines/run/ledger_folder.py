@@ -1,8 +1,8 @@
 """The ledger folder: written once for the decisions it tells of, checked file by file when a run goes on.
 
 Guarantees: a file of the ledger counts only where the list of its unit, addressed by the decisions, names it with its
-size; before other decisions are written down, all lists go, then all files, or the run stops. So no file that other
-decisions made, and none that is missing, empty or cut, stands as the ledger of these.
+size; before other decisions are written down, all lists go, then all files of which no column stays, or the run stops.
+So no file that other decisions made, and none that is missing, empty or cut, stands as the ledger of these.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
+from cluster.files.digesting import sha256_of
+from cluster.files.parquet_columns import NoParquet
 from cluster.files.sealed import write_json
 from pipelines.staleness import ledger_mark
 from stages.core.digests import digest
@@ -24,7 +26,7 @@ from stages.core.run import Run
 from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
 from stages.outcome.ledger import LedgerFile
-from stages.outcome.made_from import MadeFrom
+from stages.outcome.made_from import MadeFrom, together
 
 ADDRESS = re.compile(r"[0-9a-f]{16}")
 FILE = re.compile(r"[0-9]+\.parquet")
@@ -36,7 +38,7 @@ def write_ledger_folder(engine: Engine, job: Run, draws: Sequence[Draw], made: S
     draws : of each mix. made : what the rows of each bundle are made from.
     """
     mine = digest(lineage.lineage_digest(job), *(part for draw in draws for part in draw.address()))
-    keys = [_key([made[position].ledger for position in unit]) for unit in job.manifest.units]
+    keys = [together([made[position].ledger for position in unit]) for unit in job.manifest.units]
     _start_over_if_other(job.root, mine, keys)
     folder, records = ledger_folder(job.root), _records(job.root, mine)
     have, listed = storage.sizes(folder), storage.names(records)
@@ -49,13 +51,27 @@ def write_ledger_folder(engine: Engine, job: Run, draws: Sequence[Draw], made: S
 
 
 def _write_unit(job: Run, draws: Sequence[Draw], folder: str, records: str, task: tuple[int, str]) -> dict[str, int]:
+    """Write the files of a unit; of those that are there as they were before, only the columns that changed."""
     unit, key = task
+    with contextlib.suppress(FileNotFoundError, DamagedError, NoParquet):
+        before = ledger.files_of_unit(_before(records), unit)
+        names = _changed(before[0].made_from, key) if before else []
+        if names and all(sha256_of(storage.join(folder, file.path)) == (file.bytes, file.sha256) for file in before):
+            return ledger.write_ledger(job, draws, folder, records, unit, key, before, names)
     return ledger.write_ledger(job, draws, folder, records, unit, key)
 
 
-def _key(parts: Sequence[str]) -> str:
-    """Return the digest of what a unit's files are made from; empty where that of a bundle is not told."""
-    return digest(list(parts)) if all(parts) else ""
+def _changed(before: str, now: str) -> list[str]:
+    """Return the columns of the ledger that are made from something else now; none where nearly all are."""
+    pairs = list(zip(ledger.FAMILIES, before.split(":"), now.split(":"), strict=False))
+    if len(pairs) < len(ledger.FAMILIES) or pairs[0][1] != pairs[0][2]:
+        return []
+    return [name for names, old, new in pairs if old != new for name in names]
+
+
+def _before(records: str) -> str:
+    """Return where the lists of files lie that were the ledger's before, and of which some columns may stay."""
+    return f"{records}-before"
 
 
 def ledger_folder(root: str) -> str:
@@ -86,35 +102,43 @@ def _records(root: str, address: str) -> str:
 def _start_over_if_other(root: str, mine: str, keys: Sequence[str]) -> None:
     """Remove a ledger that other decisions made: first the word that it is whole, then its files.
 
-    Files that are made from what they would be made from now stay, and are listed again. keys : of each unit.
+    Files that are made from what they would be made from now stay, and are listed again; those of which only some
+    columns are, stay where they are and are listed apart. keys : of each unit.
     """
     marker = ledger_mark(root)
     if storage.exists(marker) and storage.read_bytes(marker) == mine.encode():
         return
-    stay = _unchanged(root, keys)
+    stay, partly = _unchanged(root, keys)
     storage.remove(marker)
     storage.remove(storage.join(root, "decisions", "ledger"))
-    for unit, files in stay.items():
-        write_json(ledger.unit_path(_records(root, mine), unit), [asdict(file) for file in files])
-    folder, kept = ledger_folder(root), {file.path for files in stay.values() for file in files}
+    records = _records(root, mine)
+    for place, listed in ((records, stay), (_before(records), partly)):
+        for unit, files in listed.items():
+            write_json(ledger.unit_path(place, unit), [asdict(file) for file in files])
+    folder, kept = ledger_folder(root), {file.path for files in [*stay.values(), *partly.values()] for file in files}
     gone = [name for name in sorted(storage.names(folder)) if FILE.fullmatch(name) and name not in kept]
     storage.remove_files([storage.join(folder, name) for name in gone])
     storage.write_bytes(marker, mine.encode())
 
 
-def _unchanged(root: str, keys: Sequence[str]) -> dict[int, list[LedgerFile]]:
-    """Return the files of each unit, by its number now, that are there and made from what they would be now."""
-    records, wanted = records_of(root), {key: unit for unit, key in enumerate(keys) if key}
+def _unchanged(root: str, keys: Sequence[str]) -> tuple[dict[int, list[LedgerFile]], dict[int, list[LedgerFile]]]:
+    """Return the files of each unit, by its number now, that are there and made from what they would be made from now.
+
+    And those of which some columns are.
+    """
+    stay, partly = dict[int, list[LedgerFile]](), dict[int, list[LedgerFile]]()
+    records, wanted = records_of(root), {key.partition(":")[0]: unit for unit, key in enumerate(keys) if key}
     if records is None or not wanted:
-        return {}
-    have, found = storage.sizes(ledger_folder(root)), dict[int, list[LedgerFile]]()
+        return stay, partly
+    have = storage.sizes(ledger_folder(root))
     for name in storage.names(records):
         with contextlib.suppress(DamagedError):
             files = ledger.files_of_unit(records, int(name.removesuffix(".json")))
-            unit = wanted.get(files[0].made_from) if files else None
+            made_from = files[0].made_from if files else ""
+            unit = wanted.get(made_from.partition(":")[0])
             if unit is not None and all(have.get(file.path) == file.bytes for file in files):
-                found[unit] = files
-    return found
+                (stay if made_from == keys[unit] else partly)[unit] = files
+    return stay, partly
 
 
 def _is_whole(records: str, unit: int, have: Mapping[str, int]) -> bool:

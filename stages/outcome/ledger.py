@@ -7,6 +7,7 @@ one that is named; the counts of the rows equal the manifest's or the run stops.
 from __future__ import annotations
 
 import contextlib
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.files.digesting import Digesting
+from cluster.files.parquet_columns import replace_columns
 from cluster.files.records import read_record
 from cluster.files.sealed import Sealing, write_json
 from stages.core.arrays import array
@@ -63,6 +65,11 @@ SCHEMA = pa.schema(
     ],
     metadata={"winnow.format": str(DATA_FORMAT)},
 )
+# Families of columns that change together (made_from.py): what is read, what deduplication says, what it says of groups
+READ_COLUMNS = ("doc_id", "dataset", "path", "row", "id")
+GROUP_COLUMNS = ("group_size", "group_datasets")
+VERDICT_COLUMNS = tuple(name for name in SCHEMA.names if name not in READ_COLUMNS + GROUP_COLUMNS)
+FAMILIES = (READ_COLUMNS, VERDICT_COLUMNS, GROUP_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -146,18 +153,31 @@ def files_of_unit(records: str, unit: int) -> list[LedgerFile]:
 
 
 def write_ledger(
-    run: Run, draws: Sequence[Draw], folder: str, records: str, unit: int, made_from: str = ""
+    run: Run,
+    draws: Sequence[Draw],
+    folder: str,
+    records: str,
+    unit: int,
+    made_from: str = "",
+    before: Sequence[LedgerFile] = (),
+    names: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Write the ledger files of one unit of bundles into `folder`, then their list into `records`; return counts."""
+    """Write the ledger files of one unit of bundles into `folder`, then their list into `records`; return counts.
+
+    before : the unit's files as they lie there, of which all columns but `names` are copied. Raises NoParquet where
+    they do not fit.
+    """
     counts = {"documents": 0, "bytes": 0}
     files: list[LedgerFile] = []
+    there = {file.path for file in before}
     with contextlib.ExitStack() as stack:
         writer: _File | None = None
         for position in run.manifest.units[unit]:
-            for ordinal, table in _pieces(run, draws, position):
+            for ordinal, table in _pieces(run, draws, position, names):
                 if writer is None or writer.ordinal != ordinal:
                     stack.close()
-                    writer = stack.enter_context(_open(folder, ordinal, files, table.schema))
+                    copied = f"{ordinal}.parquet" in there
+                    writer = stack.enter_context(_open(folder, ordinal, files, table.schema, copied=copied))
                 writer.write(table)
                 counts["documents"] += table.num_rows
     write_json(unit_path(records, unit), [asdict(replace(file, made_from=made_from)) for file in files])
@@ -179,23 +199,27 @@ class _File:
 
 
 @contextlib.contextmanager
-def _open(folder: str, ordinal: int, files: list[LedgerFile], schema: pa.Schema) -> Iterator[_File]:
-    """Open a shard's ledger file; it is added to `files` once it is whole."""
+def _open(folder: str, ordinal: int, files: list[LedgerFile], schema: pa.Schema, *, copied: bool) -> Iterator[_File]:
+    """Open a shard's ledger file; it is added to `files` once it is whole. copied: other columns are as they were."""
     name = f"{ordinal}.parquet"
+    columns = io.BytesIO()
     with storage.commit(storage.join(folder, name)) as raw:
         out = Digesting(raw)
         sealing = Sealing(out)
         with pq.ParquetWriter(
-            sealing, schema, compression="zstd", compression_level=1, write_page_checksum=True
+            columns if copied else sealing, schema, compression="zstd", compression_level=1, write_page_checksum=True
         ) as writer:
             file = _File(ordinal, writer)
             yield file
+        if copied:
+            with storage.open_read(storage.join(folder, name)) as old:
+                replace_columns(old, columns, sealing)
         sealing.finish()
     files.append(LedgerFile(path=name, rows=file.rows, bytes=out.size, sha256=out.digest.hexdigest()))
 
 
-def _pieces(run: Run, draws: Sequence[Draw], position: int) -> Iterator[tuple[int, pa.Table]]:
-    table = rows_of(run, draws, position)
+def _pieces(run: Run, draws: Sequence[Draw], position: int, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+    table = rows_of(run, draws, position, names)
     offset = 0
     for piece in run.manifest.bundles[position].pieces:
         # one chunk for each column: pages of Parquet end where chunks do, and how facts are chunked tells of the past
@@ -203,50 +227,68 @@ def _pieces(run: Run, draws: Sequence[Draw], position: int) -> Iterator[tuple[in
         offset += piece.rows
 
 
-def rows_of(run: Run, draws: Sequence[Draw], position: int) -> pa.Table:
-    """Return the ledger rows of the bundle at `position`, in the ledger's schema.
+def rows_of(run: Run, draws: Sequence[Draw], position: int, names: Sequence[str] = ()) -> pa.Table:
+    """Return the ledger rows of the bundle at `position`, in the ledger's schema; of these columns, or of all.
 
     `copies` counts those of all mixes. Behind the columns of every ledger stand, for a mix with cells, the cell of each
     document, and for each named mix its cell and copies.
     """
     found = outcome(run, position)
-    view, bundle = found.view, found.view.bundle
-    doc = view.doc_ids
+    wanted = [name for name in SCHEMA.names if not names or name in names]
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+    fields: list[pa.Field] = []
+    for family, make in zip(FAMILIES, (_of_reading, _of_verdicts, _of_groups), strict=True):
+        if any(name in wanted for name in family):
+            more = make(run, draws, position, found)
+            columns |= more
+            fields += [pa.field(name, column.type) for name, column in more.items() if name not in SCHEMA.names]
+    schema = pa.schema([*(SCHEMA.field(name) for name in wanted), *fields], metadata=SCHEMA.metadata)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _of_reading(run: Run, draws: Sequence[Draw], position: int, found: Outcome) -> dict[str, pa.Array]:
+    """Return the columns that deduplication does not touch."""
+    bundle, doc = found.view.bundle, found.view.doc_ids
+    paths = [pa.array([], pa.string()), *(_constant(p.shard.path, p.rows) for p in bundle.pieces)]
+    return {
+        "doc_id": pa.array(doc),
+        "dataset": _constant(bundle.dataset, bundle.rows),
+        "path": pa.concat_arrays(paths),
+        "row": pa.array(doc & ((1 << ROW_BITS) - 1)),
+        "id": found.view.read.column("id"),
+    }
+
+
+def _of_verdicts(run: Run, draws: Sequence[Draw], position: int, found: Outcome) -> dict[str, pa.Array]:
+    """Return what the stages say of each row and what the mixes take of it."""
+    view, doc = found.view, found.view.doc_ids
     names, reasons = _names(run, found)
-    lost_to = pa.array(found.representative, mask=found.representative < 0)
     survivor = lookup(*lineage.survivors_of(run, run.manifest.group_at(position)), doc)
     survivor[found.kept] = doc[found.kept]
-    group_size, group_datasets = group_columns(run, position, found)
     by_dedup = found.kind >= 0
     known: dict[str, Drawn] = {}
     taken = [drawn(run, draw, position, found, known) for draw in draws]
-    columns = {
-        "doc_id": pa.array(doc),
-        "dataset": _constant(bundle.dataset, bundle.rows),
-        "path": pa.concat_arrays(
-            [pa.array([], pa.string()), *(_constant(p.shard.path, p.rows) for p in bundle.pieces)]
-        ),
-        "row": pa.array(doc & ((1 << ROW_BITS) - 1)),
-        "id": view.read.column("id"),
+    return {
         "kept": pa.array(found.kept),
-        "copies": pa.array(sum((each.number for each in taken), np.zeros(bundle.rows, np.int32)), pa.int32()),
+        "copies": pa.array(sum((each.number for each in taken), np.zeros(len(doc), np.int32)), pa.int32()),
         "stage": names,
         "reason": reasons,
         "value": pa.array(found.value, mask=np.isnan(found.value)),
         "threshold": pa.array(found.threshold, mask=np.isnan(found.threshold)),
-        "representative": lost_to,
+        "representative": pa.array(found.representative, mask=found.representative < 0),
         "representative_dataset": _datasets(run, found.representative),
         "similarity": pa.array(found.value.astype(np.float32), mask=~by_dedup),
         "similarity_kind": _choose(KINDS, found.kind),
         "survivor": pa.array(survivor, mask=survivor < 0),
-        "group_size": group_size,
-        "group_datasets": group_datasets,
         "num_tokens": pa.array(num_tokens(view)),
         "evidence": _evidence(run, found),
+        **_of_mixes(run, draws, taken),
     }
-    more = _of_mixes(run, draws, taken)
-    schema = pa.schema([*SCHEMA, *((name, column.type) for name, column in more.items())], metadata=SCHEMA.metadata)
-    return pa.table([*(columns[name] for name in SCHEMA.names), *more.values()], schema=schema)
+
+
+def _of_groups(run: Run, draws: Sequence[Draw], position: int, found: Outcome) -> dict[str, pa.Array]:
+    """Return how many documents each one that lives stands for, and of which datasets."""
+    return dict(zip(GROUP_COLUMNS, group_columns(run, position, found), strict=True))
 
 
 def _of_mixes(run: Run, draws: Sequence[Draw], taken: Sequence[Drawn]) -> dict[str, pa.Array]:

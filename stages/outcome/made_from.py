@@ -1,6 +1,7 @@
 """What the rows of one bundle in ledger and mix are made from, as digests: equal digests, equal rows.
 
-So files of ledger and mix stay where only other bundles' rows changed. Guarantees: a digest is told only where all that
+So files of ledger and mix stay where only other bundles' rows changed, and where only some columns did (a document won
+a copy, so its group is larger), the others are copied. Guarantees: a digest is told only where all that
 rows depend on is in it: facts (named by their addresses), verdicts of deduplication, representatives and groups; not
 for recipes with cells, several mixes, copy numbers, held-out groups or other stages that compare documents. Memory:
 the verdicts on one bundle, and the survivors of its group.
@@ -34,13 +35,17 @@ from stages.outcome.draw import Draw
 from stages.outcome.mixing import CONTENT
 
 I64 = npt.NDArray[np.int64]
-VERSION = 1
+VERSION = 2  # 1 had one digest for all columns
 TELL = per_bundle("tell what rows are made from")
 
 
 @dataclass(frozen=True)
 class MadeFrom:
-    """Digests of what the rows of a bundle are made from, in the ledger and in the mix; empty where none is told."""
+    """Digests of what the rows of a bundle are made from, in the ledger and in the mix; empty where none is told.
+
+    ledger : of its columns that deduplication does not touch, of verdicts, of groups, with colons between. mix : of
+    all columns but the size of groups, and of that.
+    """
 
     ledger: str = ""
     mix: str = ""
@@ -86,10 +91,21 @@ def _of_bundle(run: Run, draw: Draw, rule: str, position: int) -> MadeFrom:
     role = run.dataset(bundle.dataset).role
     pieces = [(p.shard.ordinal, p.shard.path, p.start, p.stop) for p in bundle.pieces]
     wish = (mix.mode, epochs, mix.holdout, mix.seed, role)
-    same = (rule, wish, bundle.dataset, view.reading, bundle.fingerprint, pieces)
+    same = (rule, bundle.dataset, view.reading, bundle.fingerprint, pieces)
     rows, verdicts = _verdicts(view)
     sizes, groups, survivors = _lineage(run, position, bundle)
-    return MadeFrom(ledger=digest(same, rows, verdicts, groups, survivors), mix=digest(same, rows, sizes))
+    return MadeFrom(
+        ledger=":".join((digest(same), digest(wish, rows, verdicts, survivors), digest(rows, groups))),
+        mix=":".join((digest(same, wish, rows), digest(sizes))),
+    )
+
+
+def together(parts: Sequence[str], *more: object) -> str:
+    """Return the digests of rows of several bundles, and of more that the first family depends on; empty as theirs."""
+    if not parts or not all(parts):
+        return ""
+    first, *others = zip(*(part.split(":") for part in parts), strict=True)
+    return ":".join((digest(first, more), *(digest(each) for each in others)))
 
 
 def _verdicts(view: View) -> tuple[list[str], list[object]]:
