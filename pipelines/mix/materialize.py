@@ -27,14 +27,17 @@ from cluster.files.sealed import read_json, write_json
 from cluster.scale import scaled
 from pipelines.mix.documents import KEYS, documents, schema_of
 from pipelines.mix.files import ROW_GROUP_BYTES, MixFile, PartWriter, cut
+from pipelines.mix.group_sizes import Before, is_apart, is_written, write_group_sizes
 from pipelines.mix.job import MixJob, Part, mixed_positions, parts
 from pipelines.recipe.output import INTERLEAVED, output_of_mix
 from pipelines.run_state import mix_digest
 from stages.core.arrays import array
 from stages.core.costs import Quantity, per_bundle
 from stages.core.digests import digest
+from stages.outcome.made_from import together
 
 I64 = npt.NDArray[np.int64]
+BEFORE = "before"  # folder of lists of files
 HOLDOUT = "holdout"  # folder of held-out documents, where they have one of their own
 SLICE_BYTES = scaled(32 << 20, least=256 << 10)  # of text that a global shuffle sorts at once
 
@@ -57,6 +60,7 @@ def materialize(
     todo = [replace(part, made_from=_made_from(job, part, text_bytes, made)) for part in parts(job, text_bytes)]
     _start_over_if_other(job, todo)
     _forget_what_is_not_whole(job, todo)
+    _write_sizes(engine, job, todo)
     if job.output.shuffle == "global":
         for dataset in {part.dataset: None for part in todo}:
             _write_shuffled(engine, job, [p for p in todo if p.dataset == dataset], text_bytes)
@@ -71,30 +75,35 @@ def _made_from(job: MixJob, part: Part, text_bytes: Sequence[int], made: Sequenc
     if job.output.shuffle == "global":  # any document may be in any part
         bundles = enumerate(job.run.manifest.bundles)
         positions = [p for p, bundle in bundles if bundle.dataset == part.dataset and text_bytes[p]]
-    mine = [made[position] for position in positions] if made else []
-    if job.interleaved or not mine or not all(mine):
+    if job.interleaved or not made:
         return ""
     output, schema = output_of_mix(job.output, job.mix).values(), str(schema_of(job, part.dataset))
     sizes = [text_bytes[position] for position in positions]
-    return digest("part", part.number, mine, sizes, output, schema, sorted(job.run.extra_columns))
+    found = together(
+        [made[position] for position in positions], part.number, sizes, output, schema, sorted(job.run.extra_columns)
+    )
+    return found if is_written(job, part.dataset) else found.partition(":")[0]
 
 
 def _start_over_if_other(job: MixJob, todo: Sequence[Part]) -> None:
     """Remove a mix that another recipe made: first the word that it is whole, then its files; no other mix's.
 
-    Files that are made from what they would be made from now stay, and are listed again.
+    Files that are made from what they would be made from now stay, and are listed again; those of which only the size
+    of groups is not, stay where they are and are listed apart.
     """
     marker = storage.join(job.root, ".made-by")
     mine = mix_digest(job.run, job.mix, job.output).encode()
     if storage.exists(marker) and storage.read_bytes(marker) == mine:
         return
-    stay = _unchanged(job, todo)
-    kept = {file.path for files in stay.values() for file in files}
+    stay, partly = _unchanged(job, todo)
+    kept = {file.path for files in [*stay.values(), *partly.values()] for file in files}
     storage.remove(storage.join(job.root, "manifest.json"))
     storage.remove(marker)
     storage.remove(job.records.rpartition("/")[0])
     for part, files in stay.items():
         _finish(job, part, files)
+    for part, files in partly.items():
+        write_json(_before(job, part), _record_of(part, files))
     for dataset in sorted(storage.names(job.root) - {"README.md"}):
         inner = [f"{dataset}/{name}" for name in sorted(storage.names(storage.join(job.root, dataset)))]
         for place in (dataset, *(inner if dataset == HOLDOUT else ())):
@@ -104,13 +113,16 @@ def _start_over_if_other(job: MixJob, todo: Sequence[Part]) -> None:
     storage.write_bytes(marker, mine)
 
 
-def _unchanged(job: MixJob, todo: Sequence[Part]) -> dict[Part, list[MixFile]]:
-    """Return the files of each part that are there and made from what they would be made from now."""
-    found: dict[Part, list[MixFile]] = {}
+def _unchanged(job: MixJob, todo: Sequence[Part]) -> tuple[dict[Part, list[MixFile]], dict[Part, list[MixFile]]]:
+    """Return the files of each part that are there and made from what they would be made from now.
+
+    And those of parts of which that holds for all but the size of groups.
+    """
+    stay, partly = dict[Part, list[MixFile]](), dict[Part, list[MixFile]]()
     try:
         before = storage.read_bytes(storage.join(job.root, ".made-by")).decode("utf-8", "replace")
     except FileNotFoundError:
-        return {}
+        return stay, partly
     records = storage.join(job.records.rpartition("/")[0], digest("mix", before))
     written, have = storage.names(records), dict[str, dict[str, int]]()
     for part in todo:
@@ -118,10 +130,37 @@ def _unchanged(job: MixJob, todo: Sequence[Part]) -> dict[Part, list[MixFile]]:
         if part.made_from and name in written:
             with contextlib.suppress(DamagedError):
                 path = storage.join(records, name)
-                files = _read_record(path)
-                if read_json(path).get("made_from") == part.made_from and all(_is_whole(job, have, f) for f in files):
-                    found[part] = files
-    return found
+                files, made_from = _read_record(path), str(read_json(path).get("made_from"))
+                same = made_from.partition(":")[0] == part.made_from.partition(":")[0]
+                if same and all(_is_whole(job, have, file) for file in files):
+                    if made_from == part.made_from:
+                        stay[part] = files
+                    elif is_apart(job, part.dataset):
+                        partly[part] = files
+    return stay, partly
+
+
+def _write_sizes(engine: Engine, job: MixJob, todo: Sequence[Part]) -> None:
+    """Finish the parts of which only the size of groups is another; the files of those that cannot be, go."""
+    listed, written = storage.names(storage.join(job.records, BEFORE)), storage.names(job.records)
+    for dataset in {part.dataset: None for part in todo}:
+        parts = [part for part in todo if part.dataset == dataset]
+        found: list[Before] = []
+        for part in parts:
+            name = _record_name(dataset, part.number)
+            if name in listed and name not in written:
+                with contextlib.suppress(DamagedError):
+                    found.append(Before(part=part, files=tuple(_read_record(_before(job, part)))))
+        if not found:
+            continue
+        ranges = len(parts) if job.output.shuffle == "global" else 0
+        for before, files in zip(found, write_group_sizes(engine, job, found, ranges), strict=True):
+            if files is not None:
+                _finish(job, before.part, files)
+            else:
+                storage.remove_files([storage.join(job.root, file.path) for file in before.files])
+    if listed:
+        storage.remove(storage.join(job.records, BEFORE))
 
 
 def _forget_what_is_not_whole(job: MixJob, todo: Iterable[Part]) -> None:
@@ -175,9 +214,17 @@ def _record_name(dataset: str, number: int) -> str:
     return f"{dataset}-{number:05d}.json"
 
 
+def _before(job: MixJob, part: Part) -> str:
+    """Return where the list of a part's files lies that were there before, of which most columns stay."""
+    return storage.join(job.records, BEFORE, _record_name(part.dataset, part.number))
+
+
+def _record_of(part: Part, files: list[MixFile]) -> dict[str, object]:
+    return {"dataset": part.dataset, "files": [f.entry() for f in files], "made_from": part.made_from}
+
+
 def _finish(job: MixJob, part: Part, files: list[MixFile]) -> dict[str, int]:
-    data = {"dataset": part.dataset, "files": [f.entry() for f in files], "made_from": part.made_from}
-    write_json(_record(job, part.dataset, part.number), data)
+    write_json(_record(job, part.dataset, part.number), _record_of(part, files))
     return {"documents": sum(f.documents for f in files), "bytes": sum(f.bytes for f in files)}
 
 

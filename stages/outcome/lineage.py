@@ -25,7 +25,7 @@ from stages.core.arrays import array
 from stages.core.costs import per_group
 from stages.core.digests import digest
 from stages.core.run import Run
-from stages.core.shard import ROW_BITS
+from stages.core.shard import ROW_BITS, Bundle
 from stages.core.stage import ShardStage
 from stages.core.view import View
 from stages.dedup.dedup_stage import DedupStage
@@ -223,3 +223,22 @@ def groups_of(run: Run, group: int) -> pa.Table:
     path = storage.join(_folder(run, "groups"), f"{group}.arrow")
     table = read_arrow_if_there(path) if dedup_stages(run) else None
     return GROUPS.empty_table() if table is None else table
+
+
+def group_sizes(run: Run, position: int) -> tuple[I64, npt.NDArray[np.int32]]:
+    """Return (documents, size of the group of each): those of one bundle that stand for others too."""
+    table = groups_of(run, run.manifest.group_at(position))
+    doc = array(table, "doc").astype(np.int64, copy=False)
+    parts = [slice(first, last) for first, last in rows_of_bundle(run.manifest.bundles[position], doc)]
+    size = array(table, "group_size").astype(np.int32, copy=False)
+    docs = [np.empty(0, np.int64), *(doc[part] for part in parts)]
+    sizes = [np.empty(0, np.int32), *(size[part] for part in parts)]
+    return np.concatenate(docs), np.concatenate(sizes)
+
+
+def rows_of_bundle(bundle: Bundle, doc: I64) -> Iterable[tuple[int, int]]:
+    """Yield the range of each piece's documents among these, which ascend."""
+    for piece in bundle.pieces:
+        start = piece.shard.ordinal << ROW_BITS
+        first, last = np.searchsorted(doc, [start + piece.start, start + piece.stop]).tolist()
+        yield first, last

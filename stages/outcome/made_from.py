@@ -130,21 +130,13 @@ def _lineage(run: Run, position: int, bundle: Bundle) -> tuple[str, str, str]:
     """Return digests of the sizes of groups, of all that is told of groups, and of survivors, of a bundle's rows."""
     group = run.manifest.group_at(position)
     doc, survivor = lineage.survivors_of(run, group)
-    ends = list(_rows_of(bundle, doc))
+    ends = list(lineage.rows_of_bundle(bundle, doc))
     table = lineage.groups_of(run, group)
-    won = list(_rows_of(bundle, array(table, "doc").astype(np.int64)))
+    won = list(lineage.rows_of_bundle(bundle, array(table, "doc").astype(np.int64)))
     parts = [table.slice(first, last - first) for first, last in won]
     sizes = _hash(array(part, name) for part in parts for name in ("doc", "group_size"))
     words = _hash(column for part in parts for column in buffers(whole(part.column("group_datasets"))))
     return sizes, sizes + words, _hash(column[first:last] for first, last in ends for column in (doc, survivor))
-
-
-def _rows_of(bundle: Bundle, doc: I64) -> Iterable[tuple[int, int]]:
-    """Yield the range of each piece's documents among these, which ascend."""
-    for piece in bundle.pieces:
-        start = piece.shard.ordinal << ROW_BITS
-        first, last = np.searchsorted(doc, [start + piece.start, start + piece.stop]).tolist()
-        yield first, last
 
 
 def _hash(columns: Iterable[npt.NDArray[np.generic]]) -> str:
