@@ -2,7 +2,8 @@
 
 A block is consecutive shards of one dataset, up to a ledger batch of rows. What was counted in it is kept in
 `exchange/ledger-counts`, one file a task, under a digest of its shards and of size, times and inode (in a store: ETag)
-of their ledger files. Guarantees: a file that was written again is read again; what is kept may be removed at any
+of their ledger files; and where these were written again, under a digest of what the columns that are counted are made
+from. Guarantees: a file in which a column changed is read again; what is kept may be removed at any
 time, and is not written where there is no `exchange/` (`winnow clean`) or where nobody may write. Memory: what a
 task's blocks count, some kB each.
 """
@@ -21,13 +22,16 @@ from cluster.files.sealed import read_json, write_json
 from cluster.version import VERSION as WINNOW
 from pipelines.artefacts import ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
+from pipelines.ledger_records import families_of
 from pipelines.ledger_tasks import Task, ledger_tasks, shards_of
 from pipelines.run_tables import BATCH_FILES, BATCH_ROWS
 from pipelines.runfolder import RunFolder
 from stages.core.digests import digest
 from stages.inputs.files.file_versions import stat_token
+from stages.outcome.ledger import FAMILIES, WITHOUT_GROUPS
 
-VERSION = 1
+VERSION = 2  # 1 kept no digest of content
+CONTENT, COUNTED = "content", "counted"
 EXCHANGE = "exchange"
 COUNTS = f"{EXCHANGE}/ledger-counts"
 NOT_COUNTS = (
@@ -47,6 +51,7 @@ def count_blocks(
     count: Callable[[list[ShardRow]], T],
     to_json: Callable[[T], Any],
     of_json: Callable[[Any], T],
+    families: int = len(FAMILIES),
 ) -> list[T]:
     """Return what is counted in each block of a task, in ledger order.
 
@@ -54,22 +59,28 @@ def count_blocks(
     count : reads the ledger of a block's shards.
     to_json, of_json : turn what is counted into what is kept of it, and back; the second raises one of NOT_COUNTS where
         what is kept is not that, or not enough: then the block is counted.
+    families : how many families of the ledger's columns are counted (`stages/outcome/ledger.py`), the first ones.
     """
     path = storage.join(root, COUNTS, f"{kind}-{digest(task.dataset)}-{task.first}.json")
     keeps = storage.exists(storage.join(root, EXCHANGE))
     read = _read(path) if keeps else {}
-    before = dict(read)
+    by_content = {entry[CONTENT]: entry for entry in read.values() if isinstance(entry, dict) and entry.get(CONTENT)}
     counted: list[T] = []
     kept: dict[str, Any] = {}
     for shards in _blocks(shards_of(root, task)):
         mark = _mark(root, shards)
+        entry = read.get(mark)
+        if keeps and not (isinstance(entry, dict) and CONTENT in entry):
+            content = _content(root, task, shards, families)
+            entry = {CONTENT: content, COUNTED: by_content.get(content, {}).get(COUNTED)}
+        entry = entry or {}
         try:
-            counted.append(of_json(before[mark]))
+            counted.append(of_json(entry[COUNTED]))
         except NOT_COUNTS:
             counted.append(count(shards))
-            before[mark] = to_json(counted[-1])
+            entry = {**entry, COUNTED: to_json(counted[-1])}
         if mark:
-            kept[mark] = before[mark]
+            kept[mark] = entry
     if keeps and kept != read:
         with contextlib.suppress(OSError):  # a reader who may not write counts all each time
             write_json(path, kept, scratch=True)
@@ -98,6 +109,13 @@ def _mark(root: str, shards: Sequence[ShardRow]) -> str:
     return digest(VERSION, WINNOW, [list(shard.values()) for shard in shards], tokens)
 
 
+def _content(root: str, task: Task, shards: Sequence[ShardRow], families: int) -> str:
+    """Return the digest of what the columns that are counted in a block are made from; empty where that is not told."""
+    made_from = families_of(root, task.manifest, [shard["ordinal"] for shard in shards])
+    parts = [parts[:families] for parts in made_from if len(parts) == len(FAMILIES)]
+    return digest(VERSION, WINNOW, [list(shard.values()) for shard in shards], parts) if parts else ""
+
+
 def _read(path: str) -> dict[str, Any]:
     try:
         found = read_json(path)
@@ -120,7 +138,7 @@ def count_documents(folder: RunFolder, engine: Engine) -> dict[str, Counts]:
 def _count(root: str, copies: str, task: Task) -> Counts:
     total = Counts()
     kind, count = f"documents-{digest(copies)}", partial(_count_block, root, copies)
-    for part in count_blocks(root, kind, task, count, _to_json, _of_json):
+    for part in count_blocks(root, kind, task, count, _to_json, _of_json, WITHOUT_GROUPS):
         total = total.plus(part)
     return total
 

@@ -6,11 +6,11 @@ Guarantees: the facts and decisions of the locked recipe, the ledger, the mix an
 from __future__ import annotations
 
 from cluster import storage
+from pipelines.ledger_records import records_of
 from pipelines.mix.cell_changes import notes_folder
 from pipelines.mix.dropped import FOLDER
 from pipelines.mix.job import mix_job
 from pipelines.recipe.to_run import Prepared
-from pipelines.run.ledger_folder import records_of
 from pipelines.run.scratch import BOOTS
 from pipelines.run_state import only_one, reopen
 from stages.core.exchange_stage import ExchangeStage

@@ -25,11 +25,12 @@ from pipelines import records
 from pipelines.artefacts import files_of_mix
 from pipelines.commands.missing import missing_files
 from pipelines.export.record import beside_parts, part_files, read_about, read_run_note
+from pipelines.ledger_records import records_of
 from pipelines.mix import dropped
 from pipelines.recipe import lock
 from pipelines.report.accuracy import FILE as AUDIT
 from pipelines.run.healing import rests_on
-from pipelines.run.ledger_folder import listed_files, records_of
+from pipelines.run.ledger_folder import listed_files
 from pipelines.run.scratch import BOOTS
 from pipelines.run_state import MIXES, only_one
 from stages.core.exchange_stage import MARKER, read_marker

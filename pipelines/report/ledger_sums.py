@@ -33,10 +33,9 @@ COLUMNS = [
     "representative_dataset",
     "similarity",
     "similarity_kind",
-    "group_size",
-    "group_datasets",
     "num_tokens",
 ]
+GROUP_COLUMNS = ["doc_id", "kept", "group_size", "group_datasets"]
 KEPT = ""  # stands where a stage's name would, for documents that live
 SAMPLES = 4  # per stage and reason, and of the kept ones of each dataset
 PAIRS = 8  # per deduplication stage, half of them those nearest the threshold
@@ -166,7 +165,12 @@ class LedgerSums:
     shared: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))  # groups with both
 
     def add(self, dataset: str, table: pa.Table) -> None:
-        """Count a table of ledger rows with `COLUMNS`, all of one dataset."""
+        """Count a table of ledger rows with `COLUMNS` and `GROUP_COLUMNS`, all of one dataset."""
+        self.add_rows(dataset, table)
+        self.add_groups(table)
+
+    def add_rows(self, dataset: str, table: pa.Table) -> None:
+        """Count a table of ledger rows with `COLUMNS`, all of one dataset: all but groups."""
         mine = self.datasets[dataset]
         kept = array(table, "kept").astype(np.bool_)
         tokens = array(table, "num_tokens").astype(np.int64)
@@ -188,7 +192,6 @@ class LedgerSums:
             if stage is not None and winner is not None:
                 mine.lost_to[stage, winner].add(len(rows), tokens[rows].sum())
                 self._add_pairs(stage, table.take(pa.array(rows)), key[rows])
-        self._add_groups(table.filter(pa.array(kept)))
 
     def merge(self, other: LedgerSums) -> None:
         """Count what another part of the ledger counted; in ledger order, so that names come in the same order."""
@@ -223,8 +226,9 @@ class LedgerSums:
         near = known & differs
         mine.nearest.add(similarity[near].astype(np.float64), docs[near])
 
-    def _add_groups(self, kept: pa.Table) -> None:
-        kept = kept.filter(pc.is_valid(kept.column("group_size")))
+    def add_groups(self, table: pa.Table) -> None:
+        """Count the groups in a table of ledger rows with `GROUP_COLUMNS`."""
+        kept = table.filter(pc.and_(table.column("kept"), pc.is_valid(table.column("group_size"))))
         size = array(kept, "group_size").astype(np.int64)
         which = np.searchsorted(np.array(GROUP_SIZES), size, side="right") - 1
         self.groups[:, 0] += np.bincount(which, minlength=len(GROUP_SIZES))

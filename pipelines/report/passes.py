@@ -18,8 +18,9 @@ from pipelines.artefacts import ShardRow
 from pipelines.ledger_blocks import count_blocks
 from pipelines.ledger_tasks import Task, ledger_tasks
 from pipelines.report.kept_sums import sums_of_json, sums_to_json
-from pipelines.report.ledger_sums import COLUMNS, LedgerSums
+from pipelines.report.ledger_sums import COLUMNS, GROUP_COLUMNS, LedgerSums
 from pipelines.runfolder import RunFolder
+from stages.outcome.ledger import WITHOUT_GROUPS
 
 MEMBERS = 6  # shown of each of the largest groups
 
@@ -45,7 +46,10 @@ def members_of_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> dic
 def _sum_shards(root: str, task: Task) -> LedgerSums:
     total = LedgerSums()
     _ = total.datasets[task.dataset]  # every dataset has sums, if only of nothing
-    for part in count_blocks(root, "sums", task, partial(_sum_block, root, task.dataset), sums_to_json, sums_of_json):
+    count, groups = partial(_sum_block, root, task.dataset), partial(_sum_groups, root)
+    for part in count_blocks(root, "sums", task, count, sums_to_json, sums_of_json, WITHOUT_GROUPS):
+        total.merge(part)
+    for part in count_blocks(root, "groups", task, groups, sums_to_json, sums_of_json):
         total.merge(part)
     return total
 
@@ -53,7 +57,14 @@ def _sum_shards(root: str, task: Task) -> LedgerSums:
 def _sum_block(root: str, dataset: str, shards: list[ShardRow]) -> LedgerSums:
     sums = LedgerSums()
     for table in RunFolder(root).ledger_of(shards, COLUMNS):
-        sums.add(dataset, table)
+        sums.add_rows(dataset, table)
+    return sums
+
+
+def _sum_groups(root: str, shards: list[ShardRow]) -> LedgerSums:
+    sums = LedgerSums()
+    for table in RunFolder(root).ledger_of(shards, GROUP_COLUMNS):
+        sums.add_groups(table)
     return sums
 
 
@@ -61,7 +72,7 @@ def _members(root: str, docs: list[int], task: Task) -> list[tuple[int, list[int
     """Return (survivor, its first few members in these shards)."""
     found: dict[int, list[int]] = {}
     count, of_json = partial(_members_of_block, root, docs), partial(_members_of_json, docs)
-    for part in count_blocks(root, "members", task, count, _members_to_json, of_json):
+    for part in count_blocks(root, "members", task, count, _members_to_json, of_json, WITHOUT_GROUPS):
         for doc, members in part.items():
             if members:
                 found[doc] = [*found.get(doc, []), *members][:MEMBERS]

@@ -20,6 +20,7 @@ from cluster.errors import DamagedError
 from cluster.files.digesting import sha256_of
 from cluster.files.parquet_columns import NoParquet
 from cluster.files.sealed import write_json
+from pipelines.ledger_records import ledger_folder, records_at, records_of
 from pipelines.staleness import ledger_mark
 from stages.core.digests import digest
 from stages.core.run import Run
@@ -28,7 +29,6 @@ from stages.outcome.draw import Draw
 from stages.outcome.ledger import LedgerFile
 from stages.outcome.made_from import MadeFrom, together
 
-ADDRESS = re.compile(r"[0-9a-f]{16}")
 FILE = re.compile(r"[0-9]+\.parquet")
 
 
@@ -40,7 +40,7 @@ def write_ledger_folder(engine: Engine, job: Run, draws: Sequence[Draw], made: S
     mine = digest(lineage.lineage_digest(job), *(part for draw in draws for part in draw.address()))
     keys = [together([made[position].ledger for position in unit]) for unit in job.manifest.units]
     _start_over_if_other(job.root, mine, keys)
-    folder, records = ledger_folder(job.root), _records(job.root, mine)
+    folder, records = ledger_folder(job.root), records_at(job.root, mine)
     have, listed = storage.sizes(folder), storage.names(records)
     todo = [
         (unit, key)
@@ -74,29 +74,11 @@ def _before(records: str) -> str:
     return f"{records}-before"
 
 
-def ledger_folder(root: str) -> str:
-    """Return where the ledger of a run folder lies."""
-    return storage.join(root, "ledger")
-
-
-def records_of(root: str) -> str | None:
-    """Return where the lists of the ledger's files lie that is in the run folder; None where none was begun."""
-    try:
-        address = storage.read_bytes(ledger_mark(root)).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return None
-    return _records(root, address) if ADDRESS.fullmatch(address) else None
-
-
 def listed_files(root: str) -> list[dict[str, Any]]:
     """Return path below the ledger folder, rows, bytes and SHA-256 of each file that is done. Raises DamagedError."""
     records = records_of(root)
     units = sorted(int(name.removesuffix(".json")) for name in storage.names(records)) if records else []
     return [asdict(file) for unit in units for file in ledger.files_of_unit(str(records), unit)]
-
-
-def _records(root: str, address: str) -> str:
-    return storage.join(root, "decisions", "ledger", address)
 
 
 def _start_over_if_other(root: str, mine: str, keys: Sequence[str]) -> None:
@@ -111,7 +93,7 @@ def _start_over_if_other(root: str, mine: str, keys: Sequence[str]) -> None:
     stay, partly = _unchanged(root, keys)
     storage.remove(marker)
     storage.remove(storage.join(root, "decisions", "ledger"))
-    records = _records(root, mine)
+    records = records_at(root, mine)
     for place, listed in ((records, stay), (_before(records), partly)):
         for unit, files in listed.items():
             write_json(ledger.unit_path(place, unit), [asdict(file) for file in files])

@@ -70,6 +70,7 @@ READ_COLUMNS = ("doc_id", "dataset", "path", "row", "id")
 GROUP_COLUMNS = ("group_size", "group_datasets")
 VERDICT_COLUMNS = tuple(name for name in SCHEMA.names if name not in READ_COLUMNS + GROUP_COLUMNS)
 FAMILIES = (READ_COLUMNS, VERDICT_COLUMNS, GROUP_COLUMNS)
+WITHOUT_GROUPS = 2  # families: the first so many
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 from cluster.files.sealed import read_json, write_json
 from pipelines import ledger_blocks
 from pipelines.mix.card import write_card
+from pipelines.report.ledger_sums import COLUMNS, GROUP_COLUMNS
 from pipelines.report.report import write_report
 from pipelines.run import runner
 from pipelines.runfolder import RunFolder
@@ -27,8 +28,8 @@ STAGES: list[dict[str, Any]] = [
 ]
 
 
-def add(base: Path, name: str, seed: int) -> None:
-    folder = base / "in" / "a"
+def add(base: Path, name: str, seed: int, dataset: str = "a") -> None:
+    folder = base / "in" / dataset
     folder.mkdir(parents=True, exist_ok=True)
     texts = [corpora.text(random.Random(f"{(seed * row) % 17}"), 30) for row in range(24)]
     rows: list[corpora.Document] = [
@@ -48,7 +49,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(base: Path, name: str) -> None:
-    runner.run(recipe_of({"a": str(base / "in" / "a")}, STAGES), str(base / name))
+    paths = {folder.name: str(folder) for folder in sorted((base / "in").iterdir())}
+    runner.run(recipe_of(paths, STAGES), str(base / name))
 
 
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -97,7 +99,34 @@ def test_a_file_that_was_written_again_is_counted_again(finished: Path, monkeypa
     path = finished / "run" / "ledger" / "2.parquet"
     path.write_bytes(path.read_bytes())
     write_report(str(finished / "run"))
+    assert set(noted) == set()  # its bytes are those that the ledger lists
+    pq.write_table(pq.read_table(path), path)
+    write_report(str(finished / "run"))
     assert set(noted) == {2}
+
+
+def test_of_a_file_of_which_only_groups_change_nothing_else_is_read(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of a document of another dataset is dropped: nothing but that document's group is another."""
+    add(finished, "0.parquet", 1, "b")
+    asked: list[tuple[int, tuple[str, ...]]] = []
+    real = RunFolder._shard
+
+    def note(self: RunFolder, shard: Any, columns: Any) -> Any:
+        asked.append((shard["ordinal"], tuple(columns)))
+        return real(self, shard, columns)
+
+    monkeypatch.setattr(RunFolder, "_shard", note)
+    run(finished, "run")
+    columns = {ordinal: {c for o, c in asked if o == ordinal} for ordinal, _ in asked}
+    assert {ordinal for ordinal in columns if tuple(COLUMNS) in columns[ordinal]} == {4}
+    changed = {ordinal for ordinal in columns if tuple(GROUP_COLUMNS) in columns[ordinal]}
+    assert changed > {4}
+    members = "doc_id", "survivor", "kept"  # of the largest groups, which are others now
+    assert all(columns[ordinal] <= {tuple(GROUP_COLUMNS), members} for ordinal in changed - {4})
+    run(finished, "new")
+    assert report_of(finished / "run") == report_of(finished / "new")
 
 
 @pytest.mark.parametrize("how", ["gone", "cut", "of another form", "none may be kept"])
@@ -105,7 +134,7 @@ def test_without_what_is_kept_all_is_counted(finished: Path, monkeypatch: pytest
     before, noted = report_of(finished / "run"), opened(monkeypatch)
     folder = finished / "run" / ledger_blocks.COUNTS
     files = sorted(folder.iterdir())
-    assert len(files) == 3  # sums, members, documents
+    assert len(files) == 4  # sums, groups, members, documents
     if how == "gone":
         shutil.rmtree(folder)
     elif how == "none may be kept":
