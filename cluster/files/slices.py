@@ -388,7 +388,7 @@ def check_slices(path: str) -> None:
     index = read_index(path, 0, entries - 2)
     last = np.frombuffer(storage.read_range(path, start - ENTRY, start), "<u8")
     if last[0] != index.offset[-1] or last[1]:  # neither kind nor checksum: no slice begins there
-        raise _damaged(path)
+        raise damaged_slices(path)
     for at in range(entries - 1):
         data = storage.read_range(path, int(index.offset[at]), int(index.offset[at + 1]))
         if len(data) != _size(index, at):
