@@ -246,7 +246,7 @@ def likely_twice(sums, found, table, places):  # type: ignore[no-untyped-def]
         seen = table[at]
         table[size + at] |= seen & bit
         table[at] = seen | bit
-    kept = 0
+    kept = np.int64(0)
     for i in range(found):
         h = sums[i + 2] - sums[i] * power
         places[kept] = i
