@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 
-from cluster.engines import Engine
 from pipelines.report import tree
 from pipelines.report.funnel import in_recipe_order
 from pipelines.report.ledger_sums import (
@@ -20,8 +19,8 @@ from pipelines.report.ledger_sums import (
     DedupSums,
     LedgerSums,
 )
-from pipelines.report.passes import members_of_groups
 from pipelines.report.samples import show_document
+from pipelines.report.shown import Shown
 from pipelines.runfolder import RunFolder
 
 MEMBER_CHARS = 160  # of the text of a group's member
@@ -78,8 +77,11 @@ def _at_least(sums: DedupSums) -> list[tree.AtLeast]:
     return [{"similarity": float(SIMILARITIES[at]), "documents": above[at]} for at in steps]
 
 
-def groups_by_size(folder: RunFolder, engine: Engine, sums: LedgerSums) -> tree.Groups:
-    """Return how many groups there are of each size, and the largest of them."""
+def groups_by_size(sums: LedgerSums, members: dict[int, list[int]], shown: Shown) -> tree.Groups:
+    """Return how many groups there are of each size, and the largest of them.
+
+    members : some documents of each of the largest groups, by the one that stands for it.
+    """
     ends = [*(low - 1 for low in GROUP_SIZES[1:]), None]
     sizes: list[tree.GroupSizes] = [
         {"from": low, "to": high, "groups": int(groups), "documents": int(documents)}
@@ -87,15 +89,12 @@ def groups_by_size(folder: RunFolder, engine: Engine, sums: LedgerSums) -> tree.
     ]
     while len(sizes) > 1 and not sizes[-1]["groups"]:
         sizes.pop()
-    return {"sizes": sizes, "largest": _largest_groups(folder, engine, sums.largest.docs)}
+    return {"sizes": sizes, "largest": _largest_groups(sums.largest.docs, members, shown)}
 
 
-def _largest_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> list[tree.LargeGroup]:
+def _largest_groups(docs: list[int], members: dict[int, list[int]], shown: Shown) -> list[tree.LargeGroup]:
     """Return the largest groups with the text of their survivor and some of their members."""
-    members = members_of_groups(folder, engine, docs)
-    shown = [doc for group in members.values() for doc in group]
-    rows = folder.rows([*docs, *shown])
-    texts = folder.shown_texts([*docs, *shown])
+    rows, texts = shown.rows, shown.texts
     return [
         {
             **show_document(rows[doc], texts.get(doc)),

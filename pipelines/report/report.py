@@ -26,10 +26,11 @@ from pipelines.report.funnel import funnel_of_dataset, funnel_of_run
 from pipelines.report.ledger_sums import DatasetSums, LedgerSums
 from pipelines.report.lengths import lengths_of_datasets
 from pipelines.report.mix_shares import mix_shares
-from pipelines.report.passes import sum_ledger
+from pipelines.report.passes import members_of_groups, sum_ledger
 from pipelines.report.poorer import what_is_lost
-from pipelines.report.samples import pairs_side_by_side, samples_of_documents
+from pipelines.report.samples import paired, pairs_side_by_side, sampled, samples_of_documents
 from pipelines.report.scores import score_histograms
+from pipelines.report.shown import read_shown
 from pipelines.report.timings import timing_rates
 from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, StageInfo, open_run
@@ -90,6 +91,9 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
     check_readable(folder.root)
     engine = engine or InlineEngine()
     sums = count_ledger(folder, engine)
+    members = members_of_groups(folder, engine, sums.largest.docs)
+    in_groups = [*sums.largest.docs, *(doc for group in members.values() for doc in group)]
+    shown = read_shown(folder, [*in_groups, *sampled(folder, sums)], (doc for _, doc in paired(folder, sums)))
     histograms = score_histograms(folder, engine)
     digests = _stage_digests(folder)
     total = funnel_of_run(folder, sums)
@@ -108,15 +112,15 @@ def build_report(folder: RunFolder, engine: Engine | None = None) -> tree.Report
         "figures": figures.read(folder, engine),
         "overlap": overlap_of_datasets(folder, sums),
         "dedup": similarities_of_stages(folder, sums),
-        "groups": groups_by_size(folder, engine, sums),
+        "groups": groups_by_size(sums, members, shown),
         "scores": histograms.scores,
         "languages": histograms.languages,
         "scores_from": histograms.source,
         "lengths": lengths_of_datasets(sums, folder.datasets),
         "accuracy": read_accuracy(folder.root),
         "mix": mix_shares(folder, sums),
-        "samples": samples_of_documents(folder, sums),
-        "pairs": pairs_side_by_side(folder, sums),
+        "samples": samples_of_documents(folder, sums, shown),
+        "pairs": pairs_side_by_side(folder, sums, shown),
         "quarantine": _quarantine(folder),
         "passed_over": {name: [item.to_json() for item in items] for name, items in passed_over(folder.root).items()},
         "timings": timing_rates(folder, total),

@@ -10,6 +10,7 @@ from pipelines.artefacts import LedgerRow
 from pipelines.report import tree
 from pipelines.report.deciding import deciding_words
 from pipelines.report.ledger_sums import PAIRS, LedgerSums
+from pipelines.report.shown import Shown
 from pipelines.runfolder import Document, RunFolder
 from pipelines.shown_text import excerpt, word_diff
 
@@ -32,19 +33,33 @@ def show_document(row: LedgerRow, document: Document | None, chars: int = EXCERP
     }
 
 
-def samples_of_documents(folder: RunFolder, sums: LedgerSums) -> list[tree.Samples]:
-    """Return a few documents per stage and reason, then a few kept ones per dataset."""
+_Kind = tuple[str | None, str | None, str | None, list[int]]  # stage and reason, or dataset of kept ones; documents
+
+
+def _kinds(folder: RunFolder, sums: LedgerSums) -> list[_Kind]:
+    """Return the documents to be shown of each stage and reason, the commonest first, then of each dataset."""
     order = {stage.name: place for place, stage in enumerate(folder.stages)}
-    totals = {key: sum(part.dropped[key].documents for part in sums.datasets.values()) for key in sums.samples}
+    totals = _totals(sums)
     dropped = sorted(sums.samples, key=lambda key: (order.get(key[0], len(order)), -totals[key], key))
-    kinds: list[tuple[str | None, str | None, str | None, list[int]]]
-    kinds = [(stage, reason, None, sums.samples[stage, reason].docs) for stage, reason in dropped]
-    kinds += [(None, None, name, sums.datasets[name].kept_samples.docs) for name in folder.datasets]
-    docs = [doc for *_, found in kinds for doc in found]
-    rows, texts = folder.rows(docs), folder.shown_texts(docs)
-    decided = deciding_words(folder, rows)
+    kinds: list[_Kind] = [(stage, reason, None, sums.samples[stage, reason].docs) for stage, reason in dropped]
+    return [*kinds, *((None, None, name, sums.datasets[name].kept_samples.docs) for name in folder.datasets)]
+
+
+def _totals(sums: LedgerSums) -> dict[tuple[str, str], int]:
+    return {key: sum(part.dropped[key].documents for part in sums.datasets.values()) for key in sums.samples}
+
+
+def sampled(folder: RunFolder, sums: LedgerSums) -> list[int]:
+    """Return the documents that `samples_of_documents` shows."""
+    return [doc for *_, docs in _kinds(folder, sums) for doc in docs]
+
+
+def samples_of_documents(folder: RunFolder, sums: LedgerSums, shown: Shown) -> list[tree.Samples]:
+    """Return a few documents per stage and reason, then a few kept ones per dataset."""
+    rows, texts, totals = shown.rows, shown.texts, _totals(sums)
+    decided = deciding_words(folder, {doc: rows[doc] for doc in dict.fromkeys(sampled(folder, sums)) if doc in rows})
     result: list[tree.Samples] = []
-    for stage, reason, dataset, found in kinds:
+    for stage, reason, dataset, found in _kinds(folder, sums):
         documents: list[tree.SampledDocument] = [
             {
                 **show_document(rows[doc], texts.get(doc)),
@@ -59,22 +74,24 @@ def samples_of_documents(folder: RunFolder, sums: LedgerSums) -> list[tree.Sampl
     return [kind for kind in result if kind["documents"]]
 
 
-def pairs_side_by_side(folder: RunFolder, sums: LedgerSums) -> list[tree.Pair]:
-    """Return dropped documents beside the one they lost to: those nearest the threshold, and a few others."""
+def paired(folder: RunFolder, sums: LedgerSums) -> list[tuple[str, int]]:
+    """Return (stage, dropped document) of the pairs that `pairs_side_by_side` shows."""
     chosen: list[tuple[str, int]] = []
     for stage in (s.name for s in folder.stages if s.name in sums.dedup):
         near = sums.dedup[stage].nearest.docs
         others = [doc for doc in sums.dedup[stage].any.docs if doc not in near]
         chosen += [(stage, doc) for doc in [*near, *others[: PAIRS - len(near)]]]
-    rows = folder.rows(doc for _, doc in chosen)
-    winners = folder.rows(row["representative"] for row in rows.values() if row["representative"] is not None)
-    texts = folder.shown_texts([*rows, *winners])
+    return chosen
+
+
+def pairs_side_by_side(folder: RunFolder, sums: LedgerSums, shown: Shown) -> list[tree.Pair]:
+    """Return dropped documents beside the one they lost to: those nearest the threshold, and a few others."""
     found: list[tree.Pair] = []
-    for stage, doc in chosen:
-        row = rows[doc]
-        winner = winners.get(-1 if row["representative"] is None else row["representative"])
+    for stage, doc in paired(folder, sums):
+        row = shown.rows[doc]
+        winner = shown.rows.get(-1 if row["representative"] is None else row["representative"])
         if winner is not None:
-            found.append({"stage": stage, **compare_documents(row, winner, texts)})
+            found.append({"stage": stage, **compare_documents(row, winner, shown.texts)})
     return found
 
 

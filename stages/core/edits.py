@@ -98,22 +98,38 @@ def merge(edits: Sequence[Edits]) -> Edits:
         np.concatenate([getattr(e, field) for e in edits]) for field in ("row", "start", "stop", "left", "right")
     )
     every = Edits(row, start, stop, left, right, pa.concat_arrays([e.text for e in edits]))
-    order = np.lexsort([stage, every.start, every.row])
-    order = order[(every.stop > every.start)[order]]
-    every, stage = every.take(order), stage[order]
+    order = np.argsort((row << 32) + start, kind="stable")  # of runs that ascend, so they are only merged
+    order = order[(stop > start)[order]]
+    if len(order) < len(row) or (np.diff(order) < 0).any():
+        every, stage = every.take(order), stage[order]
     if not len(every):
         return none()
     group = _groups(every)
     first = np.flatnonzero(np.diff(group, prepend=-1))
-    winner = np.lexsort([every.start, stage, every.start - every.stop, group])[first]  # groups are as long in any order
+    if len(first) == len(every):
+        return every
     return Edits(
         every.row[first],
         every.start[first],
         np.maximum.reduceat(every.stop, first),
         np.minimum.reduceat(every.left, first),
         np.maximum.reduceat(every.right, first),
-        every.text.take(pa.array(winner)),
+        every.text.take(pa.array(_winners(every, stage, group, first))),
     )
+
+
+def _winners(edits: Edits, stage: npt.NDArray[np.integer], group: I64, first: I64) -> I64:
+    """Return the longest edit of each group, (groups,); of equally long ones that of the first stage, then the first.
+
+    Most groups are one edit.
+    """
+    found = first.copy()
+    several = np.flatnonzero(np.diff(first, append=len(edits)) > 1)
+    among = np.flatnonzero(np.isin(group, several))
+    start, stop = edits.start[among], edits.stop[among]
+    order = np.lexsort([start, stage[among], start - stop, group[among]])
+    found[several] = among[order[np.flatnonzero(np.diff(group[among], prepend=-1))]]  # as long in any order
+    return found
 
 
 def _groups(edits: Edits) -> I64:

@@ -156,8 +156,13 @@ def counted(marks, n):  # type: ignore[no-untyped-def]
 def longest_run(marks, n):  # type: ignore[no-untyped-def]
     """Return the characters of the longest stretch without white space."""
     longest = i = 0
-    while i < n:
-        stop = next_marked(marks, i, n, BLANK)
-        longest = max(longest, stop - i)
-        i = stop + 1
+    while i + longest < n:
+        k = i + longest  # a longer stretch from i on has no white space up to here: looked for from its end
+        while k >= i and not marks[k] & BLANK:
+            k -= 1
+        if k >= i:
+            i = k + 1
+            continue
+        stop = next_marked(marks, i + longest, n, BLANK)
+        longest, i = stop - i, stop + 1
     return longest

@@ -230,6 +230,31 @@ def repeated_chars(places, found, slots, lengths, width, counts, flags):  # type
 
 
 @numba.njit(cache=True, nogil=True)
+def likely_twice(sums, found, table, places):  # type: ignore[no-untyped-def]
+    """Write the places of pairs of tokens that may occur twice, all that do among them; return their number.
+
+    A bit of `table` for each pair, and one for each bit that was set before: most pairs occur once, and need no slot.
+    """
+    size = 4
+    while 4 * size < found:
+        size *= 2
+    table[: 2 * size] = 0
+    mask, power = size - 1, power_of(2)
+    for i in range(found):
+        h = sums[i + 2] - sums[i] * power
+        at, bit = np.int64(h >> np.uint64(40)) & mask, np.uint64(1) << (h >> np.uint64(58))
+        seen = table[at]
+        table[size + at] |= seen & bit
+        table[at] = seen | bit
+    kept = np.int64(0)
+    for i in range(found):
+        h = sums[i + 2] - sums[i] * power
+        places[kept] = i
+        kept += np.int64((table[size + (np.int64(h >> np.uint64(40)) & mask)] >> (h >> np.uint64(58))) & np.uint64(1))
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
 def judge_grams(sums, lengths, tokens, room, table, counts, flags, out):  # type: ignore[no-untyped-def]
     """Count the characters of repeated n-grams of 2 to 10 tokens.
 
@@ -237,9 +262,7 @@ def judge_grams(sums, lengths, tokens, room, table, counts, flags, out):  # type
     """
     places, slots = room
     out[at.GRAMS : at.GRAMS + 9] = 0
-    found = max(0, tokens - 1)
-    for i in range(found):
-        places[i] = i
+    found = likely_twice(sums, max(0, tokens - 1), table, places)
     for width in range(2, 11):
         if found == 0:
             return
