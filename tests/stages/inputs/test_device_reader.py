@@ -28,6 +28,7 @@ from stages.inputs.reader import read_piece
 from stages.kernels.dispatch import resident
 from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
+from stages.passes import annotate
 from tests.stages.kernels.test_cosine import strict
 from tests.stages.kernels.test_gpu_code import Column, PyLibCuGraph
 from tests.support import cuda_on_host, fasttext_variants
@@ -341,7 +342,7 @@ STAGES = [
 ]
 
 
-HEURISTICS = {"use": "heuristics", "presets": ["gopher_repetition", "fineweb"], "limits": ["num_words>=7"]}
+HEURISTICS = {"use": "heuristics", "presets": ["gopher_repetition"], "limits": ["num_words>=12"]}
 
 
 FLAGSHIP = [
@@ -360,21 +361,31 @@ def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_stage: list[dict[str, Any]]
 ) -> None:
     texts = [f"document {i // 3} says the very same thing{' again' * (i % 3)}" for i in range(40)]
-    shard(tmp_path / "a.parquet", [*texts, *ODD, *texts[:4]], group=11)
     model = fasttext_variants.builder(tmp_path)("softmax")
     if first_stage is FLAGSHIP:
         texts = [
             f"{text} {judged} don&amp;t.\n1 like" for text, judged in zip(texts, fasttext_variants.TEXTS, strict=False)
         ]
         first_stage = [{**s, "model": f"fasttext:{model}"} if "model" in s else s for s in FLAGSHIP]
+    shard(tmp_path / "a.parquet", [*texts, *ODD, *texts[:4]], group=11)
     expected = ledger(tmp_path, "host", "cpu", [*first_stage, *STAGES])
     monkeypatch.setattr(backend, "_resolved", "gpu")
     chunks: list[int] = []
     wrapped = rapids_kernels.parquet_chunks
     monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
+    brought: set[str] = set()
+    told = annotate._parts
+
+    def parts(*given: Any) -> Any:
+        found = told(*given)
+        brought.update(name for name, part in found.items() if part["from_device"])
+        return found
+
+    monkeypatch.setattr(annotate, "_parts", parts)
     assert ledger(tmp_path, "device", "gpu", [*first_stage, *STAGES]).equals(expected)
     assert bool(chunks) == (len(first_stage) != 1)  # with pii it is read on the host
     assert expected["kept"].to_pylist().count(False) > 10
+    assert brought == ({"repair"} if len(first_stage) > 1 else set())  # what is brought to the host is counted
 
 
 class _Busy:
