@@ -26,7 +26,7 @@ from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import Quantity, per_bundle
 from stages.core.edits import apply, merge
 from stages.core.run import Run
-from stages.core.shard import Bundle, Piece, Shard, check_ascending
+from stages.core.shard import Bundle, Dataset, Piece, Shard, check_ascending
 from stages.core.sidecar import Writer, expand
 from stages.core.stage import ShardStage
 from stages.core.view import View
@@ -162,10 +162,8 @@ def read_bundle(
         copy = staged(run, piece.shard)
         if copy is None:
             _check_size(piece.shard)
-        straight = on_device and copy is None
-        read = (
-            device_reader.read(dataset, piece, columns) if straight else read_piece(dataset, piece, columns, path=copy)
-        )
+        reader = device_reader.read if on_device else _on_host
+        read = reader(dataset, piece, columns, copy)
         for batch in read:
             problems.extend(batch.problems)
             if problems and run.on_error == "stop":
@@ -179,6 +177,10 @@ def read_bundle(
         elif f"{name}.jsonl" in listed:  # of the piece as it was cut before
             storage.remove_files([storage.join(quarantined.folder_of(run.root), f"{name}.jsonl")])
         offset += piece.rows
+
+
+def _on_host(dataset: Dataset, piece: Piece, columns: list[str], copy: str | None) -> Iterator[Batch]:
+    return read_piece(dataset, piece, columns, path=copy)
 
 
 def _unreadable(piece: Piece, columns: list[str]) -> Iterator[Batch]:
