@@ -183,9 +183,10 @@ def _device(cupy: Any) -> Device:
     """Return the first visible device, on which a worker computes."""
     runtime = cupy.cuda.runtime
     properties = runtime.getDeviceProperties(0)
+    uuid = bytes(properties.get("uuid", b"")).hex()  # the bytes end at a 0
     instance = _named_devices()[0] if mig_instances() else ""  # instances of one GPU share its address
     return Device(
-        uuid=f"{runtime.deviceGetPCIBusId(0)} {bytes(properties.get('uuid', b'')).hex()}{instance}",  # a 0 ends the bytes
+        uuid=f"{runtime.deviceGetPCIBusId(0)} {uuid}{instance}",
         name=bytes(properties["name"]).decode(errors="replace"),
         memory=int(properties["totalGlobalMem"]),
         driver=int(runtime.driverGetVersion()),
