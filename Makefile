@@ -119,8 +119,12 @@ $(VENV)/.loaders-installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[loaders]'
 	@touch $@
 
+# onnxruntime, of dev, and onnxruntime-gpu write the same files: the second alone may stay.
 $(GPU): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,$(EXTRA)]'
+	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps \
+	  "onnxruntime-gpu==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("onnxruntime-gpu"))')"
 	@touch $@ $(BASE) $(DEV)
 
 # New demo data makes an old demo run worthless.

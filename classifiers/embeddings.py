@@ -138,6 +138,7 @@ class OnnxEmbedder:
         providers: list[Any] = ["CPUExecutionProvider"]
         self._device = "cpu"
         if CUDA in present and (count := visible_devices()):
+            getattr(ort, "preload_dlls", int)()  # of the CUDA packages beside it; none before 1.21
             self._device = f"cuda:{device_number(count)}"
             providers = [(CUDA, {"device_id": device_number(count)}), *providers]
         self._session: Any = _whole(

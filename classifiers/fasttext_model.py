@@ -29,7 +29,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 
-SUMS = "fasttext_sums"  # the kernel on a device that does the work of the host's
+SUMS = "fasttext_sums", "fasttext_word_sums"  # the kernel on a device that does the host's work: with subwords, without
 MAX_CHARS = 100_000  # default cut; a longer text is judged by its beginning
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class NativeModel:
         from classifiers.native_fasttext import kernels
 
         label, score = _room(len(offsets) - 1)
-        with kernel_times.timed(SUMS), self._words() as met:
+        with kernel_times.timed(SUMS[not self._loaded.tables.sizes.maxn]), self._words() as met:
             arguments = self._loaded.tables, self._loaded.output, met, data, offsets, max_chars
             kernels.best_labels(*arguments, _longest(offsets, max_chars), label, score)
         return label, score
@@ -154,7 +154,7 @@ class NativeModel:
         from classifiers.native_fasttext import kernels
 
         found = np.empty((len(offsets) - 1, len(wanted)), np.float32)
-        with kernel_times.timed(SUMS), self._words() as met:
+        with kernel_times.timed(SUMS[not self._loaded.tables.sizes.maxn]), self._words() as met:
             arguments = self._loaded.tables, self._loaded.output, met, data, offsets, max_chars
             kernels.label_scores(*arguments, _longest(offsets, max_chars), wanted, found)
         return found

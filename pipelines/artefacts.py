@@ -184,11 +184,15 @@ def files_of_mix(manifest: Mapping[str, Any]) -> list[MixFileEntry]:
 
 
 class PartTiming(TypedDict):
-    """Work of one stage inside a step, summed over workers."""
+    """Work of one stage inside a step, summed over workers.
+
+    from_device: documents whose text a GPU had and the stage brought to the host all the same; absent where none.
+    """
 
     name: str
     documents: int
     seconds: float
+    from_device: NotRequired[int]
 
 
 class StepTiming(TypedDict):

@@ -139,8 +139,23 @@ def format_cuda_version(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
+def mig_instances() -> int:
+    """Return how many instances of divided GPUs (MIG) CUDA_VISIBLE_DEVICES names."""
+    return sum(name.startswith("MIG-") for name in _named_devices())
+
+
+def _named_devices() -> list[str]:
+    return [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+
+
 def visible_gpus() -> int:
-    """Return the number of GPUs this process sees; call it where `why_no_gpu` is empty. Makes no CUDA context."""
+    """Return the number of GPUs this process sees; call it where `why_no_gpu` is empty. Makes no CUDA context.
+
+    Of several instances of divided GPUs (MIG), named by CUDA_VISIBLE_DEVICES, CUDA shows a process only the first; each
+    is a GPU for a worker of its own.
+    """
+    if instances := mig_instances():
+        return instances
     cupy: Any = importlib.import_module("cupy")
     return int(cupy.cuda.runtime.getDeviceCount())
 
@@ -168,8 +183,10 @@ def _device(cupy: Any) -> Device:
     """Return the first visible device, on which a worker computes."""
     runtime = cupy.cuda.runtime
     properties = runtime.getDeviceProperties(0)
+    uuid = bytes(properties.get("uuid", b"")).hex()  # the bytes end at a 0
+    instance = _named_devices()[0] if mig_instances() else ""  # instances of one GPU share its address
     return Device(
-        uuid=f"{runtime.deviceGetPCIBusId(0)} {bytes(properties.get('uuid', b'')).hex()}",  # the bytes end at a 0
+        uuid=f"{runtime.deviceGetPCIBusId(0)} {uuid}{instance}",
         name=bytes(properties["name"]).decode(errors="replace"),
         memory=int(properties["totalGlobalMem"]),
         driver=int(runtime.driverGetVersion()),

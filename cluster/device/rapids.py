@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,13 @@ def pool_sizes(free: int) -> tuple[int, int]:
     return tuple(int(free * share) // PAGE * PAGE for share in (POOL_SHARE, MAXIMUM_SHARE))  # type: ignore[return-value]
 
 
+# How libcudf reads files, unless the user says otherwise. libcudf's own defaults: ON (no GPUDirect Storage), 4 threads.
+KVIKIO = {
+    "KVIKIO_COMPAT_MODE": "AUTO",  # GPUDirect Storage where the file system and cuFile allow it, else POSIX
+    "KVIKIO_NTHREADS": "8",  # for the two tasks that read at a time, in pieces of 4 MiB
+}
+
+
 @functools.cache  # a pool must not be replaced while something lies in it
 def prepare_memory() -> None:
     """Set up this process's memory pool on its device, shared by cuDF and CuPy, and let cuDF spill to the host.
@@ -126,6 +134,8 @@ def prepare_memory() -> None:
     kernels call is imported, so that a broken one is known when the worker starts; but cuML, which only semantic
     dedup calls. Call it before any allocation on the device; later calls do nothing.
     """
+    for name, value in KVIKIO.items():
+        os.environ.setdefault(name, value)  # libcudf looks at them when it first reads
     cudf: Any = importlib.import_module("cudf")
     cupy: Any = importlib.import_module("cupy")
     rmm: Any = importlib.import_module("rmm")

@@ -56,7 +56,10 @@ KERNELS = {
     "signatures_by_seeds": _own(720, 8, by_thread=False),  # 180 for each of the four warps that 128 seeds take
     "heuristic_counts": _own(159, 200),
     "script_places": _own(9, 4),
-    "fasttext_sums": _own(172, 200, by_thread=False),  # lid.176: 16 columns; 95 of a model of words and two labels
+    "line_rows": _own(97, 10),  # both calls
+    "repair_marks": _own(10, 20),
+    "fasttext_sums": _own(172, 200, by_thread=False),  # lid.176: 16 columns
+    "fasttext_word_sums": _own(95, 200, by_thread=False),  # words and pairs of them, two labels
 }
 
 

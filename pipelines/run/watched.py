@@ -64,6 +64,8 @@ class Watched:
             mine = self._parts.setdefault(name, {"name": name, "documents": 0, "seconds": 0.0})
             mine["documents"] += part["documents"]
             mine["seconds"] += part["seconds"]
+            if brought := part.get("from_device"):
+                mine["from_device"] = mine.get("from_device", 0) + brought
         if self._advance:
             documents, size = counts.get("documents", 0), counts.get("bytes", 0)
             self._documents += documents
@@ -112,4 +114,4 @@ def _words(function: Callable[..., object], cost: TaskCost | None) -> str:
 
 def _rounded(part: PartTiming) -> PartTiming:
     """Return the work of one stage with its seconds to the millisecond."""
-    return {"name": part["name"], "documents": part["documents"], "seconds": round(part["seconds"], 3)}
+    return {**part, "seconds": round(part["seconds"], 3)}

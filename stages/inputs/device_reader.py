@@ -1,4 +1,6 @@
-"""Read the texts of a Parquet file straight to the device, by row group and in chunks; the other columns on the host.
+"""Read the texts of Parquet straight to the device, by row group and in chunks; the other columns on the host.
+
+Files of other formats are read by their staged Parquet copy: compressed JSON lines, tables. Plain JSON lines have none.
 
 Guarantees: the rows, statuses and problems of `reader.read_piece`, and facts with the same bits. What the device
 cannot vouch for (a text that is not UTF-8, a file that libcudf cannot read, a chunk that does not fit) is read on the
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -20,6 +23,7 @@ from cluster.device import backend, turns
 from cluster.device.halving import ran_out
 from stages.core.shard import Dataset, Piece
 from stages.core.stage import ShardStage
+from stages.inputs import compressed
 from stages.inputs.arrow import parquet
 from stages.inputs.batches import U8, Batch, ReadStatus
 from stages.inputs.columns import place
@@ -28,6 +32,7 @@ from stages.kernels.dispatch.resident import Judged, Resident
 from stages.kernels.gpu import rapids_kernels
 
 CHUNK_BYTES = 256 << 20
+S3 = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")  # that KvikIO asks for; AWS_ENDPOINT_URL too
 LEAST_BYTES = 16 << 20  # of a chunk; what does not fit then is read on the host
 # What libcudf's exceptions become in Python (pylibcudf/exception_handler.pxd).
 ERRORS = (MemoryError, RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError)
@@ -47,17 +52,19 @@ def possible(stages: Sequence[ShardStage], on_error: str) -> bool:
     return backend.current() == "gpu" and fits(stages, on_error)
 
 
-def groups(dataset: Dataset, piece: Piece) -> tuple[str, list[tuple[int, int]]] | None:
+def groups(dataset: Dataset, piece: Piece, copy: str | None = None) -> tuple[str, list[tuple[int, int]]] | None:
     """Return the text's column and (row group, rows) of a piece; None where it cannot be read on the device.
 
-    That takes a Parquet file on a local file system, cut at its row groups, whose text is a string column of its own.
+    That takes a Parquet file within libcudf's reach, cut at its row groups, whose text is a string column of its own.
+    copy : the staged Parquet copy of another file (compressed lines, tables).
     """
-    path = piece.shard.path
-    if format_of(dataset, path) != "parquet" or not storage.is_local(path):
+    path = copy or piece.shard.path
+    if not (copy or format_of(dataset, path) == "parquet") or not within_reach(path):
         return None
     try:
         with parquet.opened(path) as file:
-            where = place(file.schema_arrow, dataset.columns.text)
+            lines = copy is not None and compressed.is_staged(file.schema_arrow)
+            where = place(file.schema_arrow, "text" if lines else dataset.columns.text)
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     except parquet.Corrupt:
         return None
@@ -70,26 +77,54 @@ def groups(dataset: Dataset, piece: Piece) -> tuple[str, list[tuple[int, int]]] 
     return where.leaf, [(i, sizes[i]) for i in range(int(first), int(last)) if sizes[i]]
 
 
-def read(dataset: Dataset, piece: Piece, columns: Sequence[str]) -> Iterator[Batch]:
+def within_reach(path: str) -> bool:
+    """Tell whether libcudf can open a file: a local one, or of S3 where KvikIO finds its keys in the environment."""
+    return storage.is_local(path) or (path.startswith("s3://") and all(os.environ.get(name) for name in S3))
+
+
+def read(dataset: Dataset, piece: Piece, columns: Sequence[str], copy: str | None = None) -> Iterator[Batch]:
     """Yield the rows of a piece as `read_piece` does, their texts on the device wherever that is possible."""
-    found = groups(dataset, piece)
-    others = _others(dataset, piece, [name for name in columns if name != "text"]) if found else None
-    if found is None or others is None:
-        yield from read_piece(dataset, piece, columns)
+    found = groups(dataset, piece, copy)
+    others = _others(dataset, piece, [name for name in columns if name != "text"], copy) if found else None
+    known = _known_status(copy, found[1]) if copy and found else None
+    if found is None or others is None or (known is not None and _any_bad(known)):
+        yield from read_piece(dataset, piece, columns, path=copy)
         return
     name, left = found
     start = piece.start
+    path = copy or piece.shard.path
     while left:
         rows = sum(rows for _, rows in left)
         with turns.taken():  # as long as a text of it lies on the device
-            for texts in _texts(storage.local_path(piece.shard.path), name, [group for group, _ in left], rows):
-                table = others.slice(start - piece.start, len(texts[0]))
-                yield Batch(piece.shard.ordinal, start, table, _status(texts[1]), resident=texts[0])
-                start += len(texts[0])
+            for texts in _texts(_address(path), name, [group for group, _ in left], rows):
+                at, many = start - piece.start, len(texts[0])
+                status = _status(texts[1]) if known is None else known[at : at + many]
+                yield Batch(piece.shard.ordinal, start, others.slice(at, many), status, resident=texts[0])
+                start += many
         left, stop = _later(left, piece.stop, start)
         if start < stop:  # the rest of the row group that the device did not read
-            yield from read_piece(dataset, Piece(shard=piece.shard, start=start, stop=stop), columns)
+            yield from read_piece(dataset, Piece(shard=piece.shard, start=start, stop=stop), columns, path=copy)
             start = stop
+
+
+def _address(path: str) -> str:
+    return storage.local_path(path) if storage.is_local(path) else path
+
+
+def _known_status(copy: str, found: Sequence[tuple[int, int]]) -> U8 | None:
+    """Return the statuses that a staged copy of lines holds, of some row groups; None for other copies.
+
+    The copy's text is empty wherever there was none that could be used, so it does not tell why.
+    """
+    with parquet.opened(copy) as file:
+        if not compressed.is_staged(file.schema_arrow):
+            return None
+        column = file.read_row_groups([group for group, _ in found], columns=["status"]).column(0)
+    return np.asarray(column.to_numpy()).astype(np.uint8)
+
+
+def _any_bad(status: U8) -> bool:
+    return any(bool((status == one).any()) for one in ReadStatus if one.bad)
 
 
 def _later(groups: list[tuple[int, int]], end: int, row: int) -> tuple[list[tuple[int, int]], int]:
@@ -111,9 +146,9 @@ def _later(groups: list[tuple[int, int]], end: int, row: int) -> tuple[list[tupl
     return later, end
 
 
-def _others(dataset: Dataset, piece: Piece, columns: list[str]) -> pa.Table | None:
+def _others(dataset: Dataset, piece: Piece, columns: list[str], copy: str | None) -> pa.Table | None:
     """Return the other columns of a piece; None where something is wrong with them."""
-    batches = list(read_piece(dataset, piece, columns))
+    batches = list(read_piece(dataset, piece, columns, path=copy))
     if not batches or any(batch.problems or batch.status.any() for batch in batches):
         return None
     table = pa.concat_tables([batch.table for batch in batches])

@@ -26,7 +26,7 @@ from stages.core.arrays import BoolArray, array, whole
 from stages.core.costs import Quantity, per_bundle
 from stages.core.edits import apply, merge
 from stages.core.run import Run
-from stages.core.shard import Bundle, Piece, Shard, check_ascending
+from stages.core.shard import Bundle, Dataset, Piece, Shard, check_ascending
 from stages.core.sidecar import Writer, expand
 from stages.core.stage import ShardStage
 from stages.core.view import View
@@ -35,6 +35,7 @@ from stages.inputs import device_reader
 from stages.inputs.batches import unreadable_batches
 from stages.inputs.files.file_versions import size_of
 from stages.inputs.reader import Batch, Problem, ReadStatus, read_piece, stage_compressed
+from stages.kernels.dispatch import resident
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.passes import quarantined
 
@@ -53,6 +54,7 @@ class Track:
     writer: Writer | None = None
     documents: int = 0  # annotated, and the seconds that took
     seconds: float = 0.0
+    from_device: int = 0  # documents whose text was brought to the host though it lay on a device
 
 
 ANNOTATE = per_bundle("annotate", Growth(quantity=Quantity.TEXT_BYTES))
@@ -84,7 +86,9 @@ def annotate(run: Run, number: int) -> dict[str, Any]:
 
 def _parts(tracks: list[Track], seconds: float) -> dict[str, dict[str, float]]:
     """Return documents and seconds per stage; seconds that no other stage took are those of `read`."""
-    parts = {t.stage.name: {"documents": t.documents, "seconds": t.seconds} for t in tracks}
+    parts: dict[str, dict[str, float]] = {
+        t.stage.name: {"documents": t.documents, "seconds": t.seconds, "from_device": t.from_device} for t in tracks
+    }
     others = sum(t.seconds for t in tracks[1:])
     parts[tracks[0].stage.name]["seconds"] = max(0.0, seconds - others)
     return parts
@@ -158,10 +162,8 @@ def read_bundle(
         copy = staged(run, piece.shard)
         if copy is None:
             _check_size(piece.shard)
-        straight = on_device and copy is None
-        read = (
-            device_reader.read(dataset, piece, columns) if straight else read_piece(dataset, piece, columns, path=copy)
-        )
+        reader = device_reader.read if on_device else _on_host
+        read = reader(dataset, piece, columns, copy)
         for batch in read:
             problems.extend(batch.problems)
             if problems and run.on_error == "stop":
@@ -175,6 +177,10 @@ def read_bundle(
         elif f"{name}.jsonl" in listed:  # of the piece as it was cut before
             storage.remove_files([storage.join(quarantined.folder_of(run.root), f"{name}.jsonl")])
         offset += piece.rows
+
+
+def _on_host(dataset: Dataset, piece: Piece, columns: list[str], copy: str | None) -> Iterator[Batch]:
+    return read_piece(dataset, piece, columns, path=copy)
 
 
 def _unreadable(piece: Piece, columns: list[str]) -> Iterator[Batch]:
@@ -276,7 +282,7 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
     live = np.ones(len(place), np.bool_)
     count = 0
     for track in tracks:
-        begin = time.perf_counter()
+        begin, brought = time.perf_counter(), resident.brought()
         need = live & ~track.covered[place]
         fresh, where = _annotate(run, track, batch, need, tracks)
         count += len(where)
@@ -291,6 +297,7 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
             batch = _rewritten(track, fresh, where, np.flatnonzero(live), place, batch)
         track.documents += len(where)
         track.seconds += time.perf_counter() - begin
+        track.from_device += resident.brought() - brought
     return count
 
 

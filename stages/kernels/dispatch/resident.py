@@ -7,6 +7,7 @@ what pandas and cuDF both offer, so they run on pandas as well. Memory: on the d
 from __future__ import annotations
 
 import importlib
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,18 @@ BoolArray = npt.NDArray[np.bool_]
 # The characters for which `str.isspace` and Arrow's utf8_is_space are true.
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
 WHITE_SPACE += "\u2028\u2029\u202f\u205f\u3000"
+
+
+class _Brought(threading.local):
+    documents = 0
+
+
+_host = _Brought()
+
+
+def brought() -> int:
+    """Return how many documents this thread has brought from the device to the host so far."""
+    return _host.documents
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +67,7 @@ class Resident:
     def host(self, start: int = 0, stop: int | None = None) -> pa.Array:
         """Return documents [start, stop) as an Arrow array: the only copy to the host, for host kernels."""
         part = self.column.iloc[start : len(self) if stop is None else stop]
+        _host.documents += len(part)
         return part.to_arrow().cast(pa.large_string())
 
 

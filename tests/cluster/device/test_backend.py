@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import types
 from typing import Any
@@ -95,6 +96,29 @@ def test_a_pool_of_the_users_own_stays(stand_in: dict[str, Any]) -> None:
     assert agree.choose_backend_here("gpu").name == "gpu"
     assert stand_in == {"allocator": "allocator", "spill": True}
     agree.choose_backend_here("cpu")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_files_are_read_past_the_hosts_memory_where_that_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KVIKIO_COMPAT_MODE", raising=False)
+    monkeypatch.setenv("KVIKIO_NTHREADS", "3")
+    agree.choose_backend_here("gpu")
+    assert (os.environ["KVIKIO_COMPAT_MODE"], os.environ["KVIKIO_NTHREADS"]) == ("AUTO", "3")  # the user's own stays
+    agree.choose_backend_here("cpu")
+    monkeypatch.setenv("KVIKIO_COMPAT_MODE", "AUTO")  # so that it is undone
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_instances_of_a_divided_gpu_are_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes = []
+    for first in ("MIG-a", "MIG-b"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"{first}, MIG-c,MIG-d")
+        assert backend.visible_gpus() == 3  # though CUDA shows this process one
+        probes.append(backend.probe())
+    assert agree.resolve_backend("gpu", probes).name == "gpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert backend.visible_gpus() == 1  # as CUDA says
+    assert agree.resolve_backend("auto", [backend.probe(), backend.probe()]).name == "cpu"  # two workers on one
 
 
 def test_a_library_that_does_not_load_is_named_when_the_worker_starts(
@@ -202,6 +226,4 @@ def test_doctor_asks_the_workers_of_a_recipe(capsys: pytest.CaptureFixture[str])
     cluster = ["--set", "cluster.kind=local", "--set", "cluster.workers=1"]
     assert main(["doctor", "minimal", "--json", *cluster]) == 0
     found = json.loads(capsys.readouterr().out)
-    import os
-
     assert [p["pid"] for p in found["processes"]] != [os.getpid()]

@@ -39,6 +39,7 @@ def bounds() -> str:
         re.sub(r"^[a-z0-9-]+(\[\w+\])?", "", requirement)
         for extra in ("gpu-cu12", "gpu-cu13")
         for requirement in project["optional-dependencies"][extra]
+        if requirement.startswith(("cudf", "cuml", "dask-cuda", "pylibcugraph"))  # not ONNX Runtime and tokenizers
     }
     assert len(found) == 1, f"the GPU extras pin several releases: {found}"
     return found.pop()
@@ -317,3 +318,9 @@ def test_the_pool_of_a_user_is_told_by_the_name_of_the_resource_without_one() ->
     text = source("rmm/pylibrmm/memory_resource/_memory_resource.pyx")
     assert f"_per_device_mrs = defaultdict({rapids.DEFAULT_RESOURCE})" in text
     assert re.search(r"get_current_device_resource", source("rmm/mr/__init__.py"))
+
+
+def test_libcudf_opens_addresses_as_well_as_paths() -> None:
+    """Without this a file of S3 would be refused before KvikIO is asked (stages/inputs/device_reader.py)."""
+    text = source("pylibcudf/io/types.pyx")
+    assert text.count("os.path.isfile(") == text.count("or SourceInfo._is_remote_uri(") >= 1

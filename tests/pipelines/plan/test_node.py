@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifiers import fasttext_model
 from cluster.device import kernel_times
 from pipelines.cli.main import main
 from pipelines.plan import device_rates, node
@@ -99,7 +100,7 @@ def test_cores_are_of_a_node_of_gpus(capsys: pytest.CaptureFixture[str], tmp_pat
 
 
 def test_paper_names_kernels_that_there_are() -> None:
-    others = {"read_parquet", "fasttext_sums"}
+    others = {"read_parquet", *fasttext_model.SUMS}
     assert set(device_rates.KERNELS) - others <= set(HOST_KERNELS)
     for name, paper in device_rates.KERNELS.items():
         assert paper.source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import types
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.device import agree, backend, cuda_source, turns
+from cluster.files import compression
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from stages.core import manifest
@@ -24,10 +26,11 @@ from stages.core.shard import Dataset, Piece, Shard
 from stages.implicit.read import Read
 from stages.inputs import device_reader
 from stages.inputs.batches import ReadStatus, mark_text_status
-from stages.inputs.reader import read_piece
+from stages.inputs.reader import read_piece, stage_compressed
 from stages.kernels.dispatch import resident
 from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
+from stages.passes import annotate
 from tests.stages.kernels.test_cosine import strict
 from tests.stages.kernels.test_gpu_code import Column, PyLibCuGraph
 from tests.support import cuda_on_host, fasttext_variants
@@ -237,6 +240,30 @@ def shard(path: Path, texts: list[Any], group: int = 5) -> Piece:
 
 
 WEB = Dataset(name="web", paths=())
+LINES = ["one text", "", "  \u3000", None, "naïve — 文字 🎉", "\t", "z" * 300]
+
+
+def staged(folder: Path, kind: str, *, bad: bool) -> tuple[Piece, str]:
+    """Return a piece of a file that is staged, with texts that cannot be used, and its copy."""
+    path, copy = folder / f"a.{kind}", folder / "copy.parquet"
+    rows = [{"text": text, "id": f"i{i}"} for i, text in enumerate(LINES * 3)]
+    lines = [json.dumps(row) for row in rows]
+    if bad:
+        lines[4] = '{"text": 5, "id": "x"}'
+    if kind == "json":
+        data = f"[{','.join(lines)}]".encode()
+    elif kind == "csv":
+        cells = [["text", "id"], *([row["text"] or "", row["id"]] for row in rows)]
+        data = "".join(f'"{text}",{name}\n' for text, name in cells).encode() + (b'"open,x\n' if bad else b"")
+    else:
+        data = compression.compress("".join(line + "\n" for line in lines).encode(), kind.rpartition(".")[2])
+    path.write_bytes(data)
+    layout = stage_compressed(WEB, str(path), str(copy))
+    made = Shard(
+        ordinal=3, dataset="web", path=str(path), relative_path=path.name, rows=layout.rows, bytes=len(data),
+        fingerprint="f", format=kind,
+    )  # fmt: skip
+    return Piece(shard=made, start=0, stop=layout.rows), str(copy)
 
 
 def rows_of(batches: Any) -> list[tuple[int, int, str, str]]:
@@ -312,6 +339,30 @@ class TestReading:
         on_host = {row for batch in found if batch.resident is None for row in batch.rows.tolist()}
         assert on_host <= {*range(12, 16), *range(32, 40)}
 
+    @pytest.mark.parametrize("bad", [False, True])
+    @pytest.mark.parametrize("kind", ["jsonl.gz", "jsonl.zst", "json", "csv"])
+    def test_other_formats_are_read_by_their_staged_copy(self, tmp_path: Path, kind: str, bad: bool) -> None:
+        piece, copy = staged(tmp_path, kind, bad=bad)
+        found = list(device_reader.read(WEB, piece, ["text", "id"], copy))
+        expected = list(read_piece(WEB, piece, ["text", "id"], path=copy))
+        assert rows_of(found) == rows_of(expected)
+        assert [p for batch in found for p in batch.problems] == [p for batch in expected for p in batch.problems]
+        assert {batch.resident is not None for batch in found} == {not bad}
+        assert {int(batch.status.max()) for batch in expected} != {0}
+
+    def test_files_of_s3_are_read_where_their_keys_are_in_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        for name in device_reader.S3:
+            monkeypatch.delenv(name, raising=False)
+        assert not device_reader.within_reach("s3://bucket/a.parquet")
+        for name in device_reader.S3:
+            monkeypatch.setenv(name, "x")
+        assert device_reader.within_reach("s3://bucket/a.parquet")
+        assert not device_reader.within_reach("gs://bucket/a.parquet")
+        assert device_reader._address("s3://bucket/a.parquet") == "s3://bucket/a.parquet"
+        assert device_reader._address(f"file://{tmp_path}/a") == f"{tmp_path}/a"
+
     def test_files_that_a_device_cannot_read_are_read_on_the_host(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
         lines = Shard(
@@ -326,8 +377,10 @@ class TestReading:
         assert [status for _, status, *_ in rows_of(read(piece))] == [ReadStatus.UNREADABLE] * len(ODD)
 
 
-def ledger(root: Path, name: str, backend_: str, stages: list[dict[str, Any]], kind: str = "inline") -> pa.Table:
-    datasets = {"web": {"paths": str(root / "*.parquet"), "columns": {"text": "text", "id": "id"}}}
+def ledger(
+    root: Path, name: str, backend_: str, stages: list[dict[str, Any]], kind: str = "inline", files: str = "*.parquet"
+) -> pa.Table:
+    datasets = {"web": {"paths": str(root / files), "columns": {"text": "text", "id": "id"}}}
     cluster = {"kind": kind, "backend": backend_, "workers": 3}
     recipe = load_data({"name": "t", "datasets": datasets, "stages": stages, "cluster": cluster}, "test")
     runner.run(recipe, str(root / name), with_report=False)
@@ -341,7 +394,7 @@ STAGES = [
 ]
 
 
-HEURISTICS = {"use": "heuristics", "presets": ["gopher_repetition", "fineweb"], "limits": ["num_words>=7"]}
+HEURISTICS = {"use": "heuristics", "presets": ["gopher_repetition"], "limits": ["num_words>=12"]}
 
 
 FLAGSHIP = [
@@ -360,21 +413,48 @@ def test_a_run_on_the_device_gives_the_ledger_of_a_run_on_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_stage: list[dict[str, Any]]
 ) -> None:
     texts = [f"document {i // 3} says the very same thing{' again' * (i % 3)}" for i in range(40)]
-    shard(tmp_path / "a.parquet", [*texts, *ODD, *texts[:4]], group=11)
     model = fasttext_variants.builder(tmp_path)("softmax")
     if first_stage is FLAGSHIP:
         texts = [
             f"{text} {judged} don&amp;t.\n1 like" for text, judged in zip(texts, fasttext_variants.TEXTS, strict=False)
         ]
         first_stage = [{**s, "model": f"fasttext:{model}"} if "model" in s else s for s in FLAGSHIP]
+    shard(tmp_path / "a.parquet", [*texts, *ODD, *texts[:4]], group=11)
     expected = ledger(tmp_path, "host", "cpu", [*first_stage, *STAGES])
     monkeypatch.setattr(backend, "_resolved", "gpu")
     chunks: list[int] = []
     wrapped = rapids_kernels.parquet_chunks
     monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[2]) or wrapped(*given))
+    brought: set[str] = set()
+    told = annotate._parts
+
+    def parts(*given: Any) -> Any:
+        found = told(*given)
+        brought.update(name for name, part in found.items() if part["from_device"])
+        return found
+
+    monkeypatch.setattr(annotate, "_parts", parts)
     assert ledger(tmp_path, "device", "gpu", [*first_stage, *STAGES]).equals(expected)
     assert bool(chunks) == (len(first_stage) != 1)  # with pii it is read on the host
     assert expected["kept"].to_pylist().count(False) > 10
+    assert brought == ({"repair"} if len(first_stage) > 1 else set())  # what is brought to the host is counted
+
+
+@pytest.mark.usefixtures("device")
+def test_a_run_over_compressed_lines_reads_their_copies_to_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [*(f"document {i // 3} says the very same thing{' again' * (i % 3)}" for i in range(40)), *LINES]
+    lines = "".join(json.dumps({"text": text, "id": f"i{i}"}) + "\n" for i, text in enumerate(texts))
+    (tmp_path / "a.jsonl.gz").write_bytes(compression.compress(lines.encode(), "gz"))
+    expected = ledger(tmp_path, "host", "cpu", STAGES, files="*.gz")
+    monkeypatch.setattr(backend, "_resolved", "gpu")
+    chunks: list[str] = []
+    wrapped = rapids_kernels.parquet_chunks
+    monkeypatch.setattr(rapids_kernels, "parquet_chunks", lambda *given: chunks.append(given[0]) or wrapped(*given))
+    assert ledger(tmp_path, "device", "gpu", STAGES, files="*.gz").equals(expected)
+    assert ["/device/staged/" in path for path in chunks] == [True]
+    assert set(expected["reason"].to_pylist()) >= {"null_text", "white_space", "empty"}
 
 
 class _Busy:
