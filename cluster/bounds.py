@@ -11,3 +11,6 @@ ZSTD_STEP = 2 << 10  # compressed bytes at a time: at most 64 MB, since a block 
 LONGEST = 256 << 20  # bytes of a line, a value, a field or a record
 LARGEST_SIDE_FILE = 1 << 30  # bytes of a list, a tokenizer or another file that is read as a whole
 LARGEST_MODEL = 64 << 30  # bytes that a compressed model may become on the disk
+EXPANSION = 200  # decompressed bytes that a compressed one of an input may stand for; real text stays below 100
+ROWS_PER_BYTE = 10  # rows that a stored byte may stand for; real ones have some 100 bytes each
+FREE_ROWS = 1 << 20  # rows of any stretch of a file that are not held to this; of bytes these are LONGEST

@@ -19,6 +19,7 @@ import zstandard
 
 from cluster import storage
 from cluster.bounds import LARGEST_SIDE_FILE, PIECE, ZSTD_STEP
+from cluster.files.expansion import Counted, Expansion, too_many_bytes
 
 SUFFIXES = {
     ".gz": "gz",
@@ -80,6 +81,16 @@ def peek(file: BinaryIO, codec: str, size: int = READ_BYTES) -> bytes:
             if have >= size:
                 break
     return b"".join(found)[:size]
+
+
+def pieces_within(file: BinaryIO, expansion: Expansion) -> Iterator[bytes]:
+    """Yield as `pieces` does, with the codec of `expansion`, as far as that allows. Raises Damaged where it ends."""
+    for piece in pieces(cast(BinaryIO, Counted(file, expansion)), expansion.codec):
+        allowed = expansion.take(len(piece))
+        if allowed < len(piece):
+            yield piece[:allowed]
+            raise Damaged(too_many_bytes())
+        yield piece
 
 
 def pieces(file: BinaryIO, codec: str) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from cluster.errors import ShardError
 from cluster.files import compression
+from cluster.files.expansion import Expansion
 from cluster.files.sealed import commit_sealed
 from stages.core.shard import Columns as Mapping
 from stages.core.shard import Dataset, Piece, Shard
@@ -31,6 +32,7 @@ from stages.inputs.values import column_of, loads
 
 CHUNK_BYTES = 2 << 20
 GROUP_BYTES = 16 << 20
+GROUP_ROWS = 1 << 18  # of texts that are short or empty
 STAGED = b"winnow.staged"
 COLUMNS = "winnow.columns"
 OWN = [("status", pa.uint8()), ("byte_offset", pa.int64()), ("error", pa.string())]
@@ -44,6 +46,7 @@ class Stream:
         self.kind = kind
         self.error: str | None = None
         self._fault: str | None = None
+        self._expansion = Expansion(codec_of(kind))
 
     def chunks(self) -> Iterator[bytes]:
         """Yield about CHUNK_BYTES at a time; ends without an exception where the data are damaged."""
@@ -53,18 +56,24 @@ class Stream:
     def _blocks(self) -> Iterator[bytes]:
         parts: list[bytes] = []
         size = 0
-        for data in self._pieces():
-            parts.append(data)
-            size += len(data)
-            if size >= CHUNK_BYTES:
-                yield b"".join(parts)
-                parts, size = [], 0
+        for piece in self._pieces():  # of 64 MB of line breaks the lines are not to be held at once
+            for start in range(0, len(piece), CHUNK_BYTES):
+                parts.append(piece[start : start + CHUNK_BYTES])
+                size += len(parts[-1])
+                if size >= CHUNK_BYTES:
+                    yield b"".join(parts)
+                    parts, size = [], 0
         if size:
             yield b"".join(parts)
 
     def lines(self) -> Iterator[jsonl.Lines]:
         """Yield whole lines; a block that comes when `error` is set is the line that was cut."""
-        return jsonl.cut_lines(self.chunks()) if kind_of(self.kind) != "json" else self._values()
+        for offset, lines in jsonl.cut_lines(self.chunks()) if kind_of(self.kind) != "json" else self._values():
+            if self.error is None and (wrong := self._expansion.crowds(len(lines))):
+                self.error = wrong
+                yield offset, [b""]
+                return
+            yield offset, lines
 
     def _values(self) -> Iterator[jsonl.Lines]:
         """Yield the values of an array, or of JSON over several lines, as lines."""
@@ -78,7 +87,7 @@ class Stream:
     def _pieces(self) -> Iterator[bytes]:
         with jsonl.open_file(self.path) as file:
             try:
-                yield from compression.pieces(file, codec_of(self.kind))
+                yield from compression.pieces_within(file, self._expansion)
             except compression.Damaged as error:
                 self._fault = str(error)
 
@@ -198,23 +207,23 @@ def staged_columns(path: str) -> Columns:
 def _write_groups(writer: pq.ParquetWriter, schema: pa.Schema, batches: Iterator[Batch]) -> list[tuple[int, int]]:
     groups: list[tuple[int, int]] = []
     parts: list[pa.Table] = []
-    size = 0
+    size = rows = 0
 
     def flush() -> None:
-        nonlocal size
+        nonlocal size, rows
         if parts:
             table = pa.concat_tables(parts)
             writer.write_table(table, row_group_size=table.num_rows)
             groups.append((table.num_rows, size))
             parts.clear()
-            size = 0
+            size = rows = 0
 
     for batch in batches:
         more = batch.table.column("text").nbytes
-        if size + more > GROUP_BYTES:
+        if size + more > GROUP_BYTES or rows >= GROUP_ROWS:
             flush()
         parts.append(_to_stage(batch).select(schema.names).cast(schema))
-        size += more
+        size, rows = size + more, rows + batch.table.num_rows
     flush()
     return groups
 

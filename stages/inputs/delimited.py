@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from cluster.bounds import LONGEST
 from cluster.files import compression
+from cluster.files.expansion import Expansion
 from stages.inputs.arrow.parquet import Corrupt
 from stages.inputs.files.formats import codec_of, kind_of
 from stages.inputs.jsonl import open_file
@@ -80,7 +81,8 @@ class Delimited:
         csv.field_size_limit(LONGEST)
         codec, delimiter = codec_of(self.format), self.delimiters[kind_of(self.format)]
         with open_file(self.path) as file:
-            raw = compression.reader(self._watched(compression.pieces(file, codec)))
+            allowed = Expansion(codec)
+            raw = compression.reader(self._watched(compression.pieces_within(file, allowed)))
             start = raw.peek(2)[:2]  # type: ignore[attr-defined]
             if start in (b"\xff\xfe", b"\xfe\xff"):
                 raise Corrupt("the file is UTF-16 text; save it as UTF-8")
@@ -90,6 +92,8 @@ class Delimited:
             for record in self._reader:
                 self._lines = self._reader.line_num
                 width = width or len(record)
+                if wrong := allowed.crowds(1):
+                    raise compression.Damaged(wrong)
                 if record:
                     yield record
                 elif width == 1:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator
 
 from cluster.bounds import LONGEST
 
 BLOCK = 1 << 20  # characters between two blocks of rows
 _DECODER = json.JSONDecoder(strict=False, parse_int=len, parse_float=len, parse_constant=len)
-_BLANKS = " \t\r\n"
+_BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class Broken(Exception):
@@ -49,8 +50,7 @@ class _Text:
     def next(self) -> str:
         """Return the next character that is not blank without going past it; "" at the end."""
         while True:
-            while self.at < len(self.text) and self.text[self.at] in _BLANKS:
-                self.at += 1
+            self.at = _BLANKS.match(self.text, self.at).end()  # type: ignore[union-attr]  # it matches nothing, too
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self.more():

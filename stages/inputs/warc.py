@@ -20,12 +20,14 @@ import pyarrow as pa
 
 from cluster.bounds import LONGEST
 from cluster.files import compression
+from cluster.files.expansion import Expansion
 from stages.core.extractor import not_installed
 from stages.inputs.files.formats import codec_of
 from stages.inputs.jsonl import open_file
 from stages.inputs.tables import Rows
 
 BLOCK_BYTES = 4 << 20
+BLOCK_ROWS = 16_384
 TEXT = pa.large_string()
 SCHEMA = pa.schema(
     [
@@ -68,7 +70,7 @@ class Archive:
                 row = dict.fromkeys(SCHEMA.names)
             taken.append(row)
             size, total = size + len(row.get("text") or ""), total + 1
-            if size >= BLOCK_BYTES:
+            if size >= BLOCK_BYTES or len(taken) >= BLOCK_ROWS:
                 yield Rows(pa.RecordBatch.from_pylist(taken, SCHEMA), errors)
                 taken, size, errors = [], 0, {}
         if self.error is not None:
@@ -106,10 +108,13 @@ class Archive:
         except ImportError as error:
             raise not_installed(str(error)) from None
         with open_file(self.path) as file:
-            source: Any = _Forward(compression.reader(compression.pieces(file, codec_of(self.format))))
+            allowed = Expansion(codec_of(self.format))
+            source: Any = _Forward(compression.reader(compression.pieces_within(file, allowed)))
             number = 0
             with _panics():
                 for number, record in enumerate(ArchiveIterator(source, parse_http=False, stream_detect=False), 1):
+                    if wrong := allowed.crowds(1):
+                        raise compression.Damaged(wrong)
                     stated = record.headers.get("Content-Length")
                     size = int(stated) if stated and stated.strip().isdigit() and len(stated) < 20 else -1
                     if size > LONGEST:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import ShardError
+from cluster.files.expansion import allows, too_many_rows
 from stages.core.shard import Dataset
 from stages.inputs.arrow import parquet
 from stages.inputs.arrow.arrow_bounds import check_offsets
@@ -65,25 +66,32 @@ def _reader(source: pa.NativeFile, is_file: bool, fields: list[int] | None) -> p
 
 
 def _batches(path: str, source: pa.NativeFile, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    rows, size = 0, source.size()
     with corruption(path):
+        for batch in _stored(reader):
+            rows += batch.num_rows
+            if not allows(rows, size):
+                raise Corrupt(too_many_rows())
+            check_offsets(batch)  # memory is not read beyond the batch's buffers
+            yield batch
         if isinstance(reader, pa.ipc.RecordBatchFileReader):
-            for number in range(reader.num_record_batches):
-                yield _valid(reader.get_batch(number))
             return
-        while True:
-            try:
-                yield _valid(reader.read_next_batch())
-            except StopIteration:
-                break
         source.seek(max(0, source.size() - 8))
         if not bytes(source.read(8)).endswith(ENDS):
             raise Corrupt("the stream ends without its end mark: the file is truncated")
 
 
-def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a batch whose offsets stay inside its buffers: memory is not read beyond them."""
-    check_offsets(batch)
-    return batch
+def _stored(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of a file or stream, as they are stored."""
+    if isinstance(reader, pa.ipc.RecordBatchFileReader):
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+        return
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        yield batch
 
 
 def schema(path: str) -> pa.Schema:

@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.device import kernel_times
+from cluster.files.expansion import allows, too_many_rows
 from stages.core.shard import Dataset
 from stages.inputs.arrow.parquet_footer import check_chunks
 from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.arrow.swollen import swollen
 from stages.inputs.batches import BATCH_ROWS, I64, Batch, Layout, Problem, ReadStatus, mark_text_status, split
 from stages.inputs.columns import Ambiguous, place
+from stages.inputs.files.file_versions import size_of
 from stages.inputs.fit import has_views, plain
 from stages.inputs.request import MALFORMED, Request, lost, missing, nothing_read, unreachable
 from stages.inputs.schema import Columns
@@ -78,6 +80,11 @@ def _check_footer(file: pq.ParquetFile) -> None:
         raise pa.ArrowInvalid(f"the footer names {file.metadata.num_rows} rows, its row groups hold {sum(rows)}")
 
 
+def _crowded(path: str, file: pq.ParquetFile) -> str:
+    """Return what is wrong with the number of rows of an input; empty where nothing is."""
+    return "" if allows(file.metadata.num_rows, 0) or allows(file.metadata.num_rows, size_of(path)) else too_many_rows()
+
+
 def _remote(path: str) -> BinaryIO:
     try:
         return storage.open_read(path)
@@ -104,11 +111,13 @@ def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
     """Return rows and row groups from the footer, what is wrong with the columns, and the types of those in `names`."""
     try:
         with opened(path) as file, corruption(path):
+            if wrong := _crowded(path, file):
+                return Layout(0, None, wrong)
             problem = check_columns(dataset, file.schema_arrow, names)
             text = _text_leaf(dataset, file.schema_arrow)
             groups = [_group_size(file, i, text) for i in range(file.num_row_groups)]
-            wrong = filter(None, (swollen(file.metadata.row_group(i)) for i in range(file.num_row_groups)))
-            problem = problem or next(wrong, None)
+            swelling = filter(None, (swollen(file.metadata.row_group(i)) for i in range(file.num_row_groups)))
+            problem = problem or next(swelling, None)
             return Layout(file.metadata.num_rows, groups, problem, _columns(file, names))
     except Corrupt as error:
         return Layout(0, None, f"no readable Parquet footer, the file is truncated or corrupt ({error})")
@@ -160,6 +169,8 @@ def read(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches; see `reader.read_piece`."""
     try:
         with opened(request.path) as file:
+            if request.path == request.piece.shard.path and (wrong := _crowded(request.path, file)):  # no staged copy
+                raise Corrupt(wrong)
             view = View(request, file.schema_arrow)
             for span in _spans(request, file, view):
                 yield from _batches(request, view, span)
@@ -289,6 +300,8 @@ def columns_of(path: str, names: Sequence[str]) -> Columns:
     """Return the types of these input columns in one file. Raises Corrupt, or ShardError (also on twofold columns)."""
     with opened(path) as file, corruption(path):
         check_once(path, file.schema_arrow, names)
+        if wrong := _crowded(path, file):
+            raise Corrupt(wrong)
         return _columns(file, names)
 
 

@@ -7,11 +7,13 @@ import gzip
 import io
 import json
 import lzma
+import random
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,11 +23,13 @@ from hypothesis import strategies as st
 
 from cluster.bounds import PIECE
 from cluster.errors import ShardError
-from cluster.files import compression
+from cluster.files import compression, expansion
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
 from pipelines.runfolder import open_run
-from stages.inputs import delimited, json_values, jsonl, warc
+from stages.core.shard import Columns, Dataset
+from stages.inputs import compressed, delimited, json_values, jsonl, warc
+from stages.inputs.batches import BATCH_ROWS
 
 SIZE = 400 << 20
 CODECS = ("gz", "bz2", "xz", "zst", "lz4")
@@ -180,3 +184,109 @@ def test_a_page_that_is_too_large_is_an_unreadable_row(tmp_path: Path, monkeypat
         records += b"Content-Length: %d\r\n\r\n%s\r\n\r\n" % (len(text), text)
     rows = run(tmp_path, "a.warc.gz", gzip.compress(records), "quarantine")
     assert [(row["kept"], row["reason"]) for row in rows] == [(True, None), (False, "unreadable"), (True, None)]
+
+
+WARC = b"WARC/1.0\r\nWARC-Type: %s\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
+MANY_ROWS = {  # what a repeated row of each kind is, and what stands before and behind
+    "blank.jsonl": (b"", b"\n", b""),
+    "objects.jsonl": (b"", b"{}\n", b""),
+    "copies.jsonl": (b"", b'{"text": "the same again and again"}\n', b""),
+    "list.json": (b"[", b"{},", b"{}]"),
+    "blank.csv": (b"text,id\n", b"\n", b""),
+    "one-column.csv": (b"text\n", b"\n", b""),
+    "rows.tsv": (b"text\tid\n", b"a\tb\n", b""),
+    "pages.warc": (b"", WARC % b"conversion", b""),
+    "requests.warc": (b"", WARC % b"request", b""),
+}
+
+
+@pytest.mark.parametrize("name", MANY_ROWS)
+def test_few_bytes_that_stand_for_many_rows_end_a_file(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "warc" in name:
+        pytest.importorskip("fastwarc")
+    monkeypatch.setattr(expansion, "FREE_ROWS", 1000)
+    head, row, tail = MANY_ROWS[name]
+    name = f"{name}.zst"
+    packed = compression.compress(head + row * 60_000 + tail, "zst")
+    with pytest.raises(ShardError, match=r"more than 1,000 rows and 10 for each byte, which are no texts; [0-9,]+ "):
+        run(tmp_path, name, packed, "stop")
+    rows = run(tmp_path, name, packed, "quarantine")
+    assert len(rows) <= 2 + 1000 + 10 * len(packed) < 60_000
+    named = b"".join(p.read_bytes() for p in (tmp_path / "run-quarantine" / "quarantine").iterdir())
+    assert b"which are no texts" in named
+
+
+@pytest.mark.parametrize("codec", ["gz", "zst"])
+def test_a_stretch_that_swells_ends_a_file_wherever_it_begins(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expansion, "LONGEST", 1 << 20)
+    draw = random.Random(1)
+    good = [json.dumps({"text": draw.randbytes(2000).hex()}).encode() for _ in range(300)]
+    for name, data in (("sound", good), ("swollen", [*good, b'{"text": "' + b"x" * (8 << 20) + b'"}', *good])):
+        packed = compression.compress(b"\n".join(data) + b"\n", codec)
+        (tmp_path / name).mkdir()
+        if name == "sound":
+            assert all(row["kept"] for row in run(tmp_path / name, f"a.jsonl.{codec}", packed, "stop"))
+            continue
+        with pytest.raises(ShardError, match=r"1,048,576 bytes and 200 times as many as are stored, which is no text"):
+            run(tmp_path / name, f"a.jsonl.{codec}", packed, "stop")
+        rows = run(tmp_path / name, f"a.jsonl.{codec}", packed, "quarantine")
+        assert [row["kept"] for row in rows] == [True] * len(good) + [False]
+
+
+def test_line_breaks_are_held_a_chunk_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(compression.compress(b"\n" * (20 << 20), "zst"))
+    sizes = [len(chunk) for chunk in compressed.Stream(str(path), "jsonl.zst").chunks()]
+    assert sum(sizes) == 20 << 20
+    assert max(sizes) <= 2 * compressed.CHUNK_BYTES
+
+
+def test_rows_without_text_make_row_groups_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compressed, "GROUP_ROWS", 40_000)
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(compression.compress(b"\n" * 200_000, "gz"))
+    dataset = Dataset(name="d", paths=(str(path),), columns=Columns(text="text"))
+    layout = compressed.stage_lines(dataset, str(path), "jsonl.gz", str(tmp_path / "staged.parquet"))
+    assert layout.row_groups is not None
+    assert layout.rows == 200_000
+    assert max(rows for rows, _ in layout.row_groups) <= 40_000 + BATCH_ROWS
+
+
+def test_columnar_files_of_many_rows_in_few_bytes_are_named_and_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expansion, "FREE_ROWS", 1000)
+    (tmp_path / "in").mkdir()
+    rows = 2_000_000
+    columns = {
+        "equal": pa.DictionaryArray.from_arrays(np.zeros(rows, np.int8), ["a text"]).cast(pa.string()),
+        "nulls": pa.nulls(rows, pa.string()),
+    }
+    for name, column in columns.items():
+        table = pa.table({"text": column})
+        pq.write_table(table, tmp_path / "in" / f"{name}.parquet", compression="zstd", row_group_size=rows // 3)
+    nothing = pa.table({"text": pa.nulls(rows), "n": pa.nulls(rows)})
+    for kind, opened in (("arrow", pa.ipc.new_file), ("arrows", pa.ipc.new_stream)):
+        with opened(tmp_path / "in" / f"nothing.{kind}", nothing.schema) as writer:
+            writer.write_table(nothing)
+    pq.write_table(pa.table({"text": ["fine"]}), tmp_path / "in" / "z.parquet")
+    for path in sorted((tmp_path / "in").glob("[!z]*")):
+        (tmp_path / path.name).mkdir()
+        with pytest.raises(ShardError, match="more than 1,000 rows and 10 for each byte"):
+            run(tmp_path / path.name, path.name, path.read_bytes(), "stop")
+    recipe = {"datasets": {"d": {"paths": str(tmp_path / "in")}}, "on_error": "quarantine", "max_quarantined": 1.0}
+    runner.run(load_data({**recipe, "cluster": {"kind": "inline"}}, "test"), str(tmp_path / "r"), with_report=False)
+    counts = open_run(str(tmp_path / "r")).counts["d"]
+    assert (counts.rows, counts.kept) == (1, 1)
+    assert len(list((tmp_path / "r" / "quarantine").iterdir())) == 4
+
+
+def test_a_plain_file_of_many_short_rows_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expansion, "FREE_ROWS", 1000)
+    for name, data in (("a.jsonl", b"\n" * 30_000), ("a.csv", b"text\n" + b"\n" * 30_000)):
+        (tmp_path / name).mkdir()
+        assert len(run(tmp_path / name, name, data, "stop")) == 30_000  # the staged copy is much smaller
