@@ -12,9 +12,10 @@ import re
 from urllib.parse import unquote
 
 MASK = "***"
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"<>`]*)")
+# Repeats have a largest number where a hostile text could make each place look to its end
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<rest>[^\s'\"<>`]*)")
 _PORT = re.compile(r"[^/?#@]*:\d+(?:[/?#]|$)")
-_USER = re.compile(r"(?P<user>[^/?#@:]*?)(?P<colon>:|%3[Aa])(?P<password>[^?#@]*)@")  # a key may hold a slash
+_USER = re.compile(r"(?P<user>[^/?#@:]{0,1000}?)(?P<colon>:|%3[Aa])(?P<password>[^?#@]*)@")  # a key may hold a slash
 _ALONE = re.compile(r"(?P<user>[^/?#@:]+)@")
 _PAIR = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#?]+)=(?P<value>[^&;#\s]*)")
 _NAMES = re.compile(
@@ -27,9 +28,8 @@ _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _NAMED = re.compile(
     r"(?i)^(?!.*tokens)(.*[-_ ])?(api[-_]?key|key|auth|authorization|token|secret|password|credentials?)$"
 )
-_ASSIGNED = re.compile(
-    r"(?i)\b[A-Z0-9_]*(?:secret|token|passw(?:or)?d|api_?key|access_key(?:_id)?|salt|credential)[A-Z0-9_]*=(?P<value>[^\s;&|]+)"
-)
+_ASSIGNED = re.compile(r"(?i)(?P<name>[A-Z0-9_]{1,200})=(?P<value>[^\s;&|]+)")
+_ASKS_CARE = re.compile(r"(?i)secret|token|passw(?:or)?d|api_?key|access_key(?:_id)?|salt|credential")
 
 
 def secret_in(text: str) -> str:
@@ -87,8 +87,8 @@ def assigned_secret(text: str) -> str:
     ('HF_TOKEN', '')
     """
     for match in _ASSIGNED.finditer(text):
-        if not match["value"].strip("'\"").startswith(("$", "`")):
-            return match[0].partition("=")[0]
+        if _ASKS_CARE.search(match["name"]) and not match["value"].strip("'\"").startswith(("$", "`")):
+            return match["name"]
     return ""
 
 

@@ -15,6 +15,7 @@ from cluster.errors import RecipeError
 
 MAX_BYTES = 4 << 20  # of text
 MAX_VALUES = 20_000  # keys and values, with aliases spelt out; PyYAML makes about 20,000 a second
+MAX_CHARACTERS = 100_000  # of a key or a value; prompts of language models have some thousands
 MAX_DEPTH = 32  # lists and mappings inside each other
 MAX_DIGITS = 40  # of a number
 MAX_DATASETS = 1000
@@ -32,8 +33,15 @@ def check_text(text: str, source: str) -> None:
         )
     try:
         _Count(source).add_all(text)
-    except yaml.YAMLError:
-        return  # the parser says so better, and within the limits
+    except yaml.YAMLError:  # the parser says so better, and within the limits
+        for line, words in enumerate(text.splitlines(), 1):
+            if len(words) > MAX_CHARACTERS:  # it would take seconds for these
+                _check_length(len(words), f"{source}, line {line}, is not valid YAML: it")
+
+
+def _check_length(characters: int, what: str) -> None:
+    if characters > MAX_CHARACTERS:
+        raise RecipeError(f"{what} has {characters:,} characters, at most {MAX_CHARACTERS:,} are read. Shorten it.")
 
 
 class _Count:
@@ -64,6 +72,7 @@ class _Count:
                 self._add(self.anchors.get(event.anchor or "", 1), line)
             elif isinstance(event, yaml.ScalarEvent):
                 self._add(1, line)
+                _check_length(len(event.value), f"{self.source}, line {line}: a key or value")
                 if event.anchor:
                     self.anchors[event.anchor] = 1
 
@@ -86,6 +95,8 @@ def check_data(value: object, source: str) -> None:
             raise RecipeError(f"{source}: more than {MAX_VALUES:,} values. Name files by folders or globs.")
         if depth > MAX_DEPTH:
             raise RecipeError(f"{source}: more than {MAX_DEPTH} lists and mappings inside each other.")
+        if isinstance(here, str):
+            _check_length(len(here), f"{source}: {key}")
         if isinstance(here, int) and not -LARGEST <= here <= LARGEST:
             raise RecipeError(f"{source}: {key} must be below 2^63, but has {here.bit_length():,} bits.")
         if isinstance(here, Mapping):

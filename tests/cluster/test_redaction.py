@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from cluster.redaction import assigned_secret, hidden, secret_in
+from cluster.redaction import assigned_secret, hidden, names_secret, secret_in
 
 SECRET = "s3cr3tV4lue"
 URLS = [
@@ -93,3 +94,21 @@ def test_hiding_never_fails_and_hides_once(text: str) -> None:
 )
 def test_a_shell_line_that_gives_a_variable_a_secret_is_found(line: str, name: str) -> None:
     assert assigned_secret(line) == name
+
+
+HOSTILE = [
+    "y" * 100_000,
+    "y" * 100_000 + "://a",
+    "http://" + "%3A" * 33_000,
+    "secret" * 16_000,
+    "http://a?" + "token&" * 16_000,
+]
+HOSTILE += ["http://" * 14_000, "a:" * 50_000, "key_ " * 20_000, "http://" + "@" * 100_000]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_looked_through_in_a_second(text: str) -> None:
+    begin = time.process_time()
+    for look in (secret_in, hidden, names_secret, assigned_secret):
+        look(text)
+    assert time.process_time() - begin < 2
