@@ -32,7 +32,7 @@ from stages.dedup.dedup_stage import DedupStage
 from stages.kernels.hashes.hashing import buffers
 from stages.outcome import lineage
 from stages.outcome.draw import Draw
-from stages.outcome.mixing import CONTENT
+from stages.outcome.mixing import CONTENT, Mix
 
 I64 = npt.NDArray[np.int64]
 VERSION = 2  # 1 had one digest for all columns
@@ -60,10 +60,24 @@ def made_from(engine: Engine, run: Run, draws: Sequence[Draw]) -> list[MadeFrom]
     return engine.map(partial(_of_bundle, run, draw, _rule(run)), range(count), cost=TELL)
 
 
+def rule_of_rows(run: Run, mix: Mix) -> str:
+    """Return the digest of what it depends on which rows of all bundles live and are held out; empty if not told."""
+    told = _all_plain(run) and mix.holdout_by == CONTENT
+    return digest(_rule(run), mix.holdout, mix.seed) if told else ""
+
+
+def rows_made_from(view: View, rule: str) -> str:
+    """Return the digest of what it depends on which rows of a bundle live. rule: of all bundles."""
+    return digest(rule, view.bundle.dataset, view.reading, view.bundle.fingerprint, _verdicts(view)[0])
+
+
+def _all_plain(run: Run) -> bool:
+    return all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
+
+
 def _can_be_told(run: Run, draws: Sequence[Draw]) -> bool:
     """Tell whether rows depend on nothing but what digests are made of here."""
-    plain = all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
-    if len(draws) != 1 or not plain:
+    if len(draws) != 1 or not _all_plain(run):
         return False
     [draw] = draws
     mix = draw.mix
