@@ -35,7 +35,7 @@ from stages.outcome.draw import Draw
 from stages.outcome.mixing import CONTENT, Mix
 
 I64 = npt.NDArray[np.int64]
-VERSION = 2  # 1 had one digest for all columns
+VERSION = 3  # 1 had one digest for all columns, 2 hashed what lies beside the groups of a bundle
 TELL = per_bundle("tell what rows are made from")
 
 
@@ -149,8 +149,14 @@ def _lineage(run: Run, position: int, bundle: Bundle) -> tuple[str, str, str]:
     won = list(lineage.rows_of_bundle(bundle, array(table, "doc").astype(np.int64)))
     parts = [table.slice(first, last - first) for first, last in won]
     sizes = _hash(array(part, name) for part in parts for name in ("doc", "group_size"))
-    words = _hash(column for part in parts for column in buffers(whole(part.column("group_datasets"))))
+    words = _hash(column for part in parts for column in _own_buffers(whole(part.column("group_datasets"))))
     return sizes, sizes + words, _hash(column[first:last] for first, last in ends for column in (doc, survivor))
+
+
+def _own_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], I64]:
+    """Return bytes and offsets of strings alone, whatever they are a slice of."""
+    data, offsets = buffers(texts)
+    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
 def _hash(columns: Iterable[npt.NDArray[np.generic]]) -> str:

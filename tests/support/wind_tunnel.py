@@ -192,7 +192,8 @@ def write_inputs(folder: str, files: int, rows: int) -> None:
 
 def add_dataset(folder: str, copies: int) -> None:
     """Write a file of ROWS documents, so many of which are the first that `texts` gives the corpus, the others new."""
-    some = [*itertools.islice(texts(ROWS, 1), copies), *itertools.islice(texts(8 * ROWS, 5), ROWS - copies)]
+    other = (text.replace("w", "v") for text in texts(ROWS, 5))  # words that are in no other document
+    some = [*itertools.islice(texts(ROWS, 1), copies), *itertools.islice(other, ROWS - copies)]
     columns = {"id": [f"m{n}" for n in range(ROWS)], "text": some, "score": [0.5] * ROWS}
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
@@ -220,7 +221,7 @@ def run_once(files: int, rows: int, more: Mapping[str, Any], copies: int | None 
             datasets |= {"more": {**datasets["web"], "paths": ADDED}}
             recipe = load_data({**data, "output": output, **more}, "tunnel")
         CountingStore.watch(posixpath.dirname)
-        runner.run(recipe, f"{SCHEME}://run")
+        runner.run(recipe, f"{SCHEME}://run", with_report=copies is None)  # samples of texts cost what files are large
         total = CountingStore.total()
         found |= {f"{turn}{kind}": number for kind, number in total.by_kind().items()}
         found[f"{turn}requests"] = total.total
@@ -236,6 +237,7 @@ def _show(turn: str, engine: CountingEngine) -> None:
     print(turn, engine.kinds.most_common(60), engine.sizes.most_common(20), sep="\n", file=sys.stderr)
     places = sorted(CountingStore.counts.items(), key=lambda place: -place[1].total)
     print(*places[:60], sep="\n", file=sys.stderr)
+    print(*sorted(CountingStore.bytes_read.items(), key=lambda place: -place[1])[:40], sep="\n", file=sys.stderr)
 
 
 def main() -> None:
