@@ -20,15 +20,16 @@ import numpy.typing as npt
 
 from cluster import storage
 from cluster.files.slices import Index, Part, check_part, damaged_slices, parse_index, write_packed_slices
+from cluster.scale import scaled
 
 U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
-LEADING_BLOCK, REST_BLOCK = 4096, 1024  # records
+LEADING_BLOCK, REST_BLOCK = scaled(4096, least=64), scaled(1024, least=16)  # records
 HEAD = struct.Struct("<QQQ")  # records, least key, bits that keys are shifted by
 AT_ONCE = 1 << 18  # records that are written at a time
-FIRST_READ = 128 << 10  # bytes: index and first slice of 5 M records
-GAP = 16 << 10  # bytes between two blocks that are read together
+FIRST_READ = scaled(128 << 10, least=1 << 10)  # bytes: index and first slice of 5 M records
+GAP = scaled(16 << 10, least=64)  # bytes between two blocks that are read together
 REST = np.dtype([("bits", "<u4"), ("doc", "<i8")])
 
 

@@ -218,7 +218,10 @@ def _trial(run_dir: str | None, here: Present) -> list[str]:
         found.append(
             f"the run folder was made with --limit {limit}; the plan is for those rows, and so must the run be."
         )
-    if here.changed:
+    if here.known:
+        stages = f"; {', '.join(sorted(here.kept))} decide again what new documents touch" if here.kept else ""
+        found.append(f"files were added since the run folder was frozen: facts of the others are reused{stages}.")
+    elif here.changed:
         found.append("input files are new, gone or of another size since the run folder was frozen; see --refresh.")
     return found
 
@@ -340,7 +343,7 @@ def _whole(
         compressed_bytes=0 if frozen else sum(f.bytes for s in sampled for f in s.input.files if f.staged),
         files=0 if frozen else sum(s.size.shards for s in sampled),
         bundles=bundles,
-        missing=_missing(measured, bundles, here if frozen is not None else None),
+        missing=_missing(measured, bundles, here if frozen is not None or here.known else None),
         flow=flow,
         mix_bytes=sum(mix["text_bytes"] for mix in mixes),
         mix_parts=sum(part_count(flow.kept_bytes[name], shard_bytes) for mix in mixes for name in mix["datasets"]),
@@ -352,7 +355,10 @@ def _missing(measured: Measured, bundles: Sequence[Bundle], here: Present | None
     missing = {}
     for stage in measured.run.stages:
         if isinstance(stage, ShardStage):
-            have = here.done.get(stage.name) if here else None
+            if here and here.known:
+                have = [here.has_facts(stage.name, bundle) for bundle in bundles]
+            else:
+                have = list(here.done.get(stage.name) or ()) if here else []
             missing[stage.name] = [
                 stage.applies_to(b.dataset) and not (have and have[i]) for i, b in enumerate(bundles)
             ]

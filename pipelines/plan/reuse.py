@@ -19,19 +19,35 @@ from stages.core.manifest import Manifest
 from stages.core.run import Run, StageRun
 from stages.core.shard import Bundle
 from stages.core.stage import ShardStage
+from stages.dedup import kept
+from stages.dedup.dedup_stage import DedupStage
 from stages.outcome import lineage
 from stages.passes import judge_later
 
 
 @dataclass(frozen=True, kw_only=True)
 class Present:
-    """What lies in the run folder already. done: per shard stage, whether each bundle has its facts."""
+    """What lies in the run folder already. done: per shard stage, whether each bundle has its facts.
+
+    known: dataset and path of the files there are, where nothing but files was added. kept: dedup stages that go on
+    from the keys that they kept, so that they decide again what the added documents touch.
+    """
 
     run: Run | None
     manifest: Manifest | None
     changed: bool  # files are new, gone or of another size
     done: Mapping[str, Sequence[bool]]
     complete: frozenset[str]  # exchange stages and closing steps that need not run
+    known: frozenset[tuple[str, str]] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+    def has_facts(self, stage: str, bundle: Bundle) -> bool:
+        """Tell whether a bundle that a run would cut now has the facts of a stage, where files were added."""
+        there = all((bundle.dataset, piece.shard.path) in self.known for piece in bundle.pieces)
+        if self.manifest is None or not there or stage not in self.done:
+            return False
+        mine = zip(self.manifest.bundles, self.done[stage], strict=True)
+        return all(have for old, have in mine if old.dataset == bundle.dataset)
 
 
 def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Present:
@@ -43,10 +59,12 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
     then = {(s.dataset, s.path, s.bytes) for s in frozen.live_shards}
     limited = limit_of(run_dir) is not None
     changed = not then <= now if limited else then != now
+    added = changed and not limited and then < now
+    grown = sum(size for _, _, size in now) / max(1, sum(size for _, _, size in then)) if added else 1.0
     prepared = prepare(recipe, run_dir, sample=sample_of(run_dir))
     job = replace(prepared.run, manifest_digest=frozen.digest)
     done: dict[str, list[bool]] = {}
-    finished: set[str] = set()
+    finished, kept_of = set[str](), set[str]()
     for index, stage in enumerate(job.stages):
         if isinstance(stage, ShardStage):
             judged = not job.deferred(index) or judge_later.was_resolved(StageRun(job, index))
@@ -54,9 +72,19 @@ def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Pre
             done[stage.name] = [_name(job, b) in have for b in frozen.bundles]
         elif stage.exchanges and not (stage.hidden or changed) and is_complete(StageRun(job, index)):
             finished.add(stage.name)
+        elif isinstance(stage, DedupStage) and added and kept.may_go_on(StageRun(job, index), frozen.rows() * grown):
+            kept_of.add(stage.name)
     if not changed and all(all(d) for d in _applying(job, frozen.bundles, done)):
         finished |= _closing(prepared, job)
-    return Present(run=job, manifest=frozen, changed=changed, done=done, complete=frozenset(finished))
+    return Present(
+        run=job,
+        manifest=frozen,
+        changed=changed,
+        done=done,
+        complete=frozenset(finished),
+        known=frozenset((name, path) for name, path, _ in then) if added else frozenset(),
+        kept=frozenset(kept_of),
+    )
 
 
 def _name(job: Run, bundle: Bundle) -> str:

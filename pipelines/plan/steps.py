@@ -49,6 +49,8 @@ def describe_steps(
             done = sum(not whole.missing[stage.name][i] for i in mine)
         elif isinstance(stage, ExchangeStage) and not stage.hidden:
             done = len(mine) if stage.name in here.complete else 0
+            if stage.name in here.kept:
+                done = sum(not whole.missing["read"][i] for i in mine)
         else:
             continue
         found.append(step(stage.name, _action(done, len(mine)), done, len(mine)))
@@ -67,12 +69,20 @@ def seconds_of_steps(rates: Rates, whole: Whole, where: Machine, here: Present) 
     found["annotate"] = costs.annotate_seconds(rates, whole, where)
     for stage in rates.sample.run.stages:
         if isinstance(stage, ExchangeStage) and not stage.hidden and stage.name not in here.complete:
-            found[stage.name] = costs.step_seconds(rates, whole, where, stage.name)
+            found[stage.name] = costs.step_seconds(rates, whole, where, stage.name) * _share(whole, here, stage.name)
     found |= deferred.judging_seconds(rates, whole, where)
     for name in CLOSING:
         if name not in here.complete:
             found[name] = costs.step_seconds(rates, whole, where, name)
     return found | {"report": costs.report_seconds(rates, whole, where)}
+
+
+def _share(whole: Whole, here: Present, stage: str) -> float:
+    """Return the share of a dedup stage's work that is left: that of new documents, where it kept its keys."""
+    if stage not in here.kept:
+        return 1.0
+    new = sum(b.rows for b, missing in zip(whole.bundles, whole.missing["read"], strict=True) if missing)
+    return new / max(1, sum(b.rows for b in whole.bundles))
 
 
 def bytes_on_disk(rates: Rates, written: Mapping[str, float]) -> int:

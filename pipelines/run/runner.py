@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from classifiers.foreign_code import trusting
 from cluster import storage
@@ -47,6 +46,7 @@ from stages.outcome import ledger, lineage
 from stages.outcome.draw import Draw
 from stages.outcome.holdout_groups import GROUP, hold_out_groups
 from stages.outcome.holdout_similarity import measure
+from stages.outcome.kept_tallies import tally_all
 from stages.outcome.ledger import Tally
 from stages.outcome.made_from import made_from
 from stages.passes import judge_later
@@ -186,7 +186,7 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
         with engine.step("holdout"):
             hold_out_groups(engine, run, mix)
     with engine.step("tally"):
-        tallies = engine.map(partial(ledger.tally, run, mix), range(len(run.manifest.bundles)), cost=ledger.TALLY)
+        tallies = tally_all(engine, run, mix)
     ledger.check_funnel(run, tallies)
     planned = plan_mixes(engine, prepared, tallies)
     with engine.step("ledger", documents=run.manifest.rows()):

@@ -11,6 +11,9 @@ import pyarrow as pa
 from stages.kernels.dispatch.resident import Resident
 
 BoolArray = npt.NDArray[np.bool_]  # a mask
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MANY = 8  # values for each one among which they are searched, from which on most are told not to be there first
+SPARSE = 8  # places of a table for each value
 FEW = 8  # one row in so many: fewer rows are taken by themselves
 FloatArray = npt.NDArray[np.float64]  # scores, values, thresholds
 
@@ -63,6 +66,25 @@ def places_in(ascending: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDAr
     """
     if not len(ascending):
         return np.full(len(values), -1, np.int64)
+    if values.dtype.kind in "iu" and ascending.dtype.kind in "iu" and len(values) > MANY * len(ascending):
+        found = np.full(len(values), -1, np.int64)
+        maybe = np.flatnonzero(_may_be_in(ascending, values))
+        found[maybe] = _places(ascending, values[maybe])
+        return found
+    return _places(ascending, values)
+
+
+def _may_be_in(ascending: npt.NDArray[Any], values: npt.NDArray[Any]) -> BoolArray:
+    """Mark the values that may be in an array, (values,), by a table of bits of their products: most others are not."""
+    bits = max(10, int(SPARSE * len(ascending)).bit_length())
+    shift = np.uint64(64 - bits)
+    marked = np.zeros(1 << bits, np.bool_)
+    marked[(ascending.astype(np.uint64) * GOLDEN) >> shift] = True
+    found: BoolArray = marked[(values.astype(np.uint64) * GOLDEN) >> shift]
+    return found
+
+
+def _places(ascending: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
     return np.where(ascending[at] == values, at, -1)
 

@@ -122,14 +122,32 @@ def find(engine: Engine, stage_run: StageRun[DedupStage]) -> Kept | None:
     kept = _read(storage.join(folder_of(run, stage), STATE))
     if kept is None or promotion.is_needed(stage_run) or kept.rule != _rule(stage_run):
         return None
-    names = {name for name, _, _ in kept.datasets}
-    same = tuple(entry for entry in _datasets(stage_run) if entry[0] in names) == kept.datasets
-    if not same or kept.numbering == numbering_of(run) or not covers(run, kept.numbering):
+    if kept.numbering == numbering_of(run) or not covers(run, kept.numbering):
         return None
-    grown = run.manifest.rows() > MOST_GROWN * kept.rows or len(kept.layers) >= MOST_LAYERS * _hops(kept)
-    if grown or not all(_is_there(run, layer) for layer in kept.layers) or not _has_verdicts(engine, stage_run, kept):
+    if not _is_usable(stage_run, kept, run.manifest.rows()) or not _has_verdicts(engine, stage_run, kept):
         return None
     return kept
+
+
+def may_go_on(stage_run: StageRun[DedupStage], rows: float) -> bool:
+    """Tell whether a stage is going to go on from what is kept once files are added, for a planner that freezes none.
+
+    rows : of the run then.
+    """
+    kept = _read(storage.join(folder_of(stage_run.run, stage_run.stage), STATE))
+    if kept is None or promotion.is_needed(stage_run) or kept.rule != _rule(stage_run):
+        return False
+    return _is_usable(stage_run, kept, rows)
+
+
+def _is_usable(stage_run: StageRun[DedupStage], kept: Kept, rows: float) -> bool:
+    """Tell whether datasets are as they were, the layers are few and there, and `rows` are not many more."""
+    names = {name for name, _, _ in kept.datasets}
+    if tuple(entry for entry in _datasets(stage_run) if entry[0] in names) != kept.datasets:
+        return False
+    if rows > MOST_GROWN * kept.rows or len(kept.layers) >= MOST_LAYERS * _hops(kept):
+        return False
+    return all(_is_there(stage_run.run, layer) for layer in kept.layers)
 
 
 def keeps_keys(stage_run: StageRun[Stage]) -> bool:

@@ -32,10 +32,10 @@ from stages.dedup.dedup_stage import DedupStage
 from stages.kernels.hashes.hashing import buffers
 from stages.outcome import lineage
 from stages.outcome.draw import Draw
-from stages.outcome.mixing import CONTENT
+from stages.outcome.mixing import CONTENT, Mix
 
 I64 = npt.NDArray[np.int64]
-VERSION = 2  # 1 had one digest for all columns
+VERSION = 3  # 1 had one digest for all columns, 2 hashed what lies beside the groups of a bundle
 TELL = per_bundle("tell what rows are made from")
 
 
@@ -60,10 +60,24 @@ def made_from(engine: Engine, run: Run, draws: Sequence[Draw]) -> list[MadeFrom]
     return engine.map(partial(_of_bundle, run, draw, _rule(run)), range(count), cost=TELL)
 
 
+def rule_of_rows(run: Run, mix: Mix) -> str:
+    """Return the digest of what it depends on which rows of all bundles live and are held out; empty if not told."""
+    told = _all_plain(run) and mix.holdout_by == CONTENT
+    return digest(_rule(run), mix.holdout, mix.seed) if told else ""
+
+
+def rows_made_from(view: View, rule: str) -> str:
+    """Return the digest of what it depends on which rows of a bundle live. rule: of all bundles."""
+    return digest(rule, view.bundle.dataset, view.reading, view.bundle.fingerprint, _verdicts(view)[0])
+
+
+def _all_plain(run: Run) -> bool:
+    return all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
+
+
 def _can_be_told(run: Run, draws: Sequence[Draw]) -> bool:
     """Tell whether rows depend on nothing but what digests are made of here."""
-    plain = all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
-    if len(draws) != 1 or not plain:
+    if len(draws) != 1 or not _all_plain(run):
         return False
     [draw] = draws
     mix = draw.mix
@@ -135,8 +149,14 @@ def _lineage(run: Run, position: int, bundle: Bundle) -> tuple[str, str, str]:
     won = list(lineage.rows_of_bundle(bundle, array(table, "doc").astype(np.int64)))
     parts = [table.slice(first, last - first) for first, last in won]
     sizes = _hash(array(part, name) for part in parts for name in ("doc", "group_size"))
-    words = _hash(column for part in parts for column in buffers(whole(part.column("group_datasets"))))
+    words = _hash(column for part in parts for column in _own_buffers(whole(part.column("group_datasets"))))
     return sizes, sizes + words, _hash(column[first:last] for first, last in ends for column in (doc, survivor))
+
+
+def _own_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], I64]:
+    """Return bytes and offsets of strings alone, whatever they are a slice of."""
+    data, offsets = buffers(texts)
+    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
 def _hash(columns: Iterable[npt.NDArray[np.generic]]) -> str:

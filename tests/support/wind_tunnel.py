@@ -1,5 +1,6 @@
 """The wind tunnel: a whole run of the real code over the counting store, with its sizes divided by 1,000.
 
+With `copies`, a dataset is added and the second run's figures are those of the addition.
 `measure(sizes)` starts one process with `WINNOW_SIZES_DIVIDED_BY` set, runs the recipe at every size and returns what
 each run asked of the store and of its engine. A task then has 200 rows where it has 200,000, so some thousand documents
 go through as many tasks, destinations and merges as some million do.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib
 import io
+import itertools
 import json
 import math
 import os
@@ -30,7 +32,7 @@ import pyarrow.parquet as pq
 from cluster import counting_store, storage
 from cluster.counting_store import SCHEME, CountingStore
 
-IN = f"{SCHEME}://in"
+IN, ADDED = f"{SCHEME}://in", f"{SCHEME}://added"
 DIVISOR = 1000
 ROWS = 200  # documents of a file: as many as a bundle takes
 WORDS = 3000  # of the language that the texts are written in
@@ -49,17 +51,19 @@ def measure(
     rows: int = ROWS,
     recipe: Mapping[str, Any] | None = None,
     patch: Mapping[str, Mapping[str, Any]] | None = None,
+    copies: int | None = None,
 ) -> list[Figures]:
     """Return the figures of a run for each number of files, of `rows` documents each.
 
-    recipe : keys to replace. patch : values by module and name, to show that the tunnel finds a fault.
+    recipe : keys to replace. patch : values by module and name, to show that the tunnel finds a fault. copies : of
+    documents that there are, in a dataset of one file that is added after the run; None: none is added.
     """
     root = Path(__file__).parents[2]
     command = [
         sys.executable,
         "-m",
         "tests.support.wind_tunnel",
-        json.dumps([list(files), rows, recipe or {}, patch or {}]),
+        json.dumps([list(files), rows, recipe or {}, patch or {}, copies]),
     ]
     environment = os.environ | {"WINNOW_SIZES_DIVIDED_BY": str(DIVISOR), "PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280, check=False)
@@ -186,7 +190,17 @@ def write_inputs(folder: str, files: int, rows: int) -> None:
         storage.write_bytes(f"{folder}/{number:05d}.parquet", file.getvalue())
 
 
-def run_once(files: int, rows: int, more: Mapping[str, Any]) -> Figures:
+def add_dataset(folder: str, copies: int) -> None:
+    """Write a file of ROWS documents, so many of which are the first that `texts` gives the corpus, the others new."""
+    other = (text.replace("w", "v") for text in texts(ROWS, 5))  # words that are in no other document
+    some = [*itertools.islice(texts(ROWS, 1), copies), *itertools.islice(other, ROWS - copies)]
+    columns = {"id": [f"m{n}" for n in range(ROWS)], "text": some, "score": [0.5] * ROWS}
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    storage.write_bytes(f"{folder}/00000.parquet", file.getvalue())
+
+
+def run_once(files: int, rows: int, more: Mapping[str, Any], copies: int | None = None) -> Figures:
     """Run the recipe over so many files; return requests by kind, bytes, tasks, argument sizes, objects held."""
     from pipelines.recipe.recipe import load_data
     from pipelines.run import runner
@@ -194,16 +208,20 @@ def run_once(files: int, rows: int, more: Mapping[str, Any]) -> Figures:
     counting_store.use()
     CountingStore.empty()
     write_inputs(IN, files, rows)
-    datasets = {"web": {"paths": IN, "columns": {"text": "text", "id": "id"}}}
+    datasets: dict[str, Any] = {"web": {"paths": IN, "columns": {"text": "text", "id": "id"}}}
     data = {"name": "tunnel", "seed": 3, "datasets": datasets, "stages": STAGES, "cluster": {"kind": "inline"}}
     output = {"shuffle": "global", "shard_bytes": "128KB"}
     recipe = load_data({**data, "output": output, **more}, "tunnel")
     engine = CountingEngine()
     runner.start = lambda *_: engine  # type: ignore[assignment]
     found: Figures = {"documents": files * rows, "files": files}
-    for turn in ("", "again_"):
+    for turn in ("", "again_") if copies is None else ("", "added_"):
+        if turn == "added_":
+            add_dataset(ADDED, copies or 0)
+            datasets |= {"more": {**datasets["web"], "paths": ADDED}}
+            recipe = load_data({**data, "output": output, **more}, "tunnel")
         CountingStore.watch(posixpath.dirname)
-        runner.run(recipe, f"{SCHEME}://run")
+        runner.run(recipe, f"{SCHEME}://run", with_report=copies is None)  # samples of texts cost what files are large
         total = CountingStore.total()
         found |= {f"{turn}{kind}": number for kind, number in total.by_kind().items()}
         found[f"{turn}requests"] = total.total
@@ -219,17 +237,18 @@ def _show(turn: str, engine: CountingEngine) -> None:
     print(turn, engine.kinds.most_common(60), engine.sizes.most_common(20), sep="\n", file=sys.stderr)
     places = sorted(CountingStore.counts.items(), key=lambda place: -place[1].total)
     print(*places[:60], sep="\n", file=sys.stderr)
+    print(*sorted(CountingStore.bytes_read.items(), key=lambda place: -place[1])[:40], sep="\n", file=sys.stderr)
 
 
 def main() -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    files, rows, more, patch = json.loads(sys.argv[1])
+    files, rows, more, patch, copies = json.loads(sys.argv[1])
     for module, values in patch.items():
         for name, value in values.items():
             setattr(importlib.import_module(module), name, value)
-    print(json.dumps([run_once(number, rows, more) for number in files]))
+    print(json.dumps([run_once(number, rows, more, copies) for number in files]))
 
 
 if __name__ == "__main__":

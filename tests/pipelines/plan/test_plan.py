@@ -13,7 +13,8 @@ from pipelines.cli.main import main
 from pipelines.plan.plan import plan
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
-from tests.support import run_folders
+from tests.pipelines.run.test_additions import found as kept_found
+from tests.support import corpora, run_folders
 from tests.support.plans import recipe_data
 
 STAGES = run_folders.STAGES
@@ -98,6 +99,27 @@ def test_a_changed_fact_parameter_is_computed_anew(datasets: dict[str, Any], run
     did = actions(plan(load_data(changed, "test"), run_dir))
     assert did["read"] == did["exact_dedup"] == "reuse"
     assert did["minhash"] == did["near_dedup"] == "run"
+
+
+def test_an_added_dataset_is_foreseen_to_cost_what_is_new(
+    datasets: dict[str, Any], run_dir: str, tmp_path: Path
+) -> None:
+    other = corpora.write(tmp_path / "more", corpora.corpus(9, 60), 1, ("parquet",))
+    name, path = sorted(other.items())[0]
+    more = {**datasets, f"z{name}": {**next(iter(datasets.values())), "paths": path}}
+    recipe = load_data(recipe_data(more), "test")
+    foreseen = plan(recipe, run_dir)
+    did = actions(foreseen)
+    assert {did[stage] for stage in ("read", "exact_dedup", "minhash", "near_dedup")} == {"rest"}
+    assert any("decide again what new documents touch" in text for text in foreseen["warnings"])
+    shutil.copytree(run_dir, tmp_path / "run")
+    shutil.copytree(run_dir, tmp_path / "cleaned", ignore=shutil.ignore_patterns("kept-*"))
+    with kept_found() as noted:
+        runner.run(recipe, str(tmp_path / "run"), with_report=False)
+    assert noted == [True, True]
+    did = actions(plan(recipe, str(tmp_path / "cleaned")))
+    assert did["read"] == "rest"
+    assert did["exact_dedup"] == did["near_dedup"] == "run"
 
 
 def test_an_added_stage_runs_on_its_datasets_alone_and_nothing_is_written(

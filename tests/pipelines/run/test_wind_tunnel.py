@@ -51,3 +51,21 @@ def test_without_merges_the_exchange_would_be_caught() -> None:
     figures = measure([10, 20, 40], patch={"cluster.exchange": {"MERGED_FROM": 1 << 62}})
     with pytest.raises(AssertionError, match="requests"):
         check_growth(figures)
+
+
+def test_an_addition_reads_little_of_what_there_is() -> None:
+    """The same file is added to a corpus, to one of twice and to one of four times its size."""
+    first, _, last = measure([8, 16, 32], copies=0)
+    grown = {name: last[name] - first[name] for name in first}
+    assert last["added_bytes_read"] < 0.15 * last["bytes_read"]
+    assert grown["added_bytes_read"] < 0.1 * grown["bytes_read"]
+    assert grown["added_bytes_written"] < 0.05 * grown["bytes_written"]
+    assert grown["added_requests"] < 0.6 * grown["requests"]
+
+
+@pytest.mark.nightly
+def test_an_addition_with_copies_reads_files_that_they_touch() -> None:
+    first, _, last = measure([10, 20, 40], copies=8)
+    grown = {name: last[name] - first[name] for name in first}
+    assert grown["added_bytes_read"] < 0.25 * grown["bytes_read"]
+    assert grown["added_bytes_written"] < 0.2 * grown["bytes_written"]
