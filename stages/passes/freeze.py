@@ -105,9 +105,10 @@ def is_as_frozen(run: Run, frozen: Manifest) -> bool:
     """
     tokens = _read_tokens(run.root)
     known = {(s.dataset, s.path): s for s in frozen.live_shards}
+    noted = passed_over(run.root)
     for dataset in run.datasets:
         found = discover(dataset)
-        if found.passed_over != passed_over(run.root).get(dataset.name, []):
+        if found.passed_over != noted.get(dataset.name, []):
             return False
         for file in found.files:
             shard = known.pop((dataset.name, file.path), None)
