@@ -243,11 +243,19 @@ def read_range(path: str, start: int, stop: int) -> bytes:
         return b""
 
 
-def open_read(path: str, *, ranges: bool = False) -> BinaryIO:
-    """Open `path` for seekable binary reading; `ranges`: every read is one request, nothing is read ahead."""
+def open_read(path: str, *, ranges: bool = False, size: int | None = None) -> BinaryIO:
+    """Open `path` for seekable binary reading.
+
+    ranges : every read is one request, nothing is read ahead. size : bytes of a file of a store, as its listing has
+    them: then the store is not asked for it. Of a file that has grown since, so many are read.
+    """
     if is_local(path):
         return open(local_path(path), "rb")
     fs, inner = filesystem(path)
+    if size is not None:
+        from cluster.files.store_files import open_sized
+
+        return open_sized(fs, inner, size)
     options = {"cache_type": "none"} if ranges else {}
     return cast(BinaryIO, fs.open(inner, "rb", **options))
 

@@ -73,10 +73,13 @@ class Tables(Iterator[pa.Table]):
 
 
 def file_tables(
-    path: str, columns: Sequence[str] | None, check: Callable[[pq.ParquetFile], None]
+    path: str, columns: Sequence[str] | None, check: Callable[[pq.ParquetFile], None], *, whole: bool = False
 ) -> Iterator[pa.Table]:
-    """Yield a Parquet file in tables of at most `BATCH_ROWS` rows, once `check` has passed it."""
-    return batches(path, BATCH_ROWS, None if columns is None else list(columns), check)
+    """Yield a Parquet file in tables of at most `BATCH_ROWS` rows, once `check` has passed it.
+
+    whole : fetch a store's file by one request, and hold it.
+    """
+    return batches(path, BATCH_ROWS, None if columns is None else list(columns), check, whole=whole)
 
 
 def rows_of_file(path: str, rows: npt.NDArray[np.int64]) -> Iterator[LedgerRow]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Document", "RunFolder", "StageInfo", "open_run"]
 
 ROW_MASK = (1 << 32) - 1
+WHOLE_ROWS = 1 << 16  # of a ledger file that is fetched by one request
 FIRST_STAGE = "read"
 LAST_STAGE = "rewrite"  # of a run whose stages rewrite texts
 
@@ -270,7 +271,7 @@ class RunFolder:
                 )
 
         try:
-            yield from file_tables(path, columns, check)
+            yield from file_tables(path, columns, check, whole=shard["rows"] <= WHOLE_ROWS)
         except FileNotFoundError:
             raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.") from None
 

@@ -289,7 +289,7 @@ def _layout_of(run: Run, dataset: Dataset, shard: Shard) -> Layout:
     staged = run.staged_path(shard)
     if staged is not None:
         return stage_compressed(dataset, shard.path, staged, names, kind=kind)
-    return count_and_layout(dataset, shard.path, names, kind=kind)
+    return count_and_layout(dataset, shard.path, names, kind=kind, size=shard.bytes)
 
 
 def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:
