@@ -253,7 +253,7 @@ def open_read(path: str, *, ranges: bool = False, size: int | None = None) -> Bi
         return open(local_path(path), "rb")
     fs, inner = filesystem(path)
     if size is not None:
-        from cluster.files.store_files import open_sized
+        from cluster.store_files import open_sized
 
         return open_sized(fs, inner, size)
     options = {"cache_type": "none"} if ranges else {}
