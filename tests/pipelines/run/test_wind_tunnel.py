@@ -13,13 +13,14 @@ LINEAR = ("requests", "get", "head", "put", "bytes_read", "bytes_written", "task
 RESUMED = ("resumed_requests", "resumed_get", "resumed_put", "resumed_bytes_read")
 AGAIN = ("again_get", "again_head", "again_put", "again_list", "again_delete")
 CONSTANT = ("list", "resumed_list", "largest_task", *AGAIN)
+MOST = {"held": 1.3}  # the larger of what two steps hold: both are lines, which cross at 200 files
 HEADS = 0.1  # for each file that a resume finds as it was: some for each bundle, of which one holds up to 512 files
 
 
 def check_growth(figures: list[Figures], most: float = 1.1) -> None:
     """Fail where a figure grows faster than the input, or one that shall stay the same grows."""
     found = {name: round(exponent(figures, name), 2) for name in (*LINEAR, *RESUMED)}
-    too_fast = {name: [each[name] for each in figures] for name, power in found.items() if power > most}
+    too_fast = {n: [each[n] for each in figures] for n, power in found.items() if power > max(most, MOST.get(n, 0))}
     grown = {n: [each[n] for each in figures] for n in CONSTANT if figures[2][n] > 1.1 * figures[0][n] + 4}
     assert not too_fast, f"grows with more than n^{most}: {too_fast}"
     assert not grown, f"shall stay the same: {grown}"
@@ -41,7 +42,7 @@ def test_the_tunnel_measures_something(of_documents: list[Figures], name: str) -
 
 @pytest.fixture(scope="module")
 def of_files() -> list[Figures]:
-    return measure([200, 400, 800], rows=8)  # with fewer, what is the same for any number still counts
+    return measure([100, 200, 400], rows=20)  # with fewer, what is the same for any number still counts
 
 
 def test_a_run_grows_with_its_files(of_files: list[Figures]) -> None:
