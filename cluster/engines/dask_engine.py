@@ -64,7 +64,7 @@ class KnownDeaths(Protocol):
 
 @dataclass
 class _Flight:
-    """Tasks sent at once, with their numbers. since: time of that or of the last timeout; hung: timeouts; cuts: links."""
+    """Tasks sent at once, with their numbers. since: then, or at the last timeout; hung: timeouts; cuts: of links."""
 
     items: Sequence[tuple[int, Any]]
     future: Any = None
