@@ -14,13 +14,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from cluster.engines.attempt import Attempt, Failed, Repeat
 from cluster.engines.cost import TaskCost
-from cluster.engines.grouping import TaskQueue
+from cluster.engines.grouping import Flight, TaskQueue
 from cluster.engines.timeouts import NO_ANSWER, BackgroundCall, refuses, try_with_timeout
 from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError, remedy
 
@@ -62,26 +62,6 @@ class KnownDeaths(Protocol):
         """Why, in a sentence; empty where none ended."""
 
 
-@dataclass
-class _Flight:
-    """Tasks sent at once, with their numbers. since: then, or at the last timeout; hung: timeouts; cuts: of links."""
-
-    items: Sequence[tuple[int, Any]]
-    future: Any = None
-    since: float = field(default_factory=time.monotonic)
-    hung: int = 0
-    cuts: int = 0
-
-    @property
-    def index(self) -> int:
-        """The number of the first task."""
-        return self.items[0][0]
-
-    @property
-    def several(self) -> bool:
-        return len(self.items) > 1
-
-
 class DaskEngine:
     """Engine that runs tasks on the workers of a Dask client.
 
@@ -118,8 +98,9 @@ class DaskEngine:
         self._address = str(getattr(getattr(client, "scheduler", None), "address", ""))
         self._seen = time.monotonic()
         self._poll: BackgroundCall[dict[str, int]] | None = None
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._queue: TaskQueue[Any] = TaskQueue(())
+        self._alone = False  # whether nothing is sent until what is in flight has ended
 
     @property
     def workers(self) -> int:
@@ -166,14 +147,21 @@ class DaskEngine:
             self._cancel_all()
 
     def _top_up(self, attempt: Attempt, ended: SimpleQueue[Any]) -> None:
-        """Submit tasks until the window is full or the queue is empty."""
+        """Submit tasks until the window is full or the queue is empty; one alone, while there are suspects."""
+        if self._alone and self._flights:
+            return
+        self._alone = bool(self._queue.suspects)
+        if self._alone:
+            if not self._flights:
+                self._submit(attempt, Flight([self._queue.suspects.pop()]), ended)
+            return
         while len(self._flights) < self.workers * IN_FLIGHT_PER_THREAD:
             items = self._queue.take(self.workers)
             if not items:
                 return
-            self._submit(attempt, _Flight(items), ended)
+            self._submit(attempt, Flight(items), ended)
 
-    def _submit(self, attempt: Attempt, flight: _Flight, ended: SimpleQueue[Any]) -> None:
+    def _submit(self, attempt: Attempt, flight: Flight, ended: SimpleQueue[Any]) -> None:
         """Send tasks to the scheduler, once there is a connection. Raises BackendError where there is none."""
         if not self._is_linked():
             raise self._scheduler_lost()
@@ -200,18 +188,16 @@ class DaskEngine:
             self._poll, self._seen = None, time.monotonic()
         return bool(self._client.status == "running")
 
-    def _results(self, flight: _Flight, attempt: Attempt) -> Any:
+    def _results(self, flight: Flight, attempt: Attempt) -> Any:
         """Return results by the number of their task, LOST where they were lost with the worker, CUT where with a link.
 
         Raises the error of the task that failed. Of tasks sent together that could not be done together, each is sent
-        by itself, so that an error names the one at fault.
+        by itself (alone on the cluster, where workers died: all tasks of a worker that dies are blamed), so that an
+        error names the one at fault.
         """
         ended = self._ended(flight, attempt)
-        if ended is LOST or ended is CUT:
+        if ended is LOST or ended is CUT or ended == {}:
             return ended
-        if ended is None:
-            self._queue.apart(flight.items)
-            return {}
         self._queue.ended(len(flight.items), ended.seconds)
         found: dict[int, Any] = {}
         for (index, task), value in zip(flight.items, ended.values, strict=True):
@@ -226,8 +212,10 @@ class DaskEngine:
                 found[index] = value
         return found
 
-    def _ended(self, flight: _Flight, attempt: Attempt) -> Any:
-        """Return what the worker says of tasks, LOST or CUT; None where several are to be sent one by one."""
+    def _ended(self, flight: Flight, attempt: Attempt) -> Any:
+        """Return what the worker says of tasks, LOST or CUT; nothing where several are to be sent one by one."""
+        from distributed.scheduler import KilledWorker
+
         task = f"{_name(attempt)} of task {flight.index}"
         try:
             return flight.future.result(timeout=FETCH)
@@ -238,7 +226,11 @@ class DaskEngine:
             return CUT
         except Exception as error:
             if flight.several and flight.future.status == "error":
-                return None
+                if isinstance(error, KilledWorker):
+                    self._queue.suspects.extend(reversed(flight.items))
+                else:
+                    self._queue.apart(flight.items)
+                return {}
             if isinstance(error, OSError | MemoryError) and flight.future.status != "error":
                 return LOST
             self._raise(error, task, flight.index)

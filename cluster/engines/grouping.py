@@ -7,9 +7,11 @@ their order; tasks are handed out in order; every thread has some to the end.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -20,6 +22,26 @@ SHARES = 4  # that every thread gets at least
 RECENT = 64  # tasks by which the next are judged: the first ones load code and compile
 
 
+@dataclass
+class Flight:
+    """Tasks sent at once, with their numbers. since: then, or at the last timeout; hung: timeouts; cuts: of links."""
+
+    items: Sequence[tuple[int, Any]]
+    future: Any = None
+    since: float = field(default_factory=time.monotonic)
+    hung: int = 0
+    cuts: int = 0
+
+    @property
+    def index(self) -> int:
+        """The number of the first task."""
+        return self.items[0][0]
+
+    @property
+    def several(self) -> bool:
+        return len(self.items) > 1
+
+
 class TaskQueue(Generic[T]):
     """The tasks of a map that were not sent yet. timeout: of one, in seconds; those sent at once take half of it."""
 
@@ -28,6 +50,7 @@ class TaskQueue(Generic[T]):
         self._left = len(tasks)
         self._alone: list[tuple[int, T]] = []
         self.tried: set[int] = set()  # numbers of tasks that were tried once, among others
+        self.suspects: list[tuple[int, T]] = []  # to be sent one by one, with nothing else on the cluster
         self._most = timeout and timeout / 2
         self._done, self._seconds = 0.0, 0.0
 
