@@ -243,11 +243,19 @@ def read_range(path: str, start: int, stop: int) -> bytes:
         return b""
 
 
-def open_read(path: str, *, ranges: bool = False) -> BinaryIO:
-    """Open `path` for seekable binary reading; `ranges`: every read is one request, nothing is read ahead."""
+def open_read(path: str, *, ranges: bool = False, size: int | None = None) -> BinaryIO:
+    """Open `path` for seekable binary reading.
+
+    ranges : every read is one request, nothing is read ahead. size : bytes of a file of a store, as its listing has
+    them: then the store is not asked for it. Of a file that has grown since, so many are read.
+    """
     if is_local(path):
         return open(local_path(path), "rb")
     fs, inner = filesystem(path)
+    if size is not None:
+        from cluster.store_files import open_sized
+
+        return open_sized(fs, inner, size)
     options = {"cache_type": "none"} if ranges else {}
     return cast(BinaryIO, fs.open(inner, "rb", **options))
 
@@ -273,11 +281,23 @@ def names(folder: str) -> set[str]:
         except (FileNotFoundError, NotADirectoryError):
             return set()
     else:
-        fs, inner = filesystem(folder)
-        if not fs.exists(inner):
-            return set()
-        found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(inner, detail=False)]
+        found = [entry["name"] for entry in listed(folder)]
     return {name for name in found if not name.startswith((TEMPORARY, NFS_OPEN))}
+
+
+def listed(folder: str) -> list[dict[str, Any]]:
+    """Return what a store's listing says of each file and folder in `folder` (its last name, type, size, marks).
+
+    One request for a thousand of them; none where the folder is missing.
+    """
+    fs, inner = filesystem(folder)
+    try:
+        found = fs.ls(inner, detail=True)
+    except FileNotFoundError:
+        return []
+    paths = ((entry["name"].rstrip("/"), entry) for entry in found)
+    own = inner.strip("/")  # some stores list the mark of a folder in it
+    return [{**entry, "name": path.rpartition("/")[2]} for path, entry in paths if path.strip("/") != own]
 
 
 def sizes(folder: str) -> dict[str, int]:
@@ -289,12 +309,7 @@ def sizes(folder: str) -> dict[str, int]:
         except (FileNotFoundError, NotADirectoryError):
             return {}
     else:
-        fs, inner = filesystem(folder)
-        try:
-            listed = fs.ls(inner, detail=True)
-        except FileNotFoundError:
-            return {}
-        found = {entry["name"].rstrip("/").rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in listed}
+        found = {entry["name"]: int(entry["size"] or 0) for entry in listed(folder)}
     return {name: size for name, size in found.items() if not name.startswith((TEMPORARY, NFS_OPEN))}
 
 

@@ -3,17 +3,17 @@
 A block is consecutive shards of one dataset, up to a ledger batch of rows. What was counted in it is kept in
 `exchange/ledger-counts`, one file a task, under a digest of its shards and of size, times and inode (in a store: ETag)
 of their ledger files; and where these were written again, under a digest of what the columns that are counted are made
-from. Guarantees: a file in which a column changed is read again; what is kept may be removed at any
-time, and is not written where there is no `exchange/` (`winnow clean`) or where nobody may write. Memory: what a
-task's blocks count, some kB each.
+from. A store's folder is listed once, by the caller, who sends tasks the first of these digests. Guarantees: a file in
+which a column changed is read again; what is kept may be removed at any time, and is not written where there is no
+`exchange/` (`winnow clean`) or where nobody may write. Memory: what a task's blocks count, some kB each.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cluster import storage
 from cluster.engines import Engine
@@ -23,11 +23,11 @@ from cluster.version import VERSION as WINNOW
 from pipelines.artefacts import ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
 from pipelines.ledger_records import families_of
-from pipelines.ledger_tasks import Task, ledger_tasks, shards_of
+from pipelines.ledger_tasks import Task, ledger_tasks, rows_of, shards_of, tasks_with_shards
 from pipelines.run_tables import BATCH_FILES, BATCH_ROWS
 from pipelines.runfolder import RunFolder
 from stages.core.digests import digest
-from stages.inputs.files.file_versions import stat_token
+from stages.inputs.files.file_versions import listed_tokens, stat_token
 from stages.outcome.ledger import FAMILIES, WITHOUT_GROUPS
 
 VERSION = 2  # 1 kept no digest of content
@@ -44,10 +44,28 @@ NOT_COUNTS = (
 T = TypeVar("T")
 
 
+class Marked(NamedTuple):
+    """A task on the ledger. marks: of its blocks, as their files were listed; None: the task looks at the files."""
+
+    task: Task
+    marks: tuple[str, ...] | None = None
+
+
+def marked_tasks(folder: RunFolder) -> list[Marked]:
+    """Return the tasks of a pass over the ledger; in a store, with the marks of their blocks, by one listing."""
+    if storage.is_local(folder.root):
+        return [Marked(task) for task in ledger_tasks(folder)]
+    tokens = listed_tokens(folder.path("ledger"))
+    return [
+        Marked(task, tuple(_mark(block, partial(_listed, tokens)) for block in _blocks(rows_of(shards))))
+        for task, shards in tasks_with_shards(folder)
+    ]
+
+
 def count_blocks(
     root: str,
     kind: str,
-    task: Task,
+    marked: Marked,
     count: Callable[[list[ShardRow]], T],
     to_json: Callable[[T], Any],
     of_json: Callable[[Any], T],
@@ -61,14 +79,15 @@ def count_blocks(
         what is kept is not that, or not enough: then the block is counted.
     families : how many families of the ledger's columns are counted (`stages/outcome/ledger.py`), the first ones.
     """
+    task = marked.task
     path = storage.join(root, COUNTS, f"{kind}-{digest(task.dataset)}-{task.first}.json")
     keeps = storage.exists(storage.join(root, EXCHANGE))
     read = _read(path) if keeps else {}
     by_content = {entry[CONTENT]: entry for entry in read.values() if isinstance(entry, dict) and entry.get(CONTENT)}
     counted: list[T] = []
     kept: dict[str, Any] = {}
-    for shards in _blocks(shards_of(root, task)):
-        mark = _mark(root, shards)
+    for number, shards in enumerate(_blocks(shards_of(root, task))):
+        mark = _mark(shards, partial(_looked_at, root)) if marked.marks is None else marked.marks[number]
         entry = read.get(mark)
         if keeps and not (isinstance(entry, dict) and CONTENT in entry):
             content = _content(root, task, shards, families)
@@ -100,13 +119,23 @@ def _blocks(shards: Sequence[ShardRow]) -> Iterator[list[ShardRow]]:
         yield held
 
 
-def _mark(root: str, shards: Sequence[ShardRow]) -> str:
-    """Return the digest of a block's files as they are; empty where one is missing."""
+def _mark(shards: Sequence[ShardRow], token: Callable[[str], str]) -> str:
+    """Return the digest of a block's files as they are; empty where one is missing. token: of a file by its name."""
     try:
-        tokens = [stat_token(storage.join(root, "ledger", f"{shard['ordinal']}.parquet")) for shard in shards]
+        tokens = [token(f"{shard['ordinal']}.parquet") for shard in shards]
     except FileNotFoundError:
         return ""
     return digest(VERSION, WINNOW, [list(shard.values()) for shard in shards], tokens)
+
+
+def _looked_at(root: str, name: str) -> str:
+    return stat_token(storage.join(root, "ledger", name))
+
+
+def _listed(tokens: Mapping[str, str], name: str) -> str:
+    if name not in tokens:
+        raise FileNotFoundError(name)
+    return tokens[name]
 
 
 def _content(root: str, task: Task, shards: Sequence[ShardRow], families: int) -> str:
@@ -127,15 +156,15 @@ def _read(path: str) -> dict[str, Any]:
 def count_documents(folder: RunFolder, engine: Engine) -> dict[str, Counts]:
     """Return the documents per dataset, counted from the ledger. Raises LedgerError unless they add up."""
     found = {name: Counts() for name in folder.datasets}
-    tasks = ledger_tasks(folder)
-    for task, part in zip(tasks, engine.map(partial(_count, folder.root, folder.copies_column), tasks), strict=True):
-        found[task.dataset] = found[task.dataset].plus(part)
+    tasks = marked_tasks(folder)
+    for each, part in zip(tasks, engine.map(partial(_count, folder.root, folder.copies_column), tasks), strict=True):
+        found[each.task.dataset] = found[each.task.dataset].plus(part)
     for name, counts in found.items():
         check_counts(folder.root, name, counts)
     return found
 
 
-def _count(root: str, copies: str, task: Task) -> Counts:
+def _count(root: str, copies: str, task: Marked) -> Counts:
     total = Counts()
     kind, count = f"documents-{digest(copies)}", partial(_count_block, root, copies)
     for part in count_blocks(root, kind, task, count, _to_json, _of_json, WITHOUT_GROUPS):

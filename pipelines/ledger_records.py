@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.files.digesting import sha256_of
+from cluster.files.digesting import is_that
 from pipelines.staleness import ledger_mark
 from stages.core.manifest import cached_manifest
 from stages.outcome import ledger
@@ -64,7 +64,7 @@ def families_of(root: str, manifest: str, ordinals: Sequence[int]) -> list[tuple
 
 
 def _is_that(root: str, file: LedgerFile) -> bool:
-    return sha256_of(storage.join(ledger_folder(root), file.path)) == (file.bytes, file.sha256)
+    return is_that(storage.join(ledger_folder(root), file.path), file.bytes, file.sha256)
 
 
 @functools.lru_cache(maxsize=4)

@@ -6,13 +6,14 @@ one pass from the first file to the last. Memory: a worker process holds the man
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cluster.scale import scaled
 from pipelines.artefacts import ShardRow
 from pipelines.runfolder import RunFolder
 from stages.core import manifest
+from stages.core.shard import Shard
 
 FILES_PER_TASK = 512
 ROWS_PER_TASK = scaled(1 << 22)
@@ -29,13 +30,18 @@ class Task(NamedTuple):
 
 def ledger_tasks(folder: RunFolder) -> list[Task]:
     """Cut the ledger into tasks of some hundred files or million rows; every dataset has one at least."""
+    return [task for task, _ in tasks_with_shards(folder)]
+
+
+def tasks_with_shards(folder: RunFolder) -> Iterator[tuple[Task, list[Shard]]]:
+    """Yield the tasks of `ledger_tasks`, each with its shards."""
     frozen = manifest.read_manifest(folder.root)
     if frozen is None:
-        return []
-    rows: dict[str, list[int]] = {name: [] for name in folder.datasets}
-    for shard in frozen.live_shards:
-        rows.setdefault(shard.dataset, []).append(shard.rows)
-    return [Task(frozen.digest, name, first, last) for name in folder.datasets for first, last in _runs(rows[name])]
+        return
+    for name in folder.datasets:
+        shards = frozen.live_of(name)
+        for first, last in _runs([shard.rows for shard in shards]):
+            yield Task(frozen.digest, name, first, last), list(shards[first:last])
 
 
 def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
@@ -50,5 +56,9 @@ def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
 
 def shards_of(root: str, task: Task) -> list[ShardRow]:
     """Return the shards of a task, out of the manifest that this process has read once."""
-    mine = manifest.cached_manifest(root, task.manifest).live_of(task.dataset)[task.first : task.last]
-    return [{"ordinal": s.ordinal, "dataset": s.dataset, "path": s.path, "rows": s.rows} for s in mine]
+    return rows_of(manifest.cached_manifest(root, task.manifest).live_of(task.dataset)[task.first : task.last])
+
+
+def rows_of(shards: Sequence[Shard]) -> list[ShardRow]:
+    """Return shards as rows of the manifest."""
+    return [{"ordinal": s.ordinal, "dataset": s.dataset, "path": s.path, "rows": s.rows} for s in shards]

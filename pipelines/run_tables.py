@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
-from cluster.files.sealed import batches, reading
+from cluster.files.sealed import batches, open_parquet, reading
+from pipelines.artefacts import LedgerRow
 from pipelines.written_texts import Document
 
 if TYPE_CHECKING:
@@ -71,10 +73,28 @@ class Tables(Iterator[pa.Table]):
 
 
 def file_tables(
-    path: str, columns: Sequence[str] | None, check: Callable[[pq.ParquetFile], None]
+    path: str, columns: Sequence[str] | None, check: Callable[[pq.ParquetFile], None], *, whole: bool = False
 ) -> Iterator[pa.Table]:
-    """Yield a Parquet file in tables of at most `BATCH_ROWS` rows, once `check` has passed it."""
-    return batches(path, BATCH_ROWS, None if columns is None else list(columns), check)
+    """Yield a Parquet file in tables of at most `BATCH_ROWS` rows, once `check` has passed it.
+
+    whole : fetch a store's file by one request, and hold it.
+    """
+    return batches(path, BATCH_ROWS, None if columns is None else list(columns), check, whole=whole)
+
+
+def rows_of_file(path: str, rows: npt.NDArray[np.int64]) -> Iterator[LedgerRow]:
+    """Yield these rows of a ledger file, numbers in the file that ascend, NaN as None. Memory: one row group."""
+    with open_parquet(path) as reader:
+        start = 0
+        for group in range(reader.metadata.num_row_groups):
+            end = start + reader.metadata.row_group(group).num_rows
+            mine = rows[(rows >= start) & (rows < end)] - start
+            if len(mine):
+                with reading(path):
+                    table = reader.read_row_group(group)
+                for row in table.take(pa.array(mine)).to_pylist():
+                    yield cast("LedgerRow", {name: None if value != value else value for name, value in row.items()})
+            start = end
 
 
 def joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -15,7 +15,7 @@ import functools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +26,11 @@ from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import LedgerError, RecipeError, WinnowError
-from cluster.files.sealed import open_parquet, read_public_json, reading
+from cluster.files.sealed import read_public_json
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
 from pipelines.records import mix_manifest_if_there
-from pipelines.run_tables import Tables, check_format_of, file_tables, from_input, joined, mix_tables
+from pipelines.run_tables import Tables, check_format_of, file_tables, from_input, joined, mix_tables, rows_of_file
 from pipelines.stage_facts import bundles_with_facts, facts_of_bundle
 from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
 from pipelines.written_texts import Document, as_written
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Document", "RunFolder", "StageInfo", "open_run"]
 
 ROW_MASK = (1 << 32) - 1
+WHOLE_ROWS = 1 << 16  # of a ledger file that is fetched by one request
 FIRST_STAGE = "read"
 LAST_STAGE = "rewrite"  # of a run whose stages rewrite texts
 
@@ -270,7 +271,7 @@ class RunFolder:
                 )
 
         try:
-            yield from file_tables(path, columns, check)
+            yield from file_tables(path, columns, check, whole=shard["rows"] <= WHOLE_ROWS)
         except FileNotFoundError:
             raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.") from None
 
@@ -300,21 +301,10 @@ class RunFolder:
 
     def _rows_of(self, ordinal: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[LedgerRow]:
         path = self.path("ledger", f"{ordinal}.parquet")
-        if not storage.exists(path):
-            raise LedgerError(f"{path} is missing. `winnow run` again makes it.")
-        with open_parquet(path) as reader:
-            start = 0
-            for group in range(reader.metadata.num_row_groups):
-                end = start + reader.metadata.row_group(group).num_rows
-                mine = rows[(rows >= start) & (rows < end)] - start
-                if len(mine):
-                    with reading(path):
-                        table = reader.read_row_group(group)
-                    for row in table.take(pa.array(mine)).to_pylist():
-                        yield cast(
-                            "LedgerRow", {name: None if value != value else value for name, value in row.items()}
-                        )
-                start = end
+        try:
+            yield from rows_of_file(path, rows)
+        except FileNotFoundError:
+            raise LedgerError(f"{path} is missing. `winnow run` again makes it.") from None
 
     @property
     def files(self) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,19 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """Instead of the result of a task that met a transient error among others: it is to be sent again, by itself."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of tasks that were sent together. seconds: that they took, one after the other."""
+
+    values: tuple[Any, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Attempt:
     """A task function with its error handling. code: digest that the worker's code must have; None: any."""
 
@@ -35,14 +48,26 @@ class Attempt:
     code: str | None = None
     pause: float = PAUSE
 
-    def __call__(self, task: Any) -> Any:
+    def __call__(self, tasks: Sequence[Any]) -> Ended:
+        """Do tasks one after the other; of several, one that meets a transient error does not make others run again."""
+        begin = time.perf_counter()
+        values = tuple(map(self._one if len(tasks) == 1 else self._one_of_several, tasks))
+        return Ended(values, time.perf_counter() - begin)
+
+    def _one_of_several(self, task: Any) -> Any:
+        try:
+            return self._one(task, pause=0.0)
+        except Exception:  # is transient, see `_one`
+            return Repeat()
+
+    def _one(self, task: Any, pause: float | None = None) -> Any:
         where = _worker_address()
         try:
             self._check_code(where)
             return self.function(task)
         except Exception as error:  # the one place where a worker's errors are classified
             if is_transient(error):
-                time.sleep(self.pause)
+                time.sleep(self.pause if pause is None else pause)
                 raise _picklable(error) from None
             return Failed(_picklable(error), where, traceback.format_exc())
 

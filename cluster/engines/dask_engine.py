@@ -14,12 +14,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from cluster.engines.attempt import Attempt, Failed
+from cluster.engines.attempt import Attempt, Failed, Repeat
 from cluster.engines.cost import TaskCost
+from cluster.engines.grouping import Flight, TaskQueue
 from cluster.engines.timeouts import NO_ANSWER, BackgroundCall, refuses, try_with_timeout
 from cluster.errors import BackendError, LostTaskError, ShardError, WinnowError, remedy
 
@@ -61,18 +62,6 @@ class KnownDeaths(Protocol):
         """Why, in a sentence; empty where none ended."""
 
 
-@dataclass
-class _Flight:
-    """A submitted task. since: time of submission, or of the last timeout; hung: number of timeouts; cuts: of links."""
-
-    index: int
-    task: Any = None
-    future: Any = None
-    since: float = field(default_factory=time.monotonic)
-    hung: int = 0
-    cuts: int = 0
-
-
 class DaskEngine:
     """Engine that runs tasks on the workers of a Dask client.
 
@@ -109,7 +98,9 @@ class DaskEngine:
         self._address = str(getattr(getattr(client, "scheduler", None), "address", ""))
         self._seen = time.monotonic()
         self._poll: BackgroundCall[dict[str, int]] | None = None
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
+        self._queue: TaskQueue[Any] = TaskQueue(())
+        self._alone = False  # whether nothing is sent until what is in flight has ended
 
     @property
     def workers(self) -> int:
@@ -125,52 +116,61 @@ class DaskEngine:
         on_device: bool = False,
     ) -> list[R]:
         ended: SimpleQueue[Any] = SimpleQueue()
-        queue = iter(enumerate(tasks))
+        self._queue = TaskQueue(tasks, self._timeouts.task)
         results: dict[int, R] = {}
         attempt = Attempt(function, self._code)
         self._where_to = {"resources": {DEVICE: 1}} if on_device and self._some_devices else {}
         self._poll, self._seen = None, time.monotonic()
         try:
             while True:
-                self._top_up(attempt, queue, ended)
+                self._top_up(attempt, ended)
                 if not self._flights:
                     return [results[i] for i in range(len(tasks))]
                 for future in _next(ended):
-                    flight = self._flights[future.key]
-                    result = self._value(flight, attempt)
-                    if result is LOST:
+                    flight = self._flights.get(future.key)
+                    if flight is None:
+                        continue  # given up: its tasks are sent one by one
+                    found = self._results(flight, attempt)
+                    if found is LOST:
                         future.add_done_callback(ended.put)  # it runs again
                         continue
-                    if result is CUT:
-                        del self._flights[future.key]
+                    del self._flights[future.key]
+                    if found is CUT:
                         self._submit(attempt, flight, ended)
                         continue
-                    results[flight.index] = result
-                    del self._flights[future.key]
                     future.release()
-                    if done:
-                        done(result)
+                    results.update(found)
+                    for result in found.values() if done else ():
+                        done(result)  # type: ignore[misc]
                 self._watch()
         finally:
             self._cancel_all()
 
-    def _top_up(self, attempt: Attempt, queue: Iterator[tuple[int, Any]], ended: SimpleQueue[Any]) -> None:
-        """Submit tasks until the window is full or the queue is empty."""
+    def _top_up(self, attempt: Attempt, ended: SimpleQueue[Any]) -> None:
+        """Submit tasks until the window is full or the queue is empty; one alone, while there are suspects."""
+        if self._alone and self._flights:
+            return
+        self._alone = bool(self._queue.suspects)
+        if self._alone:
+            if not self._flights:
+                self._submit(attempt, Flight([self._queue.suspects.pop()]), ended)
+            return
         while len(self._flights) < self.workers * IN_FLIGHT_PER_THREAD:
-            item = next(queue, None)
-            if item is None:
+            items = self._queue.take(self.workers)
+            if not items:
                 return
-            self._submit(attempt, _Flight(*item), ended)
+            self._submit(attempt, Flight(items), ended)
 
-    def _submit(self, attempt: Attempt, flight: _Flight, ended: SimpleQueue[Any]) -> None:
-        """Send a task to the scheduler, once there is a connection. Raises BackendError where there is none."""
+    def _submit(self, attempt: Attempt, flight: Flight, ended: SimpleQueue[Any]) -> None:
+        """Send tasks to the scheduler, once there is a connection. Raises BackendError where there is none."""
         if not self._is_linked():
             raise self._scheduler_lost()
         key = _key(attempt)
         self._flights[key] = flight  # first, so that no event about it is missed
         flight.since = time.monotonic()
-        keywords = {"key": key, "retries": ATTEMPTS - 1, "pure": False, **self._where_to}
-        flight.future = self._client.submit(attempt, flight.task, **keywords)
+        retries = ATTEMPTS - 1 - (flight.index in self._queue.tried)
+        keywords = {"key": key, "retries": retries, "pure": False, **self._where_to}
+        flight.future = self._client.submit(attempt, [task for _, task in flight.items], **keywords)
         flight.future.add_done_callback(ended.put)
 
     def _is_linked(self) -> bool:
@@ -188,37 +188,70 @@ class DaskEngine:
             self._poll, self._seen = None, time.monotonic()
         return bool(self._client.status == "running")
 
-    def _value(self, flight: _Flight, attempt: Attempt) -> Any:
-        """Return a task's result, LOST when it was lost with its worker, CUT when with the link; raise its error."""
+    def _results(self, flight: Flight, attempt: Attempt) -> Any:
+        """Return results by the number of their task, LOST where they were lost with the worker, CUT where with a link.
+
+        Raises the error of the task that failed. Of tasks sent together that could not be done together, each is sent
+        by itself (alone on the cluster, where workers died: all tasks of a worker that dies are blamed), so that an
+        error names the one at fault.
+        """
+        ended = self._ended(flight, attempt)
+        if ended is LOST or ended is CUT or ended == {}:
+            return ended
+        self._queue.ended(len(flight.items), ended.seconds)
+        found: dict[int, Any] = {}
+        for (index, task), value in zip(flight.items, ended.values, strict=True):
+            if isinstance(value, Failed):
+                if not isinstance(value.error, WinnowError):
+                    value.error.add_note(f"{_name(attempt)} of task {index}, on worker {value.where}:\n{value.trace}")
+                raise value.error
+            if isinstance(value, Repeat):
+                self._queue.tried.add(index)
+                self._queue.apart([(index, task)])
+            else:
+                found[index] = value
+        return found
+
+    def _ended(self, flight: Flight, attempt: Attempt) -> Any:
+        """Return what the worker says of tasks, LOST or CUT; nothing where several are to be sent one by one."""
         from distributed.scheduler import KilledWorker
 
         task = f"{_name(attempt)} of task {flight.index}"
         try:
-            value = flight.future.result(timeout=FETCH)
-        except KilledWorker as error:
-            raise LostTaskError(
-                f"{task} lost its worker {error.allowed_failures + 1} times, last {error.last_worker.address}. "
-                f"{self._cause}Most often memory was not enough: give workers more memory or fewer threads, and look "
-                "at that worker's log. What is finished stays.",
-                flight.index,
-            ) from None
+            return flight.future.result(timeout=FETCH)
         except CancelledError:
             flight.cuts += 1
             if flight.cuts > CUTS or not self._is_linked():
                 raise self._scheduler_lost() from None
             return CUT
-        except (OSError, MemoryError) as error:
-            if flight.future.status != "error":
+        except Exception as error:
+            if flight.several and flight.future.status == "error":
+                if isinstance(error, KilledWorker):
+                    self._queue.suspects.extend(reversed(flight.items))
+                else:
+                    self._queue.apart(flight.items)
+                return {}
+            if isinstance(error, OSError | MemoryError) and flight.future.status != "error":
                 return LOST
+            self._raise(error, task, flight.index)
+            raise
+
+    def _raise(self, error: Exception, task: str, index: int) -> None:
+        """Raise the error of a task in the words of its kind; return where it has none."""
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, KilledWorker):
+            raise LostTaskError(
+                f"{task} lost its worker {error.allowed_failures + 1} times, last {error.last_worker.address}. "
+                f"{self._cause}Most often memory was not enough: give workers more memory or fewer threads, and look "
+                "at that worker's log. What is finished stays.",
+                index,
+            ) from None
+        if isinstance(error, OSError | MemoryError):
             said = f"{task} failed {ATTEMPTS} times: {type(error).__name__}: {error}. {remedy(error)}"
             raise ShardError(said.rstrip()) from error
-        except WinnowError as error:
+        if isinstance(error, WinnowError):
             raise type(error)(f"{error} (tried {ATTEMPTS} times)") from None
-        if isinstance(value, Failed):
-            if not isinstance(value.error, WinnowError):
-                value.error.add_note(f"{task}, on worker {value.where}:\n{value.trace}")
-            raise value.error
-        return value
 
     def _scheduler_lost(self) -> BackendError:
         """Return the error for a lost connection to the scheduler; Dask's own log of it is silenced."""
@@ -273,15 +306,18 @@ class DaskEngine:
     def _retry_overdue(self, now: float, allowed: float) -> None:
         """Restart the worker of every task that exceeds the task timeout; raise LostTaskError at the third time.
 
-        A task that is queued on a worker behind a hanging one cannot be told from it and counts as overdue too; a
-        task that no worker has yet does not.
+        Several that were sent together have twice the time, then each is sent by itself. A task that is queued on a
+        worker behind a hanging one cannot be told from it and counts as overdue too; a task that no worker has yet does
+        not.
         """
-        overdue = {key: flight for key, flight in self._flights.items() if now - flight.since > allowed}
+        overdue = {k: f for k, f in self._flights.items() if now - f.since > allowed * (1 + f.several)}
         workers = self._worker_of_each_task() if overdue else {}
         for key, flight in overdue.items():
             flight.since = now
             flight.hung += key in workers
-            if flight.hung == ATTEMPTS:
+            if flight.hung and flight.several:
+                self._give_up(key)
+            elif flight.hung == ATTEMPTS:
                 try_with_timeout(functools.partial(self._client.cancel, [flight.future], force=True), CLOSING)
                 try_with_timeout(functools.partial(_restart_worker, self._client, workers[key]), CLOSING)
                 raise LostTaskError(
@@ -292,6 +328,12 @@ class DaskEngine:
                 )
         for worker in {workers[key] for key in overdue if key in workers}:
             BackgroundCall(functools.partial(_restart_worker, self._client, worker))
+
+    def _give_up(self, key: str) -> None:
+        """Take back tasks that were sent together, to send each by itself."""
+        flight = self._flights.pop(key)
+        try_with_timeout(functools.partial(self._client.cancel, [flight.future], force=True), CLOSING)
+        self._queue.apart(flight.items)
 
     def _worker_of_each_task(self) -> dict[str, str]:
         """Return worker addresses by task key, for tasks that were sent to a worker; empty without an answer."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from cluster import storage
 
 BLOCK = 1 << 20
+RANGE = 8 << 20  # of a file in a store that one request asks for
 
 
 class Writable(Protocol):
@@ -58,6 +59,21 @@ class Digesting(WriteOnly):
 
     def close(self) -> None:
         self.closed = True
+
+
+def is_that(path: str, size: int, sha256: str) -> bool:
+    """Tell whether a file has these bytes; a store is not asked for its size. Raises FileNotFoundError.
+
+    Memory: a block.
+    """
+    if storage.is_local(path):
+        return sha256_of(path) == (size, sha256)
+    digest, found = hashlib.sha256(), 0
+    for start in range(0, size + 1, RANGE):  # a byte more than it has: a longer file is another
+        data = storage.read_range(path, start, min(start + RANGE, size + 1))
+        digest.update(data)
+        found += len(data)
+    return (found, digest.hexdigest()) == (size, sha256)
 
 
 def sha256_of(path: str) -> tuple[int, str]:

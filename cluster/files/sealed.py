@@ -172,9 +172,10 @@ def reading(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: str, *, whole: bool = False) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file of a run folder for reading, checked: its seal where it is local, its pages everywhere.
 
+    whole : a file of a store is fetched by one request, held, and its seal checked.
     The block reads inside `reading(path)`. Raises DamagedError, FileNotFoundError.
     """
     if storage.is_local(path):
@@ -184,7 +185,7 @@ def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
         with parquet:
             yield parquet
         return
-    with storage.open_read(path) as file:
+    with pa.BufferReader(read_sealed(path)) if whole else storage.open_read(path) as file:
         with reading(path):
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
         yield parquet
@@ -195,12 +196,14 @@ def batches(
     rows: int,
     columns: list[str] | None = None,
     check: Callable[[pq.ParquetFile], None] | None = None,
+    *,
+    whole: bool = False,
 ) -> Iterator[pa.Table]:
     """Yield the rows of a Parquet file of a run folder in tables of at most so many. Raises as `open_parquet`.
 
-    check : called with the open file before the first table.
+    check : called with the open file before the first table. whole : as `open_parquet` has it.
     """
-    with open_parquet(path) as file:
+    with open_parquet(path, whole=whole) as file:
         if check is not None:
             check(file)
         check_columns(path, file, columns or ())

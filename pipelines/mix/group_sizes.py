@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.exchange import Exchange, Written
-from cluster.files.digesting import Digesting, sha256_of
+from cluster.files.digesting import Digesting, is_that
 from cluster.files.parquet_columns import NoParquet, replace_values
 from cluster.routing import destinations
 from pipelines.mix.documents import schema_of
@@ -94,7 +94,7 @@ def _write_part(job: MixJob, sent: tuple[Exchange, Written] | None, before: Befo
     """Write the files of a part with sizes as they are now; None where they are not those that were written."""
     paths = [storage.join(job.root, file.path) for file in before.files]
     try:
-        if any(sha256_of(path) != (file.bytes, file.sha256) for path, file in zip(paths, before.files, strict=True)):
+        if not all(is_that(path, file.bytes, file.sha256) for path, file in zip(paths, before.files, strict=True)):
             return None
         doc, size = _sizes(job, sent, before.part)
         return [_write_file(path, file, doc, size) for path, file in zip(paths, before.files, strict=True)]

@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 
 from cluster.engines import Engine
 from pipelines.artefacts import ShardRow
-from pipelines.ledger_blocks import count_blocks
-from pipelines.ledger_tasks import Task, ledger_tasks
+from pipelines.ledger_blocks import Marked, count_blocks, marked_tasks
 from pipelines.report.kept_sums import sums_of_json, sums_to_json
 from pipelines.report.ledger_sums import COLUMNS, GROUP_COLUMNS, LedgerSums
 from pipelines.runfolder import RunFolder
@@ -28,7 +27,7 @@ MEMBERS = 6  # shown of each of the largest groups
 def sum_ledger(folder: RunFolder, engine: Engine) -> LedgerSums:
     """Return the sums over the whole ledger."""
     total = LedgerSums()
-    for part in engine.map(partial(_sum_shards, folder.root), ledger_tasks(folder)):
+    for part in engine.map(partial(_sum_shards, folder.root), marked_tasks(folder)):
         total.merge(part)
     return total
 
@@ -36,17 +35,17 @@ def sum_ledger(folder: RunFolder, engine: Engine) -> LedgerSums:
 def members_of_groups(folder: RunFolder, engine: Engine, docs: list[int]) -> dict[int, list[int]]:
     """Return the first few documents, in ledger order, that ended at each of these."""
     found: dict[int, list[int]] = {doc: [] for doc in docs}
-    tasks = ledger_tasks(folder) if docs else []
+    tasks = marked_tasks(folder) if docs else []
     for part in engine.map(partial(_members, folder.root, docs), tasks):
         for doc, group in part:
             found[doc] = [*found[doc], *group][:MEMBERS]
     return found
 
 
-def _sum_shards(root: str, task: Task) -> LedgerSums:
-    total = LedgerSums()
-    _ = total.datasets[task.dataset]  # every dataset has sums, if only of nothing
-    count, groups = partial(_sum_block, root, task.dataset), partial(_sum_groups, root)
+def _sum_shards(root: str, task: Marked) -> LedgerSums:
+    total, dataset = LedgerSums(), task.task.dataset
+    _ = total.datasets[dataset]  # every dataset has sums, if only of nothing
+    count, groups = partial(_sum_block, root, dataset), partial(_sum_groups, root)
     for part in count_blocks(root, "sums", task, count, sums_to_json, sums_of_json, WITHOUT_GROUPS):
         total.merge(part)
     for part in count_blocks(root, "groups", task, groups, sums_to_json, sums_of_json):
@@ -68,7 +67,7 @@ def _sum_groups(root: str, shards: list[ShardRow]) -> LedgerSums:
     return sums
 
 
-def _members(root: str, docs: list[int], task: Task) -> list[tuple[int, list[int]]]:
+def _members(root: str, docs: list[int], task: Marked) -> list[tuple[int, list[int]]]:
     """Return (survivor, its first few members in these shards)."""
     found: dict[int, list[int]] = {}
     count, of_json = partial(_members_of_block, root, docs), partial(_members_of_json, docs)

@@ -17,7 +17,7 @@ from typing import Any
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
-from cluster.files.digesting import sha256_of
+from cluster.files.digesting import is_that
 from cluster.files.parquet_columns import NoParquet
 from cluster.files.sealed import write_json
 from pipelines.ledger_records import ledger_folder, records_at, records_of
@@ -56,7 +56,7 @@ def _write_unit(job: Run, draws: Sequence[Draw], folder: str, records: str, task
     with contextlib.suppress(FileNotFoundError, DamagedError, NoParquet):
         before = ledger.files_of_unit(_before(records), unit)
         names = _changed(before[0].made_from, key) if before else []
-        if names and all(sha256_of(storage.join(folder, file.path)) == (file.bytes, file.sha256) for file in before):
+        if names and all(is_that(storage.join(folder, file.path), file.bytes, file.sha256) for file in before):
             return ledger.write_ledger(job, draws, folder, records, unit, key, before, names)
     return ledger.write_ledger(job, draws, folder, records, unit, key)
 

@@ -99,10 +99,10 @@ def index(path: str) -> tuple[I64, int]:
     return _index(path, stat_token(path))
 
 
-def open_file(path: str) -> BinaryIO:
-    """Open a shard. Raises ShardError where it cannot be reached."""
+def open_file(path: str, size: int | None = None) -> BinaryIO:
+    """Open a shard; size: in bytes, where it is known. Raises ShardError where it cannot be reached."""
     try:
-        return storage.open_read(path)
+        return storage.open_read(path, size=size)
     except OSError as error:
         raise unreachable(path, error) from error
 
@@ -268,7 +268,7 @@ def _problems(
 
 def read(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches; see `reader.read_piece`."""
-    with open_file(request.path) as file:
+    with open_file(request.path, request.size) as file:
         for first, last in _runs(request):
             row = first
             counts, rows = index(request.path) if first else (np.zeros(1, np.int64), 1)
@@ -329,21 +329,21 @@ def _limited(offset: int, lines: list[bytes]) -> Iterator[Lines]:
 # --- layout ----------------------------------------------------------------------------------------------
 
 
-def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+def layout(dataset: Dataset, path: str, names: Sequence[str] = (), size: int | None = None) -> Layout:
     """Count the lines, group them so that a large file can be cut, and find out what the columns in `names` hold."""
     counts, rows = index(path)
     groups: list[tuple[int, int]] = []
-    first = size = 0
-    left = size_of(path)
+    first = held = 0
+    left = size_of(path) if size is None else size
     for here in range(1, len(counts)):
-        size += min(BLOCK, left)
+        held += min(BLOCK, left)
         left -= BLOCK
         final = here == len(counts) - 1
         end = rows if final else int(counts[here])
-        if end > first and (size >= GROUP_BYTES or end - first >= GROUP_ROWS or final):
-            groups.append((end - first, size))
-            first, size = end, 0
-    with open_file(path) as file:
+        if end > first and (held >= GROUP_BYTES or end - first >= GROUP_ROWS or final):
+            groups.append((end - first, held))
+            first, held = end, 0
+    with open_file(path, size) as file:
         problem = text_missing(dataset, line_blocks(file, 0, 1 << 18))
         return Layout(rows, groups, problem, collect(line_blocks(file, 0, PARSE_BYTES), names))
 

@@ -172,17 +172,19 @@ def stage_compressed(
     return tables.stage(dataset, table, destination, extra_columns)
 
 
-def count_and_layout(dataset: Dataset, path: str, names: Sequence[str] = (), *, kind: str | None = None) -> Layout:
+def count_and_layout(
+    dataset: Dataset, path: str, names: Sequence[str] = (), *, kind: str | None = None, size: int | None = None
+) -> Layout:
     """Return rows, where the file may be cut, what is wrong with it as a whole, and what the columns `names` hold.
 
     Parquet: from the footer, with a check of the columns. Arrow: from the record batches. JSON lines: newlines are
     counted, and lines parsed where `names` are given. Others: the stream is read to its end (`stage_compressed` gives
-    the same answer).
+    the same answer). size: of the file in bytes, where it is known.
     """
     kind = kind or format_of(dataset, path)
     direct = {"parquet": parquet.layout, "jsonl": jsonl.layout, "arrow": arrow_ipc.layout}
     if kind in direct:
-        return direct[kind](dataset, path, names)
+        return direct[kind](dataset, path, names, size)
     table = table_of(dataset, path, kind)
     if table is None:
         return compressed.stream_layout(dataset, path, kind, names)

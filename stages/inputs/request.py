@@ -34,6 +34,12 @@ class Request:
     collector: Collector | None = None  # is told of every line, where it is JSON
 
     @property
+    def size(self) -> int | None:
+        """Bytes of the file, where the manifest has them."""
+        shard = self.piece.shard
+        return shard.bytes if shard.bytes and self.path == shard.path else None
+
+    @property
     def ordinal(self) -> int:
         return self.piece.shard.ordinal
 

@@ -105,9 +105,10 @@ def is_as_frozen(run: Run, frozen: Manifest) -> bool:
     """
     tokens = _read_tokens(run.root)
     known = {(s.dataset, s.path): s for s in frozen.live_shards}
+    noted = passed_over(run.root)
     for dataset in run.datasets:
         found = discover(dataset)
-        if found.passed_over != passed_over(run.root).get(dataset.name, []):
+        if found.passed_over != noted.get(dataset.name, []):
             return False
         for file in found.files:
             shard = known.pop((dataset.name, file.path), None)
@@ -223,7 +224,7 @@ def _inspect_all(
     if limit is None:
         size = min(FILES_PER_TASK, max(1, len(new) // (4 * engine.workers)))
         tasks = [new[i : i + size] for i in range(0, len(new), size)]
-        groups = engine.map(partial(_inspect, run), tasks, done=done, cost=INSPECT)
+        groups = engine.map(partial(_inspect, run, _has_problems(run)), tasks, done=done, cost=INSPECT)
         return [i for group, _ in groups for i in group], _joined(columns for _, columns in groups)
     found: list[Inspected] = []
     columns: list[dict[str, Columns]] = []
@@ -232,7 +233,7 @@ def _inspect_all(
         for item in (item for item in new if item[0] == name):
             if rows >= limit:
                 break
-            inspected, more = _inspect(run, [item])
+            inspected, more = _inspect(run, True, [item])
             found.extend(inspected)
             columns.append(more)
             rows += found[-1].layout.rows
@@ -251,8 +252,15 @@ def _joined(parts: Iterable[dict[str, Columns]]) -> dict[str, Columns]:
     return found
 
 
-def _inspect(run: Run, files: Sequence[tuple[str, Found]]) -> tuple[list[Inspected], dict[str, Columns]]:
-    listed = storage.names(quarantined.folder_of(run.root))
+def _has_problems(run: Run) -> bool:
+    """Tell whether problems of earlier calls are listed, so that tasks look for those of their files."""
+    return bool(storage.names(quarantined.folder_of(run.root)))
+
+
+def _inspect(
+    run: Run, has_problems: bool, files: Sequence[tuple[str, Found]]
+) -> tuple[list[Inspected], dict[str, Columns]]:
+    listed = storage.names(quarantined.folder_of(run.root)) if has_problems else set()
     for name, file in files:
         quarantined.drop_listed(run.root, listed, name, file.relative_path)
     found = [_inspect_one(run, run.dataset(name), file) for name, file in files]
@@ -288,7 +296,7 @@ def _layout_of(run: Run, dataset: Dataset, shard: Shard) -> Layout:
     staged = run.staged_path(shard)
     if staged is not None:
         return stage_compressed(dataset, shard.path, staged, names, kind=kind)
-    return count_and_layout(dataset, shard.path, names, kind=kind)
+    return count_and_layout(dataset, shard.path, names, kind=kind, size=shard.bytes)
 
 
 def _report(run: Run, dataset: Dataset, file: Found, layout: Layout) -> None:

@@ -12,6 +12,7 @@ from typing import NoReturn
 from cluster.errors import ShardError
 
 Task = tuple[str, int]  # folder for the marks, number
+LATE = 100  # number of a task that is sent among others, as those before it were short
 
 
 def mark(folder: str, number: int) -> int:
@@ -84,6 +85,28 @@ def slip(task: Task) -> NoReturn:
 
 def where(_: Task) -> str:
     return os.getcwd()
+
+
+def quick(task: Task) -> int:
+    return task[1] ** 2
+
+
+def bad_late(task: Task) -> int:
+    return bad_content(task) if task[1] == LATE else quick(task)
+
+
+def storage_fails_late(task: Task) -> int:
+    return storage_fails(task) if task[1] == LATE else quick(task)
+
+
+def die_late(task: Task) -> int:
+    return always_die(task) if task[1] == LATE else quick(task)
+
+
+def hang_late(task: Task) -> int:
+    if task[1] == LATE and mark(*task) == 0:
+        time.sleep(3600)
+    return quick(task)
 
 
 def loaded(name: str) -> bool:

@@ -43,6 +43,7 @@ STAGES: list[dict[str, Any]] = [
     {"use": "minhash", "num_permutations": 16, "shingle_width": 8},
     {"use": "near_dedup", "jaccard_threshold": 0.7, "bands": 4, "rows_per_band": 4},
 ]
+LOST = ("facts/finished.json", "ledger", "decisions/ledger", "mix", "decisions/mix")  # of a run that is to go on
 Figures = dict[str, float]
 
 
@@ -201,7 +202,11 @@ def add_dataset(folder: str, copies: int) -> None:
 
 
 def run_once(files: int, rows: int, more: Mapping[str, Any], copies: int | None = None) -> Figures:
-    """Run the recipe over so many files; return requests by kind, bytes, tasks, argument sizes, objects held."""
+    """Run the recipe over so many files; return requests by kind, bytes, tasks, argument sizes, objects held.
+
+    Figures of `again_` are those of the finished run called again, of `resumed_` those of one without ledger and mix;
+    with copies, of `added_` those of the run to which a dataset is added that holds so many copies.
+    """
     from pipelines.recipe.recipe import load_data
     from pipelines.run import runner
 
@@ -215,11 +220,14 @@ def run_once(files: int, rows: int, more: Mapping[str, Any], copies: int | None 
     engine = CountingEngine()
     runner.start = lambda *_: engine  # type: ignore[assignment]
     found: Figures = {"documents": files * rows, "files": files}
-    for turn in ("", "again_") if copies is None else ("", "added_"):
+    for turn in ("", "again_", "resumed_") if copies is None else ("", "added_"):
         if turn == "added_":
             add_dataset(ADDED, copies or 0)
             datasets |= {"more": {**datasets["web"], "paths": ADDED}}
             recipe = load_data({**data, "output": output, **more}, "tunnel")
+        if turn == "resumed_":
+            for lost in LOST:
+                CountingStore().rm(f"run/{lost}", recursive=True)
         CountingStore.watch(posixpath.dirname)
         runner.run(recipe, f"{SCHEME}://run", with_report=copies is None)  # samples of texts cost what files are large
         total = CountingStore.total()

@@ -38,11 +38,14 @@ class Opened:
 
 
 @contextlib.contextmanager
-def opened(path: str, names: Sequence[str] | None = None) -> Iterator[Opened]:
-    """Yield an IPC file with these top-level columns (None: all). Raises Corrupt or ShardError."""
+def opened(path: str, names: Sequence[str] | None = None, size: int | None = None) -> Iterator[Opened]:
+    """Yield an IPC file with these top-level columns (None: all). Raises Corrupt or ShardError.
+
+    size : in bytes, where it is known.
+    """
     with contextlib.ExitStack() as stack:
         with corruption(path):
-            source = stack.enter_context(_source(path))
+            source = stack.enter_context(_source(path, size))
             start = bytes(source.read(6))
             source.seek(0)
             whole = _reader(source, start == FILE, None)
@@ -54,10 +57,10 @@ def opened(path: str, names: Sequence[str] | None = None) -> Iterator[Opened]:
         yield Opened(schema, _batches(path, source, whole))
 
 
-def _source(path: str) -> pa.NativeFile:
+def _source(path: str, size: int | None) -> pa.NativeFile:
     if storage.is_local(path):
         return pa.memory_map(storage.local_path(path), "r")
-    return pa.PythonFile(storage.open_read(path), "r")
+    return pa.PythonFile(storage.open_read(path, size=size), "r")
 
 
 def _reader(source: pa.NativeFile, is_file: bool, fields: list[int] | None) -> pa.RecordBatchReader:
@@ -94,29 +97,29 @@ def _stored(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def schema(path: str) -> pa.Schema:
+def schema(path: str, size: int | None = None) -> pa.Schema:
     """Return the schema. Raises Corrupt or ShardError."""
-    with opened(path) as file:
+    with opened(path, size=size) as file:
         return file.schema
 
 
-def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+def layout(dataset: Dataset, path: str, names: Sequence[str] = (), size: int | None = None) -> Layout:
     """Return rows and record batches, what is wrong with the columns, and what those in `names` hold.
 
     Bytes of a record batch are its share of the file's.
     """
     counts: list[int] = []
     try:
-        known = schema(path)
+        known = schema(path, size)
         finder = Finder(known, names)
-        with opened(path, finder.tops or known.names[:1]) as file:
+        with opened(path, finder.tops or known.names[:1], size) as file:
             for batch in file.batches:
                 counts.append(batch.num_rows)
                 finder.add(batch)
     except Corrupt as error:
         return Layout(sum(counts), None, f"the Arrow file is truncated or corrupt ({error})")
-    size = size_of(path) / max(1, sum(counts))
-    groups = [(rows, round(rows * size)) for rows in counts if rows]
+    each = (size_of(path) if size is None else size) / max(1, sum(counts))
+    groups = [(rows, round(rows * each)) for rows in counts if rows]
     return Layout(sum(counts), groups, check_columns(dataset, known, names), finder.columns())
 
 
@@ -148,9 +151,10 @@ def read(request: Request) -> Iterator[Batch]:
                 return
 
     try:
-        view = View(request, schema(request.path))
+        view = View(request, schema(request.path, request.size))
         empty = view.empty
-        with opened(request.path, [where.names[0] for where in view.places.values() if where is not None]) as file:
+        tops = [where.names[0] for where in view.places.values() if where is not None]
+        with opened(request.path, tops, request.size) as file:
             yield from parquet.read_records(request, view, records(file))
         error = f"the file has {row:,} rows, the manifest says {request.piece.shard.rows:,}"
         if stop >= EVERY_LINE:

@@ -55,9 +55,12 @@ class Corrupt(Exception):
 
 
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[pq.ParquetFile]:
-    """Yield the open Parquet file. Raises Corrupt (no usable footer) or ShardError (cannot be reached)."""
-    file = storage.local_path(path) if storage.is_local(path) else _remote(path)
+def opened(path: str, size: int | None = None) -> Iterator[pq.ParquetFile]:
+    """Yield the open Parquet file. Raises Corrupt (no usable footer) or ShardError (cannot be reached).
+
+    size : in bytes, where it is known.
+    """
+    file = storage.local_path(path) if storage.is_local(path) else _remote(path, size)
     try:
         with corruption(path):
             parquet = pq.ParquetFile(
@@ -85,9 +88,9 @@ def _crowded(path: str, file: pq.ParquetFile) -> str:
     return "" if allows(file.metadata.num_rows, 0) or allows(file.metadata.num_rows, size_of(path)) else too_many_rows()
 
 
-def _remote(path: str) -> BinaryIO:
+def _remote(path: str, size: int | None) -> BinaryIO:
     try:
-        return storage.open_read(path)
+        return storage.open_read(path, size=size)
     except OSError as error:
         raise unreachable(path, error) from error
 
@@ -107,10 +110,10 @@ def corruption(path: str) -> Iterator[None]:
 # --- layout ----------------------------------------------------------------------------------------------
 
 
-def layout(dataset: Dataset, path: str, names: Sequence[str] = ()) -> Layout:
+def layout(dataset: Dataset, path: str, names: Sequence[str] = (), size: int | None = None) -> Layout:
     """Return rows and row groups from the footer, what is wrong with the columns, and the types of those in `names`."""
     try:
-        with opened(path) as file, corruption(path):
+        with opened(path, size) as file, corruption(path):
             if wrong := _crowded(path, file):
                 return Layout(0, None, wrong)
             problem = check_columns(dataset, file.schema_arrow, names)
@@ -168,7 +171,7 @@ class _Span:
 def read(request: Request) -> Iterator[Batch]:
     """Yield the piece's batches; see `reader.read_piece`."""
     try:
-        with opened(request.path) as file:
+        with opened(request.path, request.size) as file:
             if request.path == request.piece.shard.path and (wrong := _crowded(request.path, file)):  # no staged copy
                 raise Corrupt(wrong)
             view = View(request, file.schema_arrow)

@@ -77,6 +77,11 @@ def stat_token(path: str) -> str:
     return token_of(fs.info(inner))
 
 
+def listed_tokens(folder: str) -> dict[str, str]:
+    """Return name and token of each file of a store's folder, by its listing; see `stat_token`."""
+    return {entry["name"]: token_of(entry) for entry in storage.listed(folder) if entry["type"] != "directory"}
+
+
 def token_of(info: Mapping[str, Any]) -> str:
     """Return the token of a file in a store from what its listing says: size and ETag, where there is none the times.
 

@@ -140,6 +140,56 @@ def test_an_engine_goes_on_after_a_failed_map(shared: DaskProcesses, start: Star
     assert engine.map(work.square, tasks(marks, 5)) == [0, 1, 4, 9, 16]
 
 
+# --- short tasks, which are sent together ------------------------------------------------------------------
+
+
+def test_short_tasks_are_sent_together_and_come_in_order(
+    shared: DaskProcesses, start: Start, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, sent, seen = start(shared, workers=2), [], []
+    submit = engine._client.submit
+
+    def counted(function: Any, items: list[Any], **more: Any) -> Any:
+        sent.append(len(items))
+        return submit(function, items, **more)
+
+    monkeypatch.setattr(engine._client, "submit", counted)
+    assert engine.map(work.quick, tasks(marks, 400), done=seen.append) == [n**2 for n in range(400)]
+    assert sorted(seen) == [n**2 for n in range(400)]
+    assert sum(sent) == 400
+    assert sent[:4] == [1] * 4  # nothing is known of them yet
+    assert len(sent) < 100
+    assert max(sent[-4:]) < 8  # every thread has some to the end
+
+
+def test_a_bad_task_among_others_names_itself_alone(shared: DaskProcesses, start: Start, marks: Path) -> None:
+    with pytest.raises(ShardError, match=rf"^shard {work.LATE}: row 7 is broken$"):
+        start(shared).map(work.bad_late, tasks(marks, 400))
+    assert work.attempts(marks, work.LATE) == 1
+
+
+def test_a_failure_of_the_storage_among_others_is_tried_three_times(
+    shared: DaskProcesses, start: Start, marks: Path
+) -> None:
+    engine = start(shared)
+    assert engine.map(work.storage_fails_twice, tasks(marks, 24)) == [n**2 for n in range(24)]
+    assert all(work.attempts(marks, n) == 3 for n in range(24))
+    with pytest.raises(ShardError, match=rf"shard {work.LATE} cannot be reached.*\(tried 3 times\)"):
+        engine.map(work.storage_fails_late, tasks(marks, 400))
+    assert work.attempts(marks, work.LATE) == 3
+
+
+def test_a_deadly_task_among_others_names_itself_alone(own: DaskProcesses, start: Start, marks: Path) -> None:
+    with pytest.raises(LostTaskError, match=rf"die_late of task {work.LATE} lost its worker") as caught:
+        start(own).map(work.die_late, tasks(marks, 400))
+    assert caught.value.index == work.LATE
+
+
+def test_a_task_that_hangs_among_others_is_run_elsewhere(own: DaskProcesses, start: Start, marks: Path) -> None:
+    assert start(own, task_timeout=4).map(work.hang_late, tasks(marks, 400)) == [n**2 for n in range(400)]
+    assert work.attempts(marks, work.LATE) == 2
+
+
 def test_workers_start_in_the_clients_folder(
     shared: DaskProcesses, start: Start, marks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +199,7 @@ def test_workers_start_in_the_clients_folder(
 
 def test_a_worker_with_other_code_refuses_to_compute(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "_worker_address", lambda: "tcp://x:1")
-    refused = attempt.Attempt(work.square, "0123456789abcdef")((str(marks), 1))
+    (refused,) = attempt.Attempt(work.square, "0123456789abcdef")([(str(marks), 1)]).values
     assert isinstance(refused.error, BackendError)
     assert "tcp://x:1 runs other winnow code" in str(refused.error)
     assert work.attempts(marks, 1) == 0

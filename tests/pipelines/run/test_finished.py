@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from cluster import counting_store
+from cluster.counting_store import SCHEME, CountingStore
 from pipelines.run import runner
 from pipelines.run.result import RunResult
 from tests.support import corpora
@@ -108,6 +111,63 @@ def test_the_page_may_be_written_anew_and_workers_counted_otherwise(folder: Path
     (folder / "run" / "report.json").write_text("{}")
     assert runner.run(recipe(), "run", workers=3).was_done
     assert again().was_done
+
+
+# --- in an object store ----------------------------------------------------------------------------------
+
+STORED = f"{SCHEME}://run"
+
+
+def in_store() -> Any:
+    return recipe_of({"a": f"{SCHEME}://in"}, stages=[{"use": "exact_dedup"}])
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingStore]:
+    """A run that is finished in a store that gives ETags; from then on no workers may be started."""
+    counting_store.use()
+    found = CountingStore()
+    for number in range(3):
+        lines = [{"text": f"{word} of file {number % 2}"} for word in ("one", "two")]
+        found.pipe_file(f"in/{number}.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+    runner.run(in_store(), STORED)
+
+    def refuse(*_: Any) -> None:
+        raise Started
+
+    monkeypatch.setattr(runner, "start", refuse)
+    yield found
+    CountingStore.empty()
+
+
+def test_a_run_in_a_store_is_known_to_be_finished_by_listings(store: CountingStore) -> None:
+    first = runner.run(in_store(), STORED)
+    assert first.was_done
+    assert runner.run(in_store(), STORED) == first
+    assert sum(t["rows"] for t in first.tallies.values()) == 6
+
+
+@pytest.mark.parametrize("change", ["written again", "removed", "added"])
+@pytest.mark.parametrize("place", ["run/ledger", "run/mix", "run/facts/read", "run/decisions", "in"])
+def test_an_object_that_was_touched_makes_it_look_at_everything(store: CountingStore, place: str, change: str) -> None:
+    name = store.find(place)[0]
+    if change == "written again":
+        store.pipe_file(name, store.cat_file(name))
+    elif change == "removed":
+        store.rm(name)
+    else:
+        store.pipe_file(f"{name}.more.jsonl", b'{"text": "a text"}\n')
+    with pytest.raises(Started):
+        runner.run(in_store(), STORED)
+
+
+def test_in_a_store_without_marks_no_run_is_taken_for_finished(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = CountingStore._entry
+    monkeypatch.setattr(CountingStore, "_entry", lambda self, path: {**entry(self, path), "ETag": None})
+    with pytest.raises(Started):
+        runner.run(in_store(), STORED)
 
 
 def test_it_says_so_within_three_seconds_of_cpu(tmp_path: Path) -> None:

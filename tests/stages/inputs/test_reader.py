@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from cluster.errors import LedgerError, ShardError
 from stages.core.shard import Columns, Dataset, Piece, Shard
 from stages.inputs import jsonl
+from stages.inputs.files.file_versions import size_of
 from stages.inputs.reader import (
     Batch,
     ReadStatus,
@@ -66,7 +67,7 @@ class Source:
             path=self.path,
             relative_path="f",
             rows=self.rows,
-            bytes=1,
+            bytes=size_of(self.path),
             fingerprint="f",
         )
         return Piece(shard=shard, start=start, stop=shard.rows if stop is None else stop)

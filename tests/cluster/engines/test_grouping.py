@@ -1,0 +1,54 @@
+"""Which tasks of a map are sent to a worker at once."""
+
+from __future__ import annotations
+
+from cluster.engines.grouping import MOST, SECONDS, SHARES, TaskQueue
+
+
+def sizes(tasks: int, threads: int, seconds: float, timeout: float | None = None) -> list[int]:
+    """Return how many go together, where each takes so many seconds and is done before the next ones are asked for."""
+    queue, found = TaskQueue(range(tasks), timeout), []
+    numbers: list[int] = []
+    while items := queue.take(threads):
+        assert [number for number, _ in items] == [task for _, task in items]
+        numbers += [number for number, _ in items]
+        found.append(len(items))
+        queue.ended(len(items), len(items) * seconds)
+    assert numbers == list(range(tasks))
+    return found
+
+
+def test_long_tasks_go_alone_and_short_ones_together() -> None:
+    assert sizes(100, 2, SECONDS) == [1] * 100
+    assert max(sizes(1000, 2, SECONDS / 10)) == 10
+    assert max(sizes(10_000, 2, 1e-6)) == MOST
+
+
+def test_every_thread_has_some_to_the_end() -> None:
+    found = sizes(10_000, 16, 1e-6)
+    left = 10_000
+    for size in found:
+        assert size == 1 or size <= left / (SHARES * 16)
+        left -= size
+
+
+def test_very_many_threads_take_longer_ones_together_but_none_longer_than_the_timeout() -> None:
+    assert max(sizes(200_000, 1000, 2.0)) == 10  # 20 s, which is three times what sending 1,000 of them takes
+    assert max(sizes(200_000, 1000, 2.0, timeout=12)) == 3
+
+
+def test_slow_first_tasks_are_forgotten() -> None:
+    queue = TaskQueue(range(50_000))
+    queue.take(1)
+    queue.ended(1, 5.0)
+    for _ in range(500):
+        queue.ended(len(queue.take(1)), 0.001)
+    assert len(queue.take(1)) == MOST
+
+
+def test_tasks_that_are_sent_one_by_one_come_first() -> None:
+    queue = TaskQueue("abcdef")
+    for _ in range(3):
+        queue.take(1)
+    queue.apart([(0, "a"), (2, "c")])
+    assert [queue.take(1) for _ in range(3)] == [[(0, "a")], [(2, "c")], [(3, "d")]]
