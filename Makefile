@@ -16,7 +16,7 @@ GPU := $(VENV)/.$(EXTRA)-installed
 COVERAGE := $(foreach package,$(CODE),--cov=$(package)) --cov-report=term:skip-covered
 DEMO_DATA := demo-data/SOURCES.md
 
-.PHONY: help demo test lint types doctest nightly nightly-damage nightly-kills nightly-histories nightly-fuzz nightly-s3 coverage api test-extras test-loaders test-gpu bench bench-gpu clean
+.PHONY: help demo test lint types doctest nightly nightly-damage nightly-kills nightly-histories nightly-fuzz nightly-s3 coverage api test-extras test-loaders test-gpu bench instructions bench-gpu clean
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 20
@@ -88,6 +88,9 @@ test-gpu: $(GPU) ## every kernel and the demo on a GPU against the CPU
 
 bench: $(DEV) ## compare with peers on the same files
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+instructions: $(DEV) ## count the instructions of eleven kernels (needs valgrind), compare with the last release
+	$(BIN)/python -m benchmarks.instructions $(BENCH_ARGS)
 
 # test-gpu and bench-gpu need the extra gpu-cu13 or gpu-cu12 in the environment: EXTRA names it.
 bench-gpu: $(GPU) ## time the kernels on a GPU
