@@ -1,7 +1,7 @@
 """`python -m benchmarks.gpu_rates`: MB/s of everything that a worker does with text on one GPU, kernel by kernel.
 
 cuDF's kernels and winnow's own (seeds, heuristics, scripts, lines, marks of repair, fastText models), and the device's
-reader by size of row group and codec, beside the host's. Prints a table, writes gpu_rates.json with date, card and driver.
+reader by size of row group and codec, beside the host's. Prints a table, writes gpu_rates.json with date and card.
 `pipelines/plan/device_rates.py` holds what is assumed of the same kernels on paper. Made text; no data are needed.
 """
 
