@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+KIT_ARGS ?=
 
 CODE := winnow pipelines stages classifiers cluster
 BASE := $(VENV)/.base-installed
@@ -16,7 +17,7 @@ GPU := $(VENV)/.$(EXTRA)-installed
 COVERAGE := $(foreach package,$(CODE),--cov=$(package)) --cov-report=term:skip-covered
 DEMO_DATA := demo-data/SOURCES.md
 
-.PHONY: help demo test lint types doctest nightly nightly-damage nightly-kills nightly-histories nightly-fuzz nightly-s3 coverage api test-extras test-loaders test-gpu bench instructions bench-gpu clean
+.PHONY: help demo test lint types doctest nightly nightly-damage nightly-kills nightly-histories nightly-fuzz nightly-s3 coverage api test-extras test-loaders test-gpu bench instructions bench-gpu gpu-kit clean
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/' | sort | expand -t 20
@@ -96,8 +97,12 @@ instructions: $(DEV) ## count the instructions of eleven kernels (needs valgrind
 bench-gpu: $(GPU) ## time the kernels on a GPU
 	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
+# For a GPU machine without a package index: KIT_ARGS="--keep 80" for another kind of GPU than H100 and H200.
+gpu-kit: $(GPU) ## pack what a GPU machine without a package index needs, into .gpu
+	$(BIN)/python -m benchmarks.gpu_kit.pack .gpu $(KIT_ARGS)
+
 clean: ## remove environments, demo data and what tools leave behind
-	rm -rf $(VENV) .venv-extras .venv-loaders demo-data demo-run build dist *.egg-info bench-out
+	rm -rf $(VENV) .venv-extras .venv-loaders demo-data demo-run .gpu build dist *.egg-info bench-out
 	rm -rf .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(wildcard $(CODE) tests benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 

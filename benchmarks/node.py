@@ -2,7 +2,7 @@
 
 The recipe is run on a sample of the text, as `winnow plan` does; the bundles are multiplied until they hold so much
 text. Prints what `pipelines/plan/node.py` finds, as JSON, and `--out` keeps it. Host rates are measured here; rates of
-devices are on paper. `tests/pipelines/plan/data` holds such figures of two recipes, which the tests simulate again.
+devices are on paper. `tests/pipelines/plan/data` holds such figures of three recipes, which the tests simulate again.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ FILTERS = (
 )
 
 
-def recipe_of(data: Path, model: str, *, filters: bool) -> Recipe:
-    """Return the recipe with filters, or of deduplication only."""
-    quality = [{"use": "quality", "model": model, "min_score": 0.1}] if model else []
+def recipe_of(data: Path, models: Mapping[str, str], name: str) -> Recipe:
+    """Return a recipe: `dedup`, `filters` (a fastText model among them), or `neural` (and a classifier)."""
+    kinds = {"dedup": (), "filters": ("fasttext",), "neural": ("fasttext", "onnx")}[name]
+    quality = [{"use": "quality", "name": k, "model": f"{k}:{models[k]}", "min_score": 0.1} for k in kinds if models[k]]
     text = {"paths": str(data), "columns": {"text": "text"}}
-    stages = [*FILTERS, *quality] if filters else [*DEDUP]
+    stages = [*(DEDUP if name == "dedup" else FILTERS), *quality]
     return load_data({"name": "node", "datasets": {"text": text}, "stages": stages}, "benchmarks.node")
 
 
@@ -91,17 +92,21 @@ def main() -> None:
     """Measure, simulate, print, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.node", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of Parquet files with a column text")
-    parser.add_argument("--model", default="", help="fastText model of the stage quality: fasttext:PATH")
+    parser.add_argument("--fasttext", default="", help="fastText model of a stage quality")
+    parser.add_argument("--onnx", default="", help="folder of an ONNX classifier of another")
     parser.add_argument("--terabytes", type=float, default=8.0)
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--cores", type=int, default=112)
-    parser.add_argument("--documents", type=int, default=6000, help="of the sample")
+    parser.add_argument(
+        "--documents", type=int, default=6000, help="of the sample; a tenth of them with a neural model"
+    )
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     result: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "terabytes": given.terabytes}
-    for name in ("filters", "dedup"):
-        recipe = recipe_of(given.data.resolve(), given.model, filters=name == "filters")
-        work: Any = measured(recipe, given.documents, given.terabytes * 1e12, given.cores)
+    for name in ("dedup", "filters", "neural"):
+        recipe = recipe_of(given.data.resolve(), {"fasttext": given.fasttext, "onnx": given.onnx}, name)
+        documents = given.documents // 10 if name == "neural" else given.documents
+        work: Any = measured(recipe, documents, given.terabytes * 1e12, given.cores)
         result[name] = node.section(work, given.gpus)
     text = json.dumps(result, indent=1) + "\n"
     if given.out:

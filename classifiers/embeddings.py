@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from classifiers import model_files, models
 from classifiers.loaded_once import loaded_once
-from cluster.device import backend, turns
+from cluster.device import backend, kernel_times, turns
 from cluster.device.halving import in_parts
 from cluster.device.placement import device_number, torch_device, visible_devices
 from cluster.errors import BackendError, RecipeError
@@ -162,7 +162,7 @@ class OnnxEmbedder:
     def _run(self, ids: npt.NDArray[np.int64]) -> F32:
         """Return the vectors of texts of equally many tokens, (texts, tokens) -> (texts, dimensions)."""
         given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        with turns.taken_on(self._device):
+        with turns.taken_on(self._device), kernel_times.timed(kernel_times.MODEL):
             states: F32 = self._session.run(None, {name: given[name] for name in self._inputs})[0]
         if states.ndim == 2:
             return states

@@ -30,7 +30,7 @@ from classifiers import model_files
 from classifiers.base import F64, Scores
 from classifiers.models import file_digest
 from cluster import storage
-from cluster.device import backend, turns
+from cluster.device import backend, kernel_times, turns
 from cluster.device.halving import in_parts
 from cluster.device.placement import torch_device
 from cluster.errors import BackendError, RecipeError
@@ -118,7 +118,8 @@ class HuggingFaceClassifier:
 
     def _logits(self, ids: list[list[int]]) -> F64:
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        with turns.taken_on(self.device), self._torch.inference_mode():
+        timed = kernel_times.timed(kernel_times.MODEL)
+        with turns.taken_on(self.device), self._torch.inference_mode(), timed:
             out = self._model(**batch.to(self.device))
             values: F64 = (out if self._torch.is_tensor(out) else out.logits).float().cpu().numpy().astype(np.float64)
         return values.reshape(len(ids), -1)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 Seconds = dict[str, float]  # by kernel
+MODEL = "neural_model"  # the name under which forward passes of neural models are timed
 _open = threading.local()
 
 

@@ -16,7 +16,9 @@ CLOCK = 1.6e9  # a second; the data sheet's boost is 1.98
 ISSUE = 0.4  # share of cycles in which a scheduler issues: a guess
 LANES = 8  # of 32 that work where each thread has a document of its own: a guess
 MEMORY = 0.5 * 3.35e12  # bytes a second: half of what the data sheet says, a guess
+DIVISION = 20  # instructions of a GPU for a division, one of a CPU
 BUS = 50e9  # bytes a second from host to device, of 64 on the data sheet
+MODEL_CORES = 400  # whose forward passes one GPU does: 0.3 PFLOP/s, 30 % of its bf16, against 0.75 TFLOP/s of a core
 DISK = 25e9  # bytes a second that a node reads from its own disks: four NVMe drives
 
 
@@ -34,11 +36,12 @@ class Paper:
         return min(SCHEDULERS * CLOCK * ISSUE / self.instructions, MEMORY / self.traffic)
 
 
-def _own(instructions: float, traffic: float, *, by_thread: bool = True) -> Paper:
+def _own(instructions: float, traffic: float, *, by_thread: bool = True, divisions: float = 0.0) -> Paper:
     """Return what was counted of a kernel of winnow's own; by_thread: each thread has a document."""
     many = f"{instructions:g} instructions and {traffic:g} bytes of traffic a byte of text, counted on x86-64"
     if not by_thread:
-        return Paper(instructions=instructions, traffic=traffic, source=f"{many}; a warp has a document")
+        source = f"{many}, and {divisions:g} divisions of {DIVISION}; a warp has a document"
+        return Paper(instructions=instructions + DIVISION * divisions, traffic=traffic, source=source)
     source = f"{many}; a thread has a document, {LANES} of 32 work"
     return Paper(instructions=instructions / LANES, traffic=traffic, source=source)
 
@@ -58,8 +61,8 @@ KERNELS = {
     "script_places": _own(9, 4),
     "line_rows": _own(97, 10),  # both calls
     "repair_marks": _own(10, 20),
-    "fasttext_sums": _own(172, 200, by_thread=False),  # lid.176: 16 columns
-    "fasttext_word_sums": _own(95, 200, by_thread=False),  # words and pairs of them, two labels
+    "fasttext_sums": _own(172, 200, by_thread=False, divisions=3),  # lid.176: 16 columns, n-grams of 2 to 4
+    "fasttext_word_sums": _own(95, 200, by_thread=False, divisions=1),  # words and pairs of them, two labels
 }
 
 
@@ -67,7 +70,7 @@ def rate(kernel: str, permutations: float = 128.0) -> float:
     """Return the bytes of text a second of a kernel on one GPU; permutations: of signatures, of 32 bits each.
 
     >>> [round(rate(name) / 1e9, 1) for name in ("heuristic_counts", "fasttext_sums")]
-    [8.4, 2.0]
+    [8.4, 1.5]
     """
     found = KERNELS[kernel].bytes_per_second
     return found * 128.0 / permutations if kernel.startswith("signatures") else found

@@ -3,7 +3,8 @@
 Host seconds are those of the sample, measured on this machine; rates of kernels on a device are on paper
 (device_rates.py). Guarantees: both runs have the same tasks. In the first read a task goes chunk by chunk: its kernels
 wait for the GPU of its worker, which serves one after the other; what is left for the host is done in its own thread.
-All other steps are counted on the cores in both. Memory: a few numbers for each of SIMULATED tasks.
+Forward passes of neural models go to the GPUs. All other steps are counted on the cores in both. Memory: a few numbers
+for each of SIMULATED tasks.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from cluster.device.kernel_times import MODEL
 from pipelines.plan import device_rates
-from pipelines.plan.costs import TASK_SECONDS, makespan
+from pipelines.plan.costs import TASK_SECONDS, makespan, reading_seconds
+from pipelines.plan.deferred import deferred_stages, judged_documents
 from pipelines.plan.machine import Machine
 from pipelines.plan.rates import Rates
 from pipelines.plan.reuse import Present
 from pipelines.plan.steps import seconds_of_steps
-from pipelines.plan.tree import NodePlan, NodeRead, NodeWork, Plan
+from pipelines.plan.tree import NodeModel, NodePlan, NodeRead, NodeSeconds, NodeWork, Plan
 from pipelines.plan.units import duration
 from pipelines.plan.whole import Whole
 from pipelines.recipe.recipe import Recipe
@@ -42,6 +45,9 @@ def work_of(recipe: Recipe, rates: Rates, whole: Whole, where: Machine, here: Pr
     straight = device_reader.fits(first, recipe.on_error)
     steps = seconds_of_steps(rates, whole, where, here)
     del steps["annotate"]
+    models = _models(rates, whole)
+    for model in models:
+        steps.pop(model["stage"], None)
     signed = [s.num_permutations * s.hash_bits / 32 for s in first if isinstance(s, MinHash)]
     return {
         "cores": where.workers,
@@ -50,8 +56,26 @@ def work_of(recipe: Recipe, rates: Rates, whole: Whole, where: Machine, here: Pr
         "straight": straight,
         "permutations": max(signed, default=128.0),
         "first_read": [_read(rates, whole, name, first, straight) for name in whole.documents],
+        "models": models,
         "steps": steps,
     }
+
+
+def _models(rates: Rates, whole: Whole) -> list[NodeModel]:
+    """Return the deferred stages with neural models: documents that they judge, and what one takes."""
+    found: list[NodeModel] = []
+    read = reading_seconds(rates, whole) / max(1, whole.rows)
+    counts = judged_documents(rates, whole)
+    for stage in deferred_stages(rates):
+        judged, spent = rates.sample.judged.get(stage.name, (0, 0.0))
+        forward = sum(t for (s, _, kernel), t in rates.sample.kernels.items() if (s, kernel) == (stage.name, MODEL))
+        mine = [whole.missing[stage.name][i] for i, b in enumerate(whole.bundles) if stage.applies_to(b.dataset)]
+        if stage.neural and forward and any(mine):
+            documents = round(counts[stage.name] * sum(mine) / len(mine))
+            host = max(0.0, spent - forward) / max(1, judged) + read
+            model = forward / max(1, judged)
+            found.append({"stage": stage.name, "documents": documents, "host": host, "model": model})
+    return found
 
 
 def _read(rates: Rates, whole: Whole, dataset: str, stages: list[ShardStage], straight: bool) -> NodeRead:
@@ -136,6 +160,17 @@ def on_gpus(work: NodeWork, gpus: int, slower: float = 1.0) -> tuple[float, floa
     return spent, most * times / spent if spent else 0.0
 
 
+def models_on_cores(work: NodeWork) -> float:
+    """Return the seconds of neural models on the cores alone."""
+    return sum(m["documents"] * (m["host"] + m["model"]) for m in work["models"]) / max(1, work["cores"])
+
+
+def models_on_gpus(work: NodeWork, gpus: int) -> float:
+    """Return the seconds of neural models with their forward passes on the GPUs, as if neither waited for the other."""
+    host = sum(m["documents"] * m["host"] for m in work["models"]) / max(1, work["cores"])
+    return max(host, sum(m["documents"] * m["model"] for m in work["models"]) / (gpus * device_rates.MODEL_CORES))
+
+
 def _shown(work: NodeWork, task: Callable[[NodeRead], T]) -> tuple[list[T], float]:
     """Return the tasks of all datasets, or of more than SIMULATED a part, and how many times as many there are."""
     every = sum(read["tasks"] for read in work["first_read"])
@@ -166,6 +201,11 @@ def section(work: NodeWork, gpus: int) -> NodePlan:
     others = sum(work["steps"].values())
     alone = on_cores(work)
     with_gpus, busy = on_gpus(work, gpus)
+    models: NodeSeconds = {"cores": models_on_cores(work), "gpus": models_on_gpus(work, gpus)}
+    seconds: NodeSeconds = {
+        "cores": alone + models["cores"] + others,
+        "gpus": with_gpus + models["gpus"] + others,
+    }
     names = sorted({name for read in work["first_read"] for name in read["kernels"]})
     return {
         "gpus": gpus,
@@ -181,9 +221,10 @@ def section(work: NodeWork, gpus: int) -> NodePlan:
         "host_rates_are": "measured on this machine's cores, on the sample",
         "work": work,
         "first_read": {"cores": alone, "gpus": with_gpus},
+        "models": models,
         "other_steps": others,
-        "seconds": {"cores": alone + others, "gpus": with_gpus + others},
-        "times_faster": (alone + others) / max(1e-9, with_gpus + others),
+        "seconds": seconds,
+        "times_faster": seconds["cores"] / max(1e-9, seconds["gpus"]),
         "gpus_busy": busy,
         "even_at": even_at(work, gpus, alone),
     }
@@ -203,12 +244,15 @@ def lines(plan: Plan) -> list[str]:
     if "node" not in plan:
         return []
     node = plan["node"]
-    seconds, first = node["seconds"], node["first_read"]
+    seconds, first, models = node["seconds"], node["first_read"], node["models"]
     rates = ", ".join(f"{name} {rate['bytes_per_second'] / 1e9:.2g}" for name, rate in node["device_rates"].items())
+    if node["work"]["models"]:
+        rates += f"; a GPU takes the forward passes of {device_rates.MODEL_CORES} cores"
     return [
         f"one node of {node['gpus']} GPU(s) and {node['cores']} cores, simulated: {duration(seconds['cores'])} on the "
         f"cores alone, {duration(seconds['gpus'])} with the GPUs, {node['times_faster']:.2g} times as fast; first read "
-        f"{duration(first['cores'])} and {duration(first['gpus'])}, other steps {duration(node['other_steps'])} on the "
+        f"{duration(first['cores'])} and {duration(first['gpus'])}, neural models {duration(models['cores'])} and "
+        f"{duration(models['gpus'])}, other steps {duration(node['other_steps'])} on the "
         "cores in both",
         f"  device rates are {node['device_rates_are']}; GB/s of one GPU: {rates or 'none'}",
         f"  host rates are {node['host_rates_are']}; the GPUs are busy for {node['gpus_busy']:.0%} of the first read; "

@@ -182,6 +182,15 @@ class NodeRead(TypedDict):
     calls: dict[str, float]
 
 
+class NodeModel(TypedDict):
+    """A deferred stage with a neural model. Seconds of a document on one core: of its forward pass, of the rest."""
+
+    stage: str
+    documents: int
+    host: float
+    model: float
+
+
 class NodeWork(TypedDict):
     """The work of a run on one node. straight: texts are read to the GPU; steps: seconds on all cores."""
 
@@ -191,6 +200,7 @@ class NodeWork(TypedDict):
     straight: bool
     permutations: float
     first_read: list[NodeRead]
+    models: list[NodeModel]
     steps: dict[str, float]
 
 
@@ -222,6 +232,7 @@ class NodePlan(TypedDict):
     host_rates_are: str
     work: NodeWork
     first_read: NodeSeconds
+    models: NodeSeconds
     other_steps: float
     seconds: NodeSeconds
     times_faster: float

@@ -51,7 +51,8 @@ __device__ static void add(Sum& sum, int64_t row) {
 }
 
 __device__ static void add_bucket(const Model& m, Sum& sum, uint64_t hash) {
-    const int64_t bucket = (int64_t)(hash % m.bucket);
+    const bool narrow = (hash | m.bucket) >> 32 == 0;  // of subwords: a division of 64 bits takes several times as long
+    const int64_t bucket = narrow ? (int64_t)((uint32_t)hash % (uint32_t)m.bucket) : (int64_t)(hash % m.bucket);
     if ((m.present[(bucket >> 6) & m.present_mask] >> (bucket & 63)) & 1)
         add(sum, m.words + (m.pruned ? m.row_of[bucket] : bucket));
 }
