@@ -9,6 +9,7 @@ outputs.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,12 +69,13 @@ KEPT = "kept"
 
 @dataclass(frozen=True)
 class Job:
-    """Rewriting in one run folder."""
+    """Rewriting in one run folder. made: digest of settings and run, which names the scratch that is gone on with."""
 
     run: Run
     settings: Synthesis
     scratch: str
     language_model: str
+    made: str
 
     @property
     def folder(self) -> str:
@@ -89,16 +91,16 @@ def synthesise(engine: Engine, folder: RunFolder, settings: Synthesis) -> dict[s
         the dataset is there, made otherwise; a condition names no field of the run; nothing meets the conditions.
     """
     job = job_of(folder, settings)
-    made = digest(settings.digest(), folder.run.manifest_digest, [stage.digest() for stage in folder.run.stages])
     card_path = storage.join(job.folder, CARD)
     if storage.exists(card_path):
         card = read_public_json(card_path)
         again = settings.name in {dataset.name for dataset in job.run.datasets}  # the run has it already
-        if card["settings"] != settings.digest() or (card["made_of"] != made and not again):
+        if card["settings"] != settings.digest() or (card["made_of"] != job.made and not again):
             raise RecipeError(
                 f"{job.folder} was made of other settings or another run. Remove it to make it anew; answers are kept."
             )
         return card
+    _drop_other_attempts(job)
     reach, documents = _chosen(engine, job)
     level = level_of(documents)
     hop = Exchange(folder=storage.join(job.scratch, "chunks"), destinations=1 << level, schema=CHUNKS, route="key")
@@ -107,7 +109,8 @@ def synthesise(engine: Engine, folder: RunFolder, settings: Synthesis) -> dict[s
     written = hop.scatter(engine, list(positions), partial(_chunks, job, choice, reach))
     processes = max(1, min(engine.workers, 1 << level))
     parts = engine.map(partial(_rewrite, job, hop, written, level, processes), range(1 << level))
-    card = _card(folder, job, made, documents, parts)
+    _drop_other_parts(job, parts)
+    card = _card(folder, job, job.made, documents, parts)
     write_public_json(card_path, card)
     storage.remove(job.scratch)
     return card
@@ -120,8 +123,30 @@ def job_of(folder: RunFolder, settings: Synthesis) -> Job:
         if known != "synthetic":
             raise RecipeError(f"name {settings.name} is a dataset of the run. Choose another name.")
     models = [stage.model for stage in run.stages if isinstance(stage, LanguageId)]
-    scratch = storage.join(run.root, "exchange", f"synthesise-{settings.name}-{settings.digest()}")
-    return Job(run, settings, scratch, models[-1] if models and settings.checks.language else "")
+    made = digest(settings.digest(), run.manifest_digest, [stage.digest() for stage in run.stages])
+    scratch = storage.join(run.root, "exchange", f"synthesise-{settings.name}-{made}.{run.code}")
+    return Job(run, settings, scratch, models[-1] if models and settings.checks.language else "", made)
+
+
+def _drop_other_attempts(job: Job) -> None:
+    """Remove what was begun with other settings, of another run or by other code."""
+    exchange, own = storage.join(job.run.root, "exchange"), job.scratch.rpartition("/")[2]
+    begun = re.compile(rf"synthesise-{re.escape(job.settings.name)}-[0-9a-f]{{16}}(\.[0-9a-f]*)?")
+    for name in sorted(storage.names(exchange) - {own}):
+        if begun.fullmatch(name):
+            storage.remove(storage.join(exchange, name))
+
+
+def _drop_other_parts(job: Job, parts: Sequence[dict[str, Any]]) -> None:
+    """Remove the parts that another attempt left."""
+    mine = {_part_name(number) for number, part in enumerate(parts) if part["outputs"]}
+    for name in sorted(storage.names(job.folder) - mine):
+        if name.startswith("part-"):
+            storage.remove(storage.join(job.folder, name))
+
+
+def _part_name(destination: int) -> str:
+    return f"part-{destination:05d}.parquet"
 
 
 def _chosen(engine: Engine, job: Job) -> tuple[int, int]:
@@ -178,7 +203,7 @@ def _rewrite(job: Job, hop: Exchange, written: Written, level: int, processes: i
         counted[draft.prompt][draft.reason or KEPT] += 1
     rows = _rows(job, table, drafts)
     if rows.num_rows:
-        path = storage.join(job.folder, f"part-{destination:05d}.parquet")
+        path = storage.join(job.folder, _part_name(destination))
         with commit_sealed(path) as file, pq.ParquetWriter(file, ROWS, write_page_checksum=True) as writer:
             writer.write_table(rows)
     found = {

@@ -305,6 +305,35 @@ def test_what_does_not_fit_the_run_is_said(tmp_path: Path) -> None:
             synthesise_in(str(run), settings(tmp_path, server, seed=1))
 
 
+def test_what_an_attempt_of_another_run_left_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise OSError(28, "no space")
+
+    run, other = corpus(tmp_path), corpus(tmp_path / "other")
+    with ChatServer(honest) as server:
+        wish = settings(tmp_path, server)
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.synthesise.synthesise._card", stopped)
+            with pytest.raises(OSError, match="no space"):
+                synthesise_in(str(run), wish)
+        begun = [path.name for path in (run / "exchange").glob("synthesise-*")]
+        assert len(begun) == 1
+        stale = run / "synthetic" / "wiki" / "part-00099.parquet"
+        stale.write_bytes(b"left by an attempt with more parts")
+        for each in (run, other):
+            data = yaml.safe_load((each / "recipe.lock.yaml").read_text())
+            data["stages"][-1]["min_score"] = 0.5
+            runner.run(load_data(data, "test"), str(each))
+        synthesise_in(str(run), wish)
+        synthesise_in(str(other), wish)
+    assert not list((run / "exchange").glob("synthesise-*"))
+    assert not stale.exists()
+    assert [row["text"] for row in rows_of(run)] == [row["text"] for row in rows_of(other)]
+    assert len(rows_of(run)) == 40
+
+
 def test_verify_finds_what_was_damaged(tmp_path: Path) -> None:
     run = corpus(tmp_path, rows=10)
     with ChatServer(honest) as server:
