@@ -55,7 +55,8 @@ class Watched:
             if done:
                 done(result)
 
-        answers = self._engine.map(Measured(function, self._key), tasks, done=tell, cost=cost, on_device=on_device)
+        measured = Measured(function, self._key, uuid.uuid4().hex)
+        answers = self._engine.map(measured, tasks, done=tell, cost=cost, on_device=on_device)
         return [result for result, _ in answers]
 
     def _count(self, result: object) -> None:
