@@ -56,11 +56,16 @@ def _give_back(pass_: str) -> None:
             return
         _passing = pass_
     if resident_memory() > LARGE:
-        import pyarrow as pa
+        release_unused()
 
-        pa.default_memory_pool().release_unused()
-        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)
+
+def release_unused() -> None:
+    """Give memory that was freed back to the system, as far as the allocators can."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reset_peak(key: str) -> None:

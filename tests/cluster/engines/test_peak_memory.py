@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.engines.peak_memory import Measured
+from cluster.engines import peak_memory
+from cluster.engines.peak_memory import Measured, release_unused
 from pipelines.run.progress import Silent
 from pipelines.run.watched import Watched
 
@@ -60,3 +61,23 @@ def test_a_watched_engine_gives_results_in_order_and_sums_what_tasks_tell() -> N
     assert first["parts"] == [{"name": "read", "documents": 6, "seconds": 1.5}]
     assert second["parts"] == []
     assert second["documents"] == 0
+
+
+def test_a_large_process_gives_freed_memory_back_once_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(peak_memory, "release_unused", lambda: given.append(1))
+    monkeypatch.setattr(peak_memory, "LARGE", 0)
+    for name, calls in (("first pass", 1), ("first pass", 1), ("second pass", 2), ("", 2)):
+        Measured(abs, "step", name)(-1)
+        assert len(given) == calls
+    monkeypatch.setattr(peak_memory, "LARGE", 1 << 60)
+    Measured(abs, "step", "third pass")(-1)
+    assert len(given) == 2
+
+
+def test_memory_that_was_freed_is_given_back() -> None:
+    held = [bytes(50_000) for _ in range(4000)]  # below what malloc takes from the system one by one
+    large = peak_memory.resident_memory()
+    del held[1:]
+    release_unused()
+    assert large == 0 or peak_memory.resident_memory() < large - (100 << 20)
