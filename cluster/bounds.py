@@ -13,4 +13,4 @@ LARGEST_SIDE_FILE = 1 << 30  # bytes of a list, a tokenizer or another file that
 LARGEST_MODEL = 64 << 30  # bytes that a compressed model may become on the disk
 EXPANSION = 200  # decompressed bytes that a compressed one of an input may stand for; real text stays below 100
 ROWS_PER_BYTE = 10  # rows that a stored byte may stand for; real ones have some 100 bytes each
-FREE_ROWS = 1 << 20  # rows of any stretch of a file that are not held to this; of bytes these are LONGEST
+FREE_BYTES, FREE_ROWS = 64 << 20, 1 << 20  # of any stretch of a file that are not held to this

@@ -1,15 +1,15 @@
 """How much a stored byte of an input may stand for, so that a small hostile file takes little time as well as memory.
 
-33 kB of zstd can stand for a billion empty lines. Guarantees: any stretch of a file that stands for more than LONGEST
-bytes and EXPANSION times its own, or for more than FREE_ROWS rows and ROWS_PER_BYTE rows a byte, is refused where it
-is met, wherever in the file it begins; the same file is refused at the same place every time.
+33 kB of zstd can stand for a billion empty lines. Guarantees: any stretch of a file that stands for more than
+FREE_BYTES bytes and EXPANSION times its own, or for more than FREE_ROWS rows and ROWS_PER_BYTE rows a byte, is refused
+where it is met, wherever in the file it begins; the same file is refused at the same place every time.
 """
 
 from __future__ import annotations
 
 from typing import Any, BinaryIO
 
-from cluster.bounds import EXPANSION, FREE_ROWS, LONGEST, ROWS_PER_BYTE
+from cluster.bounds import EXPANSION, FREE_BYTES, FREE_ROWS, ROWS_PER_BYTE
 
 
 class Expansion:
@@ -17,11 +17,11 @@ class Expansion:
 
     def __init__(self, codec: str) -> None:
         self.codec = codec
-        self._bytes, self._rows = LONGEST, FREE_ROWS
+        self._bytes, self._rows = FREE_BYTES, FREE_ROWS
 
     def stored(self, size: int) -> None:
         """Count stored bytes."""
-        self._bytes = min(LONGEST, self._bytes + EXPANSION * size)
+        self._bytes = min(FREE_BYTES, self._bytes + EXPANSION * size)
         self._rows = min(FREE_ROWS, self._rows + ROWS_PER_BYTE * size)
 
     def take(self, size: int) -> int:
@@ -38,8 +38,8 @@ class Expansion:
 
 def too_many_bytes() -> str:
     """Return the sentence on compressed bytes that stand for too many."""
-    more = f"{LONGEST:,} bytes and {EXPANSION:,} times as many as are stored"
-    return f"the compressed data stand for more than {more}, which is no text"
+    more = f"{FREE_BYTES:,} bytes and {EXPANSION:,} times as many as are stored"
+    return f"the compressed data stand for more than {more}, which is no text; decompress the file if it is"
 
 
 def too_many_rows() -> str:

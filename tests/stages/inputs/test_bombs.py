@@ -222,7 +222,7 @@ def test_few_bytes_that_stand_for_many_rows_end_a_file(
 def test_a_stretch_that_swells_ends_a_file_wherever_it_begins(
     tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expansion, "LONGEST", 1 << 20)
+    monkeypatch.setattr(expansion, "FREE_BYTES", 1 << 20)
     draw = random.Random(1)
     good = [json.dumps({"text": draw.randbytes(2000).hex()}).encode() for _ in range(300)]
     for name, data in (("sound", good), ("swollen", [*good, b'{"text": "' + b"x" * (8 << 20) + b'"}', *good])):
