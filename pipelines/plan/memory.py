@@ -8,7 +8,7 @@ from pipelines.plan.whole import Whole, candidates_of
 from stages.core.exchange_stage import destinations_for
 from stages.core.stage import ShardStage
 from stages.dedup.dedup_stage import DedupStage
-from stages.dedup.near.buckets import DOCUMENTS_PER_DESTINATION, MAX_DESTINATIONS, RECORDS_PER_DESTINATION
+from stages.dedup.near.buckets import RECORDS_PER_DESTINATION, candidate_destinations
 from stages.dedup.near.components import AT_ONCE, EDGES_PER_DESTINATION
 from stages.inputs.reader import BATCH_BYTES
 from stages.near_dedup import NearDedup, near_job
@@ -39,7 +39,7 @@ def _near(rates: Rates, index: int, stage: NearDedup, whole: Whole, rows: int) -
     live = total(whole.flow.before[stage.name])
     members = candidates_of(whole, rates.sample, stage.name)
     records = min(live * near.bands, float(RECORDS_PER_DESTINATION) * 1.25)
-    one = members / max(1, min(MAX_DESTINATIONS, members // DOCUMENTS_PER_DESTINATION))
+    one = members / candidate_destinations(round(members))
     size = whole.all_text / max(1, whole.rows)
     return {
         f"{stage.name}: band keys": min(rows, live) * (near.num_permutations * 4 + near.bands * 32.0),

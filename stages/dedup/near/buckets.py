@@ -39,7 +39,8 @@ MEMBERS_AT_ONCE = scaled(2_000_000)  # of one destination that are sorted togeth
 EMITTED_RECORDS = scaled(4_000_000)  # band records that a source makes at a time: 64 MB
 RECORDS_PER_DESTINATION = scaled(2_000_000)
 DOCUMENTS_PER_DESTINATION = scaled(100_000)
-MAX_DESTINATIONS = 4096
+MAX_DESTINATIONS = 4096  # enough tasks for any cluster; more only where each would have over MOST_DOCUMENTS
+MOST_DOCUMENTS = scaled(200_000)  # of one destination on average: larger ones are cut into windows
 LARGE_COMPONENT = scaled(1_000_000)  # documents connected from which on there is a warning: some 300 MB in one task
 
 DIGEST = ("d1", "d2")  # facts of `read`: the digest by which texts are equal
@@ -163,8 +164,15 @@ def record_destinations(records: int) -> int:
 
 
 def candidate_destinations(documents: int) -> int:
-    """Return the number of destinations for a number of candidates (documents that share a bucket)."""
-    count = min(MAX_DESTINATIONS, max(1, -(-documents // DOCUMENTS_PER_DESTINATION)))
+    """Return the number of destinations for a number of candidates (documents that share a bucket).
+
+    Examples
+    --------
+    >>> [candidate_destinations(documents) for documents in (5_000, 50_000, 10**8, 5 * 10**8, 5 * 10**9)]
+    [1, 4, 1000, 4096, 25000]
+    """
+    most = max(MAX_DESTINATIONS, -(-documents // MOST_DOCUMENTS))
+    count = min(most, max(1, -(-documents // DOCUMENTS_PER_DESTINATION)))
     return max(count, 4) if documents > DOCUMENTS_PER_DESTINATION // 10 else count
 
 
