@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from cluster.files.arrow_files import read_arrow, write_arrow
+from pipelines.mix import group_sizes
 from pipelines.run import runner
 from stages.dedup import kept
 from stages.dedup.near import again
 from stages.dedup.near.components import LABELS
+from stages.outcome import ledger
 from tests.pipelines.run.test_histories import killed_at, written
 from tests.support import corpora
 from tests.support.small_runs import read_ledger, recipe_of
@@ -199,6 +202,55 @@ def test_files_of_which_no_row_changes_stay(tmp_path: Path) -> None:
     last = marks(tmp_path / "run")
     changed = {name for name in before if last[name] != after[name]}  # a survivor of `a` has a larger group now
     assert changed == {"ledger/0.parquet", "ledger/1.parquet", "mix/a/part-00000.parquet"}  # one task wrote both
+
+
+def grown_by_copies(tmp_path: Path, shuffle: str) -> tuple[Inputs, dict[str, bytes]]:
+    """Return inputs of which `run` is finished and a copy has come since, and the bytes of a run from scratch."""
+    inputs = Inputs(tmp_path, RECIPES["promoted"], output={"shuffle": shuffle, "shard_bytes": "64KB"})
+    for name in "01":
+        write(inputs, "a", name, [f"a{name}{n // 2}" for n in range(12)])
+    inputs.run("run")
+    write(inputs, "c", "0", ["a00", "a13", "like no other"])
+    return inputs, inputs.anew()
+
+
+@pytest.mark.parametrize("shuffle", ["global", "shard", "none"])
+def test_columns_of_groups_are_written_and_the_others_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffle: str
+) -> None:
+    inputs, expected = grown_by_copies(tmp_path, shuffle)
+    written: list[str] = []
+    for module, name in ((ledger, "replace_columns"), (group_sizes, "replace_values")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, real=real: (written.append(name), real(*a)))
+    assert inputs.run("run") == expected
+    assert written == ["replace_columns", "replace_columns", "replace_values"]
+
+
+@pytest.mark.parametrize("shuffle", ["global", "shard"])
+def test_a_kill_amid_columns_of_groups_leaves_nothing_half_done(tmp_path: Path, shuffle: str) -> None:
+    inputs, expected = grown_by_copies(tmp_path, shuffle)
+    shutil.copytree(tmp_path / "run", tmp_path / "finished")
+    calls = 0
+    real = os.replace
+
+    def count(*arguments: Any, **more: Any) -> None:
+        nonlocal calls
+        calls += 1
+        real(*arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", count)
+        assert inputs.run("run") == expected
+    for kill in range(calls // 2, 2 * calls, 1 if EXAMPLES > 15 else 13):  # ledger and mix come last
+        shutil.rmtree(tmp_path / "run")
+        shutil.copytree(tmp_path / "finished", tmp_path / "run")
+        with killed_at(kill):
+            assert inputs.run("run") == expected
+            break
+        assert inputs.run("run") == expected
+    else:
+        pytest.fail("every run was killed")
 
 
 def write(inputs: Inputs, dataset: str, name: str, seeds: list[str]) -> None:

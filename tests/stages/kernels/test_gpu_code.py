@@ -53,6 +53,9 @@ def test_records_of_the_exchange_in_array_code_are_those_of_the_host(few: list[i
         found = array_kernels.shared_records(space, keys, doc)
         assert sorted(zip(*found, strict=True)) == sorted(zip(*HOST_KERNELS["shared_records"](keys, doc), strict=True))
         assert (found[0][1:] >= found[0][:-1]).all()
+        every = array_kernels.sorted_records(space, keys, doc), HOST_KERNELS["sorted_records"](keys, doc)
+        assert sorted(zip(*every[0], strict=True)) == sorted(zip(*every[1], strict=True))
+        assert np.array_equal(every[0][0], every[1][0])
         made = array_kernels.band_records(space, sig, doc, rows, 0, bands_)
         assert sorted(zip(*made, strict=True)) == sorted(
             zip(*HOST_KERNELS["band_records"](sig, doc, bands_, rows, 0, bands_), strict=True)
