@@ -164,7 +164,7 @@ def word_features(t: Tables, word: int, ids: I32, marked: U32) -> int:
     if t.sizes.maxn <= 0 or (stop - start == 4 and fnv(t.text, start, stop) == _EOS_HASH):
         return 1
     length = mark(t.text, start, stop, marked)
-    return push_subwords(t.sizes, t.present, t.rank, t.row_of, marked, length, ids, 1)
+    return push_subwords(t.sizes, t.present, t.rank, t.row_of, marked, length, ids, np.int64(1))
 
 
 @njit
@@ -179,7 +179,8 @@ def fill_features(t: Tables, marked: U32, ids: I32, sub_start: I64, sub_ids: I32
     """Fill in `sub_ids`: the features of every word."""
     for word in range(t.sizes.words):
         n = word_features(t, word, ids, marked)
-        sub_ids[sub_start[word] : sub_start[word] + n] = ids[:n]
+        for i in range(n):
+            sub_ids[sub_start[word] + i] = ids[i]
 
 
 @inlined
@@ -285,7 +286,7 @@ def features_by_characters(t: Tables, data: U8, begin: int, stop: int, room: Roo
     sub_start, sub_ids, present, rank, row_of = t.sub_start, t.sub_ids, t.present, t.rank, t.row_of
     hashes, _, ids, wide, state, buckets, kept, met = room
     keys, rows, fresh, spans, places, mine, marked = met
-    n, words, at, ends, vectors = 0, 0, begin, False, len(buckets) <= 8
+    n, words, at, ends, vectors = np.int64(0), np.int64(0), begin, False, len(buckets) <= 8
     while not ends:
         tokens, size, at = read_block(met, data, begin, at, stop)
         if size and vectors:

@@ -30,13 +30,64 @@ def _stage(use: str, **parameters: Any) -> ShardStage:
 
 
 def deduplication(texts: list[str]) -> int:
-    """Deduplicate the texts as `winnow dedup` does."""
+    """Deduplicate the texts, one of them twice, as `winnow dedup` does."""
     from pipelines.commands.dedup import dedup
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "texts.parquet"
-        pq.write_table(pa.table({"text": texts}), path)
+        pq.write_table(pa.table({"text": [*texts, texts[0]]}), path)
         return dedup(str(path), str(Path(folder) / "out"), workers=1)["rows"]
+
+
+def components(texts: list[str]) -> int:
+    """Deduplicate the texts by connected components and signatures of 64 bits, in a run."""
+    from pipelines.recipe.recipe import load_data
+    from pipelines.run import runner
+
+    stages = [{"use": "minhash", "hash_bits": 64}, {"use": "near_dedup", "jaccard_threshold": 0.8, "mode": "component"}]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "texts.parquet"
+        pq.write_table(pa.table({"text": texts}), path)
+        data = {"datasets": {"d": {"paths": str(path)}}, "stages": stages, "cluster": {"kind": "inline"}}
+        runner.run(load_data(data, "winnow warmup"), str(Path(folder) / "run"), with_report=False)
+    return len(texts)
+
+
+def signatures(texts: list[str]) -> int:
+    """Sign the texts by the parameters that few recipes give."""
+    from stages.kernels.similarity.minhash import is_sparse
+    from stages.minhash import MinHash
+
+    every = pa.array(texts, pa.large_string())
+    for bits in (32, 64):
+        is_sparse(MinHash(sketch="oph", hash_bits=bits).signatures(every))
+    _annotated(texts, "minhash", shingles="words", shingle_width=5, hash_bits=64, normalise="nfc_lower_space+digits")
+    return _annotated(texts, "minhash", parameters="zyda2_seeds", shingle_width=25)
+
+
+def semantics(texts: list[str]) -> int:
+    """Choose survivors by cosine similarity, by both rules."""
+    import numpy as np
+
+    from stages.kernels.dispatch.space import space
+    from stages.kernels.similarity import cosine
+    from stages.kernels.survivors.candidates import Candidates
+
+    count = len(texts)
+    vectors, _ = cosine.unit(np.random.default_rng(0).normal(size=(count, 8)))
+    who = Candidates(
+        rank=np.arange(count),
+        dataset=np.zeros(count, np.int32),
+        protected=np.zeros(count, np.bool_),
+        eligible=np.ones(count, np.bool_),
+    )
+    for order in (None, cosine.paper_order(vectors, who, "farthest")):
+        cosine.survivors(vectors, who, keep_all=False, threshold=0.9, space=space(), paper=order)
+    return count
+
+
+def repair(texts: list[str]) -> int:
+    return _annotated(texts, "repair")
 
 
 def heuristics(texts: list[str]) -> int:
@@ -62,7 +113,7 @@ def fasttext(texts: list[str]) -> int:
     except RecipeError:
         return 0
     fasttext_model.load(path).scores(pa.array(texts, pa.large_string()), [0])
-    return _annotated(texts, "language_id")
+    return _annotated(texts, "language_id", segment_chars=64)
 
 
 def words(texts: list[str]) -> int:

@@ -42,7 +42,11 @@ FAMILIES = (
     Family(name="heuristics", seconds=13, mark="heuristics.judge-*.nbi", stages=frozenset({"heuristics"})),
     Family(name="pii", seconds=9, mark="pii_windows.*.nbi", stages=frozenset({"pii"})),
     Family(name="fasttext", seconds=8, mark="kernels.best_labels-*.nbi", stages=frozenset({"language_id"})),
-    Family(name="words", seconds=6, mark="word_sketch.*.nbi"),
+    Family(name="components", seconds=4, mark="component_survivors.*.nbi"),
+    Family(name="signatures", seconds=4, mark="sketch.sketch_seeds-*.nbi"),
+    Family(name="semantics", seconds=1, mark="cosine._roots-*.nbi", stages=frozenset({"semantic_dedup"})),
+    Family(name="repair", seconds=1, mark="repair_signs.*.nbi", stages=frozenset({"repair"})),
+    Family(name="words", seconds=1, mark="word_sketch.words32-*.nbi"),
     Family(
         name="lines",
         seconds=5,

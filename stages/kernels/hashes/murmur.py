@@ -272,7 +272,7 @@ def _hash_runs(count, width, found, seed, scratch, out):  # type: ignore[no-unty
     state[:BLOCK] = seed
     for word in range(shared):
         _step_block(state, words[1], word, BLOCK)
-    i, entered, left = 0, 0, 0
+    i, entered, left = np.int64(0), 0, 0
     while i < count:
         while entered < found and place[entered] < i + width:
             entered += 1

@@ -345,7 +345,7 @@ def _exact_each(data, offsets, order, hub, other, width, words, cap, out):  # ty
         a, b = hub[e], other[e]
         if a != held:
             count = _hashes(data, offsets[a], offsets[a + 1], width, words, symbols, kept)
-            num_mine, stride, mask = _distinct(kept, count, 1, cap, mine)
+            num_mine, stride, mask = _distinct(kept, count, np.int64(1), cap, mine)
             held = a
         count = _hashes(data, offsets[b], offsets[b + 1], width, words, symbols, hashes)
         num_theirs, common, _ = _distinct(hashes, count, stride, cap, theirs)

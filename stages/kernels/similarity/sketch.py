@@ -139,7 +139,7 @@ def sketch32(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-unt
                 taken += count
             if taken == 0 and stride == 1:
                 hashes[0], taken = span32(data, start, stop, seed), 1
-                permute32(hashes, 1, a, b, row)
+                permute32(hashes, np.int64(1), a, b, row)
             stride = 1
         if bins and stop > start:
             densify(row, EMPTY32, targets)
@@ -165,7 +165,7 @@ def sketch64(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-unt
                 taken += count
             if taken == 0 and stride == 1:
                 hashes[0], taken = span64(data, start, stop, seed), 1
-                permute64(hashes, 1, a, b, row)
+                permute64(hashes, np.int64(1), a, b, row)
             stride = 1
         if bins and stop > start:
             densify(row, EMPTY64, targets)

@@ -63,7 +63,7 @@ def words32(data, offsets, a, b, seed, num_words, out):  # type: ignore[no-untyp
                     words[i] = words[runs + i]
         if 0 < seen < num_words:
             hashes[0] = _combine32(words, 0, seen)
-            permute32(hashes, 1, a, b, row)
+            permute32(hashes, np.int64(1), a, b, row)
         if seen == 0:
             row[:] = np.uint32(0)
         elif bins:
@@ -95,7 +95,7 @@ def words64(data, offsets, a, b, seed, num_words, out):  # type: ignore[no-untyp
                     words[i] = words[runs + i]
         if 0 < seen < num_words:
             hashes[0] = _combine64(words, 0, seen)
-            permute64(hashes, 1, a, b, row)
+            permute64(hashes, np.int64(1), a, b, row)
         if seen == 0:
             row[:] = np.uint64(0)
         elif bins:

@@ -23,6 +23,7 @@ import pyarrow as pa
 from stages.kernels.hashes.hashing import buffers, read_only
 from stages.kernels.hashes.murmur64 import final64
 from stages.kernels.text import unspaced
+from stages.kernels.text.growing import grown, grown_row
 from stages.kernels.text.word_tokens import SINGLE, WORD, classes
 from stages.kernels.text.words import next_word
 
@@ -144,7 +145,7 @@ def _lines(data, offsets, folds, words, paragraphs, fewest, longest):  # type: i
     starts, stops = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     room = np.empty(longest + 1, np.uint64), starts, stops, np.empty(longest + 1, np.int64)
     keys, spans = np.empty(1024, np.uint64), np.empty((1024, 3), np.int64)
-    n = 0
+    n = np.int64(0)
     for d in range(len(offsets) - 1):
         low, high = offsets[d], offsets[d + 1]
         at = span = begin = end = low  # the piece held: its visible part [begin, end), what is cut from `span` on
@@ -182,9 +183,7 @@ def _append(keys, spans, n, d, h, start, stop, wanted):  # type: ignore[no-untyp
     if not wanted:
         return keys, spans, n
     if n == len(keys):
-        more_keys, more_spans = np.empty(2 * n, np.uint64), np.empty((2 * n, 3), np.int64)
-        more_keys[:n], more_spans[:n] = keys, spans
-        keys, spans = more_keys, more_spans
+        keys, spans = grown_row(keys, n), grown(spans, n)
     keys[n] = h
     spans[n, 0], spans[n, 1], spans[n, 2] = d, start, stop
     return keys, spans, n + 1

@@ -106,7 +106,7 @@ def stop_word(points, first, stop, h, capitals, slots, lower, small):  # type: i
     if capitals:
         for i in range(first, stop):
             small[i - first] = lower[points[i]]
-        h = hash_of(small, 0, stop - first)
+        h = hash_of(small, np.int64(0), stop - first)
     mask = len(slots) - 1
     slot = np.int64(h) & mask
     while slots[slot] != 0:
@@ -175,7 +175,7 @@ def judge_lines(points, kinds, n, breaks, table, counts, short_line, flags, out)
     """Count what lines are. breaks : where line feeds stand."""
     lines = bullets = ellipses = punctuated = short = copies = copied = later = chars = long = 0
     mask = cleared(table, len(breaks) + 1)
-    start = 0
+    start = np.int64(0)
     for k in range(len(breaks) + 1):
         end = breaks[k] if k < len(breaks) else n
         first, last = stripped(kinds, start, end)
@@ -292,7 +292,8 @@ def words_of(points, kinds, marks, n, known, d, flags, starts, stops):  # type: 
     """Write where the tokens of document d start and stop, as given or as they are split; return their number."""
     first, last = known.bounds[d], known.bounds[d + 1]
     if last > first:
-        starts[: last - first], stops[: last - first] = known.starts[first:last], known.stops[first:last]
+        for i in range(first, last):
+            starts[i - first], stops[i - first] = known.starts[i], known.stops[i]
         return last - first
     if flags & BY_SPACES:
         return split_by_spaces(points, kinds, n, starts, stops, flags & SPACED_ELLIPSES != 0)

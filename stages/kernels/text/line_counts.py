@@ -15,6 +15,7 @@ from stages.kernels.dispatch.dispatch import by_backend
 from stages.kernels.dispatch.resident import Resident
 from stages.kernels.hashes.hashing import U8, buffers, read_only
 from stages.kernels.text.fold import code_point
+from stages.kernels.text.growing import grown
 from stages.kernels.text.word_tokens import ALPHA, DECIMAL, LOWER, SPACE, UPPER, WORD, classes
 
 I64 = npt.NDArray[np.int64]
@@ -120,14 +121,12 @@ def _tail(data, first, last):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _count(data, offsets, kinds, width):  # type: ignore[no-untyped-def]
-    found, n = np.empty((1024, width), np.int64), 0
+    found, n = np.empty((1024, width), np.int64), np.int64(0)
     for d in range(len(offsets) - 1):
         at, high = offsets[d], offsets[d + 1]
         while at < high:
             if n == len(found):
-                more = np.empty((2 * n, width), np.int64)
-                more[:n] = found
-                found = more
+                found = grown(found, n)
             at = count_line(data, at, high, kinds, found[n])
             found[n, 0] = d
             n += found[n, 4] > 0

@@ -155,7 +155,7 @@ def counted(marks, n):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def longest_run(marks, n):  # type: ignore[no-untyped-def]
     """Return the characters of the longest stretch without white space."""
-    longest = i = 0
+    longest = i = np.int64(0)
     while i + longest < n:
         k = i + longest  # a longer stretch from i on has no white space up to here: looked for from its end
         while k >= i and not marks[k] & BLANK:

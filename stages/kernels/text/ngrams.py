@@ -16,6 +16,7 @@ import pyarrow as pa
 from stages.kernels.hashes.hashing import buffers, read_only
 from stages.kernels.hashes.murmur64 import final64
 from stages.kernels.text.fold import PARTS, fold_words, table
+from stages.kernels.text.growing import grown
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -49,7 +50,7 @@ def _grams(data, offsets, folds, shortest, width, longest):  # type: ignore[no-u
         np.empty(offsets[-1] - offsets[0] + 1, np.uint64),
         np.empty((offsets[-1] - offsets[0] + 1, 3), np.int64),
     )
-    count = 0
+    count = np.int64(0)
     for d in range(len(offsets) - 1):
         n = fold_words(data, offsets[d], offsets[d + 1], folds, words, starts, stops, parts)
         total = parts[:n].sum()
@@ -100,7 +101,7 @@ def _search(data, offsets, folds, width, lengths, keys, bits, shift, longest):  
     starts, stops = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     parts, powers = np.empty(longest + 1, np.int64), _powers(PARTS * width + 1)
     found = np.empty((256, 4), np.int64)
-    count = 0
+    count = np.int64(0)
     for d in range(len(offsets) - 1):
         low = offsets[d]
         n = fold_words(data, low, offsets[d + 1], folds, words, starts, stops, parts)
@@ -127,9 +128,7 @@ def _search(data, offsets, folds, width, lengths, keys, bits, shift, longest):  
                 at = np.searchsorted(keys, h)
                 if at < len(keys) and keys[at] == h:
                     if count == len(found):
-                        more = np.empty((2 * count, 4), np.int64)
-                        more[:count] = found
-                        found = more
+                        found = grown(found, count)
                     found[count, 0], found[count, 1] = d, at
                     found[count, 2], found[count, 3] = starts[i] - low, stops[stop - 1] - low
                     count += 1

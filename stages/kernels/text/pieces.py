@@ -13,8 +13,9 @@ from stages.kernels.hashes.hashing import I64, U8, read_only
 @numba.njit(cache=True, nogil=True)
 def _copy(data, starts, places, out):  # type: ignore[no-untyped-def]
     for k in range(len(starts)):
-        size = places[k + 1] - places[k]
-        out[places[k] : places[k + 1]] = data[starts[k] : starts[k] + size]
+        start, place = starts[k], places[k]
+        for i in range(places[k + 1] - place):
+            out[place + i] = data[start + i]
 
 
 @by_backend

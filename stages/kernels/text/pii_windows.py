@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stages.kernels.hashes.hashing import buffers, read_only
+from stages.kernels.text.growing import grown
 
 EMAIL, NUMBER, IPV6, IBAN = 0, 1, 2, 3
 _DIGIT, _GAP, _HEX, _UPPER, _LOWER = 1, 2, 4, 8, 16
@@ -43,7 +44,7 @@ def windows(texts: pa.Array) -> npt.NDArray[np.int64]:
 @numba.njit(cache=True, nogil=True)
 def _windows(data, offsets):  # type: ignore[no-untyped-def]
     found = np.empty((1024, 4), np.int64)
-    n = 0
+    n = np.int64(0)
     for d in range(len(offsets) - 1):
         low, high = offsets[d], offsets[d + 1]
         number = six = low  # where the last window of each kind ended
@@ -52,9 +53,7 @@ def _windows(data, offsets):  # type: ignore[no-untyped-def]
             if kind & _DIGIT == 0 and data[i] != 64 and data[i] != 58:
                 continue
             if n + 2 >= len(found):
-                more = np.empty((2 * len(found), 4), np.int64)
-                more[:n] = found[:n]
-                found = more
+                found = grown(found, n)
             if kind & _DIGIT:
                 if i >= number:
                     start, number, counts = _number(data, low, i, high)

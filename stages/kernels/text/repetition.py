@@ -106,7 +106,7 @@ def judge_paragraphs(points, kinds, n, breaks, table, counts, flags, out):  # ty
     """Count repeated paragraphs: stretches between two or more line breaks, ends stripped."""
     paragraphs = copies = copied = chars = 0
     mask = cleared(table, len(breaks) + 1)
-    start = k = 0
+    start = k = np.int64(0)
     while start < n:
         while k < len(breaks) and not (k + 1 < len(breaks) and breaks[k + 1] == breaks[k] + 1):
             k += 1
@@ -183,7 +183,7 @@ def top_chars(places, found, slots, lengths, width, counts, flags):  # type: ign
 
     Its words are joined by spaces, except where shares are of words. Of ties it is the first, or the longest.
     """
-    best, size, top = 1, 0, -1
+    best, size, top = 1, 0, np.int64(-1)
     for k in range(found):
         slot = slots[k]
         if counts[slot] > best or (flags & LONGEST_TOP and top >= 0 and counts[slot] == best):

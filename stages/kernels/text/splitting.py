@@ -19,7 +19,7 @@ I64 = npt.NDArray[np.int64]
 @numba.njit(cache=True, nogil=True)
 def split(points, kinds, marks, n, starts, stops):  # type: ignore[no-untyped-def]
     """Write where the tokens of a text start and stop; return their number. marks[n] is APART and OTHER."""
-    count = i = 0
+    count = i = np.int64(0)  # no literal, for which the loop would be compiled as well
     while i < n:
         stop = next_marked(marks, i, n, OTHER)
         if marks[stop] & APART:

@@ -280,7 +280,7 @@ def split_by_spaces(points, kinds, n, starts, stops, spaced):  # type: ignore[no
 
     spaced: three points with a blank between each two are in one piece.
     """
-    count = i = 0
+    count = i = np.int64(0)
     while i < n:
         if kinds[i] & SPACE:
             i += 1
