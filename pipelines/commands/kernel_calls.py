@@ -61,7 +61,7 @@ def signatures(texts: list[str]) -> int:
     every = pa.array(texts, pa.large_string())
     for bits in (32, 64):
         is_sparse(MinHash(sketch="oph", hash_bits=bits).signatures(every))
-    _annotated(texts, "minhash", shingles="words", shingle_width=5, hash_bits=64, normalise="nfc_lower_space+digits")
+    _annotated(texts, "minhash", shingles="words", shingle_width=5, hash_bits=64, normalise="digits")
     return _annotated(texts, "minhash", parameters="zyda2_seeds", shingle_width=25)
 
 
@@ -106,8 +106,12 @@ def pii(texts: list[str]) -> int:
 
 def fasttext(texts: list[str]) -> int:
     """Label and score by lid.176.ftz, if it was fetched; other models use the same kernels."""
-    from classifiers import fasttext_model, models
+    import numpy as np
 
+    from classifiers import fasttext_model, models
+    from classifiers.native_fasttext import features
+
+    features.parse_entries(np.zeros(10, np.uint8), 1)
     try:
         path = models.resolve("fasttext:lid.176.ftz")
     except RecipeError:

@@ -1,7 +1,7 @@
 """Tables of kernels that grow, compiled by numba.
 
-Copied number by number: an assignment of one array to a part of another compiles a sentence about shapes that do not fit,
-and with it two seconds of text handling into each kernel.
+Copied number by number: an assignment of one array to a part of another compiles a sentence about shapes that do not
+fit, and with it two seconds of text handling into each kernel.
 """
 
 from __future__ import annotations
