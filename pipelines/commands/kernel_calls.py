@@ -69,7 +69,6 @@ def semantics(texts: list[str]) -> int:
     """Choose survivors by cosine similarity, by both rules."""
     import numpy as np
 
-    from stages.kernels.dispatch.space import space
     from stages.kernels.similarity import cosine
     from stages.kernels.survivors.candidates import Candidates
 
@@ -82,7 +81,7 @@ def semantics(texts: list[str]) -> int:
         eligible=np.ones(count, np.bool_),
     )
     for order in (None, cosine.paper_order(vectors, who, "farthest")):
-        cosine.survivors(vectors, who, keep_all=False, threshold=0.9, space=space(), paper=order)
+        cosine.survivors(vectors, who, keep_all=False, threshold=0.9, paper=order)
     return count
 
 
