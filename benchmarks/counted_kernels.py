@@ -1,4 +1,4 @@
-"""Ten kernels on fixed text, each between requests to valgrind's callgrind: what `instructions.py` runs under it.
+"""Eleven kernels on fixed text, each between requests to valgrind's callgrind: what `instructions.py` runs under it.
 
 `python -m benchmarks.counted_kernels` runs each kernel twice and counts the second time. Outside of valgrind the
 requests do nothing, and what is compiled lies in the cache for the run that is counted. x86-64 only.

@@ -26,6 +26,7 @@ from stages.detect.line_signs import (
     bits_of,
     find_lines,
 )
+from stages.kernels.dispatch.resident import Resident, portions
 
 I64 = npt.NDArray[np.int64]
 C4 = ("end_mark", "few_words", "javascript", "policy", "long_word", "citations")
@@ -115,7 +116,10 @@ class LineRules(ShardStage):
         return JMLR_WORDS if "c4_jmlr" in self.rules and "c4" not in self.rules else FEWEST_WORDS
 
     def annotate(self, documents: pa.Table) -> pa.Table:
-        texts = whole(documents.column("text"))
+        found = [self._facts(texts) for texts in portions(whole(documents.column("text")))]
+        return pa.concat_tables(found).combine_chunks()
+
+    def _facts(self, texts: pa.Array | Resident) -> pa.Table:
         signs = Signs(
             end_marks=self.end_marks,
             min_words=self.min_words or FEWEST_WORDS,

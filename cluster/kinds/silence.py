@@ -53,8 +53,9 @@ def interrupts_for_this_thread_only() -> Iterator[None]:
 
 @functools.cache
 def _end_tracker_at_exit() -> None:
-    """Have this process wait for multiprocessing's tracker at its end, after all that may need it."""
-    util.Finalize(None, _end_tracker, exitpriority=-100)
+    """Have winnow's own process wait for multiprocessing's tracker at its end, after all that may need it."""
+    if startup.is_own_process:
+        util.Finalize(None, _end_tracker, exitpriority=-100)
 
 
 def _end_tracker() -> None:

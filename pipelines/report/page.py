@@ -147,7 +147,8 @@ def environment() -> jinja2.Environment:
 
 def _compiled_pages() -> jinja2.BytecodeCache | None:
     """Return the cache of compiled templates, beside that of kernels; None where it cannot be made. Saves 0.1 s."""
-    folder = kernel_cache.folder() / "pages"
+    made_by = hashlib.sha256(f"{jinja2.__version__} {_resource('page.py')}".encode()).hexdigest()[:16]
+    folder = kernel_cache.folder() / f"pages-{made_by}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -156,7 +157,11 @@ def _compiled_pages() -> jinja2.BytecodeCache | None:
 
 
 class _CompiledPages(jinja2.FileSystemBytecodeCache):
-    """Cache of compiled templates that a full disk does not stop."""
+    """Cache of compiled templates that a full or failing disk does not stop."""
+
+    def load_bytecode(self, bucket: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().load_bytecode(bucket)
 
     def dump_bytecode(self, bucket: Any) -> None:
         with contextlib.suppress(OSError):

@@ -18,8 +18,6 @@ from cluster.errors import RecipeError
 from tests.support import fasttext_variants
 from tests.support.fasttext_variants import TEXTS, VARIANTS, array, sentences
 
-COUNTS = st.integers(-(1 << 63), (1 << 63) - 1)
-
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:

@@ -107,7 +107,7 @@ HOSTILE += ["http://" * 14_000, "a:" * 50_000, "key_ " * 20_000, "http://" + "@"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_text_is_looked_through_in_a_second(text: str) -> None:
+def test_a_hostile_text_takes_little_time(text: str) -> None:
     begin = time.process_time()
     for look in (secret_in, hidden, names_secret, assigned_secret):
         look(text)

@@ -100,7 +100,7 @@ def by_name(path: str, declared: str = "auto") -> str | None:
 def _ending(name: str) -> str:
     """Return the last ending of a name, and before a codec's the one before it: all that tells the format."""
     stem, dot, last = name.rpartition(".")
-    if f".{last}" in compression.SUFFIXES:
+    if dot and f".{last}" in compression.SUFFIXES:
         _, dot, kind = stem.rpartition(".")
         return f"{dot}{kind}.{last}"
     return f"{dot}{last}"

@@ -23,7 +23,7 @@ SHOWN = 3  # names kept for each reason
 RUN_FOLDERS = {"mix", "mixes", "ledger", "facts", "decisions", "exchange", "staged", "quarantine"}
 RUN_FILES = {"manifest.parquet", "manifest.json", "recipe.lock.yaml", "report.json", "report.html", "timings.json"}
 RUN_FILES |= {"passed_over.json", "audit.json"}
-IN_FOLDERS = frozenset(RUN_FOLDERS | {"ledger", "quarantine"})  # names of folders whose files may be side files
+IN_FOLDERS = frozenset(RUN_FOLDERS)  # names of folders whose files may be side files
 SIDE_NAMES = {  # side files that other tools write beside data, and whose content may look like a row
     "dataset_infos.json": "a side file of a dataset hub",
     "dataset_info.json": "a side file of the datasets library",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ import pyarrow as pa
 
 I64 = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+PORTION = 32 << 20  # bytes of text, as many as a batch on the host has
 
 # The characters for which `str.isspace` and Arrow's utf8_is_space are true.
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -79,6 +82,22 @@ def raw(column: Any) -> tuple[Any, Any]:
     size = int(offsets[-1])
     data = cupy.asarray(column.data())[:size] if size else cupy.empty(0, cupy.uint8)
     return data.view(cupy.uint8), offsets
+
+
+def portions(texts: pa.Array | Resident) -> Iterator[pa.Array | Resident]:
+    """Yield texts of a device in portions of PORTION bytes or one text, for work that brings much of each to the host.
+
+    An Arrow array is small enough as it is.
+    """
+    if not isinstance(texts, Resident) or texts.nbytes <= PORTION:
+        yield texts
+        return
+    start = 0
+    while start < len(texts):
+        stop = int(np.searchsorted(texts.offsets, texts.offsets[start] + PORTION, side="right")) - 1
+        stop = min(len(texts), max(stop, start + 1))
+        yield texts.take(np.arange(start, stop))
+        start = stop
 
 
 def texts_at(texts: pa.Array | Resident, rows: I64) -> pa.Array:

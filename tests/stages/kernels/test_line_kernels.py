@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from cluster.device import backend, cuda_source
 from stages.core.stage import ShardStage
+from stages.kernels.dispatch import resident as resident_texts
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
-from stages.kernels.dispatch.resident import Documents, Resident
+from stages.kernels.dispatch.resident import Documents, Resident, portions
 from stages.kernels.dispatch.space import HOST
 from stages.kernels.gpu import line_kernels, rapids_kernels
 from stages.kernels.hashes.hashing import buffers
@@ -89,6 +90,17 @@ def check_stage(stage: ShardStage, texts: list[str]) -> None:
         assert there.equals(stage.annotate(pa.table({"text": array(texts)})))
     finally:
         backend._resolved = "gpu"
+
+
+def test_lines_of_a_device_come_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted in lines is many times the text, so no more than a batch of the host's is brought at once."""
+    texts = ["one line.\nanother", "", "x" * 90, "two\n\nthree. four", *(f"a line of {n} words.\n" for n in range(9))]
+    monkeypatch.setattr(resident_texts, "PORTION", 40)
+    sizes = [part.nbytes - part.offsets.nbytes for part in portions(resident(texts))]
+    assert len(sizes) > 3
+    assert sum(sizes) == sum(len(text) for text in texts)
+    assert all(size <= 40 or size == 90 for size in sizes)
+    check_stage(LineRules(rules=("c4", "refinedweb")), texts)
 
 
 @unhurried
