@@ -28,7 +28,8 @@ _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _NAMED = re.compile(
     r"(?i)^(?!.*tokens)(.*[-_ ])?(api[-_]?key|key|auth|authorization|token|secret|password|credentials?)$"
 )
-_ASSIGNED = re.compile(r"(?i)(?P<name>[A-Z0-9_]{1,200})=(?P<value>[^\s;&|]+)")
+# The value stays unread: it may hold an assignment itself, as in --export=ALL,NAME=VALUE
+_ASSIGNED = re.compile(r"(?i)(?<![A-Z0-9_])(?P<name>[A-Z0-9_]+)=(?=(?P<value>['\"]{0,9}[^\s;&|]))")
 _ASKS_CARE = re.compile(r"(?i)secret|token|passw(?:or)?d|api_?key|access_key(?:_id)?|salt|credential")
 
 

@@ -86,7 +86,14 @@ def test_hiding_never_fails_and_hides_once(text: str) -> None:
         ("export AWS_SECRET_ACCESS_KEY=abc", "AWS_SECRET_ACCESS_KEY"),
         ("HF_TOKEN='abc' run", "HF_TOKEN"),
         ("export WINNOW_PII_SALT=abc", "WINNOW_PII_SALT"),
+        ("srun --export=ALL,HF_TOKEN=hf_abc winnow run a.yaml", "HF_TOKEN"),
+        ("--env=HF_TOKEN=hf_abc", "HF_TOKEN"),
+        ("--env='HF_TOKEN=hf_abc'", "HF_TOKEN"),
+        ('--export=ALL,HF_TOKEN=$HF_TOKEN,MY_SALT="abc"', "MY_SALT"),
+        (f"export HF_TOKEN_{'Y' * 300}=abc", f"HF_TOKEN_{'Y' * 300}"),
         ("export HF_TOKEN=$(cat ~/.token)", ""),
+        ("srun --export=ALL,HF_TOKEN=$HF_TOKEN,MY_SALT", ""),
+        ('docker run --env=HF_TOKEN="$(cat ~/.token)"', ""),
         ("source ~/.credentials", ""),
         ("module load python/3.11", ""),
         ("export OMP_NUM_THREADS=4", ""),
@@ -104,6 +111,7 @@ HOSTILE = [
     "http://a?" + "token&" * 16_000,
 ]
 HOSTILE += ["http://" * 14_000, "a:" * 50_000, "key_ " * 20_000, "http://" + "@" * 100_000]
+HOSTILE += ["y=" * 150_000, "y='" * 100_000, "token=$" * 40_000, "y=" + "'" * 300_000]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
