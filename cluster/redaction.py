@@ -15,8 +15,8 @@ MASK = "***"
 # Repeats have a largest number where a hostile text could make each place look to its end
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<rest>[^\s'\"<>`]*)")
 _PORT = re.compile(r"[^/?#@]*:\d+(?:[/?#]|$)")
-_USER = re.compile(r"(?P<user>[^/?#@:]{0,1000}?)(?P<colon>:|%3[Aa])(?P<password>[^?#@]*)@")  # a key may hold a slash
-_ALONE = re.compile(r"(?P<user>[^/?#@:]+)@")
+_HOST_END = re.compile("[/?#]")
+_COLON = re.compile(":|%3[Aa]")
 _PAIR = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#?]+)=(?P<value>[^&;#\s]*)")
 _NAMES = re.compile(
     r"(^|[-_.])(sig|sas|sid|key|auth|pwd|pass|jwt|code|hmac|session)$|^authkey$|sess(ion)?_?id$|accesskey|access[-_]key|api[-_]?key|"
@@ -41,9 +41,9 @@ def secret_in(text: str) -> str:
     """
     for match in _URL.finditer(text):
         scheme, rest = _last(match["scheme"]), match["rest"]
-        if _has_password(rest):
+        if _password(rest):
             return "a password"
-        if scheme in _WEB and _ALONE.match(rest):
+        if scheme in _WEB and _user_alone(rest):
             return "a user name that may be a token"
         for pair in _PAIR.finditer(rest):
             name = unquote(pair["name"])
@@ -98,17 +98,38 @@ def _last(scheme: str) -> str:
     return scheme.lower().rpartition(".")[2]
 
 
-def _has_password(rest: str) -> bool:
-    match = _USER.match(rest)
-    return bool(match and match["password"] and not _PORT.match(rest))
+def _user_end(rest: str, start: int = 0) -> int:
+    """Return where the @ before a host lies in an address behind its scheme, from a place on; -1: there is none."""
+    end = _HOST_END.search(rest, start)
+    return rest.rfind("@", start, end.start() if end else len(rest))
+
+
+def _user_alone(rest: str) -> int:
+    """Return where a user without a password ends in an address behind its scheme; 0 where there is none."""
+    stop = max(0, _user_end(rest))
+    colon = rest.find(":", 0, stop)
+    return stop if colon < 0 else max(0, rest.rfind("@", 0, colon))
+
+
+def _password(rest: str) -> tuple[int, int] | None:
+    """Return where the password begins and ends in an address behind its scheme."""
+    host_end = _HOST_END.search(rest)
+    colon = _COLON.search(rest, 0, host_end.start() if host_end else len(rest))
+    if colon is None:
+        return None
+    stop = _user_end(rest)
+    if stop < 0 and not _PORT.match(rest):
+        first = re.split("[?#]", rest, maxsplit=1)[0].find("@")  # a key may hold a slash
+        stop = first if first < 0 else _user_end(rest, first)
+    return (colon.end(), stop) if stop > colon.end() else None
 
 
 def _hide(match: re.Match[str]) -> str:
     scheme, rest = match["scheme"], match["rest"]
-    if _has_password(rest):
-        rest = _USER.sub(lambda m: f"{m['user']}{m['colon']}{MASK}@", rest, count=1)
-    elif _last(scheme) in _WEB and _ALONE.match(rest):
-        rest = _ALONE.sub(f"{MASK}@", rest, count=1)
+    if place := _password(rest):
+        rest = f"{rest[: place[0]]}{MASK}{rest[place[1] :]}"
+    elif _last(scheme) in _WEB and (stop := _user_alone(rest)):
+        rest = f"{MASK}{rest[stop:]}"
     return f"{scheme}://{_PAIR.sub(_hide_pair, rest)}"
 
 

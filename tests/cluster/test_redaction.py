@@ -25,6 +25,13 @@ URLS = [
     "simplecache::https://me:{}@host/a.parquet",
     "zip://a.jsonl::s3://AKIA:{}@bucket/a.zip",
     "tcp://me:{}@10.0.0.1:8786",
+    f"https://{'eyJh.' * 400}:{{}}@host/a",
+    f"s3://{'A' * 5_000}%3A{{}}/x+y@bucket/a",
+    f"s3://{'%41' * 5_000}:{{}}@bucket/a",
+    "sftp://me@mail.example:{}@host/a",
+    "https://me:a@{}@host/a",
+    "s3://AKIA:a/b@{}@bucket/a",
+    "https://{}@mail.example@host/a",
     "https://b.s3.amazonaws.com/a?X-Amz-Algorithm=A&X-Amz-Signature={}&X-Amz-Date=1",
     "https://b.s3.amazonaws.com/a?x-amz-security-token={}",
     "https://b.s3.amazonaws.com/a?AWSAccessKeyId=AK&Signature={}&Expires=1",
@@ -50,6 +57,9 @@ PLAIN = [
     "hf://datasets/org/name@main/data/*.parquet",
     "abfs://container@account.dfs.core.windows.net/a",
     "sftp://me@host:22/a",
+    "sftp://me@host:22/a@b",
+    "https://me:@host/a",
+    f"s3://{'A' * 5_000}/a:b@c",
     "http://host:8265/a@b",
     "tcp://10.0.0.1:8786",
     "https://host/a?page=2&monkey=1",
@@ -112,6 +122,7 @@ HOSTILE = [
 ]
 HOSTILE += ["http://" * 14_000, "a:" * 50_000, "key_ " * 20_000, "http://" + "@" * 100_000]
 HOSTILE += ["y=" * 150_000, "y='" * 100_000, "token=$" * 40_000, "y=" + "'" * 300_000]
+HOSTILE += ["http://" + each * 300_000 + ":y" for each in ("%", "a@", "1", "a/")] + ["http://a:" * 33_000 + "@"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
