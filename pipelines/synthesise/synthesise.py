@@ -25,7 +25,7 @@ from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, Written
-from cluster.files.sealed import commit_sealed, read_public_json, write_public_json
+from cluster.files.sealed import commit_sealed, read_json, read_public_json, write_json, write_public_json
 from pipelines.runfolder import RunFolder
 from pipelines.synthesise.choose import Choice, choose
 from pipelines.synthesise.chunks import chunks, estimated
@@ -194,7 +194,7 @@ def _rewrite(job: Job, hop: Exchange, written: Written, level: int, processes: i
     """Write the outputs of one range; return how many were kept, and lost by which reason, by prompt."""
     note = storage.join(job.scratch, "parts", f"{destination}.json")
     if storage.exists(note):
-        return dict(read_public_json(note))
+        return dict(read_json(note))
     table = hop.gather(written, destination).sort_by([("doc", "ascending"), ("chunk", "ascending")])
     texts = list(dict.fromkeys(table.column("text").to_pylist()))
     drafts = rewrite(job.run.root, job.settings, processes, Range(level, destination), texts, job.language_model)
@@ -212,7 +212,7 @@ def _rewrite(job: Job, hop: Exchange, written: Written, level: int, processes: i
         "outputs": rows.num_rows,
         "prompts": {name: dict(sorted(counter.items())) for name, counter in counted.items()},
     }
-    write_public_json(note, found)
+    write_json(note, found)
     return found
 
 

@@ -320,6 +320,8 @@ def test_what_an_attempt_of_another_run_left_is_not_gone_on_with(
                 synthesise_in(str(run), wish)
         begun = [path.name for path in (run / "exchange").glob("synthesise-*")]
         assert len(begun) == 1
+        assert list((run / "exchange" / begun[0]).glob("parts/*.json"))
+        assert verify(str(run), remove=True)["faults"] == []
         stale = run / "synthetic" / "wiki" / "part-00099.parquet"
         stale.write_bytes(b"left by an attempt with more parts")
         for each in (run, other):
