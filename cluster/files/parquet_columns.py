@@ -211,21 +211,36 @@ def _pages(data: bytes, kind: str, codec: pa.Codec | None) -> Iterator[_Page]:
     """Yield the pages of a column chunk."""
     at = 0
     while at < len(data):
-        header, start = read_struct_at(data, at)
-        if header[PAGE_TYPE][1] != DATA_PAGE or header[DATA_HEADER][1][ENCODING][1] != PLAIN:
-            raise NoParquet("a page is not of plain values")
-        if header[DATA_HEADER][1].get(STATISTICS, (STRUCT, {}))[1].keys() - {NULLS}:
-            raise NoParquet("a page has statistics")
-        stop = start + header[COMPRESSED_PAGE][1]
-        size = header[UNCOMPRESSED_PAGE][1]
-        body = data[start:stop]
-        body = body if codec is None else codec.decompress(body, decompressed_size=size, asbytes=True)
-        count = header[DATA_HEADER][1][VALUES][1] * np.dtype(kind).itemsize
-        if len(body) < count or stop > len(data):
-            raise NoParquet("a page has too few bytes")
-        split = len(body) - count  # no nulls: all rows have a value
-        yield _Page(header, start - at, data[at:stop], body[:split], np.frombuffer(body, kind, offset=split))
-        at = stop
+        try:
+            page = _page(data, at, kind, codec)
+        except NoParquet:
+            raise
+        except (ValueError, LookupError, TypeError, AttributeError, OSError, OverflowError, MemoryError) as error:
+            raise NoParquet(
+                f"a page cannot be read: {error!r}"
+            ) from None  # a header of any bytes, a body that is no zstd
+        yield page
+        at += len(page.data)
+
+
+def _page(data: bytes, at: int, kind: str, codec: pa.Codec | None) -> _Page:
+    """Return the page that lies at a place in a column chunk."""
+    header, start = read_struct_at(data, at)
+    if header[PAGE_TYPE][1] != DATA_PAGE or header[DATA_HEADER][1][ENCODING][1] != PLAIN:
+        raise NoParquet("a page is not of plain values")
+    if header[DATA_HEADER][1].get(STATISTICS, (STRUCT, {}))[1].keys() - {NULLS}:
+        raise NoParquet("a page has statistics")
+    stop = start + header[COMPRESSED_PAGE][1]
+    size = header[UNCOMPRESSED_PAGE][1]
+    count = header[DATA_HEADER][1][VALUES][1] * np.dtype(kind).itemsize
+    if not (start <= stop <= len(data) and 0 <= count <= size):
+        raise NoParquet("a page has too few bytes")
+    body = data[start:stop]
+    body = body if codec is None else codec.decompress(body, decompressed_size=size, asbytes=True)
+    if len(body) < count:
+        raise NoParquet("a page has too few bytes")
+    split = len(body) - count  # no nulls: all rows have a value
+    return _Page(header, start - at, data[at:stop], body[:split], np.frombuffer(body, kind, offset=split))
 
 
 def _codec(chunk: Struct) -> pa.Codec | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import Any
 
@@ -115,3 +116,23 @@ def test_files_that_do_not_fit_are_refused() -> None:
     for one, two in ((old, other), (old, foreign), (indexed, indexed), (old, b""), (old[:-30], old), (old, old[:9])):
         with pytest.raises(NoParquet):
             replace_columns(io.BytesIO(one), io.BytesIO(two), io.BytesIO())
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_a_page_of_any_bytes_is_refused_or_read(compression: str) -> None:
+    """What lies where a page begins may be cut, zeroed or foreign: no other error than that it is no such file."""
+    options = {"use_dictionary": False, "write_statistics": False, "compression": compression}
+    whole = written([pa.table({"n": pa.array(range(99), pa.int32())})], pa.schema({"n": pa.int32()}), options)
+    refused = 0
+    for at in range(4, 60):
+        for byte in (0, 0x15, 0x1C, 0x2B, 0x7F, 0xFF, whole[at] ^ 1, whole[at] ^ 0x80):
+            file = whole[:at] + bytes([byte]) + whole[at + 1 :]
+            try:
+                replace_values(io.BytesIO(file), "n", "<i4", lambda _, values: values, io.BytesIO())
+            except NoParquet:
+                refused += 1
+    assert refused > 100
+    for junk in (b"", bytes(8), b"\xff" * 8, b"\x15" * 8, b"\x1c" * 8):
+        file = whole[:4] + junk + whole[4 + len(junk) :]
+        with pytest.raises(NoParquet) if junk else contextlib.nullcontext():
+            replace_values(io.BytesIO(file), "n", "<i4", lambda _, values: values, io.BytesIO())
