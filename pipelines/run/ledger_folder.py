@@ -48,6 +48,7 @@ def write_ledger_folder(engine: Engine, job: Run, draws: Sequence[Draw], made: S
         if f"{unit}.json" not in listed or not _is_whole(records, unit, have)
     ]
     engine.map(partial(_write_unit, job, draws, folder, records), todo, cost=ledger.WRITE)
+    storage.remove(_before(records))
 
 
 def _write_unit(job: Run, draws: Sequence[Draw], folder: str, records: str, task: tuple[int, str]) -> dict[str, int]:

@@ -225,6 +225,8 @@ def test_columns_of_groups_are_written_and_the_others_copied(
         monkeypatch.setattr(module, name, lambda *a, name=name, real=real: (written.append(name), real(*a)))
     assert inputs.run("run") == expected
     assert written == ["replace_columns", "replace_columns", "replace_values"]
+    assert not list((tmp_path / "run" / "decisions").glob("*/*before*"))
+    assert not list((tmp_path / "run" / "decisions").glob("*/*/*before*"))
 
 
 @pytest.mark.parametrize("shuffle", ["global", "shard"])
@@ -249,6 +251,7 @@ def test_a_kill_amid_columns_of_groups_leaves_nothing_half_done(tmp_path: Path, 
             assert inputs.run("run") == expected
             break
         assert inputs.run("run") == expected
+        assert len(list((tmp_path / "run" / "decisions" / "ledger").iterdir())) == 1
     else:
         pytest.fail("every run was killed")
 
