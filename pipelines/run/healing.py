@@ -54,6 +54,8 @@ def rests_on(root: str, path: str) -> list[str]:
             return [path]
         case ["decisions", "mix.cells", _]:
             return [path]
+        case ["decisions", kind, _, "before", _] if kind.partition(".")[0] == "mix":
+            return [path]  # of files that were there before: without it they are written whole
         case ["decisions", stage, address, _, *_]:
             return [storage.join(root, "decisions", stage, address)]
         case ["facts", "near_dedup", _, _] | ["facts", "types" | "numberings", _]:
