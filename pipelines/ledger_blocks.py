@@ -3,17 +3,19 @@
 A block is consecutive shards of one dataset, up to a ledger batch of rows. What was counted in it is kept in
 `exchange/ledger-counts`, one file a task, under a digest of its shards and of size, times and inode (in a store: ETag)
 of their ledger files; and where these were written again, under a digest of what the columns that are counted are made
-from. A store's folder is listed once, by the caller, who sends tasks the first of these digests. Guarantees: a file in
-which a column changed is read again; what is kept may be removed at any time, and is not written where there is no
-`exchange/` (`winnow clean`) or where nobody may write. Memory: what a task's blocks count, some kB each.
+from. To tell that, a file is read whole once, for all kinds of count. A store's folder is listed once, by the caller,
+who sends tasks the first of these digests. Guarantees: a file in which a column changed is read again; what is kept
+may be removed at any time, and is not written where there is no `exchange/` (`winnow clean`) or where nobody may write.
+Memory: what a task's blocks count, some kB each.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 from cluster import storage
 from cluster.engines import Engine
@@ -83,6 +85,7 @@ def count_blocks(
     path = storage.join(root, COUNTS, f"{kind}-{digest(task.dataset)}-{task.first}.json")
     keeps = storage.exists(storage.join(root, EXCHANGE))
     read = _read(path) if keeps else {}
+    contents = _Contents(root, task)
     by_content = {entry[CONTENT]: entry for entry in read.values() if isinstance(entry, dict) and entry.get(CONTENT)}
     counted: list[T] = []
     kept: dict[str, Any] = {}
@@ -90,7 +93,7 @@ def count_blocks(
         mark = _mark(shards, partial(_looked_at, root)) if marked.marks is None else marked.marks[number]
         entry = read.get(mark)
         if keeps and not (isinstance(entry, dict) and CONTENT in entry):
-            content = _content(root, task, shards, families)
+            content = contents.of(mark, shards, families)
             entry = {CONTENT: content, COUNTED: by_content.get(content, {}).get(COUNTED)}
         entry = entry or {}
         try:
@@ -103,6 +106,7 @@ def count_blocks(
     if keeps and kept != read:
         with contextlib.suppress(OSError):  # a reader who may not write counts all each time
             write_json(path, kept, scratch=True)
+    contents.keep(kept)
     return counted
 
 
@@ -138,11 +142,53 @@ def _listed(tokens: Mapping[str, str], name: str) -> str:
     return tokens[name]
 
 
-def _content(root: str, task: Task, shards: Sequence[ShardRow], families: int) -> str:
-    """Return the digest of what the columns that are counted in a block are made from; empty where that is not told."""
+class _Contents:
+    """What the columns of a task's blocks are made from: told for one kind of count, kept for all others."""
+
+    def __init__(self, root: str, task: Task) -> None:
+        self._root, self._task = root, task
+        self._path = storage.join(root, COUNTS, f"made-from-{digest(task.dataset)}-{task.first}.json")
+        self._told: dict[str, list[str]] = {}
+
+    @functools.cached_property
+    def _kept(self) -> dict[str, Any]:
+        return _read(self._path)
+
+    def of(self, mark: str, shards: Sequence[ShardRow], families: int) -> str:
+        """Return the digest of what the first families of columns in a block are made from; empty if not told."""
+        found = self._kept.get(mark) if mark else None
+        if not _is_content(found):
+            found = _content(self._root, self._task, shards)
+            if found:
+                self._told[mark] = found
+        return str(found[families - 1]) if found else ""
+
+    def keep(self, marks: Collection[str]) -> None:
+        """Write what was told of blocks with these marks, for other kinds of count."""
+        told = {mark: content for mark, content in self._told.items() if mark in marks}
+        if told:
+            earlier = {mark: content for mark, content in self._kept.items() if mark in marks}
+            with contextlib.suppress(OSError):
+                write_json(self._path, {**earlier, **told}, scratch=True)
+
+
+def _is_content(found: Any) -> TypeGuard[list[str]]:
+    return isinstance(found, list) and len(found) == len(FAMILIES) and all(isinstance(each, str) for each in found)
+
+
+def _content(root: str, task: Task, shards: Sequence[ShardRow]) -> list[str]:
+    """Return digests of what a block's columns are made from: of the first family, the first two, …; none if not told.
+
+    Reads the files whole: what is told is told of the bytes that the ledger lists.
+    """
     made_from = families_of(root, task.manifest, [shard["ordinal"] for shard in shards])
-    parts = [parts[:families] for parts in made_from if len(parts) == len(FAMILIES)]
-    return digest(VERSION, WINNOW, [list(shard.values()) for shard in shards], parts) if parts else ""
+    rows = [list(shard.values()) for shard in shards]
+    parts = [each for each in made_from if len(each) == len(FAMILIES)]
+    return (
+        [digest(VERSION, WINNOW, rows, [each[: n + 1] for each in parts]) for n in range(len(FAMILIES))]
+        if parts
+        else []
+    )
 
 
 def _read(path: str) -> dict[str, Any]:

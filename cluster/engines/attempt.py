@@ -6,6 +6,7 @@ memory) are raised on the worker, where Dask retries them; any other error is re
 
 from __future__ import annotations
 
+import math
 import pickle
 import time
 import traceback
@@ -34,7 +35,10 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of tasks that were sent together. seconds: that they took, one after the other."""
+    """What became of tasks that were sent together. seconds: that they took, one after the other.
+
+    values : of the first of them; those behind were not begun.
+    """
 
     values: tuple[Any, ...]
     seconds: float
@@ -48,11 +52,20 @@ class Attempt:
     code: str | None = None
     pause: float = PAUSE
 
-    def __call__(self, tasks: Sequence[Any]) -> Ended:
-        """Do tasks one after the other; of several, one that meets a transient error does not make others run again."""
-        begin = time.perf_counter()
-        values = tuple(map(self._one if len(tasks) == 1 else self._one_of_several, tasks))
-        return Ended(values, time.perf_counter() - begin)
+    def __call__(self, tasks: Sequence[Any], seconds: float = math.inf) -> Ended:
+        """Do tasks one after the other; begin none but the first once so many seconds have passed.
+
+        Of several, one that meets a transient error does not make others run again.
+        """
+        begin, passed = time.perf_counter(), 0.0
+        one = self._one if len(tasks) == 1 else self._one_of_several
+        values: list[Any] = []
+        for task in tasks:
+            if values and passed >= seconds:
+                break
+            values.append(one(task))
+            passed = time.perf_counter() - begin
+        return Ended(tuple(values), passed)
 
     def _one_of_several(self, task: Any) -> Any:
         try:

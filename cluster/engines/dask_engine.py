@@ -169,7 +169,8 @@ class DaskEngine:
         self._flights[key] = flight  # first, so that no event about it is missed
         flight.since = time.monotonic()
         retries = ATTEMPTS - 1 - (flight.index in self._queue.tried)
-        keywords = {"key": key, "retries": retries, "pure": False, **self._where_to}
+        seconds = self._queue.wanted(self.workers)
+        keywords = {"key": key, "retries": retries, "pure": False, "seconds": seconds, **self._where_to}
         flight.future = self._client.submit(attempt, [task for _, task in flight.items], **keywords)
         flight.future.add_done_callback(ended.put)
 
@@ -198,9 +199,11 @@ class DaskEngine:
         ended = self._ended(flight, attempt)
         if ended is LOST or ended is CUT or ended == {}:
             return ended
-        self._queue.ended(len(flight.items), ended.seconds)
+        begun = len(ended.values)
+        self._queue.ended(begun, ended.seconds)
+        self._queue.back(flight.items[begun:])
         found: dict[int, Any] = {}
-        for (index, task), value in zip(flight.items, ended.values, strict=True):
+        for (index, task), value in zip(flight.items[:begun], ended.values, strict=True):
             if isinstance(value, Failed):
                 if not isinstance(value.error, WinnowError):
                     value.error.add_note(f"{_name(attempt)} of task {index}, on worker {value.where}:\n{value.trace}")

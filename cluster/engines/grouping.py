@@ -1,13 +1,16 @@
 """How many tasks of a map are sent to a worker at once: one, and several where they are short.
 
 Sending a task takes client and scheduler, which are one thread each, about 6 ms (2026-11), so at a thousand threads
-tasks of less than some seconds would wait for them. Guarantees: which tasks go together changes neither results nor
-their order; tasks are handed out in order; every thread has some to the end.
+tasks of less than some seconds would wait for them. Those that follow may take longer: a worker begins no more of what
+was sent to it once the seconds that it was to take have passed, and the rest comes back. Guarantees: which tasks go
+together changes neither results nor their order; tasks are handed out in order, those that came back first; every
+thread has some to the end.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -47,6 +50,7 @@ class TaskQueue(Generic[T]):
 
     def __init__(self, tasks: Sequence[T], timeout: float | None = None) -> None:
         self._items = iter(enumerate(tasks))
+        self._back: deque[tuple[int, T]] = deque()  # tasks that were sent, but not begun
         self._left = len(tasks)
         self._alone: list[tuple[int, T]] = []
         self.tried: set[int] = set()  # numbers of tasks that were tried once, among others
@@ -58,15 +62,21 @@ class TaskQueue(Generic[T]):
         """Return the next tasks with their numbers; none at the end."""
         if self._alone:
             return [self._alone.pop()]
-        found = list(islice(self._items, self._together(threads)))
+        number = self._together(threads)
+        found = [self._back.popleft() for _ in range(min(number, len(self._back)))]
+        found += islice(self._items, number - len(found))
         self._left -= len(found)
         return found
+
+    def wanted(self, threads: int) -> float:
+        """Return the seconds that the tasks sent at once shall take together."""
+        wanted = max(SECONDS, SECONDS_PER_THREAD * threads)
+        return wanted if self._most is None else min(wanted, self._most)
 
     def _together(self, threads: int) -> int:
         if not self._done:
             return 1
-        wanted = max(SECONDS, SECONDS_PER_THREAD * threads)
-        wanted = wanted if self._most is None else min(wanted, self._most)
+        wanted = self.wanted(threads)
         each = max(self._seconds / self._done, wanted / MOST)
         return max(1, min(int(wanted / each), self._left // (SHARES * threads)))
 
@@ -75,6 +85,11 @@ class TaskQueue(Generic[T]):
         self._done, self._seconds = self._done + tasks, self._seconds + seconds
         if self._done > RECENT:
             self._done, self._seconds = self._done / 2, self._seconds / 2
+
+    def back(self, items: Sequence[tuple[int, T]]) -> None:
+        """Take back tasks that were sent but not begun; they are the next ones, together with others."""
+        self._back.extendleft(reversed(items))
+        self._left += len(items)
 
     def apart(self, items: Sequence[tuple[int, T]]) -> None:
         """Let tasks that were sent together be sent one by one, before all others."""

@@ -21,6 +21,7 @@ from cluster.options import DASK_SETTINGS, LOOPBACK_PAGES, ClusterOptions, proce
 MOST_DEATHS = 3  # of one worker at its start
 NO_PAGES = {f"distributed.{who}.http.routes": ["distributed.http.health"] for who in ("scheduler", "worker")}
 POLL = 0.02  # seconds
+OWN_WORKER = "cluster.kinds.own_worker"
 GUARD = 'Workers import the script that starts them: put what it does below `if __name__ == "__main__":`.'
 CLOSING = 15.0  # seconds
 
@@ -44,7 +45,7 @@ def start(options: ClusterOptions) -> Engine:
             threads_per_worker=threads,
             processes=True,
             memory_limit=limit,
-            preload="cluster.kinds.own_worker",
+            **_preload_keywords(),
             **this_machine_keywords(options),
         )
     with dask.config.set(settings), closed_on_error(partial(try_with_timeout, cluster.close, CLOSING)):
@@ -52,6 +53,20 @@ def start(options: ClusterOptions) -> Engine:
             cluster.worker_spec.update(cluster.new_worker_spec())
         _wait(cluster, processes, options, deaths)
     return engine_on_own_cluster(cluster, options, "on this machine", deaths)
+
+
+def _preload_keywords() -> dict[str, Any]:
+    """Return what workers load at their start: what the user's Dask settings name, then winnow's own.
+
+    The arguments are one list for each, as Dask takes one list for all only without any other.
+    """
+    import dask
+
+    named: Any = dask.config.get("distributed.worker.preload") or []
+    given: Any = dask.config.get("distributed.worker.preload-argv") or []
+    named = [named] if isinstance(named, str) else list(named)
+    given = [list(given)] * len(named) if not given or isinstance(given[0], str) else list(given)
+    return {"preload": [*named, OWN_WORKER], "preload_argv": [*given, []]}
 
 
 def _wait(cluster: Any, processes: int, options: ClusterOptions, deaths: Deaths) -> None:

@@ -356,7 +356,7 @@ def _missing(measured: Measured, bundles: Sequence[Bundle], here: Present | None
     for stage in measured.run.stages:
         if isinstance(stage, ShardStage):
             if here and here.known:
-                have = [here.has_facts(stage.name, bundle) for bundle in bundles]
+                have = here.have_facts(stage.name, bundles)
             else:
                 have = list(here.done.get(stage.name) or ()) if here else []
             missing[stage.name] = [

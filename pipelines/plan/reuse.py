@@ -41,13 +41,16 @@ class Present:
     known: frozenset[tuple[str, str]] = frozenset()
     kept: frozenset[str] = frozenset()
 
-    def has_facts(self, stage: str, bundle: Bundle) -> bool:
-        """Tell whether a bundle that a run would cut now has the facts of a stage, where files were added."""
-        there = all((bundle.dataset, piece.shard.path) in self.known for piece in bundle.pieces)
-        if self.manifest is None or not there or stage not in self.done:
-            return False
-        mine = zip(self.manifest.bundles, self.done[stage], strict=True)
-        return all(have for old, have in mine if old.dataset == bundle.dataset)
+    def have_facts(self, stage: str, bundles: Sequence[Bundle]) -> list[bool]:
+        """Tell of each bundle that a run would cut now whether it has the facts of a stage, where files were added."""
+        if self.manifest is None or stage not in self.done:
+            return [False] * len(bundles)
+        frozen = zip(self.manifest.bundles, self.done[stage], strict=True)
+        lacking = {old.dataset for old, have in frozen if not have}
+        return [b.dataset not in lacking and self._knows(b) for b in bundles]
+
+    def _knows(self, bundle: Bundle) -> bool:
+        return all((bundle.dataset, piece.shard.path) in self.known for piece in bundle.pieces)
 
 
 def present(recipe: Recipe, run_dir: str | None, inputs: Sequence[Input]) -> Present:

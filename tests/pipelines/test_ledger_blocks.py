@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.files.sealed import read_json, write_json
-from pipelines import ledger_blocks
+from pipelines import ledger_blocks, ledger_records
 from pipelines.mix.card import write_card
 from pipelines.report.ledger_sums import COLUMNS, GROUP_COLUMNS
 from pipelines.report.report import write_report
 from pipelines.run import runner
 from pipelines.runfolder import RunFolder
+from stages.outcome.ledger import LedgerFile
 from tests.support import corpora
 from tests.support.small_runs import recipe_of
 
@@ -79,6 +80,33 @@ def test_a_second_report_reads_no_ledger_file_whole(finished: Path, monkeypatch:
     assert report_of(finished / "run") == before
 
 
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the names of the ledger files that are read whole to compare them with their list."""
+    noted: list[str] = []
+    real = ledger_records._is_that
+
+    def note(root: str, file: LedgerFile) -> bool:
+        noted.append(file.path)
+        return real(root, file)
+
+    monkeypatch.setattr(ledger_records, "_is_that", note)
+    return noted
+
+
+def test_a_ledger_file_is_compared_with_its_list_once_for_all_that_is_counted(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, noted = sorted(path.name for path in (finished / "run" / "ledger").glob("*.parquet")), told(monkeypatch)
+    run(finished, "new")
+    assert sorted(noted) == names
+    for path in (finished / "new" / ledger_blocks.COUNTS).glob("sums-*"):
+        path.unlink()
+    (finished / "new" / "ledger" / names[1]).touch()
+    write_report(str(finished / "new"))
+    assert sorted(noted) == sorted([*names, names[1]])
+    assert report_of(finished / "new") == report_of(finished / "run")
+
+
 def test_an_added_shard_is_counted_and_the_report_is_that_of_a_new_folder(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +162,7 @@ def test_without_what_is_kept_all_is_counted(finished: Path, monkeypatch: pytest
     before, noted = report_of(finished / "run"), opened(monkeypatch)
     folder = finished / "run" / ledger_blocks.COUNTS
     files = sorted(folder.iterdir())
-    assert len(files) == 4  # sums, groups, members, documents
+    assert len(files) == 5  # sums, groups, members, documents, and what columns are made from
     if how == "gone":
         shutil.rmtree(folder)
     elif how == "none may be kept":

@@ -13,6 +13,7 @@ from cluster.errors import ShardError
 
 Task = tuple[str, int]  # folder for the marks, number
 LATE = 100  # number of a task that is sent among others, as those before it were short
+SLOW = 0.06  # seconds of a task that is long
 
 
 def mark(folder: str, number: int) -> int:
@@ -101,6 +102,13 @@ def storage_fails_late(task: Task) -> int:
 
 def die_late(task: Task) -> int:
     return always_die(task) if task[1] == LATE else quick(task)
+
+
+def slow_late(task: Task) -> int:
+    if task[1] >= LATE:
+        mark(*task)
+        time.sleep(SLOW)
+    return quick(task)
 
 
 def hang_late(task: Task) -> int:

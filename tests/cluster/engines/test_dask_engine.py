@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cluster.engines import attempt, dask_engine
+from cluster.engines import attempt, dask_engine, grouping
 from cluster.errors import BackendError, LostTaskError, ShardError
 from cluster.options import ClusterOptions
 from cluster.start import start as start_engine
@@ -162,6 +164,31 @@ def test_short_tasks_are_sent_together_and_come_in_order(
     assert max(sent[-4:]) < 8  # every thread has some to the end
 
 
+def test_of_long_tasks_that_follow_short_ones_a_worker_begins_one_and_gives_the_others_back(
+    shared: DaskProcesses, start: Start, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "SECONDS", work.SLOW)
+    engine, sent, long, real = start(shared, workers=2), [], [], grouping.TaskQueue.ended
+    engine.map(work.quick, tasks(marks, 20))  # the first tasks of a worker load code
+    submit = engine._client.submit
+
+    def counted(function: Any, items: list[Any], **more: Any) -> Any:
+        sent.append(len(items))
+        return submit(function, items, **more)
+
+    def ended(queue: grouping.TaskQueue[Any], tasks: int, seconds: float) -> None:
+        long.append(seconds >= work.SLOW)
+        real(queue, tasks, seconds)
+
+    monkeypatch.setattr(engine._client, "submit", counted)
+    monkeypatch.setattr(grouping.TaskQueue, "ended", ended)
+    count, slow = work.LATE + 48, 48
+    assert engine.map(work.slow_late, tasks(marks, count)) == [n**2 for n in range(count)]
+    assert sum(long) >= slow  # no two of them together
+    assert sum(sent) > count  # though they were sent so
+    assert all(work.attempts(marks, n) == 1 for n in range(work.LATE, count))
+
+
 def test_a_bad_task_among_others_names_itself_alone(shared: DaskProcesses, start: Start, marks: Path) -> None:
     with pytest.raises(ShardError, match=rf"^shard {work.LATE}: row 7 is broken$"):
         start(shared).map(work.bad_late, tasks(marks, 400))
@@ -203,6 +230,18 @@ def test_a_worker_with_other_code_refuses_to_compute(marks: Path, monkeypatch: p
     assert isinstance(refused.error, BackendError)
     assert "tcp://x:1 runs other winnow code" in str(refused.error)
     assert work.attempts(marks, 1) == 0
+
+
+def test_a_worker_begins_no_task_but_the_first_once_the_time_is_used_up(
+    marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(attempt, "_worker_address", lambda: "tcp://x:1")
+    monkeypatch.setattr(attempt, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    done = attempt.Attempt(work.quick)
+    assert done(tasks(marks, 5), seconds=0) == attempt.Ended((0,), 1)
+    assert done(tasks(marks, 5), seconds=3) == attempt.Ended((0, 1, 4), 3)
+    assert done(tasks(marks, 5)) == attempt.Ended((0, 1, 4, 9, 16), 5)
 
 
 def test_a_lost_scheduler_stops_the_map_with_a_clear_error(tmp_path: Path, start: Start, marks: Path) -> None:

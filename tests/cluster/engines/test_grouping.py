@@ -52,3 +52,23 @@ def test_tasks_that_are_sent_one_by_one_come_first() -> None:
         queue.take(1)
     queue.apart([(0, "a"), (2, "c")])
     assert [queue.take(1) for _ in range(3)] == [[(0, "a")], [(2, "c")], [(3, "d")]]
+
+
+def test_tasks_that_were_not_begun_come_next_in_their_order_and_every_thread_has_some_to_the_end() -> None:
+    queue = TaskQueue(range(1000))
+    queue.ended(1, 1e-6)
+    first = queue.take(2)
+    queue.back(first[1:])
+    queue.ended(1, SECONDS)
+    assert queue.take(2) == first[1:2]  # long ones go alone
+    for _ in range(8):
+        queue.ended(100, 1e-6)
+    second = queue.take(2)
+    assert [number for number, _ in second] == list(range(2, 2 + MOST))
+    queue.back(second)
+    left, found = 998, []
+    while items := queue.take(2):
+        assert len(items) <= max(1, left // (SHARES * 2))
+        left -= len(items)
+        found += [number for number, _ in items]
+    assert found == list(range(2, 1000))

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from cluster.kinds import own_worker
 from cluster.options import ClusterOptions
 from cluster.start import start
+from tests.support.cluster_tasks import loaded
 
 
 def test_nobody_without_the_runs_certificate_reaches_the_workers_of_this_machine() -> None:
@@ -54,3 +56,31 @@ def test_workers_load_no_optional_packages_and_no_process_is_left_in_the_group(t
     with pytest.raises(ProcessLookupError):  # a zombie of the group would be found
         os.killpg(process.pid, 0)
     assert (process.returncode, said) == (0, "[False, False, False, True]\n")
+
+
+PRELOAD = """
+import pathlib
+import click
+
+@click.command()
+@click.option("--to")
+def dask_setup(worker, to):
+    pathlib.Path(to).touch()
+"""
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_workers_load_what_the_users_dask_settings_name_too(tmp_path: Path, one: bool) -> None:
+    import dask
+
+    script, mark = tmp_path / "of_user.py", tmp_path / "set-up"
+    script.write_text(PRELOAD)
+    arguments: list[Any] = ["--to", str(mark)]
+    more = {"preload": str(script) if one else [str(script)], "preload-argv": arguments if one else [arguments]}
+    with dask.config.set({f"distributed.worker.{key}": value for key, value in more.items()}):
+        engine: Any = start(ClusterOptions(workers=1))
+    try:
+        assert engine.map(loaded, [own_worker.__name__, "of_user"]) == [True, True]
+        assert mark.exists()
+    finally:
+        engine.close()
