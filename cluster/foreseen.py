@@ -142,7 +142,7 @@ def _merge(written: Written, size: float, merged: float) -> Requests:
 def _client(hop: Exchange, sources: int, written: Written) -> Requests:
     """Return the requests of who starts the tasks: listings before and after, and the word how to merge."""
     before, after = hop.folders(sources), hop.folders(hop.destinations)
-    found = Requests(head=len(before) + 2 * len(after), get=1)
+    found = Requests(get=1)
     if sources * hop.destinations >= MERGED_FROM:
         found += Requests(list=len(before) * lists_of(sources / len(before)))
     if written.group > 1 or (is_spread(sources) and sources * hop.destinations >= MERGED_FROM):
