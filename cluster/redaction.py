@@ -13,7 +13,9 @@ from urllib.parse import unquote
 
 MASK = "***"
 # Repeats have a largest number where a hostile text could make each place look to its end
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<rest>[^\s'\"<>`]*)")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,40}"
+_NEXT = rf"(?:::|[,;|]){_SCHEME}://"  # an archive's URL and that of where it lies are chained by ::
+_URL = re.compile(rf"(?P<scheme>{_SCHEME})://(?P<rest>(?:(?!{_NEXT})[^\s'\"<>`])*)")
 _PORT = re.compile(r"[^/?#@]*:\d+(?:[/?#]|$)")
 _HOST_END = re.compile("[/?#]")
 _COLON = re.compile(":|%3[Aa]")

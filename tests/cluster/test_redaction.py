@@ -14,6 +14,10 @@ from cluster.redaction import assigned_secret, hidden, names_secret, secret_in
 
 SECRET = "s3cr3tV4lue"
 URLS = [
+    "zip://a/b.jsonl::s3://AKIA:{}@bucket/a.zip",
+    "zip://*.jsonl::https://host/a.zip?sig={}",
+    "s3://bucket/a,https://me:{}@host/b",
+    "https://me:a::b{}@host/c",
     "https://me:{}@host.example/a.jsonl",
     "s3://AKIA:{}@bucket/a",
     "s3://AKIA:{}/x+y@bucket/a",
@@ -50,6 +54,8 @@ URLS = [
     "fasttext:https://host/q.bin?password={}",
 ]
 PLAIN = [
+    "zip://a@1/b.jsonl::https://host/x@y",
+    "simplecache::s3://bucket/a,s3://bucket/b",
     "data/a*.jsonl",
     "/data/me:you@here/a.parquet",
     "s3://bucket/a?versionId=3",
@@ -114,6 +120,8 @@ def test_a_shell_line_that_gives_a_variable_a_secret_is_found(line: str, name: s
 
 
 HOSTILE = [
+    "a://" + ",aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" * 8_000,
+    "a://" + "::" * 100_000,
     "y" * 100_000,
     "y" * 100_000 + "://a",
     "http://" + "%3A" * 33_000,
