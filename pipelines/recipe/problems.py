@@ -6,6 +6,7 @@ Guarantees: every problem names the key path; a misspelt key or word comes with 
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -131,9 +132,15 @@ def dotted(path: Path) -> str:
 
 def did_you_mean(bad: str, names: Iterable[str]) -> str:
     """Return " Did you mean x?" for the nearest name; nothing where there is none, or `bad` is one itself."""
-    known = list(names)
-    close = difflib.get_close_matches(bad.lower(), known, n=1, cutoff=0.6)
-    return f" Did you mean {close[0]}?" if close and bad not in known else ""
+    known = tuple(names)
+    close = "" if bad in known else _closest(bad.lower(), known)
+    return f" Did you mean {close}?" if close else ""
+
+
+@functools.lru_cache(maxsize=64)
+def _closest(bad: str, known: tuple[str, ...]) -> str:
+    """Return the nearest name, empty if none is near. A wrong key often stands in every dataset."""
+    return next(iter(difflib.get_close_matches(bad, known, n=1, cutoff=0.6)), "")
 
 
 def shown(value: object) -> str:

@@ -95,7 +95,7 @@ class CountingEngine:
         self.tasks = 0
         self.sent = 0  # bytes of arguments and results
         self.largest = 0  # bytes of one task's arguments
-        self.held = 0  # objects that the client's frames hold, at most
+        self.most_held: Counter[str] = Counter()  # objects that the client's frames hold in each kind of pass
         self.kinds: Counter[str] = Counter()
         self.sizes: Counter[str] = Counter()
 
@@ -108,8 +108,8 @@ class CountingEngine:
         cost: Any = None,
         on_device: bool = False,
     ) -> list[Any]:
-        self.held = max(self.held, held_by_client())
         name = _name(function)
+        before = held_by_client()
         code = len(pickle.dumps(function))
         results = []
         for task in tasks:
@@ -122,8 +122,13 @@ class CountingEngine:
                 done(results[-1])
         self.tasks += len(tasks)
         self.kinds[name] += len(tasks)
-        self.held = max(self.held, held_by_client() + _reachable([results, tasks]))
+        self.most_held[name] = max(self.most_held[name], before, held_by_client() + _reachable([results, tasks]))
         return results
+
+    @property
+    def held(self) -> int:
+        """The objects held, summed over the kinds of passes: of lines the largest is no line where two cross."""
+        return sum(self.most_held.values())
 
     def close(self) -> None:
         """Nothing to release."""

@@ -65,7 +65,7 @@ def test_a_hostile_recipe_is_a_sentence_within_seconds(tmp_path: Path, case: str
     begin = time.process_time()
     with pytest.raises(RecipeError) as raised:
         load_recipe(str(path))
-    assert time.process_time() - begin < 5  # 2 on a machine that does nothing else
+    assert time.process_time() - begin < 2
     assert len(str(raised.value)) < 5000
     assert "Traceback" not in str(raised.value)
 

@@ -13,14 +13,13 @@ LINEAR = ("requests", "get", "head", "put", "bytes_read", "bytes_written", "task
 RESUMED = ("resumed_requests", "resumed_get", "resumed_put", "resumed_bytes_read")
 AGAIN = ("again_get", "again_head", "again_put", "again_list", "again_delete")
 CONSTANT = ("list", "resumed_list", "largest_task", *AGAIN)
-MOST = {"held": 1.3}  # the larger of what two steps hold: both are lines, which cross at 200 files
 HEADS = 0.1  # for each file that a resume finds as it was: some for each bundle, of which one holds up to 512 files
 
 
 def check_growth(figures: list[Figures], most: float = 1.1) -> None:
     """Fail where a figure grows faster than the input, or one that shall stay the same grows."""
     found = {name: round(exponent(figures, name), 2) for name in (*LINEAR, *RESUMED)}
-    too_fast = {n: [each[n] for each in figures] for n, power in found.items() if power > max(most, MOST.get(n, 0))}
+    too_fast = {name: [each[name] for each in figures] for name, power in found.items() if power > most}
     grown = {n: [each[n] for each in figures] for n in CONSTANT if figures[2][n] > 1.1 * figures[0][n] + 4}
     assert not too_fast, f"grows with more than n^{most}: {too_fast}"
     assert not grown, f"shall stay the same: {grown}"
