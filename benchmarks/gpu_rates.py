@@ -2,7 +2,7 @@
 
 cuDF's kernels and winnow's own (seeds, heuristics, scripts, lines, marks of repair, fastText models), and the device's
 reader by size of row group and codec, beside the host's. Prints a table, writes gpu_rates.json with date and card.
-`pipelines/plan/device_rates.py` holds what is assumed of the same kernels on paper. Made text; no data are needed.
+`pipelines/plan/gpu/device_rates.py` holds what is assumed of the same kernels on paper. Made text; no data are needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.device import backend
-from pipelines.plan import device_rates
+from pipelines.plan.gpu import device_rates
 from stages.core.shard import Dataset, Piece, Shard
 from stages.inputs import device_reader
 from stages.inputs.batches import Batch

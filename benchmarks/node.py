@@ -1,8 +1,9 @@
 """`python -m benchmarks.node`: a node of GPUs and cores against its cores alone, simulated at the size of a corpus.
 
 The recipe is run on a sample of the text, as `winnow plan` does; the bundles are multiplied until they hold so much
-text. Prints what `pipelines/plan/node.py` finds, as JSON, and `--out` keeps it. Host rates are measured here; rates of
-devices are on paper. `tests/pipelines/plan/data` holds such figures of three recipes, which the tests simulate again.
+text. Prints what `pipelines/plan/gpu/node.py` finds, as JSON, and `--out` keeps it. Host rates are measured here; rates
+of devices are on paper. `tests/pipelines/plan/gpu/data` holds such figures of three recipes, which the tests simulate
+again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from pipelines.plan import node, plan
+from pipelines.plan import plan
+from pipelines.plan.gpu import node
 from pipelines.plan.growth import Flow
 from pipelines.plan.machine import machine_of
 from pipelines.plan.rates import Rates

@@ -16,7 +16,7 @@ import pytest
 from benchmarks import gpu_rates
 from benchmarks.gpu_kit import pack
 from cluster.device import backend
-from pipelines.plan import device_rates
+from pipelines.plan.gpu import device_rates
 from tests.stages.inputs.test_device_reader import device  # noqa: F401  a fixture
 from tests.support import cuda_on_host, fasttext_variants
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from cluster.credentials import check_place
 from pipelines.mix.job import part_count
-from pipelines.plan import deferred, density, device, growth, node, profile, warnings
+from pipelines.plan import deferred, density, growth, profile, warnings
 from pipelines.plan.density import Dense
 from pipelines.plan.describe import (
     Sampled,
@@ -28,6 +28,7 @@ from pipelines.plan.describe import (
 )
 from pipelines.plan.disk import bytes_written
 from pipelines.plan.extent import bundles_of, sizes
+from pipelines.plan.gpu import device, node
 from pipelines.plan.inputs import Drawn, Input, draw, survey
 from pipelines.plan.machine import Machine, machine_of
 from pipelines.plan.rates import Rates

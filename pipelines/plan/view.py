@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.plan import device, node
+from pipelines.plan.gpu import device, node
 from pipelines.plan.scale import view as scale_view
 from pipelines.plan.tree import LshPlan, Plan
 from pipelines.plan.units import duration, size

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 from cluster import storage
-from pipelines.plan import device, node
+from pipelines.plan.gpu import device, node
 from pipelines.plan.sample import Measured
 from pipelines.plan.tree import FilterPlan, MixPlan, Plan
 from pipelines.recipe.recipe import Recipe

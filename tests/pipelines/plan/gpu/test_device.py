@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.device import turns
-from pipelines.plan import device
+from pipelines.plan.gpu import device
 from pipelines.plan.plan import plan
 from pipelines.recipe.recipe import load_data
 from tests.support.plans import recipe_data

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cluster.device.kernel_times import MODEL
-from pipelines.plan import device_rates
 from pipelines.plan.costs import TASK_SECONDS, makespan, reading_seconds
 from pipelines.plan.deferred import deferred_stages, judged_documents
+from pipelines.plan.gpu import device_rates
 from pipelines.plan.machine import Machine
 from pipelines.plan.rates import Rates
 from pipelines.plan.reuse import Present

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from classifiers import fasttext_model
 from cluster.device import kernel_times
 from pipelines.cli.main import main
-from pipelines.plan import device_rates, node
-from pipelines.plan.node import Task, simulate
+from pipelines.plan.gpu import device_rates, node
+from pipelines.plan.gpu.node import Task, simulate
 from pipelines.plan.plan import plan
 from pipelines.recipe.recipe import load_data
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
