@@ -6,23 +6,26 @@ Guarantees: a table at a time, of at most BATCH_ROWS rows where files are read i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cluster import storage
+from cluster.errors import LedgerError
 from cluster.files.sealed import batches, open_parquet, reading
-from pipelines.artefacts import LedgerRow
+from pipelines.artefacts import LedgerRow, ShardRow
 from pipelines.written_texts import Document
 
 if TYPE_CHECKING:
     from stages.core.run import Run
 
 BATCH_ROWS = 1 << 17
+WHOLE_ROWS = 1 << 16
 BATCH_FILES = 1 << 12  # tables held until they are joined; each takes some 10 kB beside its rows
 
 
@@ -72,29 +75,46 @@ class Tables(Iterator[pa.Table]):
         return polars.from_arrow(self.arrow())
 
 
-def file_tables(
-    path: str, columns: Sequence[str] | None, check: Callable[[pq.ParquetFile], None], *, whole: bool = False
-) -> Iterator[pa.Table]:
-    """Yield a Parquet file in tables of at most `BATCH_ROWS` rows, once `check` has passed it.
+def ledger_tables(path: str, shard: ShardRow, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    """Yield the ledger file of a shard in tables of at most `BATCH_ROWS` rows. Raises LedgerError.
 
-    whole : fetch a store's file by one request, and hold it.
+    Of a store, a file of up to WHOLE_ROWS rows is fetched by one request, and held.
     """
-    return batches(path, BATCH_ROWS, None if columns is None else list(columns), check, whole=whole)
+
+    def check(reader: pq.ParquetFile) -> None:
+        check_format_of(reader, path)
+        if reader.metadata.num_rows != shard["rows"]:
+            raise LedgerError(
+                f"{path} has {reader.metadata.num_rows:,} rows, the manifest says {shard['rows']:,} for "
+                f"{shard['path']}. Delete it and run again."
+            )
+
+    names = None if columns is None else list(columns)
+    try:
+        yield from batches(path, BATCH_ROWS, names, check, whole=shard["rows"] <= WHOLE_ROWS)
+    except FileNotFoundError:
+        raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.") from None
 
 
-def rows_of_file(path: str, rows: npt.NDArray[np.int64]) -> Iterator[LedgerRow]:
-    """Yield these rows of a ledger file, numbers in the file that ascend, NaN as None. Memory: one row group."""
-    with open_parquet(path) as reader:
-        start = 0
-        for group in range(reader.metadata.num_row_groups):
-            end = start + reader.metadata.row_group(group).num_rows
-            mine = rows[(rows >= start) & (rows < end)] - start
-            if len(mine):
-                with reading(path):
-                    table = reader.read_row_group(group)
-                for row in table.take(pa.array(mine)).to_pylist():
-                    yield cast("LedgerRow", {name: None if value != value else value for name, value in row.items()})
-            start = end
+def ledger_rows(path: str, rows: npt.NDArray[np.int64]) -> Iterator[LedgerRow]:
+    """Yield these rows of a ledger file, numbers in the file that ascend, NaN as None. Raises LedgerError.
+
+    Memory: one row group.
+    """
+    try:
+        with open_parquet(path) as reader:
+            start = 0
+            for group in range(reader.metadata.num_row_groups):
+                end = start + reader.metadata.row_group(group).num_rows
+                mine = rows[(rows >= start) & (rows < end)] - start
+                if len(mine):
+                    with reading(path):
+                        table = reader.read_row_group(group)
+                    for row in table.take(pa.array(mine)).to_pylist():
+                        yield cast("LedgerRow", {name: None if v != v else v for name, v in row.items()})
+                start = end
+    except FileNotFoundError:
+        raise LedgerError(f"{path} is missing. `winnow run` again makes it.") from None
 
 
 def joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -162,3 +182,13 @@ def from_input(run: Run, ordinal: int, rows: list[int]) -> dict[int, Document]:
             doc = (ordinal << 32) + row
             found[doc] = Document(doc_id=doc, **values)
     return found
+
+
+def interleaved_tables(paths: Iterable[str], dataset: str | None, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    """Yield the files of an interleaved mix in tables; of one dataset, or of all."""
+    wanted = None if columns is None else list(dict.fromkeys([*columns, "source"]))
+    for path in paths:
+        for table in mix_tables(path, wanted):
+            mine = table if dataset is None else table.filter(pc.equal(table.column("source"), dataset))
+            if mine.num_rows or dataset is None:
+                yield mine if columns is None else mine.select(list(columns))

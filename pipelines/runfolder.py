@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from classifiers.foreign_code import trusting
 from cluster import storage
 from cluster.credentials import check_place
-from cluster.errors import LedgerError, RecipeError, WinnowError
+from cluster.errors import RecipeError, WinnowError
 from cluster.files.sealed import read_public_json
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
 from pipelines.records import mix_manifest_if_there
-from pipelines.run_tables import Tables, check_format_of, file_tables, from_input, joined, mix_tables, rows_of_file
+from pipelines.run_tables import Tables, from_input, interleaved_tables, joined, ledger_rows, ledger_tables, mix_tables
 from pipelines.stage_facts import bundles_with_facts, facts_of_bundle
 from pipelines.staleness import Stale, recipe_of_ledger, stale_parts, stale_sentences
 from pipelines.written_texts import Document, as_written
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Document", "RunFolder", "StageInfo", "open_run"]
 
 ROW_MASK = (1 << 32) - 1
-WHOLE_ROWS = 1 << 16  # of a ledger file that is fetched by one request
 FIRST_STAGE = "read"
 LAST_STAGE = "rewrite"  # of a run whose stages rewrite texts
 
@@ -257,23 +255,8 @@ class RunFolder:
 
     def ledger_of(self, shards: Iterable[ShardRow], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the ledger of these shards (rows of the manifest, all of one dataset) as `ledger` does."""
-        return joined(table for shard in shards for table in self._shard(shard, columns))
-
-    def _shard(self, shard: ShardRow, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-        path = self.path("ledger", f"{shard['ordinal']}.parquet")
-
-        def check(reader: pq.ParquetFile) -> None:
-            check_format_of(reader, path)
-            if reader.metadata.num_rows != shard["rows"]:
-                raise LedgerError(
-                    f"{path} has {reader.metadata.num_rows:,} rows, the manifest says {shard['rows']:,} for "
-                    f"{shard['path']}. Delete it and run again."
-                )
-
-        try:
-            yield from file_tables(path, columns, check, whole=shard["rows"] <= WHOLE_ROWS)
-        except FileNotFoundError:
-            raise LedgerError(f"{path} is missing (shard {shard['path']}). `winnow run` again makes it.") from None
+        named = ((self.path("ledger", f"{shard['ordinal']}.parquet"), shard) for shard in shards)
+        return joined(table for path, shard in named for table in ledger_tables(path, shard, columns))
 
     def _check_dataset(self, dataset: str | None) -> None:
         if dataset is not None and dataset not in self.datasets:
@@ -295,16 +278,9 @@ class RunFolder:
             if doc >> 32 in known:
                 wanted.setdefault(doc >> 32, []).append(doc & ROW_MASK)
         for ordinal, rows in wanted.items():
-            for row in self._rows_of(ordinal, np.array(rows, np.int64)):
+            for row in ledger_rows(self.path("ledger", f"{ordinal}.parquet"), np.array(rows, np.int64)):
                 found[row["doc_id"]] = row
         return found
-
-    def _rows_of(self, ordinal: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[LedgerRow]:
-        path = self.path("ledger", f"{ordinal}.parquet")
-        try:
-            yield from rows_of_file(path, rows)
-        except FileNotFoundError:
-            raise LedgerError(f"{path} is missing. `winnow run` again makes it.") from None
 
     @property
     def files(self) -> list[str]:
@@ -344,19 +320,11 @@ class RunFolder:
                 yield from self.of_mix(name).mix(dataset, columns)
             return
         if self.interleaved:
-            yield from self._interleaved_rows(dataset, columns)
+            yield from interleaved_tables(self.files, dataset, columns)
             return
         for name in self.datasets if dataset is None else [dataset]:
             for path in self.mix_files(name):
                 yield from mix_tables(path, columns)
-
-    def _interleaved_rows(self, dataset: str | None, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-        wanted = None if columns is None else list(dict.fromkeys([*columns, "source"]))
-        for path in self.files:
-            for table in mix_tables(path, wanted):
-                mine = table if dataset is None else table.filter(pc.equal(table.column("source"), dataset))
-                if mine.num_rows or dataset is None:
-                    yield mine if columns is None else mine.select(list(columns))
 
     def texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
         """Return text, id and url of these documents, from the input where it can be read, else from the mix.

@@ -5,18 +5,59 @@ Guarantees: an audit of another ledger counts for nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import (
+    Any,
+    NotRequired,  # before Python 3.12 pydantic needs this TypedDict
+)
+
+from typing_extensions import TypedDict
 
 from cluster import storage
 from cluster.errors import DamagedError
 from cluster.files.sealed import read_public_json
-from pipelines.report import tree
 from pipelines.staleness import ledger_digest
 
 FILE = "audit.json"
 
 
-def read_accuracy(root: str) -> tree.Accuracy | None:
+class AccuracyShare(TypedDict):
+    """A share that an audit estimates, with its 95 % interval. left_over: documents; of recall only."""
+
+    estimate: float | None
+    low: float
+    high: float
+    left_over: NotRequired[float]
+
+
+class KeptSampled(TypedDict):
+    """Kept documents with more pairs near the threshold than the audit compared: how many, of `seeds`, with how many
+    pairs. A random part of each stands for the rest."""
+
+    seeds: int
+    seeds_sampled: int
+    pairs_of_sampled: int
+
+
+class StageAccuracy(TypedDict):
+    """Precision and recall of one deduplication stage; recall of near_dedup only. sampled_kept: where it was needed."""
+
+    threshold: float
+    removed: int
+    sampled: int
+    precision: AccuracyShare
+    recall: AccuracyShare | None
+    sampled_kept: KeptSampled | None
+
+
+class Accuracy(TypedDict):
+    """What `winnow audit` found of this ledger. pairs, seed: of its sample."""
+
+    pairs: int
+    seed: int
+    stages: dict[str, StageAccuracy]
+
+
+def read_accuracy(root: str) -> Accuracy | None:
     """Return what the last audit of the ledger found; None where there is none."""
     path = storage.join(root, FILE)
     try:
@@ -29,7 +70,7 @@ def read_accuracy(root: str) -> tree.Accuracy | None:
     return {"pairs": int(found.get("pairs", 0)), "seed": int(found.get("seed", 0)), "stages": stages}
 
 
-def _stage(found: dict[str, Any]) -> tree.StageAccuracy:
+def _stage(found: dict[str, Any]) -> StageAccuracy:
     return {
         "threshold": float(found["threshold"]),
         "removed": int(found["removed"]),
@@ -40,7 +81,7 @@ def _stage(found: dict[str, Any]) -> tree.StageAccuracy:
     }
 
 
-def _sampled_kept(kept: dict[str, Any]) -> tree.KeptSampled | None:
+def _sampled_kept(kept: dict[str, Any]) -> KeptSampled | None:
     if not kept.get("seeds_sampled"):  # an audit of an earlier winnow compared all
         return None
     return {

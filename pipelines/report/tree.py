@@ -14,6 +14,7 @@ from typing import (
 from typing_extensions import TypedDict
 
 from pipelines.artefacts import HoldoutSimilarity, MixCell, PartTiming, QuarantinedProblem
+from pipelines.report.accuracy import Accuracy
 from pipelines.shown_text import DifferenceTree
 from pipelines.staleness import Stale
 
@@ -125,43 +126,6 @@ class Lengths(TypedDict):
 
     edges: list[int]
     datasets: dict[str, LengthCounts]
-
-
-class AccuracyShare(TypedDict):
-    """A share that an audit estimates, with its 95 % interval. left_over: documents; of recall only."""
-
-    estimate: float | None
-    low: float
-    high: float
-    left_over: NotRequired[float]
-
-
-class KeptSampled(TypedDict):
-    """Kept documents with more pairs near the threshold than the audit compared: how many, of `seeds`, with how many
-    pairs. A random part of each stands for the rest."""
-
-    seeds: int
-    seeds_sampled: int
-    pairs_of_sampled: int
-
-
-class StageAccuracy(TypedDict):
-    """Precision and recall of one deduplication stage; recall of near_dedup only. sampled_kept: where it was needed."""
-
-    threshold: float
-    removed: int
-    sampled: int
-    precision: AccuracyShare
-    recall: AccuracyShare | None
-    sampled_kept: KeptSampled | None
-
-
-class Accuracy(TypedDict):
-    """What `winnow audit` found of this ledger. pairs, seed: of its sample."""
-
-    pairs: int
-    seed: int
-    stages: dict[str, StageAccuracy]
 
 
 class Similarities(TypedDict):

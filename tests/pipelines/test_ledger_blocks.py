@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.files.sealed import read_json, write_json
-from pipelines import ledger_blocks, ledger_records
+from pipelines import ledger_blocks, ledger_records, runfolder
 from pipelines.mix.card import write_card
 from pipelines.report.ledger_sums import COLUMNS, GROUP_COLUMNS
 from pipelines.report.report import write_report
 from pipelines.run import runner
-from pipelines.runfolder import RunFolder
 from stages.outcome.ledger import LedgerFile
 from tests.support import corpora
 from tests.support.small_runs import recipe_of
@@ -57,13 +56,13 @@ def run(base: Path, name: str) -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note the ordinals of the ledger files that are read whole."""
     noted: list[int] = []
-    real = RunFolder._shard
+    real = runfolder.ledger_tables
 
-    def note(self: RunFolder, shard: Any, columns: Any) -> Any:
+    def note(path: str, shard: Any, columns: Any) -> Any:
         noted.append(shard["ordinal"])
-        return real(self, shard, columns)
+        return real(path, shard, columns)
 
-    monkeypatch.setattr(RunFolder, "_shard", note)
+    monkeypatch.setattr(runfolder, "ledger_tables", note)
     return noted
 
 
@@ -139,13 +138,13 @@ def test_of_a_file_of_which_only_groups_change_nothing_else_is_read(
     """A copy of a document of another dataset is dropped: nothing but that document's group is another."""
     add(finished, "0.parquet", 1, "b")
     asked: list[tuple[int, tuple[str, ...]]] = []
-    real = RunFolder._shard
+    real = runfolder.ledger_tables
 
-    def note(self: RunFolder, shard: Any, columns: Any) -> Any:
+    def note(path: str, shard: Any, columns: Any) -> Any:
         asked.append((shard["ordinal"], tuple(columns)))
-        return real(self, shard, columns)
+        return real(path, shard, columns)
 
-    monkeypatch.setattr(RunFolder, "_shard", note)
+    monkeypatch.setattr(runfolder, "ledger_tables", note)
     run(finished, "run")
     columns = {ordinal: {c for o, c in asked if o == ordinal} for ordinal, _ in asked}
     assert {ordinal for ordinal in columns if tuple(COLUMNS) in columns[ordinal]} == {4}
