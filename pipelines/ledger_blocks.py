@@ -36,13 +36,7 @@ VERSION = 2  # 1 kept no digest of content
 CONTENT, COUNTED = "content", "counted"
 EXCHANGE = "exchange"
 COUNTS = f"{EXCHANGE}/ledger-counts"
-NOT_COUNTS = (
-    KeyError,
-    TypeError,
-    ValueError,
-    IndexError,
-    AttributeError,
-)  # what is kept has another form
+NOT_COUNTS = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # what is kept has another form
 T = TypeVar("T")
 
 
@@ -184,11 +178,8 @@ def _content(root: str, task: Task, shards: Sequence[ShardRow]) -> list[str]:
     made_from = families_of(root, task.manifest, [shard["ordinal"] for shard in shards])
     rows = [list(shard.values()) for shard in shards]
     parts = [each for each in made_from if len(each) == len(FAMILIES)]
-    return (
-        [digest(VERSION, WINNOW, rows, [each[: n + 1] for each in parts]) for n in range(len(FAMILIES))]
-        if parts
-        else []
-    )
+    numbers = range(1, len(FAMILIES) + 1) if parts else ()
+    return [digest(VERSION, WINNOW, rows, [each[:n] for each in parts]) for n in numbers]
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -129,8 +129,8 @@ class _File:
 
 def _cut(keys: U64, least: int, shift: int) -> tuple[U32, U32]:
     """Return the leading 32 bits of keys, counted from the least and shifted, and the other bits."""
-    scaled = ((keys - np.uint64(least)) << np.uint64(shift)).astype("<u8", copy=False).view("<u4")
-    return scaled[1::2], scaled[::2]
+    halves = ((keys - np.uint64(least)) << np.uint64(shift)).astype("<u8", copy=False).view("<u4")
+    return halves[1::2], halves[::2]
 
 
 def _covered(first: I64, last: I64, count: int) -> I64:

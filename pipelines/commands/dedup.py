@@ -117,9 +117,7 @@ def _recipe(
 ) -> Recipe:
     threads = workers or available_cores()
     kind = "threads" if threads <= THREADS else "local"
-    sketched: dict[str, Any] = {"use": "minhash", "shingle_width": width}
-    if sketch != "permutations":
-        sketched["sketch"] = sketch
+    sketched = {"use": "minhash", "shingle_width": width, "sketch": sketch}
     near = {"use": "near_dedup", "jaccard_threshold": threshold}
     return load_data(
         {

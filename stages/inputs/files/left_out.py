@@ -23,7 +23,6 @@ SHOWN = 3  # names kept for each reason
 RUN_FOLDERS = {"mix", "mixes", "ledger", "facts", "decisions", "exchange", "staged", "quarantine"}
 RUN_FILES = {"manifest.parquet", "manifest.json", "recipe.lock.yaml", "report.json", "report.html", "timings.json"}
 RUN_FILES |= {"passed_over.json", "audit.json"}
-IN_FOLDERS = frozenset(RUN_FOLDERS)  # names of folders whose files may be side files
 SIDE_NAMES = {  # side files that other tools write beside data, and whose content may look like a row
     "dataset_infos.json": "a side file of a dataset hub",
     "dataset_info.json": "a side file of the datasets library",
@@ -123,7 +122,7 @@ def by_place(root: str, paths: Sequence[str], *, named: bool) -> dict[str, str]:
     marks, everything = Marks(root), sorted(set(paths))
     folders = {path.rpartition("/")[0]: False for path in paths}
     for folder in folders:
-        folders[folder] = not IN_FOLDERS.isdisjoint(folder[len(root.rstrip("/")) :].split("/"))
+        folders[folder] = not RUN_FOLDERS.isdisjoint(folder[len(root.rstrip("/")) :].split("/"))
     mixes = {
         folder for folder, _, name in (p.rpartition("/") for p in paths) if name[:1] == "p" and PART.fullmatch(name)
     }
