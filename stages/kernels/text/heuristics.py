@@ -34,13 +34,16 @@ from stages.kernels.text.heuristic_facts import (
 from stages.kernels.text.known_words import ENGLISH, Known, hash_table, nothing_known
 from stages.kernels.text.marks import (
     CAPITAL,
+    FIRST,
+    HIGH,
     LETTER,
     LOOK,
+    ONES,
     PAD,
+    WIDE,
+    bits_of,
     counted,
     decode,
-    longest_run,
-    look_up,
     marks_in,
     trailing_zeros,
 )
@@ -49,6 +52,7 @@ from stages.kernels.text.repetition import (
     cleared,
     copies_of,
     hash_of,
+    hash_of_word,
     judge_grams,
     judge_paragraphs,
     running_sums,
@@ -69,7 +73,8 @@ LONG_LINE = 200  # characters, mC4 (Xue et al. 2021, 3.1)
 
 _BULLETS = np.array([ord(c) for c in BULLETS], np.uint32)
 _BRACKETS = np.array([ord(c) for c in BRACKETS], np.uint32)
-_LOOKS = np.uint64(LOOK * 0x0101010101010101)
+_LETTERS, _CAPITALS = LETTER * ONES, CAPITAL * ONES  # in each of eight marks; CAPITAL is the bit of ASCII's lower case
+_FOUR = np.uint64(4)
 _LOREM = np.array([ord(c) for c in "lorem ipsum"], np.uint32)
 
 
@@ -101,44 +106,60 @@ def classes_with(end_marks: str) -> U16:
 
 
 @numba.njit(cache=True, nogil=True)
-def stop_word(points, first, stop, h, capitals, slots, lower, small):  # type: ignore[no-untyped-def]
-    """Return the slot of a token that is a stop word, without regard to case; -1 for others."""
-    if capitals:
-        for i in range(first, stop):
-            small[i - first] = lower[points[i]]
-        h = hash_of(small, np.int64(0), stop - first)
-    mask = len(slots) - 1
-    slot = np.int64(h) & mask
+def slot_among(slots, h):  # type: ignore[no-untyped-def]
+    """Return the slot of a stop word by its hash, -1 for other words."""
+    mask = np.uint64(len(slots) - 1)
+    slot = h & mask
     while slots[slot] != 0:
         if slots[slot] == h:
-            return slot
-        slot = (slot + 1) & mask
-    return -1
+            return np.int64(slot)
+        slot = (slot + np.uint64(1)) & mask
+    return np.int64(-1)
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_words(points, marks, tokens, starts, stops, hashes, stop_words, lowers, flags, out):  # type: ignore[no-untyped-def]
+def hash_in_lower_case(points, first, stop, lowers):  # type: ignore[no-untyped-def]
+    lower, small, narrow = lowers
+    for i in range(first, stop):
+        small[i - first] = lower[points[i]]
+        narrow[i - first] = min(lower[points[i]], np.uint32(WIDE))
+    return hash_of(small, narrow, np.int64(0), stop - first)
+
+
+@numba.njit(cache=True, nogil=True)
+def judge_words(points, narrow, marks, tokens, starts, stops, hashes, stop_words, lowers, flags, out):  # type: ignore[no-untyped-def]
     """Count words (tokens with a letter or digit); write hashes and, into stops, lengths.
 
-    Return the number of tokens that n-grams consist of.
+    Return the number of tokens that n-grams consist of. Up to eight ASCII characters are one number, in lower case with
+    the bits of CAPITAL set.
     """
     slots, shortest, longest = stop_words
-    lower, small = lowers
     words = chars = alphabetic = found = kept = 0
     seen = np.zeros(len(slots), np.bool_)
     for t in range(tokens):
         first, stop = starts[t], stops[t]
         size = stop - first
-        h = hash_of(points, first, stop)
-        every, inside = marks_in(marks, first, stop)
+        word, every = load64(narrow, first) & FIRST[min(size, 8)], load64(marks, first) & FIRST[min(size, 8)]
+        plain = size <= 8 and word & HIGH == 0
+        if plain:
+            h, inside = hash_of_word(word, size), ~(every | (every << _FOUR)) & FIRST[size] & HIGH != 0
+        else:
+            h = hash_of(points, narrow, first, stop)
+            every, inside = marks_in(marks, first, stop)
         hashes[kept], stops[kept] = h, size
         kept += inside or flags & NO_SIGNS == 0
-        alphabetic += every & LETTER != 0
+        alphabetic += every & _LETTERS != 0
         is_word = inside or flags & SIGNS_AS_WORDS != 0
         words += is_word
         chars += is_word * size
         if shortest <= size <= longest:
-            slot = stop_word(points, first, stop, h, every & CAPITAL != 0, slots, lower, small)
+            if every & _CAPITALS != 0:
+                h = (
+                    hash_of_word(word | (every & _CAPITALS), size)
+                    if plain
+                    else hash_in_lower_case(points, first, stop, lowers)
+                )
+            slot = slot_among(slots, h)
             if slot >= 0:
                 found += 1
                 seen[slot] = True
@@ -171,14 +192,14 @@ def ends_in_ellipsis(points, first, last, flags):  # type: ignore[no-untyped-def
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_lines(points, kinds, n, breaks, table, counts, short_line, flags, out):  # type: ignore[no-untyped-def]
+def judge_lines(points, narrow, kinds, n, breaks, table, counts, short_line, flags, out):  # type: ignore[no-untyped-def]
     """Count what lines are. breaks : where line feeds stand."""
     lines = bullets = ellipses = punctuated = short = copies = copied = later = chars = long = 0
     mask = cleared(table, len(breaks) + 1)
     start = np.int64(0)
     for k in range(len(breaks) + 1):
         end = breaks[k] if k < len(breaks) else n
-        first, last = stripped(kinds, start, end)
+        first, last = stripped(points, kinds, start, end)
         start = end + 1
         if first >= last:
             continue
@@ -186,10 +207,10 @@ def judge_lines(points, kinds, n, breaks, table, counts, short_line, flags, out)
         chars += last - first
         bullets += among(points[first], _BULLETS)
         ellipses += ends_in_ellipsis(points, first, last, flags)
-        punctuated += kinds[last - 1] & TERMINAL != 0
+        punctuated += kinds[points[last - 1]] & TERMINAL != 0
         short += last - first <= short_line
         long += last - first >= LONG_LINE
-        more = copies_of(table, counts, hash_of(points, first, last), mask, flags)
+        more = copies_of(table, counts, hash_of(points, narrow, first, last), mask, flags)
         copies += more
         copied += more * (last - first)
         later += (more > 0) * (last - first)
@@ -213,7 +234,7 @@ def url_before(points, i, n):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def url_end(points, kinds, i, n):  # type: ignore[no-untyped-def]
     """Return where an address ends: before white space, quotation marks, angle brackets, a semicolon."""
-    while i < n and not kinds[i] & SPACE and points[i] not in (34, 59, 60, 62):
+    while i < n and not kinds[points[i]] & SPACE and points[i] not in (34, 59, 60, 62):
         i += 1
     return i
 
@@ -238,10 +259,10 @@ def judge_signs(points, kinds, marks, n, flags, breaks, out):  # type: ignore[no
     Write where line feeds stand; return how many there are.
     """
     lines = hashes = ellipses = curly = lorem = sentences = brackets = addresses = skip = reach = 0
-    for first in range(0, n, 8):
-        looks = load64(marks, first) & _LOOKS
+    for first in range(0, n, 64):
+        looks = bits_of(marks, first, LOOK)
         while looks != 0:
-            i = first + (trailing_zeros(looks) >> 3)
+            i = first + trailing_zeros(looks)
             looks &= looks - np.uint64(1)
             c = points[i]
             if c == 10:
@@ -250,7 +271,7 @@ def judge_signs(points, kinds, marks, n, flags, breaks, out):  # type: ignore[no
             elif c | 32 == 112:  # p
                 lorem |= is_lorem(points, i, n)
             elif c == 46 or c == 33 or c == 63:
-                sentences += i + 1 == n or kinds[i + 1] & SPACE > 0
+                sentences += i + 1 == n or kinds[points[i + 1]] & SPACE > 0
                 if c == 46 and i >= skip:
                     size = ellipsis_at(points, i, n, flags)
                     ellipses += size > 0
@@ -275,8 +296,9 @@ def judge_signs(points, kinds, marks, n, flags, breaks, out):  # type: ignore[no
 @numba.njit(cache=True, nogil=True)
 def judge_kinds(marks, n, out):  # type: ignore[no-untyped-def]
     """Count kinds of characters."""
-    out[at.SPACES], out[at.LETTERS], out[at.CAPITALS], out[at.DIGITS], out[at.SIGNS] = counted(marks, n)
-    out[at.CHARS], out[at.LONGEST_RUN] = n, longest_run(marks, n)
+    found = counted(marks, n)
+    out[at.SPACES], out[at.LETTERS], out[at.CAPITALS], out[at.DIGITS], out[at.SIGNS], out[at.LONGEST_RUN] = found
+    out[at.CHARS] = n
 
 
 @numba.njit(cache=True, nogil=True)
@@ -313,9 +335,9 @@ def stop_words_of(known, d, english):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def judge(data, offsets, tables, longest, stop_words, lower, short_line, flags, known, found):  # type: ignore[no-untyped-def]
     """Fill in `found`, (documents, COUNTS)."""
-    table_of_classes, table_of_marks = tables
-    points, kinds = np.zeros(longest + PAD, np.uint32), np.empty(longest + 1, np.uint16)
-    small = np.zeros(longest + PAD, np.uint32)
+    kinds, table_of_marks = tables
+    points, small = np.zeros(longest + PAD, np.uint32), np.zeros(longest + PAD, np.uint32)
+    narrow, small_narrow = np.zeros(longest + PAD, np.uint8), np.zeros(longest + PAD, np.uint8)
     marks = np.empty(longest + 2 * PAD, np.uint8)
     starts, lengths = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     hashes, sums = np.empty(longest + 1, np.uint64), np.empty(longest + 2, np.uint64)
@@ -324,19 +346,18 @@ def judge(data, offsets, tables, longest, stop_words, lower, short_line, flags, 
     while size < 4 * (longest + 2):
         size *= 2
     table, counts = np.zeros(size, np.uint64), np.zeros(size, np.int32)
+    lowers = lower, small, small_narrow
     for d in range(len(offsets) - 1):
         out = found[d]
-        n = decode(data, offsets[d], offsets[d + 1], points)
-        look_up(points, n, table_of_classes, table_of_marks, kinds, marks)
+        n = decode(data, offsets[d], offsets[d + 1], table_of_marks, points, narrow, marks)
         tokens = words_of(points, kinds, marks, n, known, d, flags, starts, lengths)
         mine = stop_words_of(known, d, stop_words)
-        kept = judge_words(points, marks, tokens, starts, lengths, hashes, mine, (lower, small), flags, out)
+        kept = judge_words(points, narrow, marks, tokens, starts, lengths, hashes, mine, lowers, flags, out)
         judge_kinds(marks, n, out)
         lines = judge_signs(points, kinds, marks, n, flags, breaks, out)
-        judge_lines(points, kinds, n, breaks[:lines], table, counts, short_line, flags, out)
-        judge_paragraphs(points, kinds, n, breaks[:lines], table, counts, flags, out)
-        out[at.GRAM_CHARS] = lengths[:kept].sum()
-        running_sums(hashes, kept, sums)
+        judge_lines(points, narrow, kinds, n, breaks[:lines], table, counts, short_line, flags, out)
+        judge_paragraphs(points, narrow, kinds, n, breaks[:lines], table, counts, flags, out)
+        out[at.GRAM_CHARS] = running_sums(hashes, lengths, kept, sums)
         judge_grams(sums, lengths, kept, (starts, breaks), table, counts, flags, out)
 
 

@@ -1,7 +1,8 @@
-"""Marks of every character of a text, a byte each, so that eight characters are looked at in one step.
+"""Marks of every character of a text, a byte each, so that eight to 64 characters are looked at in one step.
 
-Guarantees: `next_marked` and `counted` are the plain loops over characters that they stand for. A text's marks are
-followed by PAD bytes, of which the first ends every search for APART or OTHER.
+Guarantees: `next_marked` and `counted` are the plain loops over characters that they stand for; `decode` gives each
+character the marks of `table`. A text's marks are followed by PAD bytes, of which the first ends every search for APART
+or OTHER.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from stages.kernels.text.word_tokens import ALPHA, DECIMAL, DIGIT, LOWER, SINGLE
 U8 = npt.NDArray[np.uint8]
 
 APART, OTHER, LOOK, BLANK, LETTER, CAPITAL, NUMBER, SIGN = (1 << i for i in range(8))
-PAD = 8  # bytes behind a text's marks
+PAD = 64  # places behind a text's characters
+STEP = 32  # bytes that are read at once
+WIDE = 255  # stands for a character beyond ASCII
 LOOKED_AT = "\npP"  # besides signs: line ends, and the rarest letter of "lorem ipsum"
 
-_ONES = np.uint64(0x0101010101010101)
-_HIGH = np.uint64(0x8080808080808080)
-_FIRST = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # masks of the first n bytes
-_SUM = np.uint64(56)
-_STEPS = 31  # of eight characters each, after which a byte is not yet full
+ONES = np.uint64(0x0101010101010101)
+HIGH = np.uint64(0x8080808080808080)
+FIRST = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # masks of the first n bytes
 
 
 @functools.cache
@@ -61,50 +62,145 @@ def trailing_zeros(_typing: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
+@intrinsic
+def bits_of(_typing: Any, marks: Any, index: Any, mark: Any) -> Any:
+    """Return which of the 64 characters from index on have a mark, the first in the lowest bit; uint64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from llvmlite import ir
+
+        found = _loaded(context, builder, signature.args[0], args[0], args[1], 64)
+        wanted = _spread(builder, builder.trunc(args[2], ir.IntType(8)), 64)
+        some = builder.icmp_unsigned("!=", builder.and_(found, wanted), ir.Constant(found.type, [0] * 64))
+        return builder.bitcast(some, ir.IntType(64))
+
+    return types.uint64(marks, types.int64, types.int64), codegen
+
+
+@intrinsic
+def set_bits(_typing: Any, word: Any) -> Any:
+    """Return how many bits of a uint64 are set, int64."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
+
+
+def _loaded(context: Any, builder: Any, kind: Any, array: Any, index: Any, width: int) -> Any:
+    """Build the load of so many bytes of an array."""
+    from llvmlite import ir
+
+    data = context.make_array(kind)(context, builder, array).data
+    place = builder.bitcast(builder.gep(data, [index]), ir.VectorType(ir.IntType(8), width).as_pointer())
+    return builder.load(place, align=1)
+
+
+def _stored(context: Any, builder: Any, kind: Any, array: Any, index: Any, value: Any) -> None:
+    """Build the store of a vector into an array."""
+    data = context.make_array(kind)(context, builder, array).data
+    place = builder.bitcast(builder.gep(data, [index]), value.type.as_pointer())
+    builder.store(value, place, align=1)
+
+
+def _spread(builder: Any, value: Any, width: int) -> Any:
+    """Build a vector of one value."""
+    from llvmlite import ir
+
+    one = builder.insert_element(ir.Constant(ir.VectorType(value.type, width), ir.Undefined), value, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width))
+
+
+def _ascii_marks(builder: Any, c: Any) -> Any:
+    """Build the marks of ASCII characters, as `table` has them, by comparisons instead of look-ups."""
+    from llvmlite import ir
+
+    def all_of(value: int) -> Any:
+        return ir.Constant(c.type, [value] * STEP)
+
+    def between(x: Any, first: str, last: str) -> Any:
+        size = all_of(ord(last) - ord(first) + 1)
+        return builder.icmp_unsigned("<", builder.sub(x, all_of(ord(first))), size)
+
+    def any_of(*found: Any) -> Any:
+        return functools.reduce(builder.or_, found)
+
+    folded = builder.or_(c, all_of(32))
+    letter, number = between(folded, "a", "z"), between(c, "0", "9")
+    blank = any_of(between(c, " ", " "), between(c, "\t", "\r"), between(c, "\x1c", "\x1f"))
+    other = builder.not_(builder.or_(letter, number))
+    sign = builder.and_(other, builder.not_(blank))
+    look = any_of(sign, between(c, "\n", "\n"), between(folded, "p", "p"))
+    planes = {APART | BLANK: blank, OTHER: other, LOOK: look, LETTER: letter, NUMBER: number, SIGN: sign}
+    planes[CAPITAL] = between(c, "A", "Z")
+    return any_of(*(builder.select(plane, all_of(mark), all_of(0)) for mark, plane in planes.items()))
+
+
+@intrinsic
+def read_ascii(_typing: Any, data: Any, i: Any, points: Any, narrow: Any, marks: Any, n: Any) -> Any:
+    """Write STEP bytes from data[i] on, as if all were ASCII, to place n of the three arrays.
+
+    Return which are beyond ASCII, the first in the lowest bit; uint64.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from llvmlite import ir
+
+        c = _loaded(context, builder, signature.args[0], args[0], args[1], STEP)
+        wide = builder.zext(c, ir.VectorType(ir.IntType(32), STEP))
+        for place, value in ((2, wide), (3, c), (4, _ascii_marks(builder, c))):
+            _stored(context, builder, signature.args[place], args[place], args[5], value)
+        beyond = builder.icmp_signed("<", c, ir.Constant(c.type, [0] * STEP))
+        return builder.zext(builder.bitcast(beyond, ir.IntType(STEP)), ir.IntType(64))
+
+    return types.uint64(data, types.int64, points, narrow, marks, types.int64), codegen
+
+
 @numba.njit(cache=True, nogil=True)
-def decode(data, start, stop, points):  # type: ignore[no-untyped-def]
-    """Write the code points of valid UTF-8; return their number."""
-    n, i = 0, start
+def code_point_at(data, i):  # type: ignore[no-untyped-def]
+    """Return the code point of valid UTF-8 that begins at i, and its bytes."""
+    b = np.uint32(data[i])
+    if b < 0x80:
+        return b, 1
+    if b < 0xE0:
+        return np.uint32(((b & 0x1F) << 6) | (data[i + 1] & 0x3F)), 2
+    if b < 0xF0:
+        return np.uint32(((b & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)), 3
+    high = ((b & 0x07) << 18) | ((data[i + 1] & 0x3F) << 12)
+    return np.uint32(high | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)), 4
+
+
+@numba.njit(cache=True, nogil=True)
+def decode(data, start, stop, table_of_marks, points, narrow, marks):  # type: ignore[no-untyped-def]
+    """Write code points and marks of valid UTF-8; return the number of characters.
+
+    narrow : the characters of ASCII as bytes, WIDE for others. The three arrays have room for PAD characters more;
+    marks behind the text end searches and count nothing.
+    """
+    n, i, last = np.int64(0), np.int64(start), len(data) - STEP
     while i < stop:
-        while i + 8 <= stop and load64(data, i) & _HIGH == 0:
-            for k in range(8):
-                points[n + k] = data[i + k]
-            n += 8
-            i += 8
-        if i == stop:
-            break
-        b = np.uint32(data[i])
-        if b < 0x80:
-            points[n] = b
-            i += 1
-        elif b < 0xE0:
-            points[n] = ((b & 0x1F) << 6) | (data[i + 1] & 0x3F)
-            i += 2
-        elif b < 0xF0:
-            points[n] = ((b & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
-            i += 3
-        else:
-            high = ((b & 0x07) << 18) | ((data[i + 1] & 0x3F) << 12)
-            points[n] = high | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)
-            i += 4
-        n += 1
-    return n
-
-
-@numba.njit(cache=True, nogil=True)
-def look_up(points, n, table_of_classes, table_of_marks, kinds, marks):  # type: ignore[no-untyped-def]
-    """Write class and marks of every character; what follows them ends searches and counts nothing."""
-    for i in range(n):
-        kinds[i] = table_of_classes[points[i]]
-        marks[i] = table_of_marks[points[i]]
+        if i <= last:
+            beyond = read_ascii(data, i, points, narrow, marks, n)
+            plain = min(STEP if beyond == 0 else trailing_zeros(beyond), stop - i)
+            n += plain
+            i += plain
+            if beyond == 0:
+                continue
+        while i < stop and (data[i] > 127 or i > last):
+            point, size = code_point_at(data, i)
+            points[n], marks[n] = point, table_of_marks[point]
+            narrow[n] = min(point, np.uint32(WIDE))
+            n += 1
+            i += size
     marks[n : n + PAD] = 0
     marks[n] = APART | OTHER
+    return n
 
 
 @numba.njit(cache=True, nogil=True)
 def next_marked(marks, i, n, mark):  # type: ignore[no-untyped-def]
     """Return the first place from i on that has this mark, n where there is none."""
-    wanted = np.uint64(mark) * _ONES
+    wanted = np.uint64(mark) * ONES
     while i < n:
         found = load64(marks, i) & wanted
         if found != 0:
@@ -118,10 +214,10 @@ def marks_in(marks, first, stop):  # type: ignore[no-untyped-def]
     """Return (marks that any character has, whether any is a word's: neither sign nor white space)."""
     every, inside = np.uint64(0), np.uint64(0)
     while first < stop:
-        here = _FIRST[min(8, stop - first)]
+        here = FIRST[min(8, stop - first)]
         x = load64(marks, first)
         every |= x & here
-        inside |= ~(x | (x << np.uint64(4))) & here & _HIGH  # SIGN is the highest bit, BLANK four below
+        inside |= ~(x | (x << np.uint64(4))) & here & HIGH  # SIGN is the highest bit, BLANK four below
         first += 8
     every |= every >> np.uint64(32)
     every |= every >> np.uint64(16)
@@ -131,38 +227,18 @@ def marks_in(marks, first, stop):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def counted(marks, n):  # type: ignore[no-untyped-def]
-    """Return how many characters are BLANK, LETTER, CAPITAL, NUMBER, SIGN."""
-    blanks = letters = capitals = numbers = signs = np.int64(0)
-    i = 0
-    while i < n:
-        b = le = c = d = s = np.uint64(0)
-        for at in range(i, min(n, i + 8 * _STEPS), 8):
-            x = load64(marks, at)
-            b += (x >> np.uint64(3)) & _ONES
-            le += (x >> np.uint64(4)) & _ONES
-            c += (x >> np.uint64(5)) & _ONES
-            d += (x >> np.uint64(6)) & _ONES
-            s += (x >> np.uint64(7)) & _ONES
-        blanks += np.int64((b * _ONES) >> _SUM)
-        letters += np.int64((le * _ONES) >> _SUM)
-        capitals += np.int64((c * _ONES) >> _SUM)
-        numbers += np.int64((d * _ONES) >> _SUM)
-        signs += np.int64((s * _ONES) >> _SUM)
-        i += 8 * _STEPS
-    return blanks, letters, capitals, numbers, signs
-
-
-@numba.njit(cache=True, nogil=True)
-def longest_run(marks, n):  # type: ignore[no-untyped-def]
-    """Return the characters of the longest stretch without white space."""
-    longest = i = np.int64(0)
-    while i + longest < n:
-        k = i + longest  # a longer stretch from i on has no white space up to here: looked for from its end
-        while k >= i and not marks[k] & BLANK:
-            k -= 1
-        if k >= i:
-            i = k + 1
-            continue
-        stop = next_marked(marks, i + longest, n, BLANK)
-        longest, i = stop - i, stop + 1
-    return longest
+    """Return how many characters are BLANK, LETTER, CAPITAL, NUMBER, SIGN; and of the longest run without BLANK."""
+    blanks = letters = capitals = numbers = signs = longest = start = np.int64(0)
+    for at in range(0, n, 64):
+        letters += set_bits(bits_of(marks, at, LETTER))
+        capitals += set_bits(bits_of(marks, at, CAPITAL))
+        numbers += set_bits(bits_of(marks, at, NUMBER))
+        signs += set_bits(bits_of(marks, at, SIGN))
+        here = bits_of(marks, at, BLANK)
+        blanks += set_bits(here)
+        while here != 0:
+            i = at + trailing_zeros(here)
+            longest = max(longest, i - start)
+            start = i + 1
+            here &= here - np.uint64(1)
+    return blanks, letters, capitals, numbers, signs, max(longest, n - start)

@@ -12,6 +12,7 @@ import numpy as np
 from stages.kernels.hashes.hashing import folded_product, load64
 from stages.kernels.text import heuristic_counts as at
 from stages.kernels.text.heuristic_facts import ALL_COPIES, COVERED, LONGEST_TOP, OF_UNITS
+from stages.kernels.text.marks import FIRST, HIGH
 from stages.kernels.text.word_tokens import SPACE
 
 _PRIME = np.uint64(0x9E3779B185EBCA87)
@@ -22,11 +23,21 @@ _MASKS = np.array([0, (1 << 32) - 1, *[(1 << 64) - 1] * 7], np.uint64)  # of the
 
 def scalar_hash(text: str) -> int:
     """Return the hash that the kernel gives a token; for constants."""
+    if text.isascii():
+        return _hash_of_bytes(text.encode())
     points = [ord(c) for c in text]
     h, i = int(_SEED) ^ len(points), 0
     while i + 8 < len(points):
         h, i = _eight(points[i : i + 8], h), i + 8
     return _eight([*points[i:], *[0] * 8][:8], h)
+
+
+def _hash_of_bytes(text: bytes) -> int:
+    h, blocks = int(_SEED) ^ len(text), range(0, max(len(text), 1), 16)
+    for i in blocks:
+        a, b = (int.from_bytes(text[k : k + 8], "little") for k in (i, i + 8))
+        h = _folded(a ^ int(_KEYS[0]), b ^ h)
+    return _folded(h ^ int(_KEYS[1]), int(_KEYS[2]))
 
 
 def _eight(points: list[int], h: int) -> int:
@@ -46,8 +57,7 @@ def _mixed(a, b, c, d, h):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def hash_of(points, start, stop):  # type: ignore[no-untyped-def]
-    """Hash code points, eight at a time; points has eight more behind `stop`, whatever they are."""
+def _hash_of_points(points, start, stop):  # type: ignore[no-untyped-def]
     h = _SEED ^ np.uint64(stop - start)
     i = start
     while i + 8 < stop:
@@ -57,6 +67,33 @@ def hash_of(points, start, stop):  # type: ignore[no-untyped-def]
     a, b = load64(points, i) & _MASKS[left], load64(points, i + 2) & _MASKS[max(left - 2, 0)]
     c, d = load64(points, i + 4) & _MASKS[max(left - 4, 0)], load64(points, i + 6) & _MASKS[max(left - 6, 0)]
     return _mixed(a, b, c, d, h)
+
+
+@numba.njit(cache=True, nogil=True)
+def hash_of_word(word, size):  # type: ignore[no-untyped-def]
+    """Hash at most eight ASCII characters, (bytes, the first lowest, zeros behind them), as `hash_of` does."""
+    h = folded_product(word ^ _KEYS[0], _SEED ^ np.uint64(size))
+    return folded_product(h ^ _KEYS[1], _KEYS[2])
+
+
+@numba.njit(cache=True, nogil=True)
+def hash_of(points, narrow, start, stop):  # type: ignore[no-untyped-def]
+    """Hash characters: ASCII alone sixteen bytes at a time, others eight code points at a time.
+
+    Both arrays have sixteen places more behind `stop`, whatever stands there.
+    """
+    h, every = _SEED ^ np.uint64(stop - start), np.uint64(0)
+    i = start
+    while i + 16 < stop:
+        a, b = load64(narrow, i), load64(narrow, i + 8)
+        h = folded_product(a ^ _KEYS[0], b ^ h)
+        every |= a | b
+        i += 16
+    left = stop - i
+    a, b = load64(narrow, i) & FIRST[min(left, 8)], load64(narrow, i + 8) & FIRST[max(left - 8, 0)]
+    if (every | a | b) & HIGH != 0:
+        return _hash_of_points(points, start, stop)
+    return folded_product(folded_product(a ^ _KEYS[0], b ^ h) ^ _KEYS[1], _KEYS[2])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -92,17 +129,17 @@ def copies_of(table, counts, h, mask, flags):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def stripped(kinds, first, last):  # type: ignore[no-untyped-def]
+def stripped(points, kinds, first, last):  # type: ignore[no-untyped-def]
     """Return where a stretch starts and stops without the white space at its ends."""
-    while first < last and kinds[first] & SPACE:
+    while first < last and kinds[points[first]] & SPACE:
         first += 1
-    while last > first and kinds[last - 1] & SPACE:
+    while last > first and kinds[points[last - 1]] & SPACE:
         last -= 1
     return first, last
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_paragraphs(points, kinds, n, breaks, table, counts, flags, out):  # type: ignore[no-untyped-def]
+def judge_paragraphs(points, narrow, kinds, n, breaks, table, counts, flags, out):  # type: ignore[no-untyped-def]
     """Count repeated paragraphs: stretches between two or more line breaks, ends stripped."""
     paragraphs = copies = copied = chars = 0
     mask = cleared(table, len(breaks) + 1)
@@ -110,11 +147,11 @@ def judge_paragraphs(points, kinds, n, breaks, table, counts, flags, out):  # ty
     while start < n:
         while k < len(breaks) and not (k + 1 < len(breaks) and breaks[k + 1] == breaks[k] + 1):
             k += 1
-        first, last = stripped(kinds, start, breaks[k] if k < len(breaks) else n)
+        first, last = stripped(points, kinds, start, breaks[k] if k < len(breaks) else n)
         if first < last:
             paragraphs += 1
             chars += last - first
-            more = copies_of(table, counts, hash_of(points, first, last), mask, flags)
+            more = copies_of(table, counts, hash_of(points, narrow, first, last), mask, flags)
             copies += more
             copied += more * (last - first)
         while k + 1 < len(breaks) and breaks[k + 1] == breaks[k] + 1:
@@ -126,11 +163,20 @@ def judge_paragraphs(points, kinds, n, breaks, table, counts, flags, out):  # ty
 
 
 @numba.njit(cache=True, nogil=True)
-def running_sums(hashes, tokens, sums):  # type: ignore[no-untyped-def]
-    """Fill sums[:tokens + 1] with the polynomial of the first tokens' hashes modulo 2^64."""
+def running_sums(hashes, lengths, tokens, sums):  # type: ignore[no-untyped-def]
+    """Fill sums[:tokens + 1] with the polynomial of the first tokens' hashes modulo 2^64.
+
+    In the place of each token's length comes where it ends in the tokens joined, behind a zero; return where all end.
+    """
     sums[0] = np.uint64(0)
+    end = np.int64(0)
     for i in range(tokens):
         sums[i + 1] = sums[i] * _PRIME + hashes[i]
+        size = lengths[i]
+        lengths[i] = end
+        end += size
+    lengths[tokens] = end
+    return end
 
 
 @numba.njit(cache=True, nogil=True)
@@ -178,7 +224,7 @@ def longer_places(places, found):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def top_chars(places, found, slots, lengths, width, counts, flags):  # type: ignore[no-untyped-def]
+def top_chars(places, found, slots, ends, width, counts, flags):  # type: ignore[no-untyped-def]
     """Return the characters covered by the most frequent n-gram; none where no n-gram occurs twice.
 
     Its words are joined by spaces, except where shares are of words. Of ties it is the first, or the longest.
@@ -187,19 +233,19 @@ def top_chars(places, found, slots, lengths, width, counts, flags):  # type: ign
     for k in range(found):
         slot = slots[k]
         if counts[slot] > best or (flags & LONGEST_TOP and top >= 0 and counts[slot] == best):
-            chars = lengths[places[k] : places[k] + width].sum()
+            chars = ends[places[k] + width] - ends[places[k]]
             if counts[slot] > best or chars > size:
                 best, size, top = counts[slot], chars, slot
     if top < 0:
         return 0
     spaces = 0 if flags & OF_UNITS else 1
     if flags & COVERED:
-        return _covered(places, found, slots, lengths, width, top, spaces)
+        return _covered(places, found, slots, ends, width, top, spaces)
     return (size + spaces * (width - 1)) * best
 
 
 @numba.njit(cache=True, nogil=True)
-def _covered(places, found, slots, lengths, width, top, spaces):  # type: ignore[no-untyped-def]
+def _covered(places, found, slots, ends, width, top, spaces):  # type: ignore[no-untyped-def]
     """Return the characters that occurrences of one n-gram cover, each once, with the spaces inside them."""
     chars = reach = 0
     for k in range(found):
@@ -207,7 +253,7 @@ def _covered(places, found, slots, lengths, width, top, spaces):  # type: ignore
             continue
         i = places[k]
         begin = max(i, reach)
-        chars += lengths[begin : i + width].sum()
+        chars += ends[i + width] - ends[begin]
         inside = width - 1 if begin == i else i + width - begin
         chars += spaces * inside
         reach = i + width
@@ -215,7 +261,7 @@ def _covered(places, found, slots, lengths, width, top, spaces):  # type: ignore
 
 
 @numba.njit(cache=True, nogil=True)
-def repeated_chars(places, found, slots, lengths, width, counts, flags):  # type: ignore[no-untyped-def]
+def repeated_chars(places, found, slots, ends, width, counts, flags):  # type: ignore[no-untyped-def]
     """Return the characters of repeated n-grams, none of them twice. Counts of n-grams that were met turn negative."""
     chars = reach = 0
     for k in range(found):
@@ -223,7 +269,7 @@ def repeated_chars(places, found, slots, lengths, width, counts, flags):  # type
         if i < reach and not flags & COVERED:
             continue
         if flags & ALL_COPIES or counts[slot] < 0:
-            chars += lengths[max(i, reach) : i + width].sum()
+            chars += ends[i + width] - ends[max(i, reach)]
             reach = i + width
         counts[slot] = -abs(counts[slot])
     return chars
@@ -239,23 +285,24 @@ def likely_twice(sums, found, table, places):  # type: ignore[no-untyped-def]
     while 4 * size < found:
         size *= 2
     table[: 2 * size] = 0
-    mask, power = size - 1, power_of(2)
+    mask, power = np.uint64(2 * size - 2), power_of(2)
     for i in range(found):
         h = sums[i + 2] - sums[i] * power
-        at, bit = np.int64(h >> np.uint64(40)) & mask, np.uint64(1) << (h >> np.uint64(58))
+        at, bit = (h >> np.uint64(39)) & mask, np.uint64(1) << (h >> np.uint64(58))
         seen = table[at]
-        table[size + at] |= seen & bit
+        table[at | np.uint64(1)] |= seen & bit
         table[at] = seen | bit
     kept = np.int64(0)
     for i in range(found):
         h = sums[i + 2] - sums[i] * power
         places[kept] = i
-        kept += np.int64((table[size + (np.int64(h >> np.uint64(40)) & mask)] >> (h >> np.uint64(58))) & np.uint64(1))
+        at = (h >> np.uint64(39)) & mask
+        kept += np.int64((table[at | np.uint64(1)] >> (h >> np.uint64(58))) & np.uint64(1))
     return kept
 
 
 @numba.njit(cache=True, nogil=True)
-def judge_grams(sums, lengths, tokens, room, table, counts, flags, out):  # type: ignore[no-untyped-def]
+def judge_grams(sums, ends, tokens, room, table, counts, flags, out):  # type: ignore[no-untyped-def]
     """Count the characters of repeated n-grams of 2 to 10 tokens.
 
     Only the places where the n-gram of one token less occurs twice are looked at again, which in most texts are few.
@@ -269,7 +316,7 @@ def judge_grams(sums, lengths, tokens, room, table, counts, flags, out):  # type
         count_grams(sums, places, found, width, table, counts, slots)
         found = repeated_places(places, found, counts, slots)
         if width < 5:
-            out[at.GRAMS - 2 + width] = top_chars(places, found, slots, lengths, width, counts, flags)
+            out[at.GRAMS - 2 + width] = top_chars(places, found, slots, ends, width, counts, flags)
         else:
-            out[at.GRAMS - 2 + width] = repeated_chars(places, found, slots, lengths, width, counts, flags)
+            out[at.GRAMS - 2 + width] = repeated_chars(places, found, slots, ends, width, counts, flags)
         found = longer_places(places, found)

@@ -105,22 +105,22 @@ def points_after(points, start, stop):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def mark_in_front(points, kinds, start, stop):  # type: ignore[no-untyped-def]
     """Return the length of the mark that a piece begins with, 0 for none."""
-    if kinds[start] & _IN_FRONT:
+    if kinds[points[start]] & _IN_FRONT:
         return 1
     if points[start] == PLUS:
-        return 0 if start + 1 < stop and kinds[start + 1] & DIGIT else 1
+        return 0 if start + 1 < stop and kinds[points[start + 1]] & DIGIT else 1
     run = points_after(points, start, stop) if points[start] == POINT else 0
     return run if run > 1 else 0
 
 
 @numba.njit(cache=True, nogil=True)
-def is_full_stop(kinds, points, start, stop):  # type: ignore[no-untyped-def]
+def is_full_stop(points, kinds, start, stop):  # type: ignore[no-untyped-def]
     """Tell whether the point that ends a piece is a token; it is not after one letter alone (e.g., J.)."""
-    kind, c = kinds[stop - 2], points[stop - 2]
+    kind, c = kinds[points[stop - 2]], points[stop - 2]
     if kind & ALPHA:
         if stop - start == 2 or points[stop - 3] == POINT:
             return False
-        return kind & LOWER != 0 or kinds[stop - 3] & UPPER != 0
+        return kind & LOWER != 0 or kinds[points[stop - 3]] & UPPER != 0
     return kind & (DIGIT | MARK) != 0 or c in (PERCENT, MINUS, PLUS)
 
 
@@ -132,14 +132,14 @@ def mark_at_end(points, kinds, start, stop):  # type: ignore[no-untyped-def]
         run = points_before(points, start, stop)
         if run > 1:
             return run
-        return 1 if stop - start > 1 and is_full_stop(kinds, points, start, stop) else 0
-    if kinds[stop - 1] & (MARK | DASH):
+        return 1 if stop - start > 1 and is_full_stop(points, kinds, start, stop) else 0
+    if kinds[points[stop - 1]] & (MARK | DASH):
         return 1
     if stop - start < 2:
         return 0
-    if c in (83, 115) and kinds[stop - 2] & TICK:  # S s
+    if c in (83, 115) and kinds[points[stop - 2]] & TICK:  # S s
         return 2
-    after_digit = kinds[stop - 2] & DIGIT and (kinds[stop - 1] & CURRENCY or c in (PLUS, PERCENT))
+    after_digit = kinds[points[stop - 2]] & DIGIT and (kinds[points[stop - 1]] & CURRENCY or c in (PLUS, PERCENT))
     return 1 if after_digit else 0
 
 
@@ -153,12 +153,12 @@ def splits_at(points, kinds, start, stop, i):  # type: ignore[no-untyped-def]
             return run
         if i == start or i + 1 == stop:
             return 0
-        return 1 if kinds[i - 1] & (LOWER | QUOTE) and kinds[i + 1] & (UPPER | QUOTE) else 0
-    if kinds[i] & ICON or c == 0x2026:
+        return 1 if kinds[points[i - 1]] & (LOWER | QUOTE) and kinds[points[i + 1]] & (UPPER | QUOTE) else 0
+    if kinds[points[i]] & ICON or c == 0x2026:
         return 1
     if i == start or i + 1 == stop:
         return 0
-    before, after = kinds[i - 1], kinds[i + 1]
+    before, after = kinds[points[i - 1]], kinds[points[i + 1]]
     sign = c == PLUS or c == MINUS or c == 42 or c == 94  # * ^
     if sign and before & DIGIT and (after & DIGIT or points[i + 1] == MINUS):
         return 1
@@ -166,13 +166,13 @@ def splits_at(points, kinds, start, stop, i):  # type: ignore[no-untyped-def]
         return 1 if before & ALPHA and after & ALPHA else 0
     if not before & (ALPHA | DIGIT):
         return 0
-    dash = kinds[i] & DASH or c in (MINUS, TILDE)
+    dash = kinds[points[i]] & DASH or c in (MINUS, TILDE)
     if (dash or c in (SLASH, COLON) or 60 <= c <= 62) and after & ALPHA:  # < = >
         return 1
     width = 1
     while dash and width < 3 and i + width + 1 < stop and points[i + width] == c and c != TILDE:
         width += 1
-        if kinds[i + width] & ALPHA:
+        if kinds[points[i + width]] & ALPHA:
             return width
     return 0
 
@@ -199,7 +199,7 @@ def is_address(points, kinds, start, stop):  # type: ignore[no-untyped-def]
             first = i + 1
         i += 1
     point, i = first - 1, first
-    while i < stop and (kinds[i] & WORD or points[i] == POINT or points[i] == MINUS or points[i] == 95):
+    while i < stop and (kinds[points[i]] & WORD or points[i] == POINT or points[i] == MINUS or points[i] == 95):
         if points[i] == POINT:
             if point == i - 1:
                 return False
@@ -209,7 +209,7 @@ def is_address(points, kinds, start, stop):  # type: ignore[no-untyped-def]
         return False
     letters = 0
     for k in range(point + 1, i):
-        letters += kinds[k] & LOWER != 0
+        letters += kinds[points[k]] & LOWER != 0
     return letters == i - point - 1
 
 
@@ -219,12 +219,12 @@ def contraction(points, kinds, start, stop):  # type: ignore[no-untyped-def]
     if stop - start < 3:
         return 0
     z, y, x = points[stop - 1], points[stop - 2], points[stop - 3]
-    if kinds[stop - 2] & TICK:
+    if kinds[points[stop - 2]] & TICK:
         if z in (100, 109):  # d m
             return 2
         return 3 if z == 116 and x == 110 and stop - start > 3 else 0
     pair = (y == 108 and z == 108) or (y in (114, 118) and z == 101)  # ll re ve
-    return 3 if pair and kinds[stop - 3] & TICK and stop - start > 3 else 0
+    return 3 if pair and kinds[points[stop - 3]] & TICK and stop - start > 3 else 0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -250,7 +250,7 @@ def split_piece(points, kinds, start, stop, starts, stops, count):  # type: igno
         starts[held], stops[held] = stop - size, stop
         stop -= size
     while i < stop and not whole:
-        if kinds[i] & (ALPHA | DIGIT):
+        if kinds[points[i]] & (ALPHA | DIGIT):
             i += 1
             continue
         size = splits_at(points, kinds, start, stop, i)
@@ -282,11 +282,11 @@ def split_by_spaces(points, kinds, n, starts, stops, spaced):  # type: ignore[no
     """
     count = i = np.int64(0)
     while i < n:
-        if kinds[i] & SPACE:
+        if kinds[points[i]] & SPACE:
             i += 1
             continue
         starts[count] = i
-        while i < n and not kinds[i] & SPACE:
+        while i < n and not kinds[points[i]] & SPACE:
             i += 5 if spaced and spaced_ellipsis(points, i, n) else 1
         stops[count] = i
         count += 1

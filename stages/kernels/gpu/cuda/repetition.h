@@ -26,15 +26,36 @@ __device__ static inline uint64_t pair(const uint32_t* points, int i, int stop, 
     return found;
 }
 
+// Return up to eight ASCII characters from i on as one number, the first one lowest.
+__device__ static inline uint64_t eight(const uint32_t* points, int i, int stop, const uint32_t* lower) {
+    uint64_t found = 0;
+    for (int k = 0; k < 8 && i + k < stop; k++)
+        found |= (uint64_t)(lower ? lower[points[i + k]] : points[i + k]) << (8 * k);
+    return found;
+}
+
+__device__ static bool is_ascii(const uint32_t* points, int start, int stop, const uint32_t* lower) {
+    for (int i = start; i < stop; i++)
+        if ((lower ? lower[points[i]] : points[i]) > 127) return false;
+    return true;
+}
+
+// Hash characters: ASCII alone sixteen at a time, others eight at a time.
 __device__ static uint64_t hash_of(const uint32_t* points, int start, int stop, const uint32_t* lower) {
+    const uint64_t first = 0xA0761D6478BD642Full, second = 0xE7037ED1A0B428DBull, third = 0x8EBC6AF09C88C6E3ull;
     uint64_t h = SEED ^ (uint64_t)(stop - start);
     int i = start;
+    if (is_ascii(points, start, stop, lower)) {
+        do {
+            h = folded(eight(points, i, stop, lower) ^ first, eight(points, i + 8, stop, lower) ^ h);
+            i += 16;
+        } while (i < stop);
+        return folded(h ^ second, third);
+    }
     do {
         const uint64_t a = pair(points, i, stop, lower), b = pair(points, i + 2, stop, lower);
         const uint64_t c = pair(points, i + 4, stop, lower), d = pair(points, i + 6, stop, lower);
-        const uint64_t one = folded(a ^ 0xA0761D6478BD642Full, b ^ h);
-        const uint64_t two = folded(c ^ 0xE7037ED1A0B428DBull, d ^ h);
-        h = folded(one ^ 0x8EBC6AF09C88C6E3ull, two ^ 0x589965CC75374CC3ull);
+        h = folded(folded(a ^ first, b ^ h) ^ third, folded(c ^ second, d ^ h) ^ 0x589965CC75374CC3ull);
         i += 8;
     } while (i < stop);
     return h;
