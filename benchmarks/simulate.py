@@ -1,13 +1,18 @@
 """`python -m benchmarks.simulate`: what more cores would give, from the task graph of a run on one.
 
 A run in this process records every task's processor time, and what the client does between two rounds of tasks, which
-no core shares. Sizes of tasks are divided (`WINNOW_SIZES_DIVIDED_BY`), so that a little text makes the tasks of much;
-times are multiplied back, but for what every task takes at least. Rounds follow each other, as `engine.map` returns
-when its last task has ended; within a round each core takes the next task. A task costs the scheduler `--per-task`
-seconds.
+no core shares. Sizes of tasks are divided (`WINNOW_SIZES_DIVIDED_BY`), and so are row groups and files of the input,
+which is written anew, and files of the mix, so that a little text makes the tasks of much; times are multiplied back,
+but for what every task takes at least. A divisor above 10 magnifies what a task costs whatever it holds. Rounds follow
+each other, as `engine.map` returns when its last task has ended; within a round each core takes the next task. A task
+costs the scheduler `--per-task` seconds.
 
 The table names for every number of cores the seconds, the speed-up, and the steps that hold it back: the client's own
-work, and rounds whose longest task is longer than their share of the work.
+work, and rounds whose longest task is longer than their share of the work. Below it stand the client's seconds by the
+round that they come before, and the longest tasks, which together are the critical path. A second table is of
+`--grown` times the text: as many times the tasks, and single tasks (the join of components) as much longer. The start
+of the interpreter with winnow's modules belongs to the client; that of workers, at the same time as each other, does
+not.
 """
 
 from __future__ import annotations
@@ -15,15 +20,22 @@ from __future__ import annotations
 import argparse
 import heapq
 import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cluster.engines import TaskCost
 
 CORES = (1, 2, 16, 64, 112)
+FILE_BYTES, ROW_GROUPS = 256 << 20, 16  # text of an input file of a whole run, and in how many row groups
+PACKAGES = ("winnow", "pipelines", "stages", "classifiers", "cluster", "numba", "pyarrow")
 
 
 @dataclass
@@ -50,11 +62,13 @@ class Recording:
         tasks: Sequence[Any],
         *,
         done: Callable[[Any], None] | None = None,
-        **_: Any,
+        cost: TaskCost | None = None,
+        on_device: bool = False,
     ) -> list[Any]:
         bare = getattr(function, "func", function)
         bare = getattr(bare, "func", bare)
-        found = Round(getattr(bare, "__name__", type(bare).__name__).strip("_"), time.process_time() - self._ended)
+        name = cost.name if cost else getattr(bare, "__name__", type(bare).__name__).strip("_")
+        found = Round(name, time.process_time() - self._ended)
         results = []
         for task in tasks:
             begin = time.process_time()
@@ -81,6 +95,28 @@ def whole_size(rounds: Sequence[Round], divisor: float) -> list[Round]:
         Round(found.name, found.before, [round(s + (divisor - 1) * (s - least), 6) for s in found.tasks])
         for found in rounds
     ]
+
+
+def grown(rounds: Sequence[Round], times: int) -> list[Round]:
+    """Return the rounds of a run of so many times the text: as many times the tasks, or a single task as much longer.
+
+    >>> grown([Round("a", 1.0, [1.0, 2.0]), Round("join", 0.0, [0.5])], 2)
+    [Round(name='a', before=1.0, tasks=[1.0, 2.0, 1.0, 2.0]), Round(name='join', before=0.0, tasks=[1.0])]
+    """
+    return [
+        Round(r.name, r.before, r.tasks * times if len(r.tasks) > 1 else [seconds * times for seconds in r.tasks])
+        for r in rounds
+    ]
+
+
+def start_up() -> float:
+    """Return the processor seconds of a new interpreter that loads what a run loads."""
+    mine = sorted(name for name in sys.modules if name.partition(".")[0] in PACKAGES)
+    code = f"import importlib\nfor name in {mine!r}: importlib.import_module(name)"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def makespan(tasks: Sequence[float], cores: int, per_task: float) -> float:
@@ -113,23 +149,88 @@ def table(rounds: Sequence[Round], per_task: float) -> str:
         names = ", ".join(f"{name} {seconds:.1f}" for name, seconds in worst if seconds > 0.005)
         lines.append(f"| {cores} | {serial + sum(spans):.1f} | {one / (serial + sum(spans)):.1f} | {names} |")
     tasks = sum(len(found.tasks) for found in rounds)
-    return "\n".join([*lines, "", f"{tasks:,} tasks in {len(rounds)} rounds; critical path {critical:.1f} s."])
+    lines += ["", f"{tasks:,} tasks in {len(rounds)} rounds; critical path {critical:.1f} s."]
+    lines += [_longest("Client", [(found.name, found.before) for found in rounds])]
+    lines += [_longest("Longest tasks", [(found.name, max(found.tasks, default=0.0)) for found in rounds])]
+    return "\n".join(lines)
 
 
-def recorded(recipe: Path, data: Path, work: Path) -> list[Round]:
-    """Run a recipe on one core and return its rounds; a run before loads models and kernels."""
-    from pipelines.recipe.recipe import load_recipe
+def _longest(what: str, seconds: Sequence[tuple[str, float]]) -> str:
+    """Return the ten largest sums of seconds by name, as a sentence."""
+    sums: dict[str, float] = {}
+    for name, value in seconds:
+        sums[name] = sums.get(name, 0.0) + value
+    largest = sorted(sums.items(), key=lambda item: -item[1])[:10]
+    return f"{what} {sum(sums.values()):.2f} s: " + ", ".join(f"{name} {value:.2f}" for name, value in largest) + "."
+
+
+def recorded(job: Callable[[str], object], work: Path, times: int) -> list[Round]:
+    """Do a job, which is given a folder, on one core so many times; return its rounds with the least time of each task.
+
+    The least, since the first time loads models and kernels, and since others may use the machine.
+    """
     from pipelines.run import runner
 
     original = runner.start
+    found: list[Round] = []
     try:
-        for name in ("warm", "timed"):
+        for number in range(times):
             engine = Recording()
             runner.start = lambda *_, engine=engine: engine  # type: ignore[assignment,misc]
-            runner.run(load_recipe(str(recipe), [f"datasets.text.paths={data}"]), str(work / name))
+            job(str(work / f"run-{number}"))
+            found = least(found or engine.rounds, engine.rounds)
     finally:
         runner.start = original
-    return engine.rounds
+    return [Round("start", min(start_up() for _ in range(times))), *found]
+
+
+def least(left: Sequence[Round], right: Sequence[Round]) -> list[Round]:
+    """Return the least seconds of two recordings of one job.
+
+    >>> least([Round("a", 1.0, [2.0, 3.0])], [Round("a", 0.5, [2.5, 1.0])])
+    [Round(name='a', before=0.5, tasks=[2.0, 1.0])]
+    """
+    return [
+        Round(a.name, min(a.before, b.before), [min(pair) for pair in zip(a.tasks, b.tasks, strict=True)])
+        for a, b in zip(left, right, strict=True)
+    ]
+
+
+def deduplicated(data: Path, divisor: int) -> Callable[[str], object]:
+    """Return the job of `winnow dedup` on a folder."""
+    from pipelines.commands import dedup
+
+    dedup.SHARD_BYTES //= divisor
+    return lambda out: dedup.dedup(str(data), out)
+
+
+def run_of(recipe: Path, data: Path, divisor: int) -> Callable[[str], object]:
+    """Return the job of `winnow run` with a recipe whose dataset is called `text`."""
+    from pipelines.recipe.recipe import load_recipe
+    from pipelines.run import runner
+
+    size = load_recipe(str(recipe)).output.shard_bytes // divisor
+    given = [f"datasets.text.paths={data}", f"output.shard_bytes={size}"]
+    return lambda out: runner.run(load_recipe(str(recipe), given), out)
+
+
+def with_small_files(data: Path, folder: Path, divisor: int) -> Path:
+    """Write id and text of Parquet files anew, in files and row groups that are `divisor` times as small; return where.
+
+    Numbers of bundles and of their groups are those of a whole run: they are no sizes of tasks.
+    """
+    import pyarrow.parquet as pq
+
+    from stages.core import manifest
+
+    manifest.BUNDLES, manifest.GROUPS = manifest.BUNDLES * divisor, manifest.GROUPS * divisor
+    texts = pq.ParquetDataset(data).read(columns=["id", "text"]).combine_chunks()
+    rows = max(1, texts.num_rows * (FILE_BYTES // divisor) // texts.nbytes)
+    folder.mkdir()
+    for number, start in enumerate(range(0, texts.num_rows, rows)):
+        part = texts.slice(start, rows)
+        pq.write_table(part, folder / f"{number:05}.parquet", row_group_size=max(1, rows // ROW_GROUPS))
+    return folder
 
 
 def main() -> None:
@@ -137,13 +238,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulate", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of Parquet files with text and id")
     parser.add_argument("--recipe", type=Path, default=Path(__file__).parent / "recipe.yaml")
-    parser.add_argument("--divided-by", type=int, default=50, help="sizes of tasks, and factor of their times")
-    parser.add_argument("--per-task", type=float, default=0.0066, help="seconds of the scheduler for each task")
+    parser.add_argument("--dedup", action="store_true", help="`winnow dedup` instead of a recipe")
+    parser.add_argument("--divided-by", type=int, default=8, help="sizes of tasks, and factor of their times")
+    parser.add_argument("--grown", type=int, default=40, help="also of so many times the text")
+    parser.add_argument("--times", type=int, default=3, help="how often the run is recorded; the least times count")
+    parser.add_argument("--per-task", type=float, default=0.0007, help="seconds of the scheduler for each task")
     given = parser.parse_args()
     os.environ["WINNOW_SIZES_DIVIDED_BY"] = str(given.divided_by)
     with tempfile.TemporaryDirectory() as folder:
-        rounds = recorded(given.recipe, given.data.resolve(), Path(folder))
-    sys.stdout.write(table(whole_size(rounds, given.divided_by), given.per_task) + "\n")
+        data = with_small_files(given.data.resolve(), Path(folder, "data"), given.divided_by)
+        divisor = given.divided_by
+        job = deduplicated(data, divisor) if given.dedup else run_of(given.recipe, data, divisor)
+        rounds = recorded(job, Path(folder), given.times)
+    whole = whole_size(rounds, given.divided_by)
+    sys.stdout.write(table(whole, given.per_task) + "\n")
+    if given.grown > 1:
+        sys.stdout.write(f"\n{given.grown} times the text:\n\n{table(grown(whole, given.grown), given.per_task)}\n")
 
 
 if __name__ == "__main__":

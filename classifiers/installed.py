@@ -12,13 +12,16 @@ nothing is imported by looking. A distribution whose metadata cannot be read hur
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import re
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cluster.errors import RecipeError
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 STAGES = "winnow.stages"
 CLASSIFIERS = "winnow.classifiers"
@@ -92,6 +95,8 @@ def offers(group: str) -> Offers:
 
 @functools.lru_cache(maxsize=8)
 def _offers(group: str, path: tuple[str, ...]) -> Offers:
+    import importlib.metadata
+
     found: dict[str, list[Offer]] = {}
     unreadable: list[str] = []
     seen: set[str] = set()

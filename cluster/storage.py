@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -115,7 +114,7 @@ def _commit(path: str, synced: bool, private: bool = False) -> Iterator[BinaryIO
     target = local_path(path)
     folder = os.path.dirname(target) or "."
     _make_folder(folder, synced)
-    name = f"{TEMPORARY}{os.path.basename(target)}-{os.getpid()}-{secrets.token_hex(4)}"
+    name = f"{TEMPORARY}{os.path.basename(target)}-{os.getpid()}-{os.urandom(4).hex()}"
     temporary = os.path.join(folder, name)
     try:
         with open(temporary, "wb", opener=_private if private else None) as file:

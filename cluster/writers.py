@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import platform
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +39,7 @@ LOG = logging.getLogger("winnow.writers")
 class Claim:
     """Who writes in a folder. beat: seconds since 1970 of the last renewal, by the writer's clock."""
 
-    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    token: str = field(default_factory=lambda: os.urandom(16).hex())
     machine: str = field(default_factory=platform.node)
     processes: str = field(default_factory=lambda: _process_space())
     pid: int = field(default_factory=os.getpid)

@@ -148,4 +148,8 @@ def test_a_simulation_names_what_cores_do_not_share() -> None:
     lines = simulate.table(rounds, 0.0).splitlines()
     assert lines[2] == "| 1 | 138.0 | 1.0 |  |"
     assert lines[4] == "| 16 | 18.0 | 7.7 | join 7.5, client 1.9 |"
-    assert lines[-1] == "33 tasks in 2 rounds; critical path 14.0 s."
+    assert lines[-3] == "33 tasks in 2 rounds; critical path 14.0 s."
+    assert lines[-2] == "Client 2.00 s: annotate 1.00, join 1.00."
+    assert lines[-1] == "Longest tasks 12.00 s: join 8.00, annotate 4.00."
+    grown = simulate.table(simulate.grown(rounds, 10), 0.0).splitlines()
+    assert grown[4] == "| 16 | 162.0 | 8.4 | join 75.0, client 1.9 |"

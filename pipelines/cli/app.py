@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.staleness import Stale
 
 PIPE_WIDTH = 160  # of tables that go to a file or a pipe
+_RINGING = dict.fromkeys((7, 8, 11, 12, 13))  # control characters that a sentence leaves out
 
 app = typer.Typer(
     name="winnow",
@@ -149,11 +150,14 @@ def say_what_compiles(stages: Iterable[str], kind: str, *, quiet: bool) -> None:
 
 
 def say(found: object) -> None:
-    """Print a result to standard output; text is printed as it is, without markup."""
+    """Print a result to standard output; text as it is, but for what would ring or move back."""
+    if isinstance(found, str):
+        print(found.translate(_RINGING), flush=True)
+        return
     from rich.console import Console
 
     wide = None if sys.stdout.isatty() else PIPE_WIDTH
-    Console(highlight=False, markup=False, soft_wrap=isinstance(found, str), width=wide).print(found)
+    Console(highlight=False, markup=False, width=wide).print(found)
 
 
 def say_json(value: object, *, indent: bool = True) -> None:

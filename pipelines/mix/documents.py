@@ -19,18 +19,16 @@ from pipelines.mix.masking import check_masked, masked
 from pipelines.recipe.output import CELL_COLUMN, INTERLEAVED, MIX_COLUMNS
 from stages.core.arrays import array, whole
 from stages.core.edits import apply
-from stages.core.stage import ShardStage
+from stages.core.stage import ShardStage, is_kind
 from stages.core.view import View
 from stages.inputs.fit import fit, is_json
 from stages.kernels.hashes.hashing import mix64
-from stages.language_id import LanguageId
 from stages.outcome.copy_numbers import order_hash
 from stages.outcome.draw import Drawn, drawn
 from stages.outcome.fields import Field, fact_column, values_of
 from stages.outcome.mixing import SHUFFLE_SALT
 from stages.outcome.verdicts import Outcome, group_columns, num_tokens, outcome
 from stages.passes.annotate import check_texts, read_rows
-from stages.quality import Quality
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -133,8 +131,8 @@ def _facts(job: MixJob, position: int, found: Outcome, rows: I64, taken: Drawn) 
     """Return winnow's own columns for these rows, all but text."""
     view = found.view
     read = view.read.select(["id", "url"]).take(pa.array(rows))
-    language, language_score = _last(view, LanguageId, rows, ("language", "language_score"))
-    (quality_score,) = _last(view, Quality, rows, ("quality_score",))
+    language, language_score = _last(view, "language_id", rows, ("language", "language_score"))
+    (quality_score,) = _last(view, "quality", rows, ("quality_score",))
     size, _ = group_columns(job.run, position, found)
     columns = {
         "id": read.column("id"),
@@ -168,12 +166,12 @@ def _fact(job: MixJob, field: Field, position: int, found: Outcome, rows: I64) -
     return pa.array(values.number, pa.float64(), from_pandas=True)
 
 
-def _last(view: View, kind: type[Any], rows: I64, names: tuple[str, ...]) -> list[Any]:
-    """Return facts of the last stage of this kind that applies to the bundle, nulls where there is none."""
+def _last(view: View, use: str, rows: I64, names: tuple[str, ...]) -> list[Any]:
+    """Return facts of the last stage `use` that applies to the bundle, nulls where there is none."""
     types = dict(MIX_COLUMNS)
     for index in range(len(view.run.stages) - 1, -1, -1):
         stage = view.run.stages[index]
-        if isinstance(stage, kind) and stage.applies_to(view.bundle.dataset):
+        if is_kind(stage, use) and stage.applies_to(view.bundle.dataset):
             table = view.facts(index, rows, list(names))
             return [table.column(name).cast(types[name]) for name in names]
     return [pa.nulls(len(rows), types[name]) for name in names]

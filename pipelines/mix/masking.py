@@ -5,14 +5,19 @@ Guarantees: every value is redacted when it is written, or the run stops before 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pyarrow as pa
 
 from cluster.errors import RecipeError
 from pipelines.recipe.output import MIX_COLUMNS, Output
 from stages.core.arrays import whole
 from stages.core.run import Run
+from stages.core.stage import is_kind
 from stages.inputs.fit import is_json
-from stages.pii import Pii
+
+if TYPE_CHECKING:
+    from stages.pii import Pii
 
 TEXTS = (pa.types.is_string, pa.types.is_large_string)
 
@@ -54,6 +59,5 @@ def masked(run: Run, dataset: str, table: pa.Table) -> pa.Table:
 
 
 def _stages(run: Run, dataset: str) -> list[Pii]:
-    return [
-        stage for stage in run.stages if isinstance(stage, Pii) and stage.redact_columns and stage.applies_to(dataset)
-    ]
+    found = [cast("Pii", stage) for stage in run.stages if is_kind(stage, "pii")]
+    return [stage for stage in found if stage.redact_columns and stage.applies_to(dataset)]

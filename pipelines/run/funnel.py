@@ -9,11 +9,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Protocol
 
 from pipelines.run.tallies import DatasetTally, MixTally, sums
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 EDGES = 3  # columns of a border and the blanks beside it
 LEAST_WIDTH = 40
@@ -67,6 +68,8 @@ def _only(lines: Sequence[Line], columns: Sequence[int]) -> list[Line]:
 
 
 def _table(title: str, names: Sequence[str], lines: Sequence[Line]) -> Table:
+    from rich.table import Table
+
     table = Table(title=title or None)
     table.add_column("", no_wrap=True)
     for name in names:

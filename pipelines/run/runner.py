@@ -17,7 +17,6 @@ from cluster.errors import RecipeError
 from cluster.files.sealed import write_public_json
 from cluster.start import start
 from pipelines.artefacts import Timings
-from pipelines.audit.kept_audit import audit_in_run, is_cheap
 from pipelines.mix.documents import check_masks
 from pipelines.mix.dropped import FOLDER, write_dropped
 from pipelines.mix.job import check_columns, mix_job
@@ -220,6 +219,8 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
 
 def _audit_where_cheap(engine: Watched, prepared: Prepared, tallies: Sequence[Tally]) -> None:
     """Measure precision and recall where that costs little of what this call took; else `winnow audit` does."""
+    from pipelines.audit.kept_audit import audit_in_run, is_cheap
+
     dedup = {s.name for s in prepared.run.stages if s.use in ("exact_dedup", "near_dedup")}
     removed = sum(n for t in tallies for (stage, _), n in t.dropped.items() if stage in dedup)
     seconds = sum(timing["seconds"] for timing in engine.timings)

@@ -292,3 +292,8 @@ class ShardStage(Stage):
     def edits(self, facts: pa.Table) -> Edits:
         """Return the edits of the texts of these facts, by place in `facts`; applied when the mix is written."""
         raise TypeError(f"{type(self).__name__} rewrites nothing")
+
+
+def is_kind(stage: Stage, use: str) -> bool:
+    """Tell whether a stage is the one that recipes name `use`, or derived from it; imports neither."""
+    return any(vars(kind).get("use") == use for kind in type(stage).__mro__)

@@ -29,7 +29,6 @@ from stages.inputs.batches import U8, Batch, ReadStatus
 from stages.inputs.columns import place
 from stages.inputs.reader import format_of, read_piece
 from stages.kernels.dispatch.resident import Judged, Resident
-from stages.kernels.gpu import rapids_kernels
 
 CHUNK_BYTES = 256 << 20
 S3 = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")  # that KvikIO asks for; AWS_ENDPOINT_URL too
@@ -175,6 +174,8 @@ def _texts(path: str, name: str, groups: list[int], rows: int) -> Iterator[tuple
 
 def _chunks(path: str, name: str, groups: list[int], limit: int, skip: int) -> Iterator[tuple[Resident, Judged]]:
     """Yield what is read and judged after the first `skip` rows, up to a chunk with a text that is not UTF-8."""
+    from stages.kernels.gpu import rapids_kernels  # with the host's kernels for each of its own
+
     for raw in rapids_kernels.parquet_chunks(path, name, groups, limit):
         rows = len(raw.column)
         found = rapids_kernels.judged(raw) if skip < rows else None
