@@ -87,8 +87,8 @@ test-gpu: $(GPU) ## every kernel and the demo on a GPU against the CPU
 	-$(MAKE) $(DEMO_DATA) # the comparison of the demo on CPU and GPU skips without it
 	$(BIN)/pytest -m gpu -rs $(PYTEST_ARGS)
 
-bench: $(DEV) ## compare with peers on the same files
-	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: $(DEV) ## compare with peers on the same files, write the tables of docs/benchmarks.md
+	$(BIN)/python -m benchmarks --page docs/benchmarks.md $(BENCH_ARGS)
 
 instructions: $(DEV) ## count the instructions of eleven kernels (needs valgrind), compare with the last release
 	$(BIN)/python -m benchmarks.instructions $(BENCH_ARGS)

@@ -1,6 +1,7 @@
-"""`python -m benchmarks [signatures|dedup|recipe|accuracy|sketches|filters|language|quality]`: all, on small sizes.
+"""`python -m benchmarks [NAME …]`: the benchmarks of docs/benchmarks.md, all by default, on small sizes.
 
-Writes results.json and results.md below --out. Peers are installed into environments of their own on first use.
+Writes results.json and results.md below --out, and with --page the tables of docs/benchmarks.md. Peers are installed
+into environments of their own on first use.
 """
 
 from __future__ import annotations
@@ -13,10 +14,25 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, dedup, inputs, machine, recipe, scoring, signatures, sketches, tables
+from benchmarks import (
+    accuracy,
+    alike,
+    cores,
+    dedup,
+    inputs,
+    machine,
+    page,
+    recipe,
+    scoring,
+    signatures,
+    sketches,
+    startup,
+    tables,
+)
 from benchmarks.environments import PEERS, Environments
+from cluster.options import available_cores
 
-TASKS = ("signatures", "dedup", "recipe", "accuracy", "sketches", "filters", "language", "quality")
+TASKS = tuple(name for name, _ in tables.SECTIONS)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +50,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=2, help="how often each tool has its turn")
     made.add_argument("--only", action="append", default=[], metavar="NAME", help="only this peer or row; repeatable")
     made.add_argument("--env", action="append", default=[], metavar="NAME=PATH", help="use this environment of a peer")
+    made.add_argument(
+        "--alike-documents", type=int, default=20_000, help="documents of each kind in the benchmark alike"
+    )
+    made.add_argument("--divided-by", type=int, default=10, help="sizes of tasks in the simulation of cores")
     made.add_argument("--out", type=Path, default=Path("bench-out"))
+    made.add_argument("--page", type=Path, help="page whose tables are written, between their marks")
     return made
 
 
@@ -50,8 +71,9 @@ def given_environments(pairs: list[str]) -> dict[str, Path]:
 
 
 def command(arguments: list[str]) -> str:
-    """Return the command line as others may repeat it: --env and its value say only where packages lie."""
-    shown = [a for i, a in enumerate(arguments) if a != "--env" and arguments[i - 1 : i] != ["--env"]]
+    """Return the command line as others may repeat it: without where packages, results and pages lie."""
+    here = {"--env", "--page", "--out"}
+    shown = [a for i, a in enumerate(arguments) if a not in here and not here & set(arguments[i - 1 : i])]
     return shlex.join(["python", "-m", "benchmarks", *shown])
 
 
@@ -82,6 +104,8 @@ def main(arguments: list[str] | None = None) -> None:
         results["minutes"] = (time.perf_counter() - start) / 60
         (options.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         (options.out / "results.md").write_text(tables.markdown(results))
+        if options.page:
+            page.write(options.page, results)
     sys.stdout.write(tables.markdown(results))
 
 
@@ -95,8 +119,14 @@ def measured(task: str, options: argparse.Namespace, texts: list[str], environme
         return accuracy.benchmark(texts, work, environments, options.only, options.documents)
     if task == "sketches":
         return sketches.benchmark(texts, options.documents)
+    if task == "startup":
+        return startup.benchmark(texts, work, options.rounds, available_cores())
+    if task == "alike":
+        return alike.benchmark(work, options.alike_documents, available_cores())
     # Copy 0 of the text is real language, which filters and identifiers want.
     corpus = inputs.built(texts, options.out, options.signature_megabytes)
+    if task == "cores":
+        return cores.benchmark(corpus, options.rounds + 1, options.divided_by)
     if task == "recipe":
         return recipe.benchmark(corpus, work, environments, options.only, options.rounds, options.caps)
     if task == "signatures":

@@ -185,15 +185,21 @@ def recorded(job: Callable[[str], object], work: Path, times: int) -> list[Round
 
 
 def least(left: Sequence[Round], right: Sequence[Round]) -> list[Round]:
-    """Return the least seconds of two recordings of one job.
+    """Return the least seconds of two recordings of one job; a round that only one has (an audit, if cheap) as it is.
 
-    >>> least([Round("a", 1.0, [2.0, 3.0])], [Round("a", 0.5, [2.5, 1.0])])
-    [Round(name='a', before=0.5, tasks=[2.0, 1.0])]
+    >>> least([Round("a", 1.0, [2.0, 3.0])], [Round("a", 0.5, [2.5, 1.0]), Round("b", 0.0, [1.0])])
+    [Round(name='a', before=0.5, tasks=[2.0, 1.0]), Round(name='b', before=0.0, tasks=[1.0])]
     """
-    return [
-        Round(a.name, min(a.before, b.before), [min(pair) for pair in zip(a.tasks, b.tasks, strict=True)])
-        for a, b in zip(left, right, strict=True)
-    ]
+    known: dict[tuple[str, int], list[Round]] = {}
+    for found in left:
+        known.setdefault((found.name, len(found.tasks)), []).append(found)
+    merged = []
+    for found in right:
+        same = known.get((found.name, len(found.tasks)))
+        other = same.pop(0) if same else found
+        tasks = [min(pair) for pair in zip(other.tasks, found.tasks, strict=True)]
+        merged.append(Round(found.name, min(other.before, found.before), tasks))
+    return merged
 
 
 def deduplicated(data: Path, divisor: int) -> Callable[[str], object]:

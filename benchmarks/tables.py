@@ -12,12 +12,14 @@ Column = tuple[str, Callable[[Row], str]]
 
 def markdown(results: dict[str, Any]) -> str:
     """Return the whole page."""
-    parts = ["# Benchmarks", machine(results)]
-    for name, write in SECTIONS:
-        if name in results:
-            parts.append(write(results[name]))
-            parts.append(_missing(results[name]))
+    parts = ["# Benchmarks", machine(results), *(section(name, results) for name, _ in SECTIONS if name in results)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def section(name: str, results: dict[str, Any]) -> str:
+    """Return the table of one benchmark with its notes, and what could not be measured."""
+    found = results[name]
+    return "\n\n".join(part for part in (dict(SECTIONS)[name](found), _missing(found)) if part)
 
 
 def machine(results: dict[str, Any]) -> str:
@@ -173,10 +175,54 @@ def scoring(title: str, note: str) -> Callable[[Row], str]:
     return write
 
 
+def startup(found: Row) -> str:
+    columns: list[Column] = [
+        ("command", lambda row: row["tool"]),
+        ("which", lambda row: row["settings"]),
+        ("seconds", lambda row: _spread(row["seconds"])),
+        ("CPU seconds", lambda row: _spread(row["cpu_seconds"])),
+        ("peak MB", lambda row: f"{row['peak_bytes'] / 1e6:,.0f}"),
+    ]
+    note = (
+        f"60 documents on {found['cores']} cores: language, rules, line rules, exact and near deduplication, personal "
+        "data, report; or `winnow dedup`. Kernels are compiled before, but for the last row."
+    )
+    return _section("Fixed costs", note, columns, found["rows"])
+
+
+def alike(found: Row) -> str:
+    columns: list[Column] = [
+        ("documents", lambda row: row["kind"]),
+        ("number", lambda row: f"{row['documents']:,}"),
+        ("seconds", lambda row: _number(row["seconds"])),
+        ("CPU seconds", lambda row: _number(row["cpu_seconds"])),
+        ("peak MB", lambda row: f"{row['peak_bytes'] / 1e6:,.0f}"),
+        ("kept", lambda row: f"{row['kept']:,}"),
+    ]
+    note = (
+        "`winnow dedup` on made texts of 60 words: the same document over and over; one template with a number put in "
+        "(any two about .85 alike); windows that move by one word along a long text, so that each is near the next."
+    )
+    return _section("Documents that are all alike", note, columns, found["rows"])
+
+
+def cores(found: Row) -> str:
+    """Return the simulations, which are Markdown already."""
+    note = (
+        f"## More cores, simulated\n\nA run on one core, whose tasks are {found['divisor']} times as small, gives the "
+        f"processor time of every task; times are multiplied by {found['divisor']}."
+    )
+    parts = [note, *(f"`{name}`:\n\n{text}" for name, text in found.items() if name.startswith("winnow"))]
+    return "\n\n".join(parts)
+
+
 SECTIONS: Sequence[tuple[str, Callable[[Row], str]]] = (
     ("signatures", signatures),
     ("dedup", dedup),
     ("recipe", recipe),
+    ("cores", cores),
+    ("startup", startup),
+    ("alike", alike),
     ("accuracy", accuracy),
     ("sketches", sketches),
     ("filters", scoring("Heuristic filters", "Rules of Gopher and FineWeb on one core, reading excluded.")),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import dedup, inputs, measure, scoring, simulate, tables, truth
+from benchmarks import alike, dedup, inputs, measure, page, scoring, simulate, tables, truth
 from benchmarks.__main__ import command, given_environments
 from benchmarks.environments import Environments
 
@@ -107,7 +107,8 @@ def test_installed_packages_hold_text() -> None:
 
 
 def test_the_command_shown_leaves_local_environments_out() -> None:
-    assert command(["dedup", "--env", "rensa=/x", "--rounds", "3"]) == "python -m benchmarks dedup --rounds 3"
+    given = ["--page", "docs/x.md", "dedup", "--env", "rensa=/x", "--rounds", "3"]
+    assert command(given) == "python -m benchmarks dedup --rounds 3"
     with pytest.raises(SystemExit, match="NAME=FOLDER"):
         given_environments(["nobody=/x"])
 
@@ -153,3 +154,60 @@ def test_a_simulation_names_what_cores_do_not_share() -> None:
     assert lines[-1] == "Longest tasks 12.00 s: join 8.00, annotate 4.00."
     grown = simulate.table(simulate.grown(rounds, 10), 0.0).splitlines()
     assert grown[4] == "| 16 | 162.0 | 8.4 | join 75.0, client 1.9 |"
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+MACHINE = {
+    "date": "2026-11-29",
+    "processor": "some processor",
+    "cores": 2,
+    "avx512": True,
+    "memory_bytes": 24e9,
+    "system": "Linux",
+    "python": "3.12",
+    "load_before": 0.5,
+    "versions": {"numba": "0.64"},
+}
+
+
+def test_the_page_of_benchmarks_has_a_place_for_each_and_no_other_table() -> None:
+    text = PAGE.read_text()
+    assert sorted(page.BLOCK.findall(text)) == sorted(name for name, _ in tables.SECTIONS)
+    [questions] = [line for line in page.outside(text).splitlines() if line.startswith("|---")]
+    assert questions == "|---|---|"
+
+
+def test_tables_are_written_between_their_marks_and_nowhere_else(tmp_path: Path) -> None:
+    row = {"kind": "chain", "documents": 7, "seconds": 1.5, "cpu_seconds": 2.0, "peak_bytes": 3e6, "kept": 4}
+    results = {"machine": MACHINE, "settings": {"source": "x", "command": "python -m benchmarks alike"}}
+    results["alike"] = {"rows": [row], "missing": {}}
+    where = tmp_path / "page.md"
+    where.write_text(
+        "before\n<!-- bench alike -->\nold\n<!-- end -->\n<!-- bench dedup -->\nkept\n<!-- end -->\nafter\n"
+    )
+    page.write(where, results)
+    written = where.read_text()
+    assert "old" not in written
+    assert "2026-11-29, some processor, 2 cores" in written
+    assert "| chain | 7 | 1.5 | 2 | 3 | 4 |" in written
+    assert page.outside(written) == "before\n\n\nafter\n"
+    assert "<!-- bench dedup -->\nkept\n<!-- end -->" in written
+    page.write(where, results)
+    assert where.read_text() == written
+    where.write_text("no place")
+    with pytest.raises(SystemExit, match="no place for alike"):
+        page.write(where, results)
+
+
+def test_made_documents_are_as_alike_as_they_should_be() -> None:
+    def jaccard(a: str, b: str) -> float:
+        one, other = ({text[i : i + 24] for i in range(len(text) - 23)} for text in (a, b))
+        return len(one & other) / len(one | other)
+
+    first, second, *_, last = alike.template(50)
+    assert 0.8 < jaccard(first, second) < 0.95
+    assert 0.8 < jaccard(first, last) < 0.95
+    first, second, *_, last = alike.chain(200)
+    assert jaccard(first, second) > 0.8
+    assert jaccard(first, last) == 0.0
+    assert len(set(alike.the_same(5))) == 1

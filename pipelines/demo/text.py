@@ -23,7 +23,7 @@ from textwrap import dedent
 GOOD, PLAIN, JUNK = "good", "plain", "junk"
 STDLIB_DOCSTRINGS = 1300
 PACKAGE_DOCSTRINGS = 1300
-# Fixed, so that the demo's text depends little on what else is installed; pandas is read where it happens to be.
+# Fixed, so that the text depends little on what else is installed; pandas and scipy are read where they happen to be.
 DOCUMENTED_PACKAGES = ("dask", "distributed", "fsspec", "numba", "numpy", "pandas", "rich", "scipy")
 FILES_PER_PACKAGE = 70
 SHORTEST = 120  # characters; a shorter docstring is a label, not a text
