@@ -29,6 +29,7 @@ from pipelines.ledger_records import records_of
 from pipelines.mix import dropped
 from pipelines.recipe import lock
 from pipelines.report.accuracy import FILE as AUDIT
+from pipelines.report.accuracy import read_audit
 from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files
 from pipelines.run.scratch import BOOTS
@@ -45,7 +46,7 @@ PUBLIC: dict[str, Callable[[str], object]] = {
     "mix/manifest.json": records.read_mix_manifest,
     "dropped/manifest.json": records.read_dropped,
     "dedup.json": records.read_dedup_result,
-    AUDIT: read_public_json,
+    AUDIT: lambda path: read_audit(path.rpartition("/")[0]),
 }
 OF_AN_EXPORT: dict[str, Callable[[str], object]] = {
     "export.json": lambda path: read_about(path.rpartition("/")[0]),
