@@ -31,8 +31,27 @@ _NAMED = re.compile(
     r"(?i)^(?!.*tokens)(.*[-_ ])?(api[-_]?key|key|auth|authorization|token|secret|password|credentials?)$"
 )
 # The value stays unread: it may hold an assignment itself, as in --export=ALL,NAME=VALUE
-_ASSIGNED = re.compile(r"(?i)(?<![A-Z0-9_])(?P<name>[A-Z0-9_]+)=(?=(?P<value>['\"]{0,9}[^\s;&|]))")
-_ASKS_CARE = re.compile(r"(?i)secret|token|passw(?:or)?d|api_?key|access_key(?:_id)?|salt|credential")
+_VALUE = r"(?=(?P<value>['\"]{0,9}[^\s;&|,'\"]{0,200}))"
+_GIVEN = (
+    re.compile(rf"(?i)(?<![A-Z0-9_-])(?P<name>[A-Z0-9_-]+)(?:=|:=|:-|\+=){_VALUE}"),  # NAME=, --flag=, ${NAME:-
+    re.compile(rf"(?i)(?<![A-Z0-9_-])(?P<name>--?[A-Z][A-Z0-9_-]*)\s{{1,9}}(?!-){_VALUE}"),  # --flag value
+    re.compile(  # "name: value", not in a comment
+        rf"(?im)^[^#\n]*?(?<![A-Z0-9_-])(?P<name>[A-Z][A-Z0-9_-]{{0,99}})['\"]?\s{{0,9}}:\s{{0,9}}"
+        rf"(?:(?:Bearer|Basic|Token)\s{{1,9}})?{_VALUE}"
+    ),
+)
+_ASKS_CARE = re.compile(
+    r"(?i)secret|token(?!s|iz|is)|passw(?:or)?d|passphrase|(?:api|access|account|private)[-_]?key|salt|credential|"
+    r"authorization|(?<=[a-z0-9][-_])(?:pwd|jwt)(?![a-z])"
+)
+_TELLS_WHERE = re.compile(r"(?i)(?<=[-_])(path|file|files|dir|folder|env|name|cmd|command|helper|store|type|length)$")
+_SWITCHES = re.compile(r"(?i)^-{0,2}(use|no|with|without|skip|enable|disable|require|print|show|add)[-_]")
+_NO_SECRET = re.compile(r"(?i)|true|false|yes|no|on|off|none|null|[$`].*")
+_NUMBER = re.compile(r"\d+")
+_KEY = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:(?:hf|ghp|gho|github_pat|r8|gsk)_|(?:glpat|nvapi|xai|sk|xox[abprs])-)"
+    r"(?=[A-Za-z_-]{0,30}[0-9])[A-Za-z0-9_-]{16,99}|(?<![A-Za-z0-9_-])(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])"
+)
 
 
 def secret_in(text: str) -> str:
@@ -84,15 +103,26 @@ def names_variable(text: str) -> bool:
 
 
 def assigned_secret(text: str) -> str:
-    """Return the variable of a shell line that is given a secret outright; empty where there is none.
+    """Return what is given a secret outright in a shell line: variable, flag or header; empty where nothing is.
 
     >>> assigned_secret("export HF_TOKEN=hf_abc"), assigned_secret("export HF_TOKEN=$(cat ~/.token)")
     ('HF_TOKEN', '')
+    >>> assigned_secret("serve --api-key abc"), assigned_secret("export TOKENIZERS_PARALLELISM=false")
+    ('--api-key', '')
     """
-    for match in _ASSIGNED.finditer(text):
-        if _ASKS_CARE.search(match["name"]) and not match["value"].strip("'\"").startswith(("$", "`")):
-            return match["name"]
-    return ""
+    for form in _GIVEN:
+        for match in form.finditer(text):
+            if _is_secret(match["name"], match["value"].strip("'\"")):
+                return match["name"]
+    return "an API key" if _KEY.search(text) else ""
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Tell whether what a name is given is likely a secret, and written there."""
+    asks = _ASKS_CARE.search(name)
+    if asks is None or _NO_SECRET.fullmatch(value) or _TELLS_WHERE.search(name) or _SWITCHES.match(name):
+        return False
+    return not (asks[0].lower() == "token" and _NUMBER.fullmatch(value))
 
 
 def _last(scheme: str) -> str:

@@ -6,16 +6,20 @@ file, place and remedy; keys that only some winnows write may be missing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any, NotRequired, cast
 
 from typing_extensions import TypedDict  # pydantic reads them, and needs this one before Python 3.12
 
 from cluster import storage
+from cluster.errors import LedgerError
 from cluster.files.records import as_kind, read_public_record
 from cluster.files.sealed import damaged
 from pipelines.artefacts import MixFileEntry, MixManifest, files_of_mix
 from stages.core.formats import check_format
+
+REMEDY = "`winnow verify RUN --remove`, then `winnow run` with its recipe, makes it again"
 
 
 class _Dataset(TypedDict):
@@ -115,6 +119,17 @@ def read_timings(path: str) -> dict[str, Any]:
     """Return timings.json, with keys that this winnow does not know. Raises as `read_mix_manifest`."""
     found = read_public_record(path, _Timings)
     check_format(found.get("format"), path)
+    return found
+
+
+def datasets_of_group(text: str | None) -> dict[str, int]:
+    """Return how many members of a group each dataset has, from the ledger's JSON. Raises LedgerError."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(count, int) for count in found.values()):
+        raise LedgerError(f"the ledger's group_datasets holds {str(text)[:80]!r}, no counts by dataset. {REMEDY}.")
     return found
 
 

@@ -1,6 +1,7 @@
 """Sealed Arrow files: tables as whole files, batch by batch, or as far as their headers.
 
-Guarantees: what is read whole, or of a local file, is checked (`sealed.py`). Memory: local files are mapped; of remote
+Guarantees: what is read whole, or of a local file, is checked (`sealed.py`); a file with compressed buffers, which
+winnow does not write and which may stand for any memory, is damaged then. Memory: local files are mapped; of remote
 ones what is read.
 """
 
@@ -11,7 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from cluster import storage
-from cluster.files.sealed import check_file, commit_sealed, is_sealed, read_sealed, reading
+from cluster.files.arrow_messages import blocks_of, compressed_at
+from cluster.files.sealed import check_file, commit_sealed, damaged, is_sealed, read_sealed, reading
+
+COMPRESSED = "it holds compressed buffers, which winnow does not write"
 
 
 def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
@@ -43,8 +47,18 @@ def read_arrow(path: str) -> pa.Table:
 
 
 def _reader(path: str, data: pa.Buffer) -> pa.ipc.RecordBatchFileReader:
+    source = pa.BufferReader(data)
+    check_plain(path, source)
     with reading(path):
-        return pa.ipc.open_file(pa.BufferReader(data))
+        return pa.ipc.open_file(source)
+
+
+def check_plain(path: str, source: pa.NativeFile) -> None:
+    """Raise DamagedError where an Arrow file of a run folder holds compressed buffers."""
+    with reading(path):
+        compressed = any(compressed_at(source, block) for blocks in blocks_of(source) for block in blocks)
+    if compressed:
+        raise damaged(path, COMPRESSED)
 
 
 def read_arrow_if_there(path: str) -> pa.Table | None:
@@ -63,6 +77,7 @@ def scan_arrow(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.R
         return
     check_file(path)
     with pa.OSFile(storage.local_path(path)) as file:
+        check_plain(path, file)
         schema = pa.ipc.open_file(file).schema
         fields = None if columns is None else [schema.get_field_index(name) for name in columns]
         reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
@@ -71,16 +86,13 @@ def scan_arrow(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.R
             yield batch if columns is None else batch.select(list(columns))
 
 
-def write_arrow(path: str, table: pa.Table, compression: str | None = None, *, scratch: bool = False) -> None:
+def write_arrow(path: str, table: pa.Table, *, scratch: bool = False) -> None:
     """Commit a table as one sealed Arrow file."""
-    write_tables(path, [table], table.schema, compression, scratch=scratch)
+    write_tables(path, [table], table.schema, scratch=scratch)
 
 
-def write_tables(
-    path: str, tables: Iterable[pa.Table], schema: pa.Schema, compression: str | None = None, *, scratch: bool = False
-) -> None:
+def write_tables(path: str, tables: Iterable[pa.Table], schema: pa.Schema, *, scratch: bool = False) -> None:
     """Commit tables of one schema, which may be made one after the other, as one sealed Arrow file."""
-    options = pa.ipc.IpcWriteOptions(compression=compression)
-    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, schema, options=options) as writer:
+    with commit_sealed(path, scratch=scratch) as file, pa.ipc.new_file(file, schema) as writer:
         for table in tables:
             writer.write_table(table)

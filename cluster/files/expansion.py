@@ -30,6 +30,12 @@ class Expansion:
         self._bytes -= size
         return allowed
 
+    def part(self, stored: int, size: int) -> str:
+        """Count a part that is decompressed at once; return what is wrong with its size, empty where nothing is."""
+        allowed = self._bytes + EXPANSION * stored
+        self._bytes = min(FREE_BYTES, allowed - size)
+        return too_many_bytes() if size > allowed else ""
+
     def crowds(self, rows: int) -> str:
         """Count rows; return what is wrong with them, empty where nothing is."""
         self._rows -= rows

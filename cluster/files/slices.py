@@ -4,8 +4,7 @@ A file holds an index and, behind it, the slices in order of destination. The in
 every destination and one more: the offset at which its slice begins, and the slice's checksum (XXH3). A slice is
 empty where the destination gets no rows. Otherwise it holds rows of fixed width without any header
 (packed_rows.py; the highest bit of the offset says so, and the checksum is another for the same bytes), or a sequence
-of bare Arrow record-batch messages; the schema is the hop's. There is no footer, so that a reader needs neither the
-file's size nor anything that grows with the other slices.
+of bare Arrow record-batch messages; the schema is the hop's. A reader needs neither the file's size nor a footer.
 
 Guarantees: a slice whose checksum does not fit is an error that names the file, never other rows.
 """
@@ -26,6 +25,7 @@ import xxhash
 from cluster import storage
 from cluster.errors import DamagedError
 from cluster.files import packed_rows
+from cluster.files.arrow_messages import plain_batches
 
 EMPTY = xxhash.xxh3_64_intdigest(b"")  # checksum of a slice without rows
 ENTRY = 16  # bytes of the index for each destination: offset and checksum, both little-endian uint64
@@ -49,10 +49,11 @@ class Index(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Rows of one destination as bytes: packed, or messages."""
+    """Rows of one destination as bytes: packed, or messages. path: the file they were read from."""
 
     data: Data
     packed: bool
+    path: str = ""
 
 
 class SliceWriter:
@@ -209,7 +210,7 @@ def batches_of(parts: Iterable[Part], schema: pa.Schema) -> Iterator[pa.RecordBa
             waiting.append(part.data)
             held += len(part.data)
         else:
-            yield from _messages(part.data, schema)
+            yield from _messages(part, schema)
 
 
 def read_index(path: str, first: int, last: int) -> Index:
@@ -257,7 +258,8 @@ def _part(path: str, index: Index, at: int, *, mapped: bool = True) -> Part:
     if start == stop:
         return Part(b"", bool(index.packed[at]))
     mapped = mapped and stop - start >= MAPPED and storage.is_local(path)
-    part = Part(_mapped(path, start, stop) if mapped else storage.read_range(path, start, stop), bool(index.packed[at]))
+    data = _mapped(path, start, stop) if mapped else storage.read_range(path, start, stop)
+    part = Part(data, bool(index.packed[at]), path)
     check_part(path, part, index.mark[at])
     return part
 
@@ -343,19 +345,18 @@ def _span(path: str, index: Index, first: int, last: int) -> list[Part]:
         raise damaged_slices(path)
     packed, marks = index.packed[first:last].tolist(), index.mark[first:last]
     ends = itertools.pairwise(bounds.tolist())
-    parts = [Part(data[a:b], kind) for (a, b), kind in zip(ends, packed, strict=True)]
+    parts = [Part(data[a:b], kind, path) for (a, b), kind in zip(ends, packed, strict=True)]
     for part, mark in zip(parts, marks.tolist(), strict=True):
         if len(part.data):
             check_part(path, part, mark)
     return parts
 
 
-def _messages(data: Data, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield the record batches of a sequence of messages."""
-    reader = pa.BufferReader(data)
-    size = len(data)
-    while reader.tell() < size:
-        yield pa.ipc.read_record_batch(pa.ipc.read_message(reader), schema)
+def _messages(part: Part, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from plain_batches(part.data, schema)
+    except (EOFError, OSError, pa.ArrowException):  # though the checksum fits
+        raise damaged_slices(part.path, "a slice holds something else than plain record batches") from None
 
 
 def _mapped(path: str, start: int, stop: int) -> pa.Buffer:
@@ -373,9 +374,9 @@ def check_part(path: str, part: Part, mark: int) -> None:
         raise damaged_slices(path)
 
 
-def damaged_slices(path: str) -> DamagedError:
+def damaged_slices(path: str, why: str = "a checksum does not fit") -> DamagedError:
     """Return the error of a file of slices that is not what was written."""
-    return DamagedError(f"{path} is damaged: a checksum does not fit. Run again: it is made anew.", path)
+    return DamagedError(f"{path} is damaged: {why}. Run again: it is made anew.", path)
 
 
 def check_slices(path: str) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
-from cluster.files.sealed import read_public_json, write_public_json
+from cluster.files.sealed import write_public_json
 from pipelines.audit import tree
 from pipelines.audit.audit import audit
-from pipelines.report.accuracy import FILE
+from pipelines.report.accuracy import FILE, read_audit
 from pipelines.staleness import ledger_digest
 
 SHARE = 0.02  # of the seconds of a run that its audit may take
@@ -61,7 +61,7 @@ def keep_audit(root: str, found: tree.Audit) -> bool:
 def _pairs(root: str, ledger: str) -> int:
     """Return the pairs of the audit that lies there; 0 where there is none of this ledger."""
     try:
-        found = read_public_json(storage.join(root, FILE))
-    except (FileNotFoundError, DamagedError):
+        found = read_audit(root)
+    except DamagedError:
         return 0
-    return int(found.get("pairs") or 0) if found.get("ledger") == ledger else 0
+    return found["pairs"] if found is not None and found["ledger"] == ledger else 0

@@ -29,6 +29,7 @@ from pipelines.ledger_records import records_of
 from pipelines.mix import dropped
 from pipelines.recipe import lock
 from pipelines.report.accuracy import FILE as AUDIT
+from pipelines.report.accuracy import read_audit
 from pipelines.run.healing import rests_on
 from pipelines.run.ledger_folder import listed_files
 from pipelines.run.scratch import BOOTS
@@ -45,7 +46,7 @@ PUBLIC: dict[str, Callable[[str], object]] = {
     "mix/manifest.json": records.read_mix_manifest,
     "dropped/manifest.json": records.read_dropped,
     "dedup.json": records.read_dedup_result,
-    AUDIT: read_public_json,
+    AUDIT: lambda path: read_audit(path.rpartition("/")[0]),
 }
 OF_AN_EXPORT: dict[str, Callable[[str], object]] = {
     "export.json": lambda path: read_about(path.rpartition("/")[0]),
@@ -59,9 +60,18 @@ SEALED = ("facts", "decisions", "staged", "exchange")
 WITH_SEAL = (".arrow", ".parquet", ".slices", ".json", f"/{MARKER}", f"exchange/{BOOTS}")
 EMPTY = re.compile(r"/none-\d+$")  # markers of destinations without rows: their name says all
 ANSWERS, SYNTHETIC, CALIBRATION = "answers", "synthetic", "calibration"  # folders of what language models said
-OF_ANSWERS = "Lines that are damaged are passed over: `winnow run` asks about those texts again"
+OF_ANSWERS = "Lines that are damaged are passed over: the command that asked asks about those texts again"
+OF_SYNTHESISING = "`winnow verify RUN --remove`, then `winnow synthesise` again, which makes it again"
+OF_AUDIT = "`winnow audit RUN` makes it again"
 OF_SYNTHETIC = "Remove the folder and run `winnow synthesise` again; answers are kept"
 OF_CALIBRATION = "Run `winnow calibrate` again"
+OTHERS = (  # files that `winnow run` does not make, by what their paths begin with
+    (f"{ANSWERS}/", OF_ANSWERS),
+    (f"{SYNTHETIC}/", OF_SYNTHETIC),
+    (f"{CALIBRATION}/", OF_CALIBRATION),
+    ("exchange/synthesise-", OF_SYNTHESISING),
+    (AUDIT, OF_AUDIT),
+)
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
 OF_EXPORT = "Remove the folder and run `winnow export` again"
@@ -283,8 +293,7 @@ def _fault_at(root: str, place: str, what: str) -> Fault:
     for name, remedy in (("dedup.json", OF_DEDUP), ("export.json", OF_EXPORT)):
         if storage.exists(storage.join(root, name)):
             return Fault(place, what, remedy)
-    own = {ANSWERS: OF_ANSWERS, SYNTHETIC: OF_SYNTHETIC, CALIBRATION: OF_CALIBRATION}.get(place.partition("/")[0])
-    return Fault(place, what, own or IN_A_RUN)
+    return Fault(place, what, next((remedy for start, remedy in OTHERS if place.startswith(start)), IN_A_RUN))
 
 
 def _remove(root: str, faults: list[Fault]) -> None:
@@ -302,6 +311,8 @@ def render(found: dict[str, Any]) -> str:
     size = f"{found['files']:,} files, {found['bytes']:,} bytes read"
     if not lines:
         return f"{found['run']}: {size}, all are what was written."
-    remedies = list(dict.fromkeys(fault["remedy"] for fault in found["faults"]))
-    last = "Removed, as far as `winnow run` makes it again: run it now." if found["removed"] else f"{remedies[0]}."
+    remedies = dict.fromkeys(fault["remedy"] for fault in found["faults"])
+    if found["removed"]:
+        remedies = {"Removed, as far as it is made again; run now what makes it": None, **remedies}
+    last = ". ".join(remedies) + "."
     return "\n".join([*lines, f"{found['run']}: {size}, {len(lines):,} damaged. {last}"])

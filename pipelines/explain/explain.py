@@ -19,6 +19,7 @@ from cluster.errors import LedgerError, RecipeError, WinnowError
 from pipelines.artefacts import LedgerRow
 from pipelines.explain.find import Match, find_documents
 from pipelines.explain.tree import Decision, ExplainedDocument, Explanation, Group, LostTo, Member, Resemblance
+from pipelines.records import datasets_of_group
 from pipelines.report.samples import PAIR_CHARS, compare_documents, show_document
 from pipelines.run_state import from_home
 from pipelines.runfolder import RunFolder, StageInfo, open_run
@@ -210,7 +211,6 @@ def _chain(folder: RunFolder, row: LedgerRow) -> list[LostTo]:
 
 def _group(folder: RunFolder, survivor: LedgerRow | None) -> Group | None:
     """Return the survivor's group: size, documents per dataset, the first members."""
-    import json
 
     if survivor is None:
         return None
@@ -224,7 +224,7 @@ def _group(folder: RunFolder, survivor: LedgerRow | None) -> Group | None:
             break
     return {
         "size": survivor["group_size"],
-        "datasets": json.loads(survivor["group_datasets"] or "{}"),
+        "datasets": datasets_of_group(survivor["group_datasets"]),
         "members": members,
     }
 

@@ -15,19 +15,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
 
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange, Written
-from cluster.files.sealed import damaged, read_json, write_json
+from cluster.files.records import as_kind
+from cluster.files.sealed import read_json, write_json
 from pipelines.export.copies import Numbering
 from pipelines.export.files import PartFiles, Slice
 from pipelines.export.packing import Pieces, pack
+from pipelines.export.record import PartFile
 from pipelines.export.settings import Settings, Tokens
 from pipelines.export.sidecar import SidecarWriter, sidecar_path
 from pipelines.export.source import Source, Unit
 from pipelines.export.tokens import BATCH_BYTES, choose_threads, encode, load_tokenizer, with_ends
+from pipelines.records import check_inside
 from stages.core.arrays import array, whole
 from stages.kernels.hashes.hashing import buffers, content_hash, mix64
 
@@ -154,12 +158,24 @@ def record_path(job: ExportJob, number: int) -> str:
     return storage.join(job.work, "parts", f"part-{number:05d}.json")
 
 
+class _Record(TypedDict):
+    """What is asked of the record of a part."""
+
+    sequences: int
+    tokens: int
+    filled: int
+    copies: int
+    documents: int
+    empty: int
+    files: list[PartFile]
+
+
 def read_record(job: ExportJob, number: int) -> dict[str, Any]:
     """Return what is written down of a part. Raises DamagedError, FileNotFoundError."""
-    found = read_json(record_path(job, number))
-    if not isinstance(found, dict) or "files" not in found:
-        raise damaged(record_path(job, number), "it lacks what a record holds")
-    return found
+    path = record_path(job, number)
+    as_kind(path, found := read_json(path), _Record)
+    check_inside(path, [file["path"] for file in found["files"]])
+    return dict(found)
 
 
 def _is_whole(job: ExportJob, number: int) -> bool:

@@ -1,20 +1,19 @@
 """Precision and recall of the deduplication, from the audit that lies in the run folder.
 
-Guarantees: an audit of another ledger counts for nothing.
+Guarantees: an audit of another ledger counts for nothing; one that is damaged is named in a warning, and counts for
+nothing.
 """
 
 from __future__ import annotations
 
-from typing import (
-    Any,
-    NotRequired,  # before Python 3.12 pydantic needs this TypedDict
-)
+import logging
+from typing import Any, NotRequired, cast
 
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic reads them, and needs this one before Python 3.12
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.files.sealed import read_public_json
+from cluster.files.records import as_kind, read_public_record
 from pipelines.staleness import ledger_digest
 
 FILE = "audit.json"
@@ -57,35 +56,73 @@ class Accuracy(TypedDict):
     stages: dict[str, StageAccuracy]
 
 
-def read_accuracy(root: str) -> Accuracy | None:
-    """Return what the last audit of the ledger found; None where there is none."""
+class _Recall(TypedDict):
+    estimate: float | None
+    low: float
+    high: float
+    left_over: float
+
+
+class _Stage(TypedDict):
+    """What is asked of a stage in audit.json."""
+
+    threshold: float
+    removed: int
+    sampled: int
+    precision: AccuracyShare
+    recall: NotRequired[_Recall | None]
+    kept: NotRequired[dict[str, Any] | None]
+
+
+class _Audit(TypedDict):
+    """What is asked of audit.json, whatever winnow wrote it."""
+
+    ledger: str
+    pairs: int
+    seed: int
+    stages: dict[str, _Stage]
+
+
+def read_audit(root: str) -> _Audit | None:
+    """Return the last audit of the present ledger; None where there is none. Raises DamagedError."""
     path = storage.join(root, FILE)
     try:
-        found = read_public_json(path)
-    except (FileNotFoundError, DamagedError):
+        found = cast("_Audit", read_public_record(path, _Audit))
+    except FileNotFoundError:
         return None
-    if found.get("ledger") != ledger_digest(root):
-        return None
-    stages = {name: _stage(stage) for name, stage in (found.get("stages") or {}).items()}
-    return {"pairs": int(found.get("pairs", 0)), "seed": int(found.get("seed", 0)), "stages": stages}
+    for stage in found["stages"].values():
+        _sampled_kept(path, stage.get("kept") or {})
+    return found if found["ledger"] == ledger_digest(root) else None
 
 
-def _stage(found: dict[str, Any]) -> StageAccuracy:
+def read_accuracy(root: str) -> Accuracy | None:
+    """Return what the last audit of the ledger found; None where there is none."""
+    try:
+        found = read_audit(root)
+    except DamagedError as error:
+        why = str(error).partition(". ")[0]
+        logging.getLogger(__name__).warning("%s, so it is left out. `winnow audit %s` makes it again.", why, root)
+        return None
+    if found is None:
+        return None
+    path = storage.join(root, FILE)
+    stages = {name: _stage(path, stage) for name, stage in found["stages"].items()}
+    return {"pairs": found["pairs"], "seed": found["seed"], "stages": stages}
+
+
+def _stage(path: str, found: _Stage) -> StageAccuracy:
     return {
-        "threshold": float(found["threshold"]),
-        "removed": int(found["removed"]),
-        "sampled": int(found["sampled"]),
+        "threshold": found["threshold"],
+        "removed": found["removed"],
+        "sampled": found["sampled"],
         "precision": found["precision"],
-        "recall": found.get("recall"),
-        "sampled_kept": _sampled_kept(found.get("kept") or {}),
+        "recall": cast("AccuracyShare | None", found.get("recall")),
+        "sampled_kept": _sampled_kept(path, found.get("kept") or {}),
     }
 
 
-def _sampled_kept(kept: dict[str, Any]) -> KeptSampled | None:
-    if not kept.get("seeds_sampled"):  # an audit of an earlier winnow compared all
+def _sampled_kept(path: str, kept: dict[str, Any]) -> KeptSampled | None:
+    """Return what was sampled of the kept documents; None where all were compared, as earlier winnows did."""
+    if not kept.get("seeds_sampled"):
         return None
-    return {
-        "seeds": int(kept["seeds"]),
-        "seeds_sampled": int(kept["seeds_sampled"]),
-        "pairs_of_sampled": int(kept["pairs_of_sampled"]),
-    }
+    return as_kind(path, {name: kept[name] for name in KeptSampled.__annotations__ if name in kept}, KeptSampled)

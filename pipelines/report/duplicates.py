@@ -6,8 +6,7 @@ documents that are shown.
 
 from __future__ import annotations
 
-import json
-
+from pipelines.records import datasets_of_group
 from pipelines.report import tree
 from pipelines.report.funnel import in_recipe_order
 from pipelines.report.ledger_sums import (
@@ -99,7 +98,7 @@ def _largest_groups(docs: list[int], members: dict[int, list[int]], shown: Shown
         {
             **show_document(rows[doc], texts.get(doc)),
             "group_size": rows[doc]["group_size"],
-            "group_datasets": json.loads(rows[doc]["group_datasets"] or "{}"),
+            "group_datasets": datasets_of_group(rows[doc]["group_datasets"]),
             "members": [show_document(rows[m], texts.get(m), MEMBER_CHARS) for m in members[doc]],
         }
         for doc in docs

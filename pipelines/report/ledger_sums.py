@@ -6,7 +6,6 @@ samples are those with the smallest hash of doc_id. Memory: a few counters per d
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.errors import LedgerError
+from pipelines.records import datasets_of_group
 from pipelines.report import tree
 from stages.core.arrays import array
 
@@ -282,7 +282,7 @@ def _groups(table: pa.Table, names: list[str]) -> Iterator[tuple[tuple[str | Non
 
 def _pairs_of(members: str | None) -> list[tuple[str, str]]:
     """Return every two datasets that share the group."""
-    names = sorted(json.loads(members or "{}"))
+    names = sorted(datasets_of_group(members))
     return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
 
 

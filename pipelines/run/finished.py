@@ -70,7 +70,7 @@ def result_if_finished(prepared: Prepared, *, limit: int | None, mixes: Sequence
         if not is_as_frozen(run, frozen):
             return None
         return replace(result_of(noted["result"]), root=root, was_done=True)
-    except (WinnowError, _Unmarked, OSError, KeyError, TypeError, ValueError):
+    except (WinnowError, _Unmarked, OSError, AttributeError, LookupError, TypeError, ValueError):
         return None  # the usual way says what is wrong
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from cluster import storage
 from cluster.errors import RecipeError
 from cluster.exchange import remove_hops
-from cluster.files.sealed import read_public_json
 from pipelines.artefacts import MixManifest
 from pipelines.mix.cell_changes import cell_changes, note_cells
 from pipelines.mix.files import MixFile, lost_values
@@ -23,6 +21,7 @@ from pipelines.mix.manifest import WrittenMix, write_mix_manifest
 from pipelines.mix.materialize import materialize
 from pipelines.recipe.output import INTERLEAVED, output_of_mix
 from pipelines.recipe.to_run import Prepared
+from pipelines.records import read_mix_manifest
 from pipelines.run.watched import Watched
 from pipelines.run_state import mix_root
 from stages.core.exchange_stage import ExchangeStage
@@ -188,8 +187,7 @@ def write_mix(
 def mix_manifests(prepared: Prepared) -> dict[str, MixManifest]:
     """Return the manifest of every mix that is written, by name."""
     paths = {mix.name: storage.join(mix_root(prepared.run.root, mix.name), "manifest.json") for mix in prepared.mixes}
-    found = {name: read_public_json(path) for name, path in paths.items() if storage.exists(path)}
-    return cast(dict[str, MixManifest], found)
+    return {name: read_mix_manifest(path) for name, path in paths.items() if storage.exists(path)}
 
 
 def _documents_written(shares: Mapping[str, CellShare]) -> int:

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typing_extensions import TypedDict  # pydantic reads them, and needs this one before Python 3.12
 
 from classifiers.endpoint.answers import Range
 from cluster import storage
 from cluster.engines import Engine
 from cluster.errors import RecipeError
 from cluster.exchange import Exchange, Written
-from cluster.files.sealed import commit_sealed, read_json, read_public_json, write_json, write_public_json
+from cluster.files.records import read_public_record, read_record
+from cluster.files.sealed import commit_sealed, write_json, write_public_json
 from pipelines.runfolder import RunFolder
 from pipelines.synthesise.choose import Choice, choose
 from pipelines.synthesise.chunks import chunks, estimated
@@ -82,6 +84,29 @@ class Job:
         return storage.join(self.run.root, FOLDER, self.settings.name)
 
 
+class _CardOnDisk(TypedDict):
+    """What is asked of card.json of a dataset that is there."""
+
+    settings: str
+    made_of: str
+    name: str
+    licence: str
+    weight: float | None
+    documents: int
+    chunks: int
+    outputs: int
+    prompts: dict[str, dict[str, int]]
+
+
+class _PartNote(TypedDict):
+    """What is written down of a range."""
+
+    documents: int
+    chunks: int
+    outputs: int
+    prompts: dict[str, dict[str, int]]
+
+
 def synthesise(engine: Engine, folder: RunFolder, settings: Synthesis) -> dict[str, Any]:
     """Write the synthetic dataset of a finished run; return its card.
 
@@ -93,7 +118,7 @@ def synthesise(engine: Engine, folder: RunFolder, settings: Synthesis) -> dict[s
     job = job_of(folder, settings)
     card_path = storage.join(job.folder, CARD)
     if storage.exists(card_path):
-        card = read_public_json(card_path)
+        card = read_public_record(card_path, _CardOnDisk)
         again = settings.name in {dataset.name for dataset in job.run.datasets}  # the run has it already
         if card["settings"] != settings.digest() or (card["made_of"] != job.made and not again):
             raise RecipeError(
@@ -194,7 +219,7 @@ def _rewrite(job: Job, hop: Exchange, written: Written, level: int, processes: i
     """Write the outputs of one range; return how many were kept, and lost by which reason, by prompt."""
     note = storage.join(job.scratch, "parts", f"{destination}.json")
     if storage.exists(note):
-        return dict(read_json(note))
+        return dict(read_record(note, _PartNote))
     table = hop.gather(written, destination).sort_by([("doc", "ascending"), ("chunk", "ascending")])
     texts = list(dict.fromkeys(table.column("text").to_pylist()))
     drafts = rewrite(job.run.root, job.settings, processes, Range(level, destination), texts, job.language_model)

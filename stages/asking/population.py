@@ -27,7 +27,8 @@ from classifiers.endpoint.asker import Asker
 from cluster import storage
 from cluster.engines import Engine
 from cluster.files.arrow_files import read_arrow, write_arrow
-from cluster.files.sealed import read_json, write_json
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from stages.asking.prefix import TOP, bounds
 from stages.asking.settled import first_open
 from stages.asking.texts import AskJob, Source, ask_rows, write_facts
@@ -227,7 +228,7 @@ def _reach(engine: Engine, job: AskJob, limits: Limits, positions: list[int], nu
         return TOP
     path = storage.join(job.folder("reach"), f"{number}.json")
     if storage.exists(path):
-        return int(read_json(path))
+        return read_record(path, int)
     before = spent(engine, job)
     left, costs = limits.left(before), partial(_costs, job, limits, low, before.excess)
     if not before.requests:  # a few, to see whether the server counts as many tokens as it may
@@ -245,7 +246,7 @@ def _settled(engine: Engine, job: AskJob, positions: list[int]) -> int:
     """
     path = storage.join(job.folder("reach"), "settled.json")
     if storage.exists(path):
-        return int(read_json(path))
+        return read_record(path, int)
     low, step, number = -1, spent(engine, job).requests, 0
     while step:
         high = bounds(engine, partial(_ones_behind, job, low), positions, {ALL: (step,)}, PLAN)[ALL]

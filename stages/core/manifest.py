@@ -312,6 +312,8 @@ def read_manifest(root: str) -> Manifest | None:
             return _before_generations(root, shards)
         metadata = table.schema.metadata
         limit, size = json.loads(metadata[LIMIT.encode()]), json.loads(metadata.get(BUNDLE_BYTES.encode(), b"null"))
+        if not all(isinstance(value, int | None) for value in (limit, size)):
+            raise ValueError("a limit that is no number")
         bundles = _bundles(shards, table.column(PIECES.name).to_pylist(), size is not None)
         past = tuple(
             (dataset, mark, number) for dataset, mark, number in json.loads(metadata.get(PAST.encode(), b"[]"))

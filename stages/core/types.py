@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
 
 from cluster import storage
-from cluster.files.sealed import damaged, read_json, write_json
+from cluster.files.records import read_record
+from cluster.files.sealed import damaged, write_json
 from stages.core.digests import digest
 from stages.core.shard import Shard
 
@@ -29,6 +31,15 @@ class Types:
     names: tuple[str, ...]
     columns: Mapping[str, Any]
     schema: pa.Schema
+
+
+class _Stored(TypedDict):
+    """What the file holds. schema: an Arrow schema as a message, in base64."""
+
+    shards: str
+    names: list[str]
+    columns: dict[str, Any]
+    schema: str
 
 
 def shards_address(shards: Sequence[Shard]) -> str:
@@ -55,11 +66,11 @@ def read_types(root: str, dataset: str) -> Types | None:
     where = types_path(root, dataset)
     if not storage.exists(where):
         return None
-    data = read_json(where)
+    data = read_record(where, _Stored)
     try:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(data["schema"])))
         return Types(data["shards"], tuple(data["names"]), data["columns"], schema)
-    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except (ValueError, pa.ArrowException) as error:
         raise damaged(where, f"it lacks what is stored of types ({error})") from None
 
 

@@ -14,16 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypedDict  # pydantic reads it, and needs this one before Python 3.12
 
 from cluster import storage
 from cluster.engines import Engine, TaskCost
 from cluster.errors import DamagedError
 from cluster.exchange import Exchange
-from cluster.files.sealed import read_json, write_json
+from cluster.files.records import read_record
+from cluster.files.sealed import write_json
 from cluster.files.sorted_keys import find_sorted_keys, write_sorted_keys
 from cluster.outputs import folders_of, numbered_path
 from stages.core.arrays import BoolArray, array
@@ -39,6 +40,7 @@ from stages.dedup.dedup_stage import DedupStage, OldVerdicts, ranks
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
+KEPT = "exchange/kept-"  # what the folders of stages begin with, below the run folder
 VERSION = 2  # 1 kept the slices that the sources of the exchange wrote
 MOST_LAYERS = 8  # each is read by every lookup
 MOST_GROWN = 1.5  # times the documents of the first layer: beyond, to begin anew costs little more
@@ -61,6 +63,13 @@ class Layer:
     numbering: str
 
 
+class More(TypedDict, total=False):
+    """What near_dedup adds. labels: a file below the run folder; largest: documents of the largest component."""
+
+    labels: str
+    largest: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kept:
     """What the last finished run of a stage left. rule: digest of all but the inputs that verdicts depend on.
@@ -78,7 +87,7 @@ class Kept:
     verdicts: tuple[int, ...]
     rows: int
     layers: tuple[Layer, ...]
-    more: dict[str, Any] = field(default_factory=dict)
+    more: More = field(default_factory=lambda: More())
 
     def of(self, hop: str) -> tuple[Layer, ...]:
         """Return the layers of one hop, in the order in which they came."""
@@ -87,7 +96,7 @@ class Kept:
 
 def folder_of(run: Run, stage: Stage) -> str:
     """Return where lies what a stage keeps."""
-    return storage.join(run.root, "exchange", f"kept-{stage.name}")
+    return storage.join(run.root, f"{KEPT}{stage.name}")
 
 
 def layer_folder(stage_run: StageRun[Stage], way: str, hop: str) -> str:
@@ -166,7 +175,7 @@ def keep(
     way: str,
     kept: Kept | None,
     hops: dict[str, tuple[Exchange, int]],
-    **more: Any,
+    more: More | None = None,
 ) -> None:
     """Write down what a finished run leaves: the layers it went on from and its own; remove all else.
 
@@ -193,7 +202,7 @@ def keep(
         verdicts=_counts(engine, stage_run, (*_before(stage_run), run.decision_digest(stage_run.index))),
         rows=kept.rows if kept else run.manifest.rows(),
         layers=tuple(layers),
-        more=more,
+        more=more or More(),
     )
     write_json(storage.join(folder, STATE), asdict(state), scratch=True)
     wanted = {layer.folder.rpartition("/")[0].rpartition("/")[2] for layer in layers}
@@ -213,20 +222,11 @@ def forget(stage_run: StageRun[Stage]) -> None:
 
 def _read(path: str) -> Kept | None:
     try:
-        data = read_json(path)
-        layers = tuple(Layer(**layer) for layer in data["layers"])
-        datasets = tuple((name, role, reading) for name, role, reading in data["datasets"])
-        return Kept(
-            **{
-                **data,
-                "layers": layers,
-                "datasets": datasets,
-                "before": tuple(data["before"]),
-                "verdicts": tuple(data["verdicts"]),
-            }
-        )
-    except (FileNotFoundError, DamagedError, KeyError, TypeError, ValueError):
+        found = read_record(path, Kept)
+    except (FileNotFoundError, DamagedError):
         return None
+    places = [*(layer.folder for layer in found.layers), found.more.get("labels", KEPT)]
+    return found if all(place.startswith(KEPT) and ".." not in place.split("/") for place in places) else None
 
 
 def _rule(stage_run: StageRun[DedupStage]) -> str:

@@ -113,6 +113,33 @@ def test_hiding_never_fails_and_hides_once(text: str) -> None:
         ("source ~/.credentials", ""),
         ("module load python/3.11", ""),
         ("export OMP_NUM_THREADS=4", ""),
+        ("export TOKENIZERS_PARALLELISM=false", ""),
+        ('HF_TOKEN="" run', ""),
+        ("HF_TOKEN= run", ""),
+        ("export HF_HUB_DISABLE_IMPLICIT_TOKEN=1", ""),
+        ("export HF_TOKEN_PATH=/home/me/.token", ""),
+        ("export MAX_TOKENS=512", ""),
+        ("run --max-tokens 512 --password-file /run/pw --use-auth-token train.py", ""),
+        ("cd /x; export OLDPWD=/y PWD=/x", ""),
+        ("login --token --other", ""),
+        ('login --token "$HF_TOKEN"', ""),
+        ("curl -H 'Authorization: Bearer $T' http://host", ""),
+        ("# the token: ask the admin", ""),
+        ("cp sk-learn-models-of-last-year /scratch", ""),
+        ("serve --api-key=abc", "--api-key"),
+        ("serve --api_key abc", "--api_key"),
+        ("login --token abc", "--token"),
+        ("login --token='abc'", "--token"),
+        ("api_key: abc", "api_key"),
+        ('echo \'{"api_key": "abc"}\'', "api_key"),
+        ("curl -H 'Authorization: Bearer abc' http://host", "Authorization"),
+        ('curl -H "X-Api-Key:abc"', "X-Api-Key"),
+        ("export HF_TOKEN=${HF_TOKEN:-abc}", "HF_TOKEN"),
+        ("export DB_PASSWORD=123456", "DB_PASSWORD"),
+        ("export DB_PWD=abc", "DB_PWD"),
+        ("export SLURM_JWT=eyJh", "SLURM_JWT"),
+        ("login hf_aBcDeFgH0123456789", "an API key"),
+        ("run sk-proj-aBcDeFgH0123456789", "an API key"),
     ],
 )
 def test_a_shell_line_that_gives_a_variable_a_secret_is_found(line: str, name: str) -> None:
@@ -130,6 +157,22 @@ HOSTILE = [
 ]
 HOSTILE += ["http://" * 14_000, "a:" * 50_000, "key_ " * 20_000, "http://" + "@" * 100_000]
 HOSTILE += ["y=" * 150_000, "y='" * 100_000, "token=$" * 40_000, "y=" + "'" * 300_000]
+HOSTILE += [
+    "--token " * 40_000,
+    "--a " * 100_000,
+    "a:" * 150_000,
+    "a : " * 100_000,
+    "--" * 200_000,
+    "token: $" * 40_000,
+]
+HOSTILE += [
+    "hf_" * 100_000,
+    "sk-" * 100_000,
+    "token=1," * 40_000,
+    "x" * 300_000 + ":",
+    "a '" * 100_000,
+    "a\n" * 150_000,
+]
 HOSTILE += ["http://" + each * 300_000 + ":y" for each in ("%", "a@", "1", "a/")] + ["http://a:" * 33_000 + "@"]
 
 

@@ -76,10 +76,16 @@ class Part:
 def begin(engine: Engine, near: NearJob) -> Part:
     """Return which documents are to be decided: all, or those that new ones touch."""
     old = kept.find(engine, near.stage_run)
-    if old is not None and (near.max_component is not None and old.more["largest"] > near.max_component):
+    if old is not None and not _is_usable(near, old):
         old = None
     part = Part(near=near, way=kept.begin(near.stage_run, old), old=old)
     return part if old is None else _touched(engine, part, old)
+
+
+def _is_usable(near: NearJob, old: kept.Kept) -> bool:
+    """Tell whether it is known what belongs together, and none of it is more than is compared."""
+    known = {"labels", "largest"} <= old.more.keys()
+    return known and (near.max_component is None or old.more["largest"] <= near.max_component)
 
 
 def group_candidates(engine: Engine, part: Part) -> Groups | None:
@@ -118,8 +124,7 @@ def keep(engine: Engine, part: Part) -> None:
         part.way,
         part.old,
         hops,
-        labels=_labels_path(part).removeprefix(f"{part.near.run.root}/"),
-        largest=largest,
+        {"labels": _labels_path(part).removeprefix(f"{part.near.run.root}/"), "largest": largest},
     )
 
 

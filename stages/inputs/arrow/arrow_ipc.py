@@ -1,7 +1,8 @@
 """Arrow IPC: files (Feather version 2) and streams, read by record batch with only the columns asked for.
 
 Guarantees: every row of the piece exactly once and in order. A stream without its end mark, and a file without its
-footer, are truncated: a problem of the whole file. Memory: one record batch of these columns; local files are mapped.
+footer, are truncated: a problem of the whole file. A record batch whose compressed buffers stand for too much ends the
+file before they are decompressed. Memory: one record batch of these columns; local files are mapped.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.errors import ShardError
-from cluster.files.expansion import allows, too_many_rows
+from cluster.files import arrow_messages
+from cluster.files.expansion import Expansion, allows, too_many_rows
 from stages.core.shard import Dataset
 from stages.inputs.arrow import parquet
 from stages.inputs.arrow.arrow_bounds import check_offsets
@@ -49,12 +51,13 @@ def opened(path: str, names: Sequence[str] | None = None, size: int | None = Non
             start = bytes(source.read(6))
             source.seek(0)
             whole = _reader(source, start == FILE, None)
-            schema = whole.schema
+            schema, fields = whole.schema, None
             if names is not None:
-                source.seek(0)
                 fields = sorted(i for i, name in enumerate(schema.names) if name in set(names))
-                whole = _reader(source, start == FILE, fields or [0] if len(schema) else None)
-        yield Opened(schema, _batches(path, source, whole))
+                fields = fields or [0] if len(schema) else None
+            source.seek(0)
+            batches = _of_file(source, fields) if start == FILE else _of_stream(path, source, fields)
+        yield Opened(schema, _batches(path, source, batches, start != FILE))
 
 
 def _source(path: str, size: int | None) -> pa.NativeFile:
@@ -68,33 +71,82 @@ def _reader(source: pa.NativeFile, is_file: bool, fields: list[int] | None) -> p
     return pa.ipc.open_file(source, options=options) if is_file else pa.ipc.open_stream(source, options=options)
 
 
-def _batches(path: str, source: pa.NativeFile, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _batches(
+    path: str, source: pa.NativeFile, stored: Iterator[pa.RecordBatch], marked: bool
+) -> Iterator[pa.RecordBatch]:
+    """Yield record batches as they are stored, checked. marked: the file ends with the end mark of a stream."""
     rows, size = 0, source.size()
     with corruption(path):
-        for batch in _stored(reader):
+        for batch in stored:
             rows += batch.num_rows
             if not allows(rows, size):
                 raise Corrupt(too_many_rows())
             check_offsets(batch)  # memory is not read beyond the batch's buffers
             yield batch
-        if isinstance(reader, pa.ipc.RecordBatchFileReader):
+        if not marked:
             return
         source.seek(max(0, source.size() - 8))
         if not bytes(source.read(8)).endswith(ENDS):
             raise Corrupt("the stream ends without its end mark: the file is truncated")
 
 
-def _stored(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """Yield the record batches of a file or stream, as they are stored."""
-    if isinstance(reader, pa.ipc.RecordBatchFileReader):
-        yield from map(reader.get_batch, range(reader.num_record_batches))
+def _of_file(source: pa.NativeFile, fields: list[int] | None) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of a file, the size of each looked at first."""
+    reader, expansion = _reader(source, True, fields), Expansion("arrow")
+    dictionaries, records = arrow_messages.blocks_of(source)
+    for block in dictionaries:
+        _check(arrow_messages.compressed_at(source, block), expansion)
+    for number in range(reader.num_record_batches):
+        _check(arrow_messages.compressed_at(source, records[number]), expansion)
+        yield reader.get_batch(number)
+
+
+def _of_stream(path: str, source: pa.NativeFile, fields: list[int] | None) -> Iterator[pa.RecordBatch]:
+    """Yield the record batches of a stream, the size of each message looked at first."""
+    checked = _checked(source)
+    if not storage.is_local(path):  # what was looked at is not fetched again
+        yield from _reader(pa.PythonFile(_Fed(checked), "r"), False, fields)
         return
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        yield batch
+    with pa.memory_map(storage.local_path(path)) as beside:
+        reader = _reader(beside, False, fields)
+        for message in checked:
+            if message.type == "record batch":
+                yield reader.read_next_batch()
+        yield from reader  # none: what is no batch is an error of the reader
+
+
+def _checked(source: pa.NativeFile) -> Iterator[pa.Message]:
+    expansion = Expansion("arrow")
+    for message in arrow_messages.messages_of(source):
+        _check(message, expansion)
+        yield message
+
+
+def _check(message: pa.Message | None, expansion: Expansion) -> None:
+    """Raise Corrupt where a message would decompress to more than a file may hold."""
+    if message is None:
+        return
+    size = arrow_messages.size_of(message)
+    if size.compressed and (wrong := expansion.part(size.stored, size.decoded)):
+        raise Corrupt(wrong)
+
+
+class _Fed:
+    """Messages as the bytes of a stream, each taken when the one before has been read."""
+
+    closed = False
+
+    def __init__(self, messages: Iterator[pa.Message]) -> None:
+        self._messages = messages
+        self._held = memoryview(b"")
+
+    def read(self, size: int = -1) -> memoryview:
+        if not len(self._held):
+            message = next(self._messages, None)
+            self._held = memoryview(b"" if message is None else arrow_messages.as_read(message))
+        size = len(self._held) if size < 0 else size
+        found, self._held = self._held[:size], self._held[size:]
+        return found
 
 
 def schema(path: str, size: int | None = None) -> pa.Schema:

@@ -290,3 +290,43 @@ def test_a_plain_file_of_many_short_rows_is_read_to_its_end(tmp_path: Path, monk
     for name, data in (("a.jsonl", b"\n" * 30_000), ("a.csv", b"text\n" + b"\n" * 30_000)):
         (tmp_path / name).mkdir()
         assert len(run(tmp_path / name, name, data, "stop")) == 30_000  # the staged copy is much smaller
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+@pytest.mark.parametrize("kind", ["arrow", "arrows"])
+@pytest.mark.parametrize("what", ["text", "dictionary"])
+def test_an_arrow_file_that_swells_is_named_before_it_is_decompressed(
+    tmp_path: Path, codec: str, kind: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expansion, "FREE_BYTES", 1 << 20)
+    texts = pa.array(["x" * (100 << 20)])
+    column = texts.dictionary_encode() if what == "dictionary" else texts
+    table = pa.table({"text": column})
+    new = pa.ipc.new_file if kind == "arrow" else pa.ipc.new_stream
+    sink = io.BytesIO()
+    with new(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_table(table)
+    del texts, column, table
+    taken = pa.total_allocated_bytes()
+    data = sink.getvalue()
+    with pytest.raises(ShardError, match=r"1,048,576 bytes and 200 times as many as are stored, which is no text"):
+        run(tmp_path, f"a.{kind}", data, "stop")
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"text": ["fine"]}), tmp_path / "in" / "z.parquet")
+    (tmp_path / "in" / f"a.{kind}").write_bytes(data)
+    recipe = {"datasets": {"d": {"paths": str(tmp_path / "in")}}, "on_error": "quarantine", "max_quarantined": 1.0}
+    runner.run(load_data({**recipe, "cluster": {"kind": "inline"}}, "test"), str(tmp_path / "r"), with_report=False)
+    assert open_run(str(tmp_path / "r")).counts["d"].kept == 1
+    assert pa.total_allocated_bytes() - taken < 30 << 20
+
+
+def test_compressed_arrow_files_of_real_texts_are_read(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    texts = [draw.choice(["", draw.randbytes(draw.randrange(300)).hex()]) for _ in range(5000)]
+    table = pa.table({"text": texts, "empty": pa.nulls(5000, pa.float64()), "one": [7] * 5000})
+    for kind, new in (("arrow", pa.ipc.new_file), ("arrows", pa.ipc.new_stream)):
+        sink = io.BytesIO()
+        with new(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_table(table, max_chunksize=900)
+        (tmp_path / kind).mkdir()
+        assert len(run(tmp_path / kind, f"a.{kind}", sink.getvalue(), "stop")) == 5000
