@@ -6,8 +6,10 @@ one that is named; the counts of the rows equal the manifest's or the run stops.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import io
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,15 +23,15 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.files.digesting import Digesting
-from cluster.files.parquet_columns import replace_columns
+from cluster.files.parquet_columns import NoParquet, replace_columns
 from cluster.files.records import read_record
 from cluster.files.sealed import Sealing, write_json
-from stages.core.arrays import array
+from stages.core.arrays import BoolArray, array
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
-from stages.core.shard import ROW_BITS
+from stages.core.shard import ROW_BITS, Piece
 from stages.dedup.dedup_stage import KINDS
 from stages.outcome import lineage
 from stages.outcome.by_language import ByLanguage, count_by_language
@@ -171,16 +173,20 @@ def write_ledger(
     counts = {"documents": 0, "bytes": 0}
     files: list[LedgerFile] = []
     there = {file.path for file in before}
+    old = _Before(folder) if names and set(names) <= set(GROUP_COLUMNS) else None
     with contextlib.ExitStack() as stack:
         writer: _File | None = None
         for position in run.manifest.units[unit]:
-            for ordinal, table in _pieces(run, draws, position, names):
+            table = (
+                groups_of_rows(run, position, old.kept(run, position)) if old else rows_of(run, draws, position, names)
+            )
+            for ordinal, part in _pieces(run, position, table):
                 if writer is None or writer.ordinal != ordinal:
                     stack.close()
                     copied = f"{ordinal}.parquet" in there
-                    writer = stack.enter_context(_open(folder, ordinal, files, table.schema, copied=copied))
-                writer.write(table)
-                counts["documents"] += table.num_rows
+                    writer = stack.enter_context(_open(folder, ordinal, files, part.schema, copied=copied))
+                writer.write(part)
+                counts["documents"] += part.num_rows
     write_json(unit_path(records, unit), [asdict(replace(file, made_from=made_from)) for file in files])
     counts["bytes"] = sum(file.bytes for file in files)
     return counts
@@ -219,13 +225,50 @@ def _open(folder: str, ordinal: int, files: list[LedgerFile], schema: pa.Schema,
     files.append(LedgerFile(path=name, rows=file.rows, bytes=out.size, sha256=out.digest.hexdigest()))
 
 
-def _pieces(run: Run, draws: Sequence[Draw], position: int, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-    table = rows_of(run, draws, position, names)
+class _Before:
+    """Ledger files as they lie there, of which nothing but groups changes: which rows live is read, not decided again.
+
+    One file is open at a time. Memory: the column in the row groups of one piece.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._ordinal = -1
+        self._file: pq.ParquetFile | None = None
+        self._ends: list[int] = []
+
+    def kept(self, run: Run, position: int) -> BoolArray:
+        """Return which rows of a bundle live, (rows,). Raises NoParquet where a file has other rows."""
+        return np.concatenate([self._of(piece) for piece in run.manifest.bundles[position].pieces])
+
+    def _of(self, piece: Piece) -> BoolArray:
+        if self._file is None or self._ordinal != piece.shard.ordinal:
+            data = storage.open_read(storage.join(self._folder, f"{piece.shard.ordinal}.parquet"))
+            self._file, self._ordinal = pq.ParquetFile(data), piece.shard.ordinal
+            sizes = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
+            self._ends = list(itertools.accumulate(sizes, initial=0))
+        first = bisect.bisect_right(self._ends, piece.start) - 1
+        last = bisect.bisect_left(self._ends, piece.stop)
+        if last >= len(self._ends):
+            raise NoParquet(f"it has {self._ends[-1]} rows, of {piece.stop}")
+        groups = list(range(first, last))
+        kept = array(self._file.read_row_groups(groups, ["kept"]), "kept").astype(np.bool_, copy=False)
+        return kept[piece.start - self._ends[first] :][: piece.rows]
+
+
+def _pieces(run: Run, position: int, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (ordinal, rows) of each piece of a bundle."""
     offset = 0
     for piece in run.manifest.bundles[position].pieces:
         # one chunk for each column: pages of Parquet end where chunks do, and how facts are chunked tells of the past
         yield piece.shard.ordinal, table.slice(offset, piece.rows).combine_chunks()
         offset += piece.rows
+
+
+def groups_of_rows(run: Run, position: int, kept: BoolArray) -> pa.Table:
+    """Return the columns of groups of a bundle's rows. kept: which rows live, (rows,)."""
+    schema = pa.schema([SCHEMA.field(name) for name in GROUP_COLUMNS], SCHEMA.metadata)
+    return pa.table(list(group_columns(run, position, kept)), schema=schema)
 
 
 def rows_of(run: Run, draws: Sequence[Draw], position: int, names: Sequence[str] = ()) -> pa.Table:
@@ -289,7 +332,7 @@ def _of_verdicts(run: Run, draws: Sequence[Draw], position: int, found: Outcome)
 
 def _of_groups(run: Run, draws: Sequence[Draw], position: int, found: Outcome) -> dict[str, pa.Array]:
     """Return how many documents each one that lives stands for, and of which datasets."""
-    return dict(zip(GROUP_COLUMNS, group_columns(run, position, found), strict=True))
+    return dict(zip(GROUP_COLUMNS, group_columns(run, position, found.kept), strict=True))
 
 
 def _of_mixes(run: Run, draws: Sequence[Draw], taken: Sequence[Drawn]) -> dict[str, pa.Array]:
