@@ -6,10 +6,8 @@ one that is named; the counts of the rows equal the manifest's or the run stops.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import io
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +21,7 @@ import pyarrow.parquet as pq
 from cluster import storage
 from cluster.errors import LedgerError
 from cluster.files.digesting import Digesting
-from cluster.files.parquet_columns import NoParquet, replace_columns
+from cluster.files.parquet_columns import replace_columns
 from cluster.files.records import read_record
 from cluster.files.sealed import Sealing, write_json
 from stages.core.arrays import BoolArray, array
@@ -31,13 +29,14 @@ from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT
 from stages.core.exchange_stage import ExchangeStage
 from stages.core.run import Run
-from stages.core.shard import ROW_BITS, Piece
+from stages.core.shard import ROW_BITS
 from stages.dedup.dedup_stage import KINDS
 from stages.outcome import lineage
 from stages.outcome.by_language import ByLanguage, count_by_language
 from stages.outcome.draw import Draw, Drawn, drawn
 from stages.outcome.holdout import held_out
 from stages.outcome.mixing import Mix, content_sum
+from stages.outcome.old_ledger import OldLedger
 from stages.outcome.verdicts import Outcome, group_columns, lookup, num_tokens, outcome
 
 I64 = npt.NDArray[np.int64]
@@ -173,13 +172,15 @@ def write_ledger(
     counts = {"documents": 0, "bytes": 0}
     files: list[LedgerFile] = []
     there = {file.path for file in before}
-    old = _Before(folder) if names and set(names) <= set(GROUP_COLUMNS) else None
-    with contextlib.ExitStack() as stack:
+    old = OldLedger(folder)
+    only_groups = bool(names) and set(names) <= set(GROUP_COLUMNS)
+    with contextlib.closing(old), contextlib.ExitStack() as stack:
         writer: _File | None = None
         for position in run.manifest.units[unit]:
-            table = (
-                groups_of_rows(run, position, old.kept(run, position)) if old else rows_of(run, draws, position, names)
-            )
+            if only_groups:
+                table = groups_of_rows(run, position, old.kept(run.manifest.bundles[position]))
+            else:
+                table = rows_of(run, draws, position, names)
             for ordinal, part in _pieces(run, position, table):
                 if writer is None or writer.ordinal != ordinal:
                     stack.close()
@@ -223,37 +224,6 @@ def _open(folder: str, ordinal: int, files: list[LedgerFile], schema: pa.Schema,
                 replace_columns(old, columns, sealing)
         sealing.finish()
     files.append(LedgerFile(path=name, rows=file.rows, bytes=out.size, sha256=out.digest.hexdigest()))
-
-
-class _Before:
-    """Ledger files as they lie there, of which nothing but groups changes: which rows live is read, not decided again.
-
-    One file is open at a time. Memory: the column in the row groups of one piece.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._ordinal = -1
-        self._file: pq.ParquetFile | None = None
-        self._ends: list[int] = []
-
-    def kept(self, run: Run, position: int) -> BoolArray:
-        """Return which rows of a bundle live, (rows,). Raises NoParquet where a file has other rows."""
-        return np.concatenate([self._of(piece) for piece in run.manifest.bundles[position].pieces])
-
-    def _of(self, piece: Piece) -> BoolArray:
-        if self._file is None or self._ordinal != piece.shard.ordinal:
-            data = storage.open_read(storage.join(self._folder, f"{piece.shard.ordinal}.parquet"))
-            self._file, self._ordinal = pq.ParquetFile(data), piece.shard.ordinal
-            sizes = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
-            self._ends = list(itertools.accumulate(sizes, initial=0))
-        first = bisect.bisect_right(self._ends, piece.start) - 1
-        last = bisect.bisect_left(self._ends, piece.stop)
-        if last >= len(self._ends):
-            raise NoParquet(f"it has {self._ends[-1]} rows, of {piece.stop}")
-        groups = list(range(first, last))
-        kept = array(self._file.read_row_groups(groups, ["kept"]), "kept").astype(np.bool_, copy=False)
-        return kept[piece.start - self._ends[first] :][: piece.rows]
 
 
 def _pieces(run: Run, position: int, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
