@@ -9,7 +9,7 @@ resume. Rows arrive in the order of sources and, within one, as emitted, in eith
 
 Memory: emitted tables of `CUT_BYTES` or one larger one, three times, and `slices.IN_MEMORY` in a source task;
 `slices.WINDOW` and the indexes of its sources in a merge; all rows of one destination in a destination task, and where
-it reads several together, `slices.WINDOW`.
+it reads several together, `slices.READ_WINDOW`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cluster.errors import LedgerError
 from cluster.files.arrow_files import write_tables
 from cluster.files.records import read_record
 from cluster.files.sealed import write_json
-from cluster.files.slices import ENTRY, SliceWriter, batches_of, merge_slices, read_part, read_together
+from cluster.files.slices import ENTRY, READ_WINDOW, SliceWriter, batches_of, merge_slices, read_part, read_together
 from cluster.outputs import Outputs, folders_of, is_spread, numbered_path, output_name
 from cluster.routing import cut, in_blocks
 from cluster.scale import scaled
@@ -37,7 +37,7 @@ S = TypeVar("S")
 MERGED_FROM = scaled(1024)  # pairs of source and destination from which on small slices are merged
 SLICE_BYTES = scaled(128 << 10, least=64 << 10)  # mean size that slices of merged files shall have
 MOST_MERGED = 1024  # sources of one merge
-TOGETHER_BYTES = scaled(64 << 20)  # of the slices that one task reads together: of 512 sources at SLICE_BYTES each
+TOGETHER_BYTES = scaled(READ_WINDOW)  # of slices that a task reads together: of 1,024 sources at SLICE_BYTES each
 MOST_MAPPED = 4096  # files of which a destination maps slices: a process may have some 65,000 maps, for all its threads
 CUT_BYTES = 32 << 20  # of emitted tables that are cut by destination at a time
 BLOCK_BYTES = 64 << 20  # of rows that a destination passes on as they come
@@ -194,7 +194,7 @@ class Exchange:
     def together(self, written: Written, wanted: range) -> Iterator[tuple[int, Batches]]:
         """Yield consecutive destinations, each with its rows in source order; several are read by one request a file.
 
-        Memory: `slices.WINDOW`, or one destination where `wanted` is no more.
+        Memory: `slices.READ_WINDOW`, or one destination where `wanted` is no more.
         """
         if len(wanted) == 1:
             yield wanted[0], partial(self.batches, written, wanted[0])

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from cluster.exchange import MERGED_FROM, Exchange, Written
 from cluster.files.packed_rows import row_type
-from cluster.files.slices import ENTRY, IN_MEMORY, MAPPED, WINDOW
+from cluster.files.slices import ENTRY, IN_MEMORY, MAPPED, READ_WINDOW, WINDOW
 from cluster.outputs import is_spread
 from cluster.requests import LISTED, Requests, lists_of, puts_of
 
@@ -48,7 +48,7 @@ class ForeseenHop:
     @property
     def window(self) -> float:
         """The bytes that a task holds of destinations that it reads together."""
-        return min(WINDOW, self.together * self.destination_bytes) if self.together > 1 else 0.0
+        return min(READ_WINDOW, self.together * self.destination_bytes) if self.together > 1 else 0.0
 
     @property
     def requests(self) -> Requests:

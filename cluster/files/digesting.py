@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from cluster import storage
@@ -80,7 +81,14 @@ def sha256_of(path: str) -> tuple[int, str]:
     """Return size and SHA-256 of a file. Memory: a block. Raises FileNotFoundError."""
     digest, size = hashlib.sha256(), 0
     with storage.open_read(path) as file:
-        while data := file.read(BLOCK):
-            digest.update(data)
-            size += len(data)
+        for block in blocks_of(file, BLOCK):
+            digest.update(block)
+            size += len(block)
     return size, digest.hexdigest()
+
+
+def blocks_of(file: Any, size: int) -> Iterator[memoryview]:
+    """Yield a file from where it stands, block by block, each in the memory of the one before."""
+    held = memoryview(bytearray(size))
+    while count := file.readinto(held):
+        yield held[:count]

@@ -24,7 +24,7 @@ import xxhash
 
 from cluster import storage
 from cluster.errors import DamagedError
-from cluster.files.digesting import Writable, WriteOnly
+from cluster.files.digesting import Writable, WriteOnly, blocks_of
 
 SEAL = b"WINNOWX1"
 ENDS = (b"ARROW1", b"PAR1")  # what Arrow and Parquet files end with, behind the length of the footer
@@ -127,7 +127,7 @@ def check_file(path: str) -> None:
         file.seek(max(0, found.st_size - HELD - 16))
         end = file.read()
         file.seek(0)
-        _check_end(path, end, found.st_size, xxhash.xxh3_64(), iter(lambda: file.read(BLOCK), b""))
+        _check_end(path, end, found.st_size, xxhash.xxh3_64(), blocks_of(file, BLOCK))
     _whole[name] = known
     while len(_whole) > REMEMBERED:
         with contextlib.suppress(KeyError):  # another thread was first

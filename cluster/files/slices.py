@@ -35,6 +35,7 @@ IN_MEMORY = 32 << 20  # bytes of a source's slices that are kept in memory; beyo
 MAPPED = 4 << 20  # bytes from which on a local slice is mapped, not read, and its messages stay several
 UNPACKED = 8 << 20  # bytes of packed rows that become one record batch, or one slice where that is more
 WINDOW = 64 << 20  # bytes of slices that a merge holds at a time
+READ_WINDOW = 128 << 20  # and that a task holds which reads some destinations together
 
 I64 = npt.NDArray[np.int64]
 Data: TypeAlias = bytes | memoryview | pa.Buffer
@@ -278,7 +279,7 @@ def merge_slices(
         size += np.diff(index.offset)
     with storage.commit_scratch(target) if scratch else storage.commit(target) as file:
         out = _Out(file, destinations)
-        for first, last in _windows(size):
+        for first, last in _windows(size, WINDOW):
             if size[first] > WINDOW:
                 _put_large(out, paths, indexes, first, schema)
                 continue
@@ -292,14 +293,14 @@ def read_together(paths: Sequence[str], first: int, last: int) -> Iterator[tuple
     """Yield destinations `first` to `last` - 1, each with its slices in the order of `paths`; None for a large one.
 
     Each file is read by one range for its index and one for each window; a slice of a destination that is larger than
-    a window is left to `read_part`. Memory: 17 bytes x destinations x paths, and `WINDOW` bytes.
+    a window is left to `read_part`. Memory: 17 bytes x destinations x paths, and `READ_WINDOW` bytes.
     """
     indexes = [read_index(path, first, last - 1) for path in paths]
     size = np.zeros(last - first, np.int64)
     for index in indexes:
         size += np.diff(index.offset)
-    for begin, end in _windows(size):
-        if size[begin] > WINDOW:
+    for begin, end in _windows(size, READ_WINDOW):
+        if size[begin] > READ_WINDOW:
             yield first + begin, None
             continue
         spans = [_span(path, index, begin, end) for path, index in zip(paths, indexes, strict=True)]
@@ -322,12 +323,12 @@ def _size(index: Index, at: int) -> int:
     return int(index.offset[at + 1] - index.offset[at])
 
 
-def _windows(size: I64) -> Iterator[tuple[int, int]]:
-    """Yield runs of destinations of at most `WINDOW` bytes together, a larger one by itself."""
+def _windows(size: I64, most: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of destinations of at most so many bytes together, a larger one by itself."""
     first = 0
     held = 0
     for destination, more in enumerate(size.tolist()):
-        if destination > first and held + more > WINDOW:
+        if destination > first and held + more > most:
             yield first, destination
             first, held = destination, 0
         held += more

@@ -94,7 +94,7 @@ class _File:
         last = np.searchsorted(self._firsts, leading, side="right")  # beyond
         some = last > first
         blocks = _covered(first[some], last[some], len(self._firsts))
-        found = np.frombuffer(b"".join(self._read(1 + blocks)), "<u4")
+        found = np.frombuffer(_joined(self._read(1 + blocks)), "<u4")
         starts = np.searchsorted(found, leading, side="left")
         counts = np.searchsorted(found, leading, side="right") - starts
         at = _ranges(starts, counts)
@@ -103,7 +103,7 @@ class _File:
     def among(self, wanted: U64, place: I64, at: I64) -> tuple[U64, I64]:
         """Return (key, document) of these records, as far as the rest of their keys is that of the wanted ones."""
         blocks = np.unique(at // REST_BLOCK)
-        rest = np.frombuffer(b"".join(self._read(self._rest + blocks)), REST)
+        rest = np.frombuffer(_joined(self._read(self._rest + blocks)), REST)
         mine = rest[np.searchsorted(blocks, at // REST_BLOCK) * REST_BLOCK + at % REST_BLOCK]
         same = mine["bits"] == _cut(wanted[place], self._least, self._shift)[1]
         return wanted[place[same]], mine["doc"][same].astype(np.int64)
@@ -122,9 +122,21 @@ class _File:
                 raise damaged_slices(self._path)
             marks = self._index.mark[slices[first:last]].tolist()
             bounds = zip((begin[first:last] - start).tolist(), (end[first:last] - start).tolist(), marks, strict=True)
+            at = 0  # where the bytes begin that were checked and not yielded yet
+            stop = 0
             for a, b, mark in bounds:
                 check_part(self._path, Part(data[a:b], packed=True), mark)
-                yield data[a:b]
+                if a != stop:  # what lies between was not asked for
+                    yield data[at:stop]
+                    at = a
+                stop = b
+            yield data[at:stop]
+
+
+def _joined(pieces: Iterator[memoryview]) -> bytes | memoryview:
+    """Return pieces one behind the other; a single one is not copied."""
+    found = list(pieces)
+    return found[0] if len(found) == 1 else b"".join(found)
 
 
 def _cut(keys: U64, least: int, shift: int) -> tuple[U32, U32]:

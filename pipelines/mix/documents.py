@@ -133,7 +133,7 @@ def _facts(job: MixJob, position: int, found: Outcome, rows: I64, taken: Drawn) 
     read = view.read.select(["id", "url"]).take(pa.array(rows))
     language, language_score = _last(view, "language_id", rows, ("language", "language_score"))
     (quality_score,) = _last(view, "quality", rows, ("quality_score",))
-    size, _ = group_columns(job.run, position, found)
+    size, _ = group_columns(job.run, position, found.kept)
     columns = {
         "id": read.column("id"),
         "doc_id": pa.array(view.doc_ids[rows]),

@@ -16,6 +16,7 @@ from dataclasses import replace
 from cluster.credentials import check_place
 from pipelines.mix.job import part_count
 from pipelines.plan import deferred, density, growth, profile, warnings
+from pipelines.plan.additions import left_to_do, scaled
 from pipelines.plan.density import Dense
 from pipelines.plan.describe import (
     Sampled,
@@ -130,7 +131,8 @@ def _assemble(
     """Return the plan without GPU memory, cost of machines and warnings."""
     recipe, rates, whole, where = known.recipe, known.rates, known.whole, known.where
     written = bytes_written(rates, whole)
-    seconds = seconds_of_steps(rates, whole, where, here)
+    left = left_to_do(recipe, whole, here)
+    seconds = seconds_of_steps(rates, whole, where, here, left)
     hops = hops_in(known, running(seconds))
     start = where.start_seconds
     mixes = expected_mixes(recipe, whole.flow.kept, whole.flow.kept_bytes)
@@ -149,7 +151,7 @@ def _assemble(
         "mix": together(mixes),
         "mixes": {name: mix for name, mix in mixes.items() if name},
         "machine": describe_machine(where),
-        "stages": describe_steps(rates, whole, here, seconds, written),
+        "stages": describe_steps(rates, whole, here, seconds, scaled(written, left), left),
         "judged": deferred.judged_documents(rates, whole),
         "bytes_written": {name: round(size) for name, size in written.items()},
         "bytes_on_disk": bytes_on_disk(rates, written),

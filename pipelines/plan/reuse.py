@@ -47,9 +47,10 @@ class Present:
             return [False] * len(bundles)
         frozen = zip(self.manifest.bundles, self.done[stage], strict=True)
         lacking = {old.dataset for old, have in frozen if not have}
-        return [b.dataset not in lacking and self._knows(b) for b in bundles]
+        return [b.dataset not in lacking and self.knows(b) for b in bundles]
 
-    def _knows(self, bundle: Bundle) -> bool:
+    def knows(self, bundle: Bundle) -> bool:
+        """Tell whether all files of a bundle are those that were frozen, where nothing but files was added."""
         return all((bundle.dataset, piece.shard.path) in self.known for piece in bundle.pieces)
 
 

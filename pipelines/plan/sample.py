@@ -154,7 +154,7 @@ def _finish(clock: Clock, recipe: Recipe, job: Run, written: dict[str, int]) -> 
     """Decide, write ledger and mix as a run does; return (bytes of text mixed, counts per bundle)."""
     mix = Mix(holdout=mix_of_recipe(recipe).holdout, seed=recipe.seed)
     clock.step = "lineage"
-    lineage.trace(clock, job)
+    lineage.trace(clock, job, in_hops=True)
     positions = range(len(job.manifest.bundles))
     clock.step = "tally"
     tallies = clock.map(partial(ledger.tally, job, mix), positions, cost=ledger.TALLY)

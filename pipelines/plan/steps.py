@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipelines.plan import costs, deferred
+from pipelines.plan import additions, costs, deferred
 from pipelines.plan.machine import Machine
 from pipelines.plan.memory import task_bytes
 from pipelines.plan.rates import Rates
@@ -31,9 +31,17 @@ def describe_machine(where: Machine) -> MachinePlan:
 
 
 def describe_steps(
-    rates: Rates, whole: Whole, here: Present, seconds: Mapping[str, float], written: Mapping[str, float]
+    rates: Rates,
+    whole: Whole,
+    here: Present,
+    seconds: Mapping[str, float],
+    written: Mapping[str, float],
+    left: Mapping[str, float],
 ) -> list[StagePlan]:
-    """Return what happens to every stage and closing step: run, rest (some bundles), reuse or skip."""
+    """Return what happens to every stage and closing step: run, rest (some bundles), reuse or skip.
+
+    left : the share of a step's work that is left, where it is not all.
+    """
 
     def step(name: str, action: Action, done: int, of: int) -> StagePlan:
         size = round(written.get(name, 0)) if action in ("run", "rest") else 0
@@ -42,7 +50,13 @@ def describe_steps(
         return {"stage": name, "action": action, "done": done, "of": of, "seconds": took, "bytes_written": size}
 
     fresh = here.manifest is None or here.changed
-    found = [step("freeze", "run" if fresh else "reuse", 0, 1)]
+    bundles, files = len(whole.bundles), whole.files
+
+    def closing(name: str, of: int) -> StagePlan:
+        done = round(of * (1.0 - left[name]))
+        return step(name, _action(done, of), done, of)
+
+    found = [closing("freeze", files)] if "freeze" in left else [step("freeze", "run" if fresh else "reuse", 0, 1)]
     for stage in rates.sample.run.stages:
         mine = [i for i, b in enumerate(whole.bundles) if stage.applies_to(b.dataset)]
         if isinstance(stage, ShardStage):
@@ -54,7 +68,10 @@ def describe_steps(
         else:
             continue
         found.append(step(stage.name, _action(done, len(mine)), done, len(mine)))
-    return found + [step(name, "reuse" if name in here.complete else "run", 0, 1) for name in CLOSING]
+    return found + [
+        closing(name, bundles) if name in left else step(name, "reuse" if name in here.complete else "run", 0, 1)
+        for name in CLOSING
+    ]
 
 
 def _action(done: int, of: int) -> Action:
@@ -63,8 +80,10 @@ def _action(done: int, of: int) -> Action:
     return "reuse" if done == of else "rest" if done else "run"
 
 
-def seconds_of_steps(rates: Rates, whole: Whole, where: Machine, here: Present) -> dict[str, float]:
-    """Return the seconds of every step that runs."""
+def seconds_of_steps(
+    rates: Rates, whole: Whole, where: Machine, here: Present, left: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the seconds of every step that runs; left: see `describe_steps`."""
     found = {"freeze": costs.freeze_seconds(rates, whole, where) if whole.files else 0.0}
     found["annotate"] = costs.annotate_seconds(rates, whole, where)
     for stage in rates.sample.run.stages:
@@ -74,7 +93,7 @@ def seconds_of_steps(rates: Rates, whole: Whole, where: Machine, here: Present) 
     for name in CLOSING:
         if name not in here.complete:
             found[name] = costs.step_seconds(rates, whole, where, name)
-    return found | {"report": costs.report_seconds(rates, whole, where)}
+    return additions.scaled(found, left) | {"report": costs.report_seconds(rates, whole, where)}
 
 
 def _share(whole: Whole, here: Present, stage: str) -> float:

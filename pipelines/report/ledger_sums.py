@@ -228,16 +228,16 @@ class LedgerSums:
 
     def add_groups(self, table: pa.Table) -> None:
         """Count the groups in a table of ledger rows with `GROUP_COLUMNS`."""
-        kept = table.filter(pc.and_(table.column("kept"), pc.is_valid(table.column("group_size"))))
-        size = array(kept, "group_size").astype(np.int64)
-        which = np.searchsorted(np.array(GROUP_SIZES), size, side="right") - 1
+        known = pc.and_(table.column("kept"), pc.is_valid(table.column("group_size")))
+        mine = known.to_numpy().astype(np.bool_, copy=False)
+        size = pc.fill_null(table.column("group_size"), 0).to_numpy().astype(np.int64)
+        which = np.searchsorted(np.array(GROUP_SIZES), size[mine], side="right") - 1
         self.groups[:, 0] += np.bincount(which, minlength=len(GROUP_SIZES))
-        documents = np.bincount(which, weights=size, minlength=len(GROUP_SIZES))
+        documents = np.bincount(which, weights=size[mine], minlength=len(GROUP_SIZES))
         self.groups[:, 1] += documents.astype(np.int64)
-        several = size > 1
-        docs = array(kept, "doc_id").astype(np.int64)
-        self.largest.add(-size[several].astype(np.float64), docs[several])
-        names = kept.column("group_datasets").filter(pa.array(several))
+        several = np.flatnonzero(mine & (size > 1))  # few: only their other columns are looked at
+        self.largest.add(-size[several].astype(np.float64), array(table, "doc_id").astype(np.int64)[several])
+        names = table.column("group_datasets").take(pa.array(several))
         for entry in pc.value_counts(names).to_pylist():
             for pair in _pairs_of(entry["values"]):
                 self.shared[pair] += entry["counts"]

@@ -106,7 +106,7 @@ def values_of(field: Field, position: int, found: Outcome, rows: I64) -> Values:
         case "num_tokens":
             return Values(number=num_tokens(view)[rows].astype(np.float64))
         case "group_size":
-            return Values(number=_numbers(group_columns(view.run, position, found)[0].take(pa.array(rows))))
+            return Values(number=_numbers(group_columns(view.run, position, found.kept)[0].take(pa.array(rows))))
         case "path":
             return Values(text=_paths(found, rows))
         case "num_chars" | "num_bytes" as name:

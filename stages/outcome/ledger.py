@@ -24,7 +24,7 @@ from cluster.files.digesting import Digesting
 from cluster.files.parquet_columns import replace_columns
 from cluster.files.records import read_record
 from cluster.files.sealed import Sealing, write_json
-from stages.core.arrays import array
+from stages.core.arrays import BoolArray, array
 from stages.core.costs import per_bundle
 from stages.core.digests import DATA_FORMAT
 from stages.core.exchange_stage import ExchangeStage
@@ -36,6 +36,7 @@ from stages.outcome.by_language import ByLanguage, count_by_language
 from stages.outcome.draw import Draw, Drawn, drawn
 from stages.outcome.holdout import held_out
 from stages.outcome.mixing import Mix, content_sum
+from stages.outcome.old_ledger import OldLedger
 from stages.outcome.verdicts import Outcome, group_columns, lookup, num_tokens, outcome
 
 I64 = npt.NDArray[np.int64]
@@ -171,16 +172,22 @@ def write_ledger(
     counts = {"documents": 0, "bytes": 0}
     files: list[LedgerFile] = []
     there = {file.path for file in before}
-    with contextlib.ExitStack() as stack:
+    old = OldLedger(folder)
+    only_groups = bool(names) and set(names) <= set(GROUP_COLUMNS)
+    with contextlib.closing(old), contextlib.ExitStack() as stack:
         writer: _File | None = None
         for position in run.manifest.units[unit]:
-            for ordinal, table in _pieces(run, draws, position, names):
+            if only_groups:
+                table = groups_of_rows(run, position, old.kept(run.manifest.bundles[position]))
+            else:
+                table = rows_of(run, draws, position, names)
+            for ordinal, part in _pieces(run, position, table):
                 if writer is None or writer.ordinal != ordinal:
                     stack.close()
                     copied = f"{ordinal}.parquet" in there
-                    writer = stack.enter_context(_open(folder, ordinal, files, table.schema, copied=copied))
-                writer.write(table)
-                counts["documents"] += table.num_rows
+                    writer = stack.enter_context(_open(folder, ordinal, files, part.schema, copied=copied))
+                writer.write(part)
+                counts["documents"] += part.num_rows
     write_json(unit_path(records, unit), [asdict(replace(file, made_from=made_from)) for file in files])
     counts["bytes"] = sum(file.bytes for file in files)
     return counts
@@ -219,13 +226,19 @@ def _open(folder: str, ordinal: int, files: list[LedgerFile], schema: pa.Schema,
     files.append(LedgerFile(path=name, rows=file.rows, bytes=out.size, sha256=out.digest.hexdigest()))
 
 
-def _pieces(run: Run, draws: Sequence[Draw], position: int, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-    table = rows_of(run, draws, position, names)
+def _pieces(run: Run, position: int, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (ordinal, rows) of each piece of a bundle."""
     offset = 0
     for piece in run.manifest.bundles[position].pieces:
         # one chunk for each column: pages of Parquet end where chunks do, and how facts are chunked tells of the past
         yield piece.shard.ordinal, table.slice(offset, piece.rows).combine_chunks()
         offset += piece.rows
+
+
+def groups_of_rows(run: Run, position: int, kept: BoolArray) -> pa.Table:
+    """Return the columns of groups of a bundle's rows. kept: which rows live, (rows,)."""
+    schema = pa.schema([SCHEMA.field(name) for name in GROUP_COLUMNS], SCHEMA.metadata)
+    return pa.table(list(group_columns(run, position, kept)), schema=schema)
 
 
 def rows_of(run: Run, draws: Sequence[Draw], position: int, names: Sequence[str] = ()) -> pa.Table:
@@ -289,7 +302,7 @@ def _of_verdicts(run: Run, draws: Sequence[Draw], position: int, found: Outcome)
 
 def _of_groups(run: Run, draws: Sequence[Draw], position: int, found: Outcome) -> dict[str, pa.Array]:
     """Return how many documents each one that lives stands for, and of which datasets."""
-    return dict(zip(GROUP_COLUMNS, group_columns(run, position, found), strict=True))
+    return dict(zip(GROUP_COLUMNS, group_columns(run, position, found.kept), strict=True))
 
 
 def _of_mixes(run: Run, draws: Sequence[Draw], taken: Sequence[Drawn]) -> dict[str, pa.Array]:

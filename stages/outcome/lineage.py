@@ -2,8 +2,9 @@
 
 A document is dropped by one dedup stage for a representative, which a later stage may drop: a dedup stage, for
 another representative (the chain goes on), or a filter (no survivor). A representative is only dropped later in the
-recipe, so there are at most as many rounds as dedup stages. Memory: the dropped documents of one group of
-bundles; messages of 24 bytes.
+recipe, so there are at most as many rounds as dedup stages. Few verdicts, where no filter comes after deduplication,
+are followed by one task. Memory: the dropped documents of one group of bundles, or `AT_ONCE` bytes of verdicts some six
+times; messages of 24 bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from cluster.engines import Engine
 from cluster.exchange import Exchange
 from cluster.files.arrow_files import read_arrow, read_arrow_if_there, write_arrow
 from cluster.outputs import Outputs
-from stages.core.arrays import array
+from cluster.scale import scaled
+from stages.core.arrays import array, places_in
 from stages.core.costs import per_group
 from stages.core.digests import digest
 from stages.core.run import Run
@@ -32,6 +34,7 @@ from stages.dedup.dedup_stage import DedupStage
 
 I64 = npt.NDArray[np.int64]
 NONE = -1
+AT_ONCE = scaled(32 << 20)  # bytes of the files of verdicts that one task follows: of about a million
 
 MESSAGES = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("at", pa.int64())])
 SETTLED = pa.schema([("doc", pa.int64()), ("survivor", pa.int64())])
@@ -54,12 +57,26 @@ def _folder(run: Run, hop: str) -> str:
     return storage.join(run.root, "decisions", "lineage", lineage_digest(run), hop)
 
 
-def trace(engine: Engine, run: Run) -> None:
-    """Write survivor and group files of every group of bundles; finished rounds are not repeated."""
-    rounds = len(dedup_stages(run))
-    if not rounds or _complete(run):
+def trace(engine: Engine, run: Run, *, in_hops: bool = False) -> None:
+    """Write survivor and group files of every group of bundles; finished rounds are not repeated.
+
+    in_hops : also where there are few verdicts, for a planner that foresees many.
+    """
+    if not dedup_stages(run) or _complete(run):
         return
-    groups = len(run.manifest.groups)
+    chases = list[Outputs]()
+    if not in_hops and _are_few(run):
+        engine.map(partial(_trace_at_once, run), [0], cost=FOLLOW)
+    else:
+        chases = _trace_in_hops(engine, run)
+    storage.write_bytes(storage.join(_folder(run, ""), "complete"), b"")
+    for chase in chases:
+        storage.remove(chase.folder)
+
+
+def _trace_in_hops(engine: Engine, run: Run) -> list[Outputs]:
+    """Write the files of all groups; return what is to be removed then."""
+    rounds, groups = len(dedup_stages(run)), len(run.manifest.groups)
     sources: Sequence[tuple[int, str | None]] = [(g, None) for g in range(groups)]
     chases: list[Outputs] = []
     for round_ in range(rounds):
@@ -72,9 +89,7 @@ def trace(engine: Engine, run: Run) -> None:
     counted = storage.names(_folder(run, "groups"))
     todo = [g for g in range(groups) if f"{g}.arrow" not in counted]
     engine.map(partial(_count_groups, run, chases), todo, cost=COUNT)
-    storage.write_bytes(storage.join(_folder(run, ""), "complete"), b"")
-    for chase in chases:
-        storage.remove(chase.folder)
+    return chases
 
 
 def _chase(run: Run, round_: int) -> Exchange:
@@ -187,9 +202,12 @@ def _receive_home(_: int, table: pa.Table) -> pa.Table:
 
 
 def _count_groups(run: Run, chases: Sequence[Outputs], group: int) -> None:
-    """Write group_size and group_datasets of the survivors with duplicates in one group of bundles."""
     doc, survivor = _settled(chases, group)
-    doc, survivor = doc[survivor >= 0], survivor[survivor >= 0]
+    _write_groups(run, group, doc[survivor >= 0], survivor[survivor >= 0])
+
+
+def _write_groups(run: Run, group: int, doc: I64, survivor: I64) -> None:
+    """Write group_size and group_datasets of the survivors with duplicates in one group of bundles."""
     names = [d.name for d in run.datasets]
     order = np.argsort(survivor, kind="stable")
     winners, sizes = np.unique(survivor[order], return_counts=True)
@@ -208,6 +226,53 @@ def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
     ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
     numbers = np.array([names.index(run.manifest.shard(int(o)).dataset) for o in ordinals], np.int64)
     return numbers[inverse] if len(doc) else np.empty(0, np.int64)
+
+
+# --- few verdicts ----------------------------------------------------------------------------------------
+
+
+def _are_few(run: Run) -> bool:
+    """Tell whether one task can follow all verdicts, and nothing else decides: no filter comes after deduplication."""
+    first, *_ = stages = dedup_stages(run)
+    rest = (stage for stage in run.stages[first:] if not isinstance(stage, DedupStage))
+    if any(not isinstance(stage, ShardStage) or stage.drops for stage in rest):
+        return False
+    return sum(sum(storage.sizes(run.decisions(index).folder).values()) for index in stages) <= AT_ONCE
+
+
+def _trace_at_once(run: Run, _: int) -> None:
+    """Write the files of all groups."""
+    doc, at = _verdicts(run)
+    representative = at.copy()
+    for _ in dedup_stages(run)[1:]:
+        place = places_in(doc, at)
+        at = np.where(place >= 0, representative[place], at)
+    home, winner = run.manifest.group_of(doc), run.manifest.group_of(at)
+    order = np.argsort(winner, kind="stable")
+    winner, lost, survivor = winner[order], doc[order], at[order]
+    by_home = np.argsort(home, kind="stable")
+    home = home[by_home]
+    for group in range(len(run.manifest.groups)):
+        mine = by_home[slice(*np.searchsorted(home, [group, group + 1]))]
+        table = pa.table([pa.array(doc[mine]), pa.array(at[mine])], schema=SETTLED)
+        write_arrow(_home(run).output_path(group), table)
+        first, last = np.searchsorted(winner, [group, group + 1])
+        _write_groups(run, group, lost[first:last], survivor[first:last])
+
+
+def _verdicts(run: Run) -> tuple[I64, I64]:
+    """Return (documents that deduplication dropped, ascending, representative of each)."""
+    docs, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for position in range(len(run.manifest.bundles)):
+        view = View.at(run, position)
+        for index in dedup_stages(run):
+            if run.stages[index].applies_to(view.bundle.dataset):
+                table = view.stored_decisions(index)
+                docs.append(view.doc_ids[array(table, "row")])
+                ends.append(array(table, "representative").astype(np.int64))
+    doc, end = np.concatenate(docs), np.concatenate(ends)
+    order = np.argsort(doc)
+    return doc[order], end[order]
 
 
 def survivors_of(run: Run, group: int) -> tuple[I64, I64]:

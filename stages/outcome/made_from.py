@@ -62,7 +62,7 @@ def made_from(engine: Engine, run: Run, draws: Sequence[Draw]) -> list[MadeFrom]
 
 def rule_of_rows(run: Run, mix: Mix) -> str:
     """Return the digest of what it depends on which rows of all bundles live and are held out; empty if not told."""
-    told = _all_plain(run) and mix.holdout_by == CONTENT
+    told = all_plain(run) and mix.holdout_by == CONTENT
     return digest(_rule(run), mix.holdout, mix.seed) if told else ""
 
 
@@ -71,13 +71,14 @@ def rows_made_from(view: View, rule: str) -> str:
     return digest(rule, view.bundle.dataset, view.reading, view.bundle.fingerprint, _verdicts(view)[0])
 
 
-def _all_plain(run: Run) -> bool:
+def all_plain(run: Run) -> bool:
+    """Tell whether all stages that compare documents are deduplication whose verdicts are those it stored."""
     return all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
 
 
 def _can_be_told(run: Run, draws: Sequence[Draw]) -> bool:
     """Tell whether rows depend on nothing but what digests are made of here."""
-    if len(draws) != 1 or not _all_plain(run):
+    if len(draws) != 1 or not all_plain(run):
         return False
     [draw] = draws
     mix = draw.mix

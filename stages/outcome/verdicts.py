@@ -111,16 +111,18 @@ def lookup(keys: I64, values: I64, wanted: I64) -> I64:
     return found
 
 
-def group_columns(run: Run, position: int, found: Outcome) -> tuple[pa.Array, pa.Array]:
-    """Return columns group_size and group_datasets of a bundle's rows: null if dropped, 1 without duplicates."""
-    groups = lineage.groups_of(run, run.manifest.group_at(position))
-    doc = found.view.doc_ids
-    at = lookup(array(groups, "doc").astype(np.int64), np.arange(groups.num_rows, dtype=np.int64), doc)
+def group_columns(run: Run, position: int, kept: BoolArray) -> tuple[pa.Array, pa.Array]:
+    """Return columns group_size and group_datasets of a bundle's rows: null if dropped, 1 without duplicates.
+
+    kept : which rows live, (rows,).
+    """
+    bundle, groups = run.manifest.bundles[position], lineage.groups_of(run, run.manifest.group_at(position))
+    keys = array(groups, "doc").astype(np.int64)
+    at = lookup(keys, np.arange(groups.num_rows, dtype=np.int64), bundle.doc_ids())
     won = at >= 0
-    size = np.ones(len(doc), np.int32)
+    size = np.ones(len(at), np.int32)
     size[won] = array(groups, "group_size")[at[won]]
-    alone = f'{{"{found.view.bundle.dataset}": 1}}'
-    texts = groups.column("group_datasets").combine_chunks()
-    texts = pa.concat_arrays([pa.array([alone], pa.large_string()), *pa.chunked_array(texts).chunks])
-    picked = texts.take(pa.array(np.where(found.kept, at + 1, 0), mask=~found.kept))
-    return pa.array(size, mask=~found.kept), picked
+    alone = pa.array([f'{{"{bundle.dataset}": 1}}'], pa.large_string())
+    texts = pa.concat_arrays([alone, *groups.column("group_datasets").chunks])
+    picked = texts.take(pa.array(np.where(kept, at + 1, 0), mask=~kept))
+    return pa.array(size, mask=~kept), picked

@@ -142,7 +142,7 @@ def test_merging_and_reading_together_change_no_row_and_no_order(
     monkeypatch.setattr(exchange, "SLICE_BYTES", slice_bytes)
     monkeypatch.setattr(outputs, "SPREAD_FROM", 4)
     monkeypatch.setattr(exchange, "TOGETHER_BYTES", 1 << 40)
-    monkeypatch.setattr(slices, "WINDOW", window)
+    monkeypatch.setattr(slices, "READ_WINDOW", window)
     hop = Exchange(folder=str(tmp_path / "merged"), destinations=5, schema=SCHEMA, reread=reread)
     assert rows_of(hop, 13) == plain
     assert [hop.gathered(d).to_pylist() for d in range(5)] == plain
@@ -212,6 +212,14 @@ def test_requests_grow_with_sources_and_destinations_not_with_their_product(many
     CountingStore.empty()
 
 
+@pytest.mark.parametrize(("sources", "group"), [(512, 1), (1024, 1), (1025, 17)])
+def test_up_to_a_thousand_sources_are_read_once(sources: int, group: int) -> None:
+    hop = Exchange(folder="hop", destinations=1000, schema=SCHEMA)
+    written, together = hop.grouping(sources, sources * (1000 * 7500 + slices.ENTRY * 1001), received=True)
+    assert (written.group, together) == (group, 17 if group == 1 else 1)
+    assert together * 7500 * sources <= slices.READ_WINDOW
+
+
 def test_a_destination_larger_than_a_window_is_read_by_itself_among_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +231,7 @@ def test_a_destination_larger_than_a_window_is_read_by_itself_among_others(
         return [pa.table([pa.array(where), pa.array(np.arange(len(where)) + 100 * source)], schema=schema)]
 
     monkeypatch.setattr(exchange, "MERGED_FROM", 0)
-    monkeypatch.setattr(slices, "WINDOW", 12 * 3 * 5)
+    monkeypatch.setattr(slices, "READ_WINDOW", 12 * 3 * 5)
     hop = Exchange(folder=str(tmp_path), destinations=5, schema=schema, route="destination")
     paths = hop.run(InlineEngine(), range(3), uneven, raw)
     found = [read_arrow(path) if path else None for path in paths]

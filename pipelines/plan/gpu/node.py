@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cluster.device.kernel_times import MODEL
+from pipelines.plan.additions import left_to_do
 from pipelines.plan.costs import TASK_SECONDS, makespan, reading_seconds
 from pipelines.plan.deferred import deferred_stages, judged_documents
 from pipelines.plan.gpu import device_rates
@@ -43,7 +44,7 @@ def work_of(recipe: Recipe, rates: Rates, whole: Whole, where: Machine, here: Pr
     run = rates.sample.run
     first = [s for i, s in enumerate(run.stages) if isinstance(s, ShardStage) and not run.deferred(i)]
     straight = device_reader.fits(first, recipe.on_error)
-    steps = seconds_of_steps(rates, whole, where, here)
+    steps = seconds_of_steps(rates, whole, where, here, left_to_do(recipe, whole, here))
     del steps["annotate"]
     models = _models(rates, whole)
     for model in models:

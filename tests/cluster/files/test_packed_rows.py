@@ -64,6 +64,7 @@ def raw(_: int, table: pa.Table) -> pa.Table:
             "IN_MEMORY": st.sampled_from([0, 300, 32 << 20]),
             "MAPPED": st.sampled_from([0, 150, 4 << 20]),
             "WINDOW": st.sampled_from([0, 400, 64 << 20]),
+            "READ_WINDOW": st.sampled_from([0, 400, 128 << 20]),
         }
     ),
 )

@@ -111,6 +111,7 @@ def test_an_added_dataset_is_foreseen_to_cost_what_is_new(
     foreseen = plan(recipe, run_dir)
     did = actions(foreseen)
     assert {did[stage] for stage in ("read", "exact_dedup", "minhash", "near_dedup")} == {"rest"}
+    assert {did[step] for step in ("freeze", "ledger", "materialize")} == {"rest"}
     assert any("decide again what new documents touch" in text for text in foreseen["warnings"])
     shutil.copytree(run_dir, tmp_path / "run")
     shutil.copytree(run_dir, tmp_path / "cleaned", ignore=shutil.ignore_patterns("kept-*"))
