@@ -23,7 +23,7 @@ RECIPE = Path(__file__).with_name("recipe.yaml")
 
 
 def benchmark(texts: list[str], work: Path, only: list[str], rounds: int, cores: int) -> dict[str, Any]:
-    """Measure every command `rounds` times, in turn, on so many cores; return one row for each. only: the first words."""
+    """Measure every command `rounds` times, in turn, on so many cores; return a row for each. only: first words."""
 
     def wanted(name: str) -> bool:
         return not only or any(name.startswith(word) for word in only)
