@@ -71,9 +71,12 @@ def given_environments(pairs: list[str]) -> dict[str, Path]:
 
 
 def command(arguments: list[str]) -> str:
-    """Return the command line as others may repeat it: without where packages, results and pages lie."""
-    here = {"--env", "--page", "--out"}
-    shown = [a for i, a in enumerate(arguments) if a not in here and not here & set(arguments[i - 1 : i])]
+    """Return the command line as others may repeat it: without where packages, data, results and pages lie."""
+    here, data = {"--env", "--page", "--out"}, {"--data", "--corpus"}
+    shown = []
+    for flag, word in zip(["", *arguments], arguments, strict=False):
+        if word not in here and flag not in here:
+            shown.append("FOLDER" if flag in data else word)
     return shlex.join(["python", "-m", "benchmarks", *shown])
 
 
@@ -120,7 +123,7 @@ def measured(task: str, options: argparse.Namespace, texts: list[str], environme
     if task == "sketches":
         return sketches.benchmark(texts, options.documents)
     if task == "startup":
-        return startup.benchmark(texts, work, options.rounds, available_cores())
+        return startup.benchmark(texts, work, options.only, options.rounds, available_cores())
     if task == "alike":
         return alike.benchmark(work, options.alike_documents, available_cores())
     # Copy 0 of the text is real language, which filters and identifiers want.

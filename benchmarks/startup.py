@@ -22,18 +22,23 @@ KINDS = ("inline", "threads", "local")
 RECIPE = Path(__file__).with_name("recipe.yaml")
 
 
-def benchmark(texts: list[str], work: Path, rounds: int, cores: int) -> dict[str, Any]:
-    """Measure every command `rounds` times, in turn, on so many cores; return one row for each."""
+def benchmark(texts: list[str], work: Path, only: list[str], rounds: int, cores: int) -> dict[str, Any]:
+    """Measure every command `rounds` times, in turn, on so many cores; return a row for each. only: first words."""
+
+    def wanted(name: str) -> bool:
+        return not only or any(name.startswith(word) for word in only)
+
     data = _documents(texts, work)
     runs: dict[tuple[str, str], list[Run]] = {}
     for number in range(-1, rounds):  # once before, so that files are cached and kernels compiled
-        for name, command, out in _commands(data, work):
+        for name, command, out in (each for each in _commands(data, work) if wanted(each[0])):
             shutil.rmtree(out, ignore_errors=True)
             for settings in ("first run", "again, finished"):
                 found = run(command, work / "startup.log", cores=cores)
                 if number >= 0:
                     runs.setdefault((name, settings), []).append(found)
-    runs["winnow warmup", "empty cache"] = [_warm_up(work, cores)]
+    if wanted("winnow warmup"):
+        runs["winnow warmup", "empty cache"] = [_warm_up(work, cores)]
     return {"rows": [_row(*key, found) for key, found in runs.items()], "missing": {}, "cores": cores}
 
 

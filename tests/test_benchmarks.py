@@ -107,8 +107,8 @@ def test_installed_packages_hold_text() -> None:
 
 
 def test_the_command_shown_leaves_local_environments_out() -> None:
-    given = ["--page", "docs/x.md", "dedup", "--env", "rensa=/x", "--rounds", "3"]
-    assert command(given) == "python -m benchmarks dedup --rounds 3"
+    given = ["--page", "docs/x.md", "dedup", "--data", "/x/y", "--env", "rensa=/x", "--rounds", "3"]
+    assert command(given) == "python -m benchmarks dedup --data FOLDER --rounds 3"
     with pytest.raises(SystemExit, match="NAME=FOLDER"):
         given_environments(["nobody=/x"])
 

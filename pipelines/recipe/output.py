@@ -46,7 +46,7 @@ class Output:
     shuffle: str = "shard"  # none | shard (inside each bundle) | global (over the dataset)
     format: str = "parquet"  # or jsonl.zst
     repeat: bool | None = False  # None: as the mix is drawn, see `output_of_mix`
-    everything: bool = False  # every input column under its own name (winnow dedup)
+    everything: bool = False  # every input column under its own name (winnow dedup, which removes the run folder)
     layout: str = "by_dataset"  # or interleaved
     holdout_folder: bool = False
 

@@ -98,6 +98,7 @@ def prepare(
         on_error=recipe.on_error,
         extra_columns=_extra_columns(stages, wanted),
         code=exchange_code(),
+        stays=not wanted.everything,
     )
     return Prepared(
         name=recipe.name,

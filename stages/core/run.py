@@ -42,6 +42,7 @@ class Run:
     manifest_digest: str = ""
     extra_columns: tuple[str, ...] = ()  # input columns that stages and the output read besides text, id, url
     code: str = ""  # digest of the code whose unfinished exchanges it goes on with
+    stays: bool = True  # whether the folder stays when the run is finished, so that data may be added to it
 
     @property
     def manifest(self) -> manifest.Manifest:

@@ -161,7 +161,7 @@ def _is_usable(stage_run: StageRun[DedupStage], kept: Kept, rows: float) -> bool
 
 def keeps_keys(stage_run: StageRun[Stage]) -> bool:
     """Tell whether a stage is to keep its keys: a later run could go on from them."""
-    return _comparable(stage_run) and not promotion.is_needed(stage_run)
+    return stage_run.run.stays and _comparable(stage_run) and not promotion.is_needed(stage_run)
 
 
 def keep_keys(hop: Exchange, destination: int, keys: U64, docs: I64) -> None:

@@ -32,7 +32,7 @@ from stages.dedup.dedup_stage import DedupStage
 from stages.dedup.kept import Kept
 from stages.dedup.near import buckets
 from stages.dedup.near.buckets import RECORDS, Groups, band_hops, band_tables, bands_name, record_destinations
-from stages.dedup.near.components import LABELS, Labels, join_buckets
+from stages.dedup.near.components import LABELS, Labels, all_fit_one_task, join_buckets
 from stages.dedup.near.job import NearJob
 from stages.kernels.similarity.bands import sorted_records
 
@@ -92,10 +92,13 @@ def group_candidates(engine: Engine, part: Part) -> Groups | None:
     """Find buckets and components of what is to be decided; return the files of candidates, None if there are none."""
     near, stage_run = part.near, part.stage_run
     anew = part.old is None
-    keep = anew and kept.keeps_keys(stage_run)
-    found = buckets.find_buckets(engine, near, part.folder if anew else near.folder, keep=keep)
+    keep = kept.keeps_keys(stage_run)
+    at_once = anew and keep and all_fit_one_task(near.run)
+    found = buckets.find_buckets(engine, near, part.folder if anew else near.folder, keep=at_once)
     labels = join_buckets(engine, stage_run, found)
-    if not labels.by_group:
+    if keep and not labels.by_group:  # labels of groups are not kept, and keys are of no use without
+        if anew and not at_once:
+            buckets.keep_all_keys(engine, near, part.folder)
         engine.map(partial(_keep_labels, part, labels), [_labels_path(part)], cost=KEEP)
     return buckets.groups_of(engine, near, labels, found)
 

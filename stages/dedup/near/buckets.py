@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from cluster.engines import Engine, Growth, TaskCost
 from cluster.errors import RecipeError
-from cluster.exchange import Batches, Exchange, Streamed, as_they_come
+from cluster.exchange import Batches, Exchange, Streamed, Written, as_they_come
 from cluster.files.arrow_files import read_arrow
 from cluster.routing import destinations
 from cluster.scale import scaled
@@ -126,14 +126,32 @@ def find_buckets(
     keep: whether the keys of all documents are kept, for data to be added.
     """
     found: list[str | None] = []
-    documents = near.run.manifest.rows() if near.documents is None else near.documents
-    for first, count in band_hops(near.bands):
-        name, many = bands_name(first), record_destinations(documents * count)
-        hop = Exchange(folder=folder(name), destinations=many, schema=RECORDS)
+    for first, count, hop in _hops(near, folder):
         positions, emit = near.stage_run.positions, partial(_emit_keys, near, first, count)
         receive = partial(_receive_keys, hop if keep else None)
         found += hop.run(engine, positions, emit, receive, emit_cost=EMIT_KEYS, receive_cost=FIND_BUCKETS)
     return found
+
+
+def keep_all_keys(engine: Engine, near: NearJob, folder: Callable[[str], str]) -> None:
+    """Keep the keys of all documents as `find_buckets` would have: from the files that its sources left."""
+    for _, _, hop in _hops(near, folder):
+        written = hop.written(len(near.stage_run.positions))
+        engine.map(partial(_keep_keys_of, hop, written), range(hop.destinations), cost=KEEP_KEYS)
+
+
+def _keep_keys_of(hop: Exchange, written: Written, destination: int) -> None:
+    table = hop.gather(written, destination)
+    keys, doc = array(table, "key").astype(np.uint64, copy=False), array(table, "doc").astype(np.int64, copy=False)
+    kept.keep_keys(hop, destination, *sorted_records(keys, doc))
+
+
+def _hops(near: NearJob, folder: Callable[[str], str]) -> Iterator[tuple[int, int, Exchange]]:
+    """Yield (first band, number of bands, hop) of the hops of band keys. folder: of a hop by name."""
+    documents = near.run.manifest.rows() if near.documents is None else near.documents
+    for first, count in band_hops(near.bands):
+        name, many = bands_name(first), record_destinations(documents * count)
+        yield first, count, Exchange(folder=folder(name), destinations=many, schema=RECORDS)
 
 
 def bands_name(first: int) -> str:
@@ -198,6 +216,9 @@ def per_candidates(name: str, work: Growth = CANDIDATES) -> TaskCost:
 
 EMIT_KEYS = per_bundle("send band keys")
 FIND_BUCKETS = TaskCost(name="find buckets", tasks=RECORD_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n))
+KEEP_KEYS = TaskCost(
+    name="keep band keys", tasks=RECORD_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n), rare=True
+)
 SEND_CANDIDATES = per_bundle("send candidates", CANDIDATES, rare=True)
 SORT_CANDIDATES = per_candidates("sort candidates")
 SEND_KEYS = per_bundle("send keys of candidates", CANDIDATES, rare=True)

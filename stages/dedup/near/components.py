@@ -73,10 +73,15 @@ def component_keys(labels: pa.Table, doc: I64) -> tuple[U64, npt.NDArray[np.bool
     return mix64(label, COMPONENT_SEED), found
 
 
+def all_fit_one_task(run: Run) -> bool:
+    """Tell whether one task can join the buckets of a run, however many documents share them."""
+    return run.manifest.rows() <= AT_ONCE
+
+
 def join_buckets(engine: Engine, stage_run: StageRun[Stage], buckets: Sequence[str | None]) -> Labels:
     """Label the documents of files of buckets by component: in one task, or in rounds if there can be too many."""
     run, folder = stage_run.run, stage_run.folder("components")
-    if run.manifest.rows() > AT_ONCE:
+    if not all_fit_one_task(run):
         records = sum(engine.map(count_rows, [path for path in buckets if path], cost=COUNT))
         if records > AT_ONCE:
             return _in_rounds(engine, run, folder, [path for path in buckets if path])

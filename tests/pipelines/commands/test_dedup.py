@@ -17,7 +17,7 @@ import pytest
 from cluster.errors import RecipeError
 from pipelines.commands.dedup import dedup
 from pipelines.commands.minhash import minhash
-from stages.dedup import promotion
+from stages.dedup import kept, promotion
 from stages.minhash import MinHash
 from tests.support import oracles
 from tests.support.corpora import corpus, edited, text
@@ -47,11 +47,11 @@ def read_parts(out: Path) -> list[dict[str, Any]]:
 def test_dedup_keeps_the_longer_text_and_every_column(tmp_path: Path, kind: str) -> None:
     rows = documents()
     found = dedup([write_input(tmp_path / "in", rows, kind)], str(tmp_path / "out"), shingle_width=8, workers=1)
-    kept = read_parts(tmp_path / "out")
+    remaining = read_parts(tmp_path / "out")
     by_id = {row["id"]: row for row in rows}
-    assert found == {"rows": len(rows), "kept": len(kept), "dropped": len(rows) - len(kept)}
+    assert found == {"rows": len(rows), "kept": len(remaining), "dropped": len(rows) - len(remaining)}
     assert found["dropped"] > 10
-    for row in kept:
+    for row in remaining:
         assert {k: row[k] for k in COLUMNS} == by_id[row["id"]]
     ledger = [r for f in (tmp_path / "out" / "ledger").iterdir() for r in pq.read_table(f).to_pylist()]
     ids = {r["doc_id"]: r["id"] for r in ledger}
@@ -61,6 +61,16 @@ def test_dedup_keeps_the_longer_text_and_every_column(tmp_path: Path, kind: str)
             assert len(winner) >= len(loser)
             assert oracles.jaccard(oracles.shingle_set(loser, 8), oracles.shingle_set(winner, 8)) >= 0.75
     assert not (tmp_path / "out" / ".winnow").exists()
+
+
+def test_dedup_keeps_no_keys_for_additions_that_cannot_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: object) -> None:
+        raise AssertionError("keys are kept in a folder that is removed")
+
+    monkeypatch.setattr(kept, "keep_keys", refused)
+    out = tmp_path / "out"
+    found = dedup([write_input(tmp_path / "in", documents(), "parquet")], str(out), shingle_width=8, workers=1)
+    assert found["dropped"] > 10
 
 
 def test_dedup_again_changes_nothing_and_another_needs_another_folder(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from cluster.files.arrow_files import read_arrow, write_arrow
 from pipelines.mix import group_sizes
 from pipelines.run import runner
 from stages.dedup import kept
-from stages.dedup.near import again
+from stages.dedup.near import again, buckets, components
 from stages.dedup.near.components import LABELS
 from stages.outcome import ledger
 from tests.pipelines.run.test_histories import killed_at, written
@@ -288,3 +288,33 @@ def test_what_is_kept_is_used_again_and_again(tmp_path: Path, how: str) -> None:
             ours = inputs.run("run")
         assert noted == [True] * stages
         assert ours == inputs.anew()
+
+
+def test_keys_of_runs_that_may_be_large_are_kept_later_and_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = Inputs(tmp_path, RECIPES["plain"])
+    for key in KEYS[:5]:
+        inputs.add(key)
+
+    def keys_of(name: str) -> dict[str, bytes]:
+        inputs.run(name)
+        kept_files = (tmp_path / name / "exchange").glob("kept-near_dedup/*/*/keys-*.slices")
+        return {path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in kept_files}
+
+    at_once = keys_of("at-once")
+    assert at_once
+    monkeypatch.setattr(again, "all_fit_one_task", lambda run: False)
+    later: list[int] = []
+    real = buckets.keep_all_keys
+    monkeypatch.setattr(buckets, "keep_all_keys", lambda *given: (later.append(1), real(*given)))
+    assert keys_of("later") == at_once
+    assert later == [1]
+    inputs.add(KEYS[5])
+    with found() as went_on:
+        assert inputs.run("later") == inputs.anew()
+    assert went_on[:2] == [True, True]
+    monkeypatch.setattr(components, "AT_ONCE", 0)
+    later.clear()
+    assert keys_of("in-rounds") == {}
+    assert later == []
