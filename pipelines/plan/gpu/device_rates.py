@@ -36,14 +36,24 @@ class Paper:
         return min(SCHEDULERS * CLOCK * ISSUE / self.instructions, MEMORY / self.traffic)
 
 
-def _own(instructions: float, traffic: float, *, by_thread: bool = True, divisions: float = 0.0) -> Paper:
+def _own(instructions: float, traffic: float, *, by_thread: bool = True) -> Paper:
     """Return what was counted of a kernel of winnow's own; by_thread: each thread has a document."""
     many = f"{instructions:g} instructions and {traffic:g} bytes of traffic a byte of text, counted on x86-64"
     if not by_thread:
-        source = f"{many}, and {divisions:g} divisions of {DIVISION}; a warp has a document"
-        return Paper(instructions=instructions + DIVISION * divisions, traffic=traffic, source=source)
+        return Paper(instructions=instructions, traffic=traffic, source=f"{many}; a warp has a document")
     source = f"{many}; a thread has a document, {LANES} of 32 work"
     return Paper(instructions=instructions / LANES, traffic=traffic, source=source)
+
+
+def _fasttext(words: float, sums: float, traffic: float, *, in_words: float = 0.0, in_sums: float = 0.0) -> Paper:
+    """Return what was counted of fasttext_words.cu, and of a column in fasttext_sums.cu; in_...: divisions of each."""
+    source = (
+        f"{words:g} and {sums:g} instructions, {in_words:g} and {in_sums:g} divisions of {DIVISION}, {traffic:g} bytes "
+        f"of traffic a byte of text, counted on x86-64; a thread has a word or n-grams, {LANES} of 32 work; "
+        "then a warp has a document"
+    )
+    both = (words + DIVISION * in_words) / LANES + sums + DIVISION * in_sums
+    return Paper(instructions=both, traffic=traffic, source=source)
 
 
 def _estimated(instructions: float, traffic: float, what: str) -> Paper:
@@ -61,8 +71,8 @@ KERNELS = {
     "script_places": _own(9, 4),
     "line_rows": _own(97, 10),  # both calls
     "repair_marks": _own(10, 20),
-    "fasttext_sums": _own(172, 200, by_thread=False, divisions=3),  # lid.176: 16 columns, n-grams of 2 to 4
-    "fasttext_word_sums": _own(95, 200, by_thread=False, divisions=1),  # words and pairs of them, two labels
+    "fasttext_sums": _fasttext(262, 54, 300, in_words=3),  # lid.176: 16 columns, n-grams of 2 to 4
+    "fasttext_word_sums": _fasttext(100, 33, 230, in_sums=1),  # words and pairs of them, two labels
 }
 
 
@@ -70,7 +80,7 @@ def rate(kernel: str, permutations: float = 128.0) -> float:
     """Return the bytes of text a second of a kernel on one GPU; permutations: of signatures, of 32 bits each.
 
     >>> [round(rate(name) / 1e9, 1) for name in ("heuristic_counts", "fasttext_sums")]
-    [8.4, 1.5]
+    [8.4, 3.6]
     """
     found = KERNELS[kernel].bytes_per_second
     return found * 128.0 / permutations if kernel.startswith("signatures") else found
