@@ -88,6 +88,18 @@ def shares(offsets: I64, room: int) -> Iterator[tuple[int, int]]:
         start = max(stop, start + 1)
 
 
+def block_of(columns: int) -> tuple[int, int]:
+    """Return (threads of a block, threads of a document): few columns leave lanes of a warp to other documents.
+
+    >>> [block_of(columns) for columns in (1, 2, 5, 16, 17, 100, 300)]
+    [(64, 1), (64, 2), (64, 5), (64, 16), (32, 32), (128, 128), (256, 256)]
+    """
+    if columns <= 16:
+        return THREADS, max(1, columns)
+    threads = min(MOST_THREADS, -(-columns // 32) * 32)
+    return threads, threads
+
+
 def rows_by_bucket(present: U64, row_of: I32) -> I32:
     """Return the row of every bucket, 0 of those without one: the kernel looks it up at once.
 
@@ -210,9 +222,11 @@ class DeviceModel:
         shape = self._hashed, np.int32(self._stride), features, stops
         cuda_source.kernel(WORDS)((docs,), (THREADS_OF_WORDS,), (*texts, *self._words, *self._buckets, *shape))
         n = np.int32(self._sizes.word_ngrams)
-        rows = self._end, self._matrix, np.int32(columns), np.int32(self._projected), means, counts
-        threads = min(MOST_THREADS, -(-columns // 32) * 32)
-        cuda_source.kernel(SUMS)((docs,), (threads,), (*texts, *self._buckets, n, *shape, *rows))
+        rows = self._end, self._matrix, np.int32(columns), np.int32(self._projected)
+        order = self._put(np.argsort(-np.diff(offsets), kind="stable"))
+        threads, lanes = block_of(columns)
+        given = (*texts, *self._buckets, n, *shape, *rows, order, np.int64(docs), np.int32(lanes), means, counts)
+        cuda_source.kernel(SUMS)((-(-docs // (threads // lanes)),), (threads,), given)
         return cupy.asnumpy(means), cupy.asnumpy(counts)
 
 

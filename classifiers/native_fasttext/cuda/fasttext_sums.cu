@@ -1,7 +1,7 @@
 // The mean of the rows of each document's features, which fasttext_words.cu has put into slots (fasttext.h).
 //
-// A block has one document; its threads have one column of the rows each and walk over the same slots. Sums are in the
-// order of the host's kernels (features.py, kernels.average and kernels.average_logits), so the bits are theirs: a slot
+// A thread has one column of one document; where columns are few, documents of like length lie side by side in a block.
+// All threads of a document walk over the same slots. Sums are in the order of the host's kernels (features.py, kernels.average and kernels.average_logits), so the bits are theirs: a slot
 // without a row adds 0.0, which changes no sum, since none of them is -0.0; so loads need not wait for branches. The
 // same source is compiled for the host, with one thread, by tests (see device.h).
 
@@ -96,14 +96,16 @@ __device__ static float mean(const Model& m, const Line& line, const float* matr
     return sizeof(T) == 8 ? (float)(sum.total / least) : (float)sum.total * (float)(1.0 / least);
 }
 
-// offsets: (docs + 1); features, stops: of fasttext_words; end_word: row of the end of the line, or UNKNOWN or LABEL;
+// offsets: (docs + 1); order: (docs), documents as they are taken, `lanes` threads each; features, stops: of
+// fasttext_words; end_word: row of the end of the line, or UNKNOWN or LABEL;
 // matrix: (rows, columns); wide: sums in double precision; means: (docs, columns); counts: (docs), of features.
 extern "C" __global__ void fasttext_sums(const uint8_t* data, const int64_t* offsets, int64_t max_chars,
                                          const uint64_t* present, const int32_t* row_of, int minn, int maxn,
                                          uint64_t bucket, int64_t words, int pruned, int64_t present_mask,
                                          int word_ngrams, int hashed, int stride, const int32_t* features,
                                          const uint32_t* stops, int end_word, const float* matrix, int columns,
-                                         int wide, float* means, int32_t* counts) {
+                                         int wide, const int64_t* order, int64_t docs, int lanes, float* means,
+                                         int32_t* counts) {
     Model m = {};
     m.present = present;
     m.row_of = row_of;
@@ -111,14 +113,19 @@ extern "C" __global__ void fasttext_sums(const uint8_t* data, const int64_t* off
     m.words = words;
     m.pruned = pruned;
     m.present_mask = present_mask;
-    const int64_t doc = blockIdx.x, begin = offsets[doc];
-    const int64_t size = cut(data, begin, offsets[doc + 1], max_chars) - begin;
-    const bool ended = (int64_t)stops[doc] <= size;
-    const Line line = {features + (begin + doc) * stride, (ended ? (int64_t)stops[doc] : size) + 1, stride,
-                       lengths_of(minn, maxn), hashed, word_ngrams, ended ? NONE : end_word};
-    for (int column = threadIdx.x; column < columns; column += blockDim.x) {
-        int32_t* count = column == 0 ? counts + doc : nullptr;
-        means[doc * columns + column] = wide ? mean<double>(m, line, matrix + column, columns, count)
-                                             : mean<float>(m, line, matrix + column, columns, count);
+    const int side = (int)blockDim.x < lanes ? (int)blockDim.x : lanes;  // threads of a document
+    const int many = (int)blockDim.x / side, mine = (int)threadIdx.x / side;
+    if (mine >= many) return;
+    for (int64_t k = (int64_t)blockIdx.x * many + mine; k < docs; k += (int64_t)gridDim.x * many) {
+        const int64_t doc = order[k], begin = offsets[doc];
+        const int64_t size = cut(data, begin, offsets[doc + 1], max_chars) - begin;
+        const bool ended = (int64_t)stops[doc] <= size;
+        const Line line = {features + (begin + doc) * stride, (ended ? (int64_t)stops[doc] : size) + 1, stride,
+                           lengths_of(minn, maxn), hashed, word_ngrams, ended ? NONE : end_word};
+        for (int column = (int)threadIdx.x % side; column < columns; column += side) {
+            int32_t* count = column == 0 ? counts + doc : nullptr;
+            means[doc * columns + column] = wide ? mean<double>(m, line, matrix + column, columns, count)
+                                                 : mean<float>(m, line, matrix + column, columns, count);
+        }
     }
 }

@@ -110,7 +110,7 @@ def test_cores_are_of_a_node_of_gpus(capsys: pytest.CaptureFixture[str], tmp_pat
 
 
 def test_paper_names_kernels_that_there_are() -> None:
-    others = {"read_parquet", *fasttext_model.SUMS}
+    others = {*node.READ, *fasttext_model.SUMS}
     assert set(device_rates.KERNELS) - others <= set(HOST_KERNELS)
     for name, paper in device_rates.KERNELS.items():
         assert paper.source
