@@ -46,12 +46,16 @@ def _own(instructions: float, traffic: float, *, by_thread: bool = True) -> Pape
 
 
 def _fasttext(words: float, sums: float, traffic: float, lanes: float) -> Paper:
-    """Return what was counted of fasttext_words.cu, and of all columns in fasttext_sums.cu; lanes: that work in these."""
+    """Return what was counted of fasttext_words.cu, and of the columns in fasttext_sums.cu; lanes: of 32 that work."""
     source = (
         f"{words:g} and {sums:g} instructions and {traffic:g} bytes of traffic a byte of text, counted on x86-64, with "
-        f"divisions of {DIVISION}; a thread has a word or n-grams, {LANES} of 32 work; then one has a column, {lanes:g} work"
+        f"divisions of {DIVISION}; a thread has a word or n-grams, {LANES} of 32 work; then a column, {lanes:g} work"
     )
     return Paper(instructions=words / LANES + sums / lanes, traffic=traffic, source=source)
+
+
+def _estimated(instructions: float, traffic: float, what: str) -> Paper:
+    return Paper(instructions=instructions, traffic=traffic, source=f"estimated: {what}")
 
 
 # by the name under which cluster.device.kernel_times knows the host's
@@ -69,7 +73,7 @@ KERNELS = {
     # lid.176: n-grams of 2 to 4, 3 divisions a byte; two documents of 16 columns in a warp take the same branches.
     # Traffic: slots written and read 32, n-grams looked up 150, their rows 100.
     "fasttext_sums": _fasttext(262 + 3 * DIVISION, 16 * 54, 300, lanes=32),
-    # Words and pairs of them, two labels, a division a pair; 16 documents in a warp. Slots 24, words looked up and rows 36.
+    # Words and pairs of them, two labels, a division a pair; 16 documents in a warp. Slots 24, look-ups and rows 36.
     "fasttext_word_sums": _fasttext(100, 2 * (33 + DIVISION), 60, lanes=LANES),
 }
 
