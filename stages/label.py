@@ -36,6 +36,7 @@ class Label(Classified):
     use: ClassVar[str] = "label"
     summary: ClassVar[str] = "Name topic, domain or format by a classifier; keep the wanted labels"
     schema: ClassVar[pa.Schema] = pa.schema([("label", pa.string()), ("label_score", pa.float64())])
+    device_expansion: ClassVar[float] = 17.0  # slots of fasttext.h for a batch; of a chunk at most SCRATCH bytes
 
     model: str = param("", quality.SPECS, fact=True, metavar="SPEC")
     keep_labels: tuple[str, ...] = param((), "keep only documents with one of these labels")

@@ -56,6 +56,7 @@ class LanguageId(ShardStage):
     )
 
     hands_on: ClassVar[tuple[str, ...]] = ("language",)
+    device_expansion: ClassVar[float] = 17.0  # slots of fasttext.h for a batch; of a chunk at most SCRATCH bytes
 
     languages: tuple[str, ...] = param((), "keep these languages (ISO 639-1 or 639-3; default: all)")
     min_score: float = param(0.0, "drop documents whose language is less certain", ge=0.0, le=1.0)

@@ -36,6 +36,7 @@ class Quality(Classified):
     version: ClassVar[int] = 3
     summary: ClassVar[str] = "Score quality by a classifier or a column; keep what is good enough"
     schema: ClassVar[pa.Schema] = pa.schema([("quality_score", pa.float64()), ("quality_label", pa.string())])
+    device_expansion: ClassVar[float] = 17.0  # slots of fasttext.h for a batch; of a chunk at most SCRATCH bytes
 
     model: str = param("", quality.SPECS, fact=True, metavar="SPEC")
     min_score: float | None = param(None, "drop documents with a lower score")

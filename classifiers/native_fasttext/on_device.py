@@ -1,8 +1,9 @@
 """fastText inference on a GPU: the device adds up the rows of a text's features, the host judges the sums.
 
-Guarantees: labels and scores have the bits of kernels.py. What takes the time (words, hashes, look-ups, rows) is one
-CUDA kernel, cuda/fasttext_sums.cu; the output layer, a few thousand products a text, is the host's own code. Memory on
-the device: the model as arrays, and one batch of texts.
+Guarantees: labels and scores have the bits of kernels.py. What takes the time are two CUDA kernels. fasttext_words.cu
+finds the rows of every word and n-gram, each by a thread of its own; fasttext_sums.cu adds them up in the host's order.
+The output layer, a few thousand products a text, is the host's own code. Memory on the device: the model as arrays, one
+batch of texts, and SCRATCH bytes for the rows of their features, or those of one text.
 """
 
 # numba has no types for mypy and knows no difference between Python's and numpy's numbers:
@@ -13,6 +14,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers.native_fasttext.features import Tables
+from classifiers.native_fasttext.features import Tables, find
 from classifiers.native_fasttext.format import Loaded
 from classifiers.native_fasttext.kernels import (
     CLEAR,
@@ -36,21 +38,66 @@ from classifiers.native_fasttext.kernels import (
     softmax,
     std_log,
 )
+from classifiers.native_fasttext.met_words import fnv, packed
 from classifiers.native_fasttext.subwords import F32, I32, I64, U8, U64, njit
 from cluster.device import cuda_source, turns
 from cluster.device.halving import in_parts
 
-SOURCE = Path(__file__).parent / "cuda" / "fasttext_sums.cu"
+WORDS, SUMS = (Path(__file__).parent / "cuda" / f"fasttext_{name}.cu" for name in ("words", "sums"))
 MOST_NGRAMS = 16  # longest word n-gram of the kernel
 MOST_THREADS = 256
 LETTERS = Path(__file__).parent / "cuda" / "has_letters.cu"
 THREADS = 64  # of a block, each with a document
-ARRAYS = ("slots", "text", "start", "stop", "sub_start", "sub_ids", "present", "row_of")
+THREADS_OF_WORDS = 128  # of a block, which has a document
+ARRAYS = ("slots", "text", "start", "stop", "present", "row_of")
+SCRATCH = 1 << 30  # bytes at once
+NEVER = 0xFFFFFFFF  # no word of a text ends its line
+UNKNOWN, LABEL = -2, -3  # as in fasttext.h
 
 
 def fits(loaded: Loaded) -> bool:
     """Tell whether the kernel knows a model of this kind."""
     return loaded.tables.sizes.word_ngrams <= MOST_NGRAMS
+
+
+def end_of_line(tables: Tables) -> int:
+    """Return the row of the word that ends each line; UNKNOWN where there is none, LABEL where it is no word."""
+    name = np.frombuffer(b"</s>", np.uint8)
+    found = entry_of(tables.slots, tables.text, tables.start, tables.stop, name)
+    return UNKNOWN if found < 0 else LABEL if found >= tables.sizes.words else int(found)
+
+
+@njit
+def entry_of(slots: U64, text: U8, start: I64, stop: I64, word: U8) -> int:
+    """Return the entry of a word in the dictionary, or -1."""
+    last = len(word)
+    return find(slots, text, start, stop, word, 0, last, fnv(word, 0, last), packed(word, 0, last))
+
+
+def shares(offsets: I64, room: int) -> Iterator[tuple[int, int]]:
+    """Yield [start, stop) of documents that take at most SCRATCH bytes, `room` for each byte, or of single ones.
+
+    >>> list(shares(np.array([0, 10, 20, SCRATCH, SCRATCH + 50]), 1))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    ends = (offsets + np.arange(len(offsets))) * room
+    start = 0
+    while start < len(offsets) - 1:
+        stop = int(np.searchsorted(ends, ends[start] + SCRATCH, "right")) - 1
+        yield start, max(stop, start + 1)
+        start = max(stop, start + 1)
+
+
+def block_of(columns: int) -> tuple[int, int]:
+    """Return (threads of a block, threads of a document): few columns leave lanes of a warp to other documents.
+
+    >>> [block_of(columns) for columns in (1, 2, 5, 16, 17, 100, 300)]
+    [(64, 1), (64, 2), (64, 5), (64, 16), (32, 32), (128, 128), (256, 256)]
+    """
+    if columns <= 16:
+        return THREADS, max(1, columns)
+    threads = min(MOST_THREADS, -(-columns // 32) * 32)
+    return threads, threads
 
 
 def rows_by_bucket(present: U64, row_of: I32) -> I32:
@@ -114,11 +161,19 @@ class DeviceModel:
         self._cupy: Any = importlib.import_module("cupy")
         tables: Tables = loaded.tables
         self._sizes = tables.sizes
+        z = tables.sizes
+        lengths = max(0, z.maxn - max(z.minn, 1) + 1)
+        self._hashed = np.int32(1 + lengths if z.word_ngrams > 1 and z.bucket > 0 else 0)  # its place in a slot
+        self._stride = 1 + lengths + int(self._hashed > 0)  # whole numbers of a slot, as fasttext.h says
+        self._end = np.int32(end_of_line(tables))
         self._output = loaded.output
         self._projected = len(tables.projected) > 0
         if tables.sizes.present_mask:
             tables = tables._replace(row_of=rows_by_bucket(tables.present, tables.row_of))
-        self._arrays = {name: self._put(getattr(tables, name)) for name in ARRAYS}
+        slots, text, start, stop, present, row_of = (self._put(getattr(tables, name)) for name in ARRAYS)
+        self._words = slots, np.int64(len(slots) - 1), text, start, stop
+        ngrams = np.int32(z.minn), np.int32(z.maxn), np.uint64(z.bucket)
+        self._buckets = (present, row_of, *ngrams, np.int64(z.words), np.int32(z.pruned), np.int64(z.present_mask))
         self._matrix = self._put(tables.projected if self._projected else tables.rows)
 
     def _put(self, array: Any) -> Any:
@@ -142,12 +197,15 @@ class DeviceModel:
     def _means(self, data: U8, offsets: I64, max_chars: int) -> tuple[F32, I32]:
         """Return the mean of the rows (or projected rows) of each text's features, and their number."""
 
-        def work(start: int, stop: int) -> list[tuple[F32, I32]]:
-            with turns.taken():
-                return [self._launched(data, offsets[start : stop + 1], max_chars)]
-
         columns = self._matrix.shape[1]
-        parts = in_parts(work, len(offsets) - 1)
+        parts: list[tuple[F32, I32]] = []
+        for first, last in shares(offsets, self._stride * 4):
+
+            def work(start: int, stop: int, first: int = first) -> list[tuple[F32, I32]]:
+                with turns.taken():
+                    return [self._launched(data, offsets[first + start : first + stop + 1], max_chars)]
+
+            parts += in_parts(work, last - first)
         means, counts = zip(*parts, strict=True) if parts else ((), ())
         return (
             np.concatenate([np.empty((0, columns), np.float32), *means]),
@@ -155,30 +213,20 @@ class DeviceModel:
         )
 
     def _launched(self, data: U8, offsets: I64, max_chars: int) -> tuple[F32, I32]:
-        z, cupy, columns, docs = self._sizes, self._cupy, self._matrix.shape[1], len(offsets) - 1
+        cupy, columns, docs = self._cupy, self._matrix.shape[1], len(offsets) - 1
         first, last = int(offsets[0]), int(offsets[-1])
         means, counts = cupy.empty((docs, columns), np.float32), cupy.empty(docs, np.int32)
-        arrays = self._arrays
-        given = (
-            self._put(data[first:last]),
-            self._put(offsets - first),
-            np.int64(max_chars),
-            arrays["slots"],
-            np.int64(len(arrays["slots"]) - 1),
-            *(arrays[name] for name in ARRAYS[1:]),
-            *(np.int32(value) for value in (z.minn, z.maxn)),
-            np.uint64(z.bucket),
-            np.int64(z.words),
-            np.int32(z.pruned),
-            np.int64(z.present_mask),
-            np.int32(z.word_ngrams),
-            self._matrix,
-            np.int32(columns),
-            np.int32(self._projected),
-            means,
-            counts,
-        )
-        cuda_source.kernel(SOURCE)((docs,), (min(MOST_THREADS, -(-columns // 32) * 32),), given)
+        features = cupy.empty((last - first + docs, self._stride), np.int32)
+        stops = self._put(np.full(docs, NEVER, np.uint32))
+        texts = self._put(data[first:last]), self._put(offsets - first), np.int64(max_chars)
+        shape = self._hashed, np.int32(self._stride), features, stops
+        cuda_source.kernel(WORDS)((docs,), (THREADS_OF_WORDS,), (*texts, *self._words, *self._buckets, *shape))
+        n = np.int32(self._sizes.word_ngrams)
+        rows = self._end, self._matrix, np.int32(columns), np.int32(self._projected)
+        order = self._put(np.argsort(-np.diff(offsets), kind="stable"))
+        threads, lanes = block_of(columns)
+        given = (*texts, *self._buckets, n, *shape, *rows, order, np.int64(docs), np.int32(lanes), means, counts)
+        cuda_source.kernel(SUMS)((-(-docs // (threads // lanes)),), (threads,), given)
         return cupy.asnumpy(means), cupy.asnumpy(counts)
 
 

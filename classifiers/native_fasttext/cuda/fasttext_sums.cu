@@ -1,206 +1,131 @@
-// The mean of the rows of each document's features, as fastText's Dictionary::getLine names them, in fastText's order.
+// The mean of the rows of each document's features, which fasttext_words.cu has put into slots (fasttext.h).
 //
-// A block has one document; its threads have one column of the rows each and walk over the same bytes, so that branches
-// are alike within a warp and rows are read side by side. Sums are in the order of the host's kernels
-// (features.py, kernels.average and kernels.average_logits), so the bits are theirs. The same source is compiled for
-// the host, with one thread, by tests (see device.h).
+// A thread has one column of one document; where columns are few, documents of like length lie side by side in a block.
+// All threads of a document walk over the same slots. Sums are in the order of the host's kernels (features.py, kernels.average and kernels.average_logits), so the bits are theirs: a slot
+// without a row adds 0.0, which changes no sum, since none of them is -0.0; so loads need not wait for branches. The
+// same source is compiled for the host, with one thread, by tests (see device.h).
 
-#include "device.h"
+#include "fasttext.h"
 
-#define BASIS 2166136261u
-#define PRIME 16777619u
-#define END_HASH 3617362777u
-#define LABEL_HASH 713211737u
-#define MIX 116049371ull
-#define MOST_NGRAMS 16
+// How many lengths of character n-grams there are.
+__device__ static int lengths_of(int minn, int maxn) {
+    const int least = minn > 1 ? minn : 1;
+    return maxn < least ? 0 : maxn - least + 1;
+}
 
-struct Model {
-    const uint64_t* slots;
-    int64_t mask;
-    const uint8_t* text;
-    const int64_t* start;
-    const int64_t* stop;
-    const int64_t* sub_start;
-    const int32_t* sub_ids;
-    const uint64_t* present;
-    const int32_t* row_of;
-    int minn, maxn;
-    uint64_t bucket;
-    int64_t words;
-    int pruned;
-    int64_t present_mask;
-};
-
-// A sum over rows of one column. wide: in double precision.
+// A sum over rows of one column, in the precision T.
+template <typename T>
 struct Sum {
     const float* matrix;
-    int64_t columns, column;
-    int wide;
-    float narrow_total;
-    double wide_total;
+    int64_t columns;  // matrix begins at the column
+    T total;
     int32_t count;
 };
 
-__device__ static void add(Sum& sum, int64_t row) {
-    const float value = sum.matrix[row * sum.columns + sum.column];
-    if (sum.wide)
-        sum.wide_total += value;
-    else
-        sum.narrow_total += value;
-    sum.count++;
+template <typename T>
+__device__ static void add(Sum<T>& sum, int64_t row) {
+    const float value = row >= 0 ? sum.matrix[row * sum.columns] : 0.0f;
+    sum.total += value;
+    sum.count += row >= 0;
 }
 
-__device__ static void add_bucket(const Model& m, Sum& sum, uint64_t hash) {
-    const bool narrow = (hash | m.bucket) >> 32 == 0;  // of subwords: a division of 64 bits takes several times as long
-    const int64_t bucket = narrow ? (int64_t)((uint32_t)hash % (uint32_t)m.bucket) : (int64_t)(hash % m.bucket);
-    if ((m.present[(bucket >> 6) & m.present_mask] >> (bucket & 63)) & 1)
-        add(sum, m.words + (m.pruned ? m.row_of[bucket] : bucket));
-}
-
-__device__ static bool separates(uint8_t byte) { return byte == 32 || byte == 0 || (9 <= byte && byte <= 13); }
-
-__device__ static uint32_t extended(uint8_t byte) { return byte >= 0x80 ? byte | 0xFFFFFF00u : byte; }
-
-__device__ static uint32_t fnv(const uint8_t* data, int64_t first, int64_t last) {
-    uint32_t h = BASIS;
-    for (int64_t i = first; i < last; i++) h = (h ^ extended(data[i])) * PRIME;
-    return h;
-}
-
-__device__ static int64_t find(const Model& m, const uint8_t* data, int64_t first, int64_t last, uint32_t hash) {
-    const int64_t length = last - first;
-    uint64_t head = 0;
-    for (int64_t i = 0; i < length && i < 8; i++) head |= (uint64_t)data[first + i] << (8 * i);
-    for (int64_t slot = (int64_t)hash & m.mask; m.slots[2 * slot]; slot = (slot + 1) & m.mask) {
-        if ((m.slots[2 * slot] >> 32) != hash || m.slots[2 * slot + 1] != head) continue;
-        const int64_t entry = (int64_t)(m.slots[2 * slot] & 0xFFFFFFFFull) - 1;
-        if (length < 8) return entry;
-        if (m.stop[entry] - m.start[entry] != length) continue;
-        int64_t i = 8;
-        while (i < length && m.text[m.start[entry] + i] == data[first + i]) i++;
-        if (i == length) return entry;
-    }
-    return -1;
-}
-
-// The character n-grams of `<word>`.
-__device__ static void add_subwords(const Model& m, Sum& sum, const uint8_t* data, int64_t first, int64_t last) {
-    const int64_t length = last - first + 2;
-    for (int64_t i = 0; i < length; i++) {
-        const bool inside = i > 0 && i < length - 1;
-        if (inside && (data[first + i - 1] & 0xC0) == 0x80) continue;
-        uint32_t h = BASIS;
-        int64_t j = i;
-        for (int k = 1; j < length && k <= m.maxn; k++) {
-            do {
-                h = (h ^ (j == 0 ? 60u : j == length - 1 ? 62u : extended(data[first + j - 1]))) * PRIME;
-                j++;
-            } while (j < length - 1 && (data[first + j - 1] & 0xC0) == 0x80);
-            if (k >= m.minn && !(k == 1 && (i == 0 || j == length))) add_bucket(m, sum, h);
-        }
+// Words and their character n-grams; LENGTHS of these, or where that is -1 as many as `lengths` says.
+template <typename T, int LENGTHS>
+__device__ static void add_words(Sum<T>& sum, const int32_t* slots, int64_t many, int stride, int lengths) {
+    const int count = LENGTHS < 0 ? lengths : LENGTHS;
+    bool known = false;
+    UNROLL_4
+    for (int64_t place = 0; place < many; place++) {
+        const int32_t* slot = slots + place * stride;
+        const int32_t word = slot[0];
+        known = word == NONE ? known : word != LABEL;
+        add(sum, word);
+        for (int k = 1; k <= count; k++) add(sum, known ? slot[k] : NONE);
     }
 }
 
-struct Word {
-    int64_t first, last;  // bytes of the token
-    uint32_t hash;
-    int64_t entry;  // of the dictionary, or -1
-    bool ends;      // the end of the line
-};
-
-// Move to the next word that has features; false behind the end of the line. `at` is kept between the calls.
-__device__ static bool next(const Model& m, const uint8_t* data, int64_t& at, int64_t stop, bool& ended, Word& word) {
-    const uint8_t end[4] = {'<', '/', 's', '>'};
-    while (!ended) {
-        while (at < stop && separates(data[at])) at++;
-        const bool virtual_end = at >= stop;
-        word.first = at;
-        while (at < stop && !separates(data[at])) at++;
-        word.last = at;
-        word.hash = virtual_end ? END_HASH : fnv(data, word.first, word.last);
-        word.ends = virtual_end;
-        if (word.last - word.first == 4) {
-            word.ends = true;
-            for (int i = 0; i < 4; i++) word.ends = word.ends && data[word.first + i] == end[i];
-        }
-        word.entry = virtual_end ? find(m, end, 0, 4, END_HASH) : find(m, data, word.first, word.last, word.hash);
-        const bool label = word.entry < 0 && !word.ends && word.last - word.first >= 9 && data[word.first] == 95 &&
-                           data[word.first + 1] == 95 && fnv(data, word.first, word.first + 9) == LABEL_HASH;
-        if (word.entry >= m.words || label) {
-            ended = virtual_end;
-            continue;
-        }
-        ended = word.ends;
-        return true;
-    }
-    return false;
-}
-
-// The word n-grams that begin with the first of `held` hashes.
-__device__ static void add_word_ngrams(const Model& m, Sum& sum, const int32_t* hashes, int held) {
+// The word n-grams that begin with the first of `held` hashes, which leaves.
+template <typename T>
+__device__ static void add_word_ngrams(const Model& m, Sum<T>& sum, int32_t* hashes, int held) {
     uint64_t h = (uint64_t)(int64_t)hashes[0];
     for (int j = 1; j < held; j++) {
         h = h * MIX + (uint64_t)(int64_t)hashes[j];
-        add_bucket(m, sum, h);
+        add(sum, bucket_row(m, h));
+        hashes[j - 1] = hashes[j];
     }
 }
 
-__device__ static int64_t cut(const uint8_t* data, int64_t start, int64_t stop, int64_t most) {
-    if (stop - start <= most) return stop;
-    int64_t characters = 0;
-    for (int64_t i = start; i < stop; i++) {
-        if ((data[i] & 0xC0) == 0x80) continue;
-        if (characters == most) return i;
-        characters++;
+// end_hash: 1 where the end of the line is a word, whose hash follows.
+template <typename T>
+__device__ static void add_all_word_ngrams(const Model& m, Sum<T>& sum, const int32_t* slots, int64_t many, int stride,
+                                           int hashed, int word_ngrams, bool end_hash) {
+    int32_t hashes[MOST_NGRAMS];
+    int held = 0;
+    for (int64_t place = 0; place < many + end_hash; place++) {
+        const bool is_end = place == many;
+        const int32_t word = is_end ? UNKNOWN : slots[place * stride];
+        if (word == NONE || word == LABEL) continue;
+        hashes[held++] = is_end ? (int32_t)END_HASH : slots[place * stride + hashed];
+        if (held == word_ngrams) add_word_ngrams(m, sum, hashes, held--);
     }
-    return stop;
+    for (; held > 0; held--) add_word_ngrams(m, sum, hashes, held);
 }
 
-// offsets: (docs + 1); slots: (slots, 2); matrix: (rows, columns); means: (docs, columns); counts: (docs), of features.
+struct Line {
+    const int32_t* slots;
+    int64_t many;      // slots up to the line's end
+    int stride, lengths, hashed, word_ngrams;
+    int32_t end_word;  // row of the end of the line, NONE where a word of the text has ended it, or as in slots
+};
+
+template <typename T>
+__device__ static float mean(const Model& m, const Line& line, const float* matrix, int columns, int32_t* count) {
+    Sum<T> sum = {matrix, columns, 0, 0};
+    if (line.lengths == 0)
+        add_words<T, 0>(sum, line.slots, line.many, line.stride, 0);
+    else if (line.lengths == 3)
+        add_words<T, 3>(sum, line.slots, line.many, line.stride, 3);
+    else
+        add_words<T, -1>(sum, line.slots, line.many, line.stride, line.lengths);
+    add(sum, line.end_word);
+    const bool end_hash = line.end_word != NONE && line.end_word != LABEL;
+    if (line.hashed)
+        add_all_word_ngrams(m, sum, line.slots, line.many, line.stride, line.hashed, line.word_ngrams, end_hash);
+    const int32_t least = sum.count > 0 ? sum.count : 1;
+    if (count) *count = sum.count;
+    return sizeof(T) == 8 ? (float)(sum.total / least) : (float)sum.total * (float)(1.0 / least);
+}
+
+// offsets: (docs + 1); order: (docs), documents as they are taken, `lanes` threads each; features, stops: of
+// fasttext_words; end_word: row of the end of the line, or UNKNOWN or LABEL;
+// matrix: (rows, columns); wide: sums in double precision; means: (docs, columns); counts: (docs), of features.
 extern "C" __global__ void fasttext_sums(const uint8_t* data, const int64_t* offsets, int64_t max_chars,
-                                         const uint64_t* slots, int64_t mask, const uint8_t* text,
-                                         const int64_t* start, const int64_t* stop, const int64_t* sub_start,
-                                         const int32_t* sub_ids, const uint64_t* present, const int32_t* row_of,
-                                         int minn, int maxn, uint64_t bucket, int64_t words, int pruned,
-                                         int64_t present_mask, int word_ngrams, const float* matrix, int columns,
-                                         int wide, float* means, int32_t* counts) {
-    const Model m = {slots, mask,   text, start, stop,   sub_start, sub_ids, present, row_of,
-                     minn,  maxn,   bucket ? bucket : 1, words,  pruned, present_mask};
-    const int64_t doc = blockIdx.x, begin = offsets[doc];
-    const int64_t end = cut(data, begin, offsets[doc + 1], max_chars);
-    for (int column = threadIdx.x; column < columns; column += blockDim.x) {
-        Sum sum = {matrix, columns, column, wide, 0.0f, 0.0, 0};
-        Word word;
-        int64_t at = begin;
-        bool ended = false;
-        while (next(m, data, at, end, ended, word)) {
-            if (word.entry >= 0 && maxn <= 0)
-                add(sum, word.entry);
-            else if (word.entry >= 0)
-                for (int64_t k = sub_start[word.entry]; k < sub_start[word.entry + 1]; k++) add(sum, sub_ids[k]);
-            else if (!word.ends && maxn > 0)
-                add_subwords(m, sum, data, word.first, word.last);
+                                         const uint64_t* present, const int32_t* row_of, int minn, int maxn,
+                                         uint64_t bucket, int64_t words, int pruned, int64_t present_mask,
+                                         int word_ngrams, int hashed, int stride, const int32_t* features,
+                                         const uint32_t* stops, int end_word, const float* matrix, int columns,
+                                         int wide, const int64_t* order, int64_t docs, int lanes, float* means,
+                                         int32_t* counts) {
+    Model m = {};
+    m.present = present;
+    m.row_of = row_of;
+    m.bucket = bucket ? bucket : 1;
+    m.words = words;
+    m.pruned = pruned;
+    m.present_mask = present_mask;
+    const int side = (int)blockDim.x < lanes ? (int)blockDim.x : lanes;  // threads of a document
+    const int many = (int)blockDim.x / side, mine = (int)threadIdx.x / side;
+    if (mine >= many) return;
+    for (int64_t k = (int64_t)blockIdx.x * many + mine; k < docs; k += (int64_t)gridDim.x * many) {
+        const int64_t doc = order[k], begin = offsets[doc];
+        const int64_t size = cut(data, begin, offsets[doc + 1], max_chars) - begin;
+        const bool ended = (int64_t)stops[doc] <= size;
+        const Line line = {features + (begin + doc) * stride, (ended ? (int64_t)stops[doc] : size) + 1, stride,
+                           lengths_of(minn, maxn), hashed, word_ngrams, ended ? NONE : end_word};
+        for (int column = (int)threadIdx.x % side; column < columns; column += side) {
+            int32_t* count = column == 0 ? counts + doc : nullptr;
+            means[doc * columns + column] = wide ? mean<double>(m, line, matrix + column, columns, count)
+                                                 : mean<float>(m, line, matrix + column, columns, count);
         }
-        if (word_ngrams > 1 && bucket > 0) {
-            int32_t hashes[MOST_NGRAMS];
-            int held = 0;
-            at = begin;
-            ended = false;
-            while (next(m, data, at, end, ended, word)) {
-                hashes[held++] = (int32_t)word.hash;
-                if (held < word_ngrams) continue;
-                add_word_ngrams(m, sum, hashes, held);
-                for (int i = 1; i < held; i++) hashes[i - 1] = hashes[i];
-                held--;
-            }
-            for (; held > 0; held--) {
-                add_word_ngrams(m, sum, hashes, held);
-                for (int i = 1; i < held; i++) hashes[i - 1] = hashes[i];
-            }
-        }
-        const int32_t least = sum.count > 0 ? sum.count : 1;
-        means[doc * columns + column] =
-            wide ? (float)(sum.wide_total / least) : sum.narrow_total * (float)(1.0 / least);
-        if (column == 0) counts[doc] = sum.count;
     }
 }

@@ -13,7 +13,10 @@ typedef int int32_t;
 #include <stdint.h>
 #endif
 
-#ifndef __CUDACC__
+#ifdef __CUDACC__
+#define UNROLL_4 _Pragma("unroll 4")
+#else
+#define UNROLL_4
 #define __device__
 #define __global__
 struct Place {

@@ -36,14 +36,22 @@ class Paper:
         return min(SCHEDULERS * CLOCK * ISSUE / self.instructions, MEMORY / self.traffic)
 
 
-def _own(instructions: float, traffic: float, *, by_thread: bool = True, divisions: float = 0.0) -> Paper:
+def _own(instructions: float, traffic: float, *, by_thread: bool = True) -> Paper:
     """Return what was counted of a kernel of winnow's own; by_thread: each thread has a document."""
     many = f"{instructions:g} instructions and {traffic:g} bytes of traffic a byte of text, counted on x86-64"
     if not by_thread:
-        source = f"{many}, and {divisions:g} divisions of {DIVISION}; a warp has a document"
-        return Paper(instructions=instructions + DIVISION * divisions, traffic=traffic, source=source)
+        return Paper(instructions=instructions, traffic=traffic, source=f"{many}; a warp has a document")
     source = f"{many}; a thread has a document, {LANES} of 32 work"
     return Paper(instructions=instructions / LANES, traffic=traffic, source=source)
+
+
+def _fasttext(words: float, sums: float, traffic: float, lanes: float) -> Paper:
+    """Return what was counted of fasttext_words.cu, and of the columns in fasttext_sums.cu; lanes: of 32 that work."""
+    source = (
+        f"{words:g} and {sums:g} instructions and {traffic:g} bytes of traffic a byte of text, counted on x86-64, with "
+        f"divisions of {DIVISION}; a thread has a word or n-grams, {LANES} of 32 work; then a column, {lanes:g} work"
+    )
+    return Paper(instructions=words / LANES + sums / lanes, traffic=traffic, source=source)
 
 
 def _estimated(instructions: float, traffic: float, what: str) -> Paper:
@@ -53,6 +61,7 @@ def _estimated(instructions: float, traffic: float, what: str) -> Paper:
 # by the name under which cluster.device.kernel_times knows the host's
 KERNELS = {
     "read_parquet": _estimated(60, 60, "zstd as slow as 5 GB/s, then twelve passes over the text"),
+    "judge_texts": _estimated(12, 30, "the passes that tell UTF-8, white space and characters"),
     "content_hash": _estimated(1, 4, "two XXH64, a thread has a document"),
     "text_digest": _estimated(4, 2, "SHA-256, 30 instructions a byte, a thread has a document"),
     "signatures": _estimated(70, 40, "cuDF, 128 permutations of 16 instructions for a character, and its hash"),
@@ -61,8 +70,11 @@ KERNELS = {
     "script_places": _own(9, 4),
     "line_rows": _own(97, 10),  # both calls
     "repair_marks": _own(10, 20),
-    "fasttext_sums": _own(172, 200, by_thread=False, divisions=3),  # lid.176: 16 columns, n-grams of 2 to 4
-    "fasttext_word_sums": _own(95, 200, by_thread=False, divisions=1),  # words and pairs of them, two labels
+    # lid.176: n-grams of 2 to 4, 3 divisions a byte; two documents of 16 columns in a warp take the same branches.
+    # Traffic: slots written and read 32, n-grams looked up 150, their rows 100.
+    "fasttext_sums": _fasttext(262 + 3 * DIVISION, 16 * 54, 300, lanes=32),
+    # Words and pairs of them, two labels, a division a pair; 16 documents in a warp. Slots 24, look-ups and rows 36.
+    "fasttext_word_sums": _fasttext(100, 2 * (33 + DIVISION), 60, lanes=LANES),
 }
 
 
@@ -70,7 +82,7 @@ def rate(kernel: str, permutations: float = 128.0) -> float:
     """Return the bytes of text a second of a kernel on one GPU; permutations: of signatures, of 32 bits each.
 
     >>> [round(rate(name) / 1e9, 1) for name in ("heuristic_counts", "fasttext_sums")]
-    [8.4, 1.5]
+    [8.4, 5.0]
     """
     found = KERNELS[kernel].bytes_per_second
     return found * 128.0 / permutations if kernel.startswith("signatures") else found

@@ -34,7 +34,7 @@ from stages.inputs.reader import BATCH_BYTES
 from stages.minhash import MinHash
 
 SIMULATED = 4_000  # tasks at most; of more, their time is that of so many times as long
-READ = "read_parquet"
+READ = ("read_parquet", "judge_texts")  # on the device where texts are read straight to it
 SLOWEST = 1024.0  # factor by which devices are thought slower, at most
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def _read(rates: Rates, whole: Whole, dataset: str, stages: list[ShardStage], st
     host, kernels, calls = 0.0, dict[str, float](), dict[str, float]()
     for name, share in {**lacking, "read": 1.0}.items():
         known = rates.kernels(name, dataset)
-        taken = {k: v for k, v in known.items() if k in device_rates.KERNELS and (straight or k != READ)}
+        taken = {k: v for k, v in known.items() if k in device_rates.KERNELS and (straight or k not in READ)}
         host += share * max(0.0, rates.annotate(name, dataset) - sum(taken.values()))
         for kernel, seconds in taken.items():
             kernels[kernel] = kernels.get(kernel, 0.0) + share * seconds

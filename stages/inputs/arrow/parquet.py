@@ -281,7 +281,9 @@ def _batch(request: Request, view: View, record: pa.RecordBatch, rows: I64 | ran
     else:
         where = view.places["text"]
         status = np.maximum(status, np.uint8(view.text_status))
-        columns["text"], status = mark_text_status(columns["text"], status, trusted=where is not None and where.json)
+        trusted = where is not None and where.json
+        with kernel_times.timed("judge_texts"):
+            columns["text"], status = mark_text_status(columns["text"], status, trusted=trusted)
     for row in np.flatnonzero(status == ReadStatus.INVALID_UTF8).tolist():
         errors.setdefault(row, MALFORMED)
     problems = [Problem(request.path, int(rows[row]), None, error) for row, error in sorted(errors.items())]

@@ -68,8 +68,8 @@ def copied(place: Space, data: Any, starts: I64, places: I64) -> U8:
     """Return pieces of texts one behind the other, as `pieces.copied` does."""
     out = place.xp.repeat(place.put(np.zeros(1, np.uint8)), int(places[-1]))
     given = (data, place.put(starts), place.put(places), np.int64(len(starts)), out)
-    kernel = cuda_source.kernel(FOLDER / "copied.cu")
-    kernel((min(MOST_BLOCKS, len(starts)),), (THREADS,), given)
+    if len(starts):
+        cuda_source.kernel(FOLDER / "copied.cu")((min(MOST_BLOCKS, len(starts)),), (THREADS,), given)
     return place.get(out)
 
 

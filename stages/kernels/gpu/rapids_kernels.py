@@ -184,11 +184,10 @@ def signatures_by_seeds(
     """
     host: Any = HOST_KERNELS["signatures_by_seeds"]
     family = np.asarray(seeds, np.uint32)
-    texts, places = _on_device(data, offsets)
 
     def work(start: int, stop: int) -> list[Any]:
         longest = int(np.diff(offsets[start : stop + 1]).max())
-        return [cuda_kernels.minhash_seeds(space(), texts, places[start : stop + 1], longest, family, width)]
+        return [cuda_kernels.minhash_seeds(space(), *_on_device(data, offsets, start, stop), longest, family, width)]
 
     parts = in_parts(work, len(offsets) - 1, MAX_SLOTS // len(family))
     out = np.concatenate([np.empty((0, len(family)), np.uint32), *parts])
@@ -199,16 +198,15 @@ def signatures_by_seeds(
 
 def heuristic_counts(data: U8, offsets: I64, readings: Readings, known: Known) -> I64:
     """Return what is counted of each document, as `heuristics.heuristic_counts` does; the longest on the host."""
-    texts, places = _on_device(data, offsets)
     sizes = np.diff(offsets)
     found = []
     for first, last in text_kernels.shares(offsets):
 
         def work(start: int, stop: int, first: int = first) -> list[Any]:
             part = slice(first + start, first + stop)
-            ends = places[first + start : first + stop + 1]
+            texts, places = _on_device(data, offsets, part.start, part.stop)
             mine = known_part(known, part.start, part.stop)
-            return [text_kernels.heuristic_counts(space(), texts, sizes[part], ends, readings, mine)]
+            return [text_kernels.heuristic_counts(space(), texts, sizes[part], places, readings, mine)]
 
         found += in_parts(work, last - first)
     out = np.concatenate([np.empty((0, len(COUNTS)), np.int64), *found])
@@ -220,19 +218,23 @@ def heuristic_counts(data: U8, offsets: I64, readings: Readings, known: Known) -
 
 def script_places(data: U8, offsets: I64) -> U8:
     """Return each document's script, as `scripts.script_places` does."""
-    return text_kernels.script_places(space(), *_on_device(data, offsets))
+    found = in_parts(
+        lambda start, stop: [text_kernels.script_places(space(), *_on_device(data, offsets, start, stop))],
+        len(offsets) - 1,
+    )
+    return np.concatenate([np.empty(0, np.uint8), *found])
 
 
 def line_rows(data: U8, offsets: I64) -> I64:
     """Return what is counted in every line, as `line_counts.line_rows` does; of the longest documents by the host."""
-    texts, places = _on_device(data, offsets)
     sizes = np.diff(offsets)
     text, begin, behind = (COLUMNS.index(name) for name in ("text", "begin", "words"))
 
     def work(start: int, stop: int) -> list[Any]:
-        rows = line_kernels.line_rows(space(), texts, sizes[start:stop], places[start : stop + 1])
+        texts, places = _on_device(data, offsets, start, stop)
+        rows = line_kernels.line_rows(space(), texts, sizes[start:stop], places)
         rows[:, text] += start
-        rows[:, begin:behind] += offsets[0]
+        rows[:, begin:behind] += 0 if isinstance(data, Resident) else offsets[start]
         return [rows]
 
     found = [np.empty((0, len(COLUMNS)), np.int64), *in_parts(work, len(sizes))]
@@ -248,9 +250,8 @@ def line_rows(data: U8, offsets: I64) -> I64:
 
 def repair_marks(data: U8, offsets: I64, wanted: int) -> BoolArray:
     """Mark the documents that may hold something to repair, as `repair_signs.repair_marks` does."""
-    texts, places = _on_device(data, offsets)
     found = in_parts(
-        lambda start, stop: [line_kernels.repair_marks(space(), texts, places[start : stop + 1], wanted)],
+        lambda start, stop: [line_kernels.repair_marks(space(), *_on_device(data, offsets, start, stop), wanted)],
         len(offsets) - 1,
     )
     out = np.concatenate([np.empty(0, np.bool_), *found])
@@ -263,18 +264,24 @@ def copied(data: U8, starts: I64, places: I64) -> U8:
     """Return pieces of texts one behind the other, as `pieces.copied` does; of texts on the host, by the host."""
     if not isinstance(data, Resident):
         return np.asarray(HOST_KERNELS["copied"](data, starts, places))
-    return line_kernels.copied(space(), _on_device(data, data.offsets)[0], starts, places)
+
+    def work(start: int, stop: int) -> list[Any]:
+        ends = places[start : stop + 1] - places[start]
+        return [line_kernels.copied(space(), data.bytes(), starts[start:stop], ends)]
+
+    return np.concatenate([np.empty(0, np.uint8), *in_parts(work, len(starts))])
 
 
-def _on_device(data: U8 | Resident, offsets: I64) -> tuple[Any, Any]:
-    """Return the bytes and int64 offsets of documents as arrays on the device."""
-    if len(offsets) == 1:
-        return space().put(np.zeros(0, np.uint8)), space().put(np.zeros(1, np.int64))
+def _on_device(data: U8 | Resident, offsets: I64, start: int, stop: int) -> tuple[Any, Any]:
+    """Return bytes on the device, and where documents [start, stop) begin and end in them, int64 on the device.
+
+    Called in each part: a transfer that does not fit is halved as well. Of texts that lie there nothing is copied.
+    """
     if isinstance(data, Resident):
         texts, places = raw(data.column.to_pylibcudf()[0])
-        return texts, places.astype(np.int64)
-    begin, end = (int(offsets[i]) for i in (0, -1))
-    return space().put(data[begin:end]), space().put(offsets - begin)
+        return texts, places[start : stop + 1].astype(np.int64)
+    begin, end = int(offsets[start]), int(offsets[stop])
+    return space().put(data[begin:end]), space().put(offsets[start : stop + 1] - begin)
 
 
 def _minhash(data: U8, offsets: I64, seed: int, a: Any, b: Any, width: int) -> npt.NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cluster.device import kernel_times
 from stages.kernels.dispatch.resident import Resident
 
 BoolArray = npt.NDArray[np.bool_]
@@ -61,7 +62,8 @@ def characters(texts: pa.Array | Resident) -> npt.NDArray[np.uint32]:
     """Return the number of code points of each text, (rows,)."""
     if isinstance(texts, Resident):
         return texts.characters
-    counted: npt.NDArray[np.uint32] = pc.utf8_length(texts).to_numpy(zero_copy_only=False).astype(np.uint32)
+    with kernel_times.timed("judge_texts"):
+        counted: npt.NDArray[np.uint32] = pc.utf8_length(texts).to_numpy(zero_copy_only=False).astype(np.uint32)
     return counted
 
 

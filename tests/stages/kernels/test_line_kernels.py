@@ -17,10 +17,13 @@ from stages.core.stage import ShardStage
 from stages.kernels.dispatch import resident as resident_texts
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.resident import Documents, Resident, portions
-from stages.kernels.dispatch.space import HOST
+from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import line_kernels, rapids_kernels
 from stages.kernels.hashes.hashing import buffers
-from stages.kernels.text import repair_signs
+from stages.kernels.similarity import minhash  # noqa: F401  registers kernels
+from stages.kernels.text import heuristics, repair_signs, scripts  # noqa: F401  registers kernels
+from stages.kernels.text.heuristic_facts import DEFAULT
+from stages.kernels.text.known_words import nothing_known
 from stages.kernels.text.pieces import pieces
 from stages.kernels.text.repairs import KINDS
 from stages.line_rules import LineRules
@@ -157,6 +160,51 @@ def test_batches_that_do_not_fit_are_halved(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(line_kernels, "_call", small)
     check_lines([f"the text of {i}\nand more\n\n" * i for i in range(13)])
     check_marks(["&amp;", "clean", "\u200b", "", "caf\u00e9"] * 3, 31)
+
+
+def test_pieces_that_do_not_fit_are_copied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"piece {n}, \u00e9" * (n % 4) for n in range(13)]
+    wrapped, asked = line_kernels.copied, list[int]()
+
+    def small(place: object, data: object, starts: np.ndarray, places: np.ndarray) -> object:
+        asked.append(len(starts))
+        if len(starts) > 3:
+            raise MemoryError("std::bad_alloc")
+        return wrapped(place, data, starts, places)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(line_kernels, "copied", small)
+    bounds = np.cumsum([0, *(len(text.encode()) for text in texts)], dtype=np.int64)
+    order = np.arange(13)[::-1]
+    found = pieces(buffers(resident(texts))[0], bounds[order], bounds[order + 1])
+    assert found.to_pylist() == texts[::-1]
+    assert max(asked) == 13
+    assert sum(count <= 3 for count in asked) >= 5
+
+
+def test_texts_that_do_not_fit_on_their_way_to_the_device_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = []
+
+    def put(array: np.ndarray) -> np.ndarray:
+        if array.dtype == np.uint8 and 40 < array.nbytes < 10_000:  # of texts; tables of Unicode are larger
+            refused.append(array.nbytes)
+            raise MemoryError("std::bad_alloc")
+        return np.asarray(array)
+
+    monkeypatch.setattr(rapids_kernels, "space", lambda: Space(np, put, np.asarray))
+    texts = [f"&amp; text {n}\nand caf\u00c3\u00a9\n" * (n % 2) for n in range(13)]
+    check_lines(texts)
+    check_marks(texts, 31)
+    data, offsets = buffers(array(texts))
+    for name in ("script_places", "heuristic_counts", "signatures_by_seeds"):
+        more = {
+            "script_places": (),
+            "heuristic_counts": (DEFAULT, nothing_known(len(texts))),
+            "signatures_by_seeds": (np.arange(3, dtype=np.uint32), 5),
+        }[name]
+        before = len(refused)
+        found = getattr(rapids_kernels, name)(data, offsets, *more)
+        np.testing.assert_array_equal(found, HOST_KERNELS[name](data, offsets, *more))
+        assert len(refused) > before
 
 
 @unhurried

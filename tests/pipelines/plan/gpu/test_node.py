@@ -36,12 +36,14 @@ def test_a_recipe_whose_filters_hold_a_neural_model_takes_less_than_a_third_of_t
     assert [model["stage"] for model in found["work"]["models"]] == ["onnx"]
 
 
-def test_sixteen_gpus_beside_112_cores_do_the_first_read_of_cheap_filters_in_less_than_a_third_of_the_time() -> None:
+def test_sixteen_gpus_beside_112_cores_do_the_first_read_of_cheap_filters_in_a_sixth_of_the_time() -> None:
     """The whole run is held by what the cores do in both; its factor is what it is, and is shown."""
     found = node.section(work("filters"), 16)
-    assert found["first_read"]["cores"] >= 3 * found["first_read"]["gpus"]
+    assert found["first_read"]["cores"] >= 6 * found["first_read"]["gpus"]
     assert found["times_faster"] >= 2
+    assert found["even_at"] > 5
     assert found["models"] == {"cores": 0, "gpus": 0}
+    assert node.section(work("filters"), 8)["times_faster"] >= 2
 
 
 @pytest.mark.parametrize("gpus", [8, 16])
@@ -109,7 +111,7 @@ def test_cores_are_of_a_node_of_gpus(capsys: pytest.CaptureFixture[str], tmp_pat
 
 
 def test_paper_names_kernels_that_there_are() -> None:
-    others = {"read_parquet", *fasttext_model.SUMS}
+    others = {*node.READ, *fasttext_model.SUMS}
     assert set(device_rates.KERNELS) - others <= set(HOST_KERNELS)
     for name, paper in device_rates.KERNELS.items():
         assert paper.source
