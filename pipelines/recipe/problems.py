@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from cluster.errors import RecipeError
-from cluster.redaction import names_secret, names_variable
+from cluster.redaction import assigned_secret, names_secret, names_variable
 from pipelines.recipe.marked_yaml import Marked, Path
 
 SHOWN = 20  # problems listed in one message
@@ -109,12 +109,15 @@ def shown_override(override: str) -> str:
     ('stages.llm_judge.key_env=***', 'stages.llm_judge.key_env=JUDGE_KEY')
     >>> shown_override("stages.llm_judge.api_key=4f0a"), shown_override('stages.llm_judge.extra=["api_key=\\"4f0a\\""]')
     ('stages.llm_judge.api_key=***', 'stages.llm_judge.extra=***')
+    >>> shown_override('cluster.slurm.prologue=["serve --api-key 4f0a"]')
+    'cluster.slurm.prologue=***'
     """
     key, equals, value = override.partition("=")
     last = key.rpartition(".")[2].strip().lower()
     secret = difflib.SequenceMatcher(None, last, "salt").ratio() >= 0.75 or "secret" in last or "passw" in last
     secret = secret or names_secret(last) or (last == "key_env" and not names_variable(value.strip(" '\"")))
     secret = secret or (last == "extra" and any(names_secret(word) for word in _WORDS.findall(value)))
+    secret = secret or bool(assigned_secret(value))  # a shell line
     return f"{key}{equals}***" if secret else override
 
 
@@ -144,11 +147,13 @@ def _closest(bad: str, known: tuple[str, ...]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as YAML would have it, shortened."""
+    """Return a value as YAML would have it, shortened; *** for one that gives a secret to something."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except TypeError:
         text = repr(value)
+    if assigned_secret(text):
+        return "***"
     text = repr(value) if isinstance(value, str) else text
     return text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 3] + "..."
 

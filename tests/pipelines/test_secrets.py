@@ -30,6 +30,8 @@ HOLDERS: list[tuple[str, dict[str, Any]]] = [
     ("cluster.slurm.prologue[0]", {"cluster": {"slurm": {"prologue": ["export HF_TOKEN=s3cr3tV4lue"]}}}),
     ("cluster.slurm.prologue[0]", {"cluster": {"slurm": {"prologue": ["curl https://me:s3cr3tV4lue@host/x"]}}}),
     ("cluster.slurm.prologue[0]", {"cluster": {"slurm": {"prologue": ["git clone 'https://h/x?token=s3cr3tV4lue'"]}}}),
+    ("cluster.slurm.prologue[0]", {"cluster": {"slurm": {"prologue": ["serve --api-key s3cr3tV4lue"]}}}),
+    ("cluster.slurm.directives[0]", {"cluster": {"slurm": {"directives": ["--export=ALL,HF_TOKEN=s3cr3tV4lue"]}}}),
     ("datasets.a.paths", {"datasets": {"a": {"paths": "https://host/x;jsessionid=s3cr3tV4lue"}}}),
 ]
 
@@ -41,6 +43,14 @@ def test_a_recipe_with_a_secret_in_a_url_is_refused(key: str, data: dict[str, An
     assert key in str(raised.value)
     assert "AWS_ACCESS_KEY_ID" in str(raised.value)
     assert "s3cr3tV4lue" not in str(raised.value)
+
+
+@pytest.mark.parametrize("line", ["export HF_TOKEN=s3cr3tV4lue", "serve --api-key s3cr3tV4lue"])
+def test_a_secret_in_the_wrong_place_is_not_quoted(line: str) -> None:
+    for wrong in ({"prologue": line}, {"prologue": {"a": line}}, {"directives": [[line]]}, {"jobs": line}, {"x": line}):
+        with pytest.raises(RecipeError) as raised:
+            load_data({"datasets": {"d": {"paths": "x"}}, "cluster": {"slurm": wrong}}, "mix.yaml")
+        assert "s3cr3tV4lue" not in str(raised.value)
 
 
 def test_a_shell_line_may_name_where_a_secret_is() -> None:
@@ -56,6 +66,8 @@ def test_places_named_on_the_command_line_hold_no_secret(capsys: pytest.CaptureF
     for arguments in (
         ["run", "minimal", "--run-dir", "s3://AK:s3cr3tV4lue@bucket/run"],
         ["run", "minimal", "--run-dir", "RUN", "--set", f"datasets.mine.paths={SIGNED}"],
+        ["run", "minimal", "--run-dir", "RUN", "--set", 'cluster.slurm.prologue=["serve --api-key s3cr3tV4lue"]'],
+        ["run", "minimal", "--run-dir", "RUN", "--set", "cluster.slurm.prologue=export HF_TOKEN=s3cr3tV4lue"],
         ["report", "s3://AK:s3cr3tV4lue@bucket/run"],
         ["plan", "minimal", "--run-dir", "s3://AK:s3cr3tV4lue@bucket/run"],
         ["run", "https://me:s3cr3tV4lue@127.0.0.1:1/mix.yaml", "--run-dir", "RUN"],

@@ -130,7 +130,6 @@ def make(folder: Path) -> None:
     for arguments in (
         ["run", str(folder / "recipe.yaml"), "--run-dir", str(folder / "run"), "--quiet"],
         ["audit", str(folder / "run"), "--pairs", "20", "--json"],
-        ["report", str(folder / "run")],
         ["dedup", str(folder / "in" / "a"), "--out", str(folder / "dedup"), "--quiet", "--workers", "1"],
         *(export_of(folder, folder / "run", folder / f"export-{kind}", kind) for kind in ("megatron", "hf")),
     ):

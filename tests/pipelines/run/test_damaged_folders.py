@@ -34,7 +34,6 @@ SOME = (  # of the default suite: the records that are easiest to hurt, in the w
     ("readers", "decisions/ledger/*/*.json", "forged"),
     ("readers", "timings.json", "forged"),
     ("readers", "audit.json", "forged"),
-    ("readers", "audit.json", "replaced"),
     ("run", "decisions/attributes/*/totals.json", "removed"),
     ("run", "mixes/anneal/manifest.json", "replaced"),
     ("run", "decisions/mix.stable/*/*.json", "forged"),
