@@ -93,14 +93,21 @@ def is_complete(stage_run: StageRun[Stage]) -> bool:
     if not storage.exists(_marker(stage_run)):
         return False
     run, stage, sidecars = stage_run.run, stage_run.stage, stage_run.decisions
-    if not all(storage.exists(storage.join(sidecars.folder, name)) for name in read_marker(_marker(stage_run))):
+    have = storage.names(sidecars.folder)
+    if not _are_there(sidecars.folder, have, read_marker(_marker(stage_run))):
         return False
     if isinstance(stage, ExchangeStage) and not stage.keeps_verdicts:
         return True
-    have = storage.names(sidecars.folder)
     mine = [b for b in run.manifest.bundles if stage.applies_to(b.dataset)]
     paths = [sidecars.path(bundle, run.reading(bundle.dataset)) for bundle in mine]
     return all(path.rpartition("/")[2] in have for path in paths)
+
+
+def _are_there(folder: str, have: set[str], beside: Sequence[str]) -> bool:
+    """Tell whether all of these files are there, by one listing of each folder below. have: names in `folder`."""
+    inner = {path.rpartition("/")[0] for path in beside} - {""}
+    listed = {place: storage.names(storage.join(folder, place)) for place in inner} | {"": have}
+    return all(path.rpartition("/")[2] in listed[path.rpartition("/")[0]] for path in beside)
 
 
 def mark_complete(stage_run: StageRun[Stage], engine: Engine | None = None, beside: Sequence[str] = ()) -> None:

@@ -35,6 +35,7 @@ from stages.dedup.dedup_stage import DedupStage
 I64 = npt.NDArray[np.int64]
 NONE = -1
 AT_ONCE = scaled(32 << 20)  # bytes of the files of verdicts that one task follows: of about a million
+VERDICT_BYTES, FILE_BYTES = 21, 1500  # of a verdict, and of a file of them beside these
 
 MESSAGES = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("at", pa.int64())])
 SETTLED = pa.schema([("doc", pa.int64()), ("survivor", pa.int64())])
@@ -65,7 +66,7 @@ def trace(engine: Engine, run: Run, *, in_hops: bool = False) -> None:
     if not dedup_stages(run) or _complete(run):
         return
     chases = list[Outputs]()
-    if not in_hops and _are_few(run):
+    if not in_hops and is_one_task(run, _verdict_bytes(run)):
         engine.map(partial(_trace_at_once, run), [0], cost=FOLLOW)
     else:
         chases = _trace_in_hops(engine, run)
@@ -231,13 +232,17 @@ def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
 # --- few verdicts ----------------------------------------------------------------------------------------
 
 
-def _are_few(run: Run) -> bool:
-    """Tell whether one task can follow all verdicts, and nothing else decides: no filter comes after deduplication."""
-    first, *_ = stages = dedup_stages(run)
-    rest = (stage for stage in run.stages[first:] if not isinstance(stage, DedupStage))
-    if any(not isinstance(stage, ShardStage) or stage.drops for stage in rest):
-        return False
-    return sum(sum(storage.sizes(run.decisions(index).folder).values()) for index in stages) <= AT_ONCE
+def is_one_task(run: Run, verdict_bytes: float) -> bool:
+    """Tell whether one task follows all verdicts: few, and nothing else decides, as no filter comes after them.
+
+    verdict_bytes : of the files of verdicts.
+    """
+    rest = (stage for stage in run.stages[dedup_stages(run)[0] :] if not isinstance(stage, DedupStage))
+    return verdict_bytes <= AT_ONCE and all(isinstance(stage, ShardStage) and not stage.drops for stage in rest)
+
+
+def _verdict_bytes(run: Run) -> int:
+    return sum(sum(storage.sizes(run.decisions(index).folder).values()) for index in dedup_stages(run))
 
 
 def _trace_at_once(run: Run, _: int) -> None:

@@ -33,11 +33,11 @@ from stages.core.view import View
 from stages.implicit.read import read_stage
 from stages.inputs import device_reader
 from stages.inputs.batches import unreadable_batches
-from stages.inputs.files.file_versions import size_of
 from stages.inputs.reader import Batch, Problem, ReadStatus, read_piece, stage_compressed
 from stages.kernels.dispatch import resident
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.passes import quarantined
+from stages.passes.as_frozen import as_frozen
 
 
 @dataclass
@@ -160,11 +160,8 @@ def read_bundle(
             continue
         problems: list[Problem] = []
         copy = staged(run, piece.shard)
-        if copy is None:
-            _check_size(piece.shard)
         reader = device_reader.read if on_device else _on_host
-        read = reader(dataset, piece, columns, copy)
-        for batch in read:
+        for batch in as_frozen(piece.shard, copy, reader(dataset, piece, columns, copy)):
             problems.extend(batch.problems)
             if problems and run.on_error == "stop":
                 raise _stop(problems[0], piece.shard.dataset)
@@ -248,16 +245,6 @@ def _is_whole(path: str) -> bool:
     except (FileNotFoundError, DamagedError):
         return False
     return True
-
-
-def _check_size(shard: Shard) -> None:
-    with contextlib.suppress(FileNotFoundError):  # the reader says so better
-        size = size_of(shard.path)
-        if size != shard.bytes:
-            raise ShardError(
-                f"{shard.path} (dataset {shard.dataset}) changed during the run: it had {shard.bytes:,} bytes, now "
-                f"{size:,}. Bring the old file back, or run again with --refresh."
-            )
 
 
 def _stop(problem: Problem, dataset: str) -> ShardError:

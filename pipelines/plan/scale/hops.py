@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from cluster.foreseen import ForeseenHop, foresee
 from pipelines.mix.materialize import SLICE_BYTES
 from pipelines.plan.clock import Call
+from pipelines.plan.growth import total
 from pipelines.plan.rates import Rates
 from pipelines.plan.whole import Amounts, Whole, amounts_of_sample, amounts_of_whole
 from stages.core.costs import Quantity
+from stages.outcome import lineage
 
+LINEAGE = "lineage"  # the step
 BY_CANDIDATES = (Quantity.CANDIDATE_TEXTS, Quantity.CANDIDATE_PAIRS)  # work whose rows are candidates
 UNSEEN_ROW = 64.0  # bytes of a row of which the sample had none
 
@@ -35,6 +38,8 @@ def hops_of(rates: Rates, whole: Whole, steps: Sequence[str]) -> list[Hop]:
     """Return the hops of the steps that run, those of one kind together."""
     found: dict[tuple[str, str], Hop] = {}
     calls = rates.sample.calls
+    if _lineage_is_one_task(rates, whole):
+        steps = [step for step in steps if step != LINEAGE]
     for place, call in enumerate(calls):
         if call.hop is None or call.hop.part != "emit" or call.step not in steps:
             continue
@@ -46,6 +51,15 @@ def hops_of(rates: Rates, whole: Whole, steps: Sequence[str]) -> list[Hop]:
         else:
             found[hop.step, hop.emit] = replace(seen, times=seen.times + 1)
     return list(found.values())
+
+
+def _lineage_is_one_task(rates: Rates, whole: Whole) -> bool:
+    """Tell whether a run follows its verdicts in one task; the sample follows them in hops, for what follows many."""
+    run = rates.sample.run
+    stages = lineage.dedup_stages(run)
+    lost = sum(total(whole.flow.dropped.get(run.stages[index].name, {})) for index in stages)
+    size = lost * lineage.VERDICT_BYTES + len(stages) * len(whole.bundles) * lineage.FILE_BYTES
+    return bool(stages) and lineage.is_one_task(run, size)
 
 
 def _receiver(calls: Sequence[Call], place: int) -> Call:

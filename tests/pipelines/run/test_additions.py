@@ -44,13 +44,19 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
         NEAR,
         {**NEAR, "name": "nearer", "jaccard_threshold": 0.4, "verify": "every"},
     ],
+    "semantic": [
+        {"use": "exact_dedup"},
+        SIGNED,
+        NEAR,
+        {"use": "semantic_dedup", "model": "column:vector", "cosine_threshold": 0.8, "protect": ["b"]},
+    ],
 }
 WORDS = [
     f"{first}{last}"
     for first in ("ma", "ro", "ti", "lu", "ke")
     for last in ("den", "lis", "par", "qua", "zor", "vin", "gu", "ta")
 ]
-EXAMPLES = 15 if settings().max_examples <= 100 else 200
+EXAMPLES = 12 if settings().max_examples <= 100 else 200
 
 
 def rows_of(key: tuple[str, str]) -> list[corpora.Document]:
@@ -60,8 +66,17 @@ def rows_of(key: tuple[str, str]) -> list[corpora.Document]:
         base = random.Random(edits.randrange(9) if row % 3 else f"{key}{row}")
         body = corpora.edited(edits, corpora.text(base, 30), edits.choice([0, 0, 1, 3, 6]))
         text = body.upper() if edits.random() < 0.25 else body
-        rows.append({"text": text, "id": f"{key}-{row}", "url": None, "score": edits.random()})
+        rows.append({"text": text, "id": f"{key}-{row}", "url": None, "score": edits.random(), "vector": vector(body)})
     return rows
+
+
+def vector(text: str) -> list[float]:
+    """Return a vector that texts of nearly the same words nearly share."""
+    found = [0.0] * 12
+    for word in text.split():
+        draw = random.Random(word)
+        found[draw.randrange(12)] += draw.choice([-1.0, 1.0])
+    return found
 
 
 class Inputs:
@@ -116,6 +131,7 @@ STEPS = st.lists(
 @given(
     how=st.sampled_from(sorted(RECIPES)),
     prefer=st.sampled_from([[], ["longest"]]),
+    shuffle=st.sampled_from(["shard", "global", "none"]),
     first=st.sets(st.sampled_from(KEYS), min_size=3, max_size=8),
     steps=STEPS,
 )
@@ -123,10 +139,11 @@ def test_additions_end_where_a_new_folder_does(
     tmp_path_factory: pytest.TempPathFactory,
     how: str,
     prefer: list[str],
+    shuffle: str,
     first: set[tuple[str, str]],
     steps: list[tuple[set[tuple[str, str]], int | None]],
 ) -> None:
-    inputs = Inputs(tmp_path_factory.mktemp("added"), RECIPES[how], prefer=prefer)
+    inputs = Inputs(tmp_path_factory.mktemp("added"), RECIPES[how], prefer=prefer, output={"shuffle": shuffle})
     for key in {("b", NAMES[1]), *first}:  # protected in one of the recipes
         inputs.add(key)
     inputs.run("run")
