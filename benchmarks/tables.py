@@ -210,7 +210,7 @@ def cores(found: Row) -> str:
     """Return the simulations, which are Markdown already."""
     note = (
         f"## More cores, simulated\n\nA run on one core, whose tasks are {found['divisor']} times as small, gives the "
-        f"processor time of every task; times are multiplied by {found['divisor']}."
+        f"processor time of every task, the least of all repetitions; times are multiplied by {found['divisor']}."
     )
     parts = [note, *(f"`{name}`:\n\n{text}" for name, text in found.items() if name.startswith("winnow"))]
     return "\n\n".join(parts)
