@@ -26,7 +26,7 @@ def _all(value: int) -> Any:
 def _bits(build: Build) -> Any:
     """Make an intrinsic that returns the bits that `build` makes of bytes, given what stands at a distance of each."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def found(_typing: Any, data: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, args[0]).data
