@@ -160,9 +160,8 @@ def count_line(text, marks, at, high, row):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(data, offsets, longest, table_of_marks, width):  # type: ignore[no-untyped-def]
-    found, n = np.empty((1024, width), np.int64), np.int64(0)
-    text, marks = np.zeros(longest + 3 * PAD, np.uint8), np.full(longest + 3 * PAD, BLANK, np.uint8)
+def _count(data, offsets, table_of_marks, text, marks, found):  # type: ignore[no-untyped-def]
+    n = np.int64(0)
     for d in range(len(offsets) - 1):
         at, base = np.int64(PAD), offsets[d] - PAD
         high = copy_marked(data, offsets[d], offsets[d + 1], table_of_marks, text, marks)
@@ -183,7 +182,9 @@ def _count(data, offsets, longest, table_of_marks, width):  # type: ignore[no-un
 def line_rows(data: U8, offsets: I64) -> I64:
     """Return what is counted in every line with a visible character, (lines, COLUMNS) int64."""
     longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
-    found: I64 = _count(read_only(data, np.uint8), read_only(offsets, np.int64), longest, table(), len(COLUMNS))
+    text, marks = np.zeros(longest + 3 * PAD, np.uint8), np.full(longest + 3 * PAD, BLANK, np.uint8)
+    room = text, marks, np.empty((1024, len(COLUMNS)), np.int64)
+    found: I64 = _count(read_only(data, np.uint8), read_only(offsets, np.int64), table(), *room)
     return found
 
 
