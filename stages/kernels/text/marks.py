@@ -63,6 +63,18 @@ def trailing_zeros(_typing: Any, word: Any) -> Any:
 
 
 @intrinsic
+def leading_zeros(_typing: Any, word: Any) -> Any:
+    """Return how many of the highest bits of a uint64 are 0, 64 of none set; int64."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        from llvmlite import ir
+
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
 def bits_of(_typing: Any, marks: Any, index: Any, mark: Any) -> Any:
     """Return which of the 64 characters from index on have a mark, the first in the lowest bit; uint64."""
 
@@ -138,7 +150,7 @@ def _ascii_marks(builder: Any, c: Any) -> Any:
 
 @intrinsic
 def read_ascii(_typing: Any, data: Any, i: Any, points: Any, narrow: Any, marks: Any, n: Any) -> Any:
-    """Write STEP bytes from data[i] on, as if all were ASCII, to place n of the three arrays.
+    """Write STEP bytes from data[i] on, as if all were ASCII, to place n of the three arrays; points may be None.
 
     Return which are beyond ASCII, the first in the lowest bit; uint64.
     """
@@ -148,8 +160,10 @@ def read_ascii(_typing: Any, data: Any, i: Any, points: Any, narrow: Any, marks:
 
         c = _loaded(context, builder, signature.args[0], args[0], args[1], STEP)
         wide = builder.zext(c, ir.VectorType(ir.IntType(32), STEP))
-        for place, value in ((2, wide), (3, c), (4, _ascii_marks(builder, c))):
-            _stored(context, builder, signature.args[place], args[place], args[5], value)
+        values = {2: wide, 3: c, 4: _ascii_marks(builder, c)}
+        for place, value in values.items():
+            if not isinstance(signature.args[place], types.NoneType):
+                _stored(context, builder, signature.args[place], args[place], args[5], value)
         beyond = builder.icmp_signed("<", c, ir.Constant(c.type, [0] * STEP))
         return builder.zext(builder.bitcast(beyond, ir.IntType(STEP)), ir.IntType(64))
 
@@ -194,6 +208,33 @@ def decode(data, start, stop, table_of_marks, points, narrow, marks):  # type: i
             i += size
     marks[n : n + PAD] = 0
     marks[n] = APART | OTHER
+    return n
+
+
+@numba.njit(cache=True, nogil=True)
+def copy_marked(data, start, stop, table_of_marks, copy, marks):  # type: ignore[no-untyped-def]
+    """Copy bytes of valid UTF-8 to copy[PAD:] and write the marks of each; return where they end.
+
+    A character's marks are its first byte's; the others have BLANK alone, of white space. PAD more are BLANK.
+    """
+    n, i, last = np.int64(PAD), np.int64(start), len(data) - STEP
+    while i < stop:
+        if i <= last:
+            beyond = read_ascii(data, i, None, copy, marks, n)
+            plain = min(STEP if beyond == 0 else trailing_zeros(beyond), stop - i)
+            n += plain
+            i += plain
+            if beyond == 0:
+                continue
+        while i < stop and (data[i] > 127 or i > last):
+            point, size = code_point_at(data, i)
+            found = table_of_marks[point]
+            copy[n], marks[n] = data[i], found
+            for k in range(1, size):
+                copy[n + k], marks[n + k] = data[i + k], found & BLANK
+            n += size
+            i += size
+    marks[n : n + PAD] = BLANK
     return n
 
 

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stages.kernels.hashes.hashing import buffers, read_only
+from stages.kernels.text.byte_signs import BELOW, WIDTH, digits_and_signs
 from stages.kernels.text.growing import grown
+from stages.kernels.text.marks import trailing_zeros
 
 EMAIL, NUMBER, IPV6, IBAN = 0, 1, 2, 3
 _DIGIT, _GAP, _HEX, _UPPER, _LOWER = 1, 2, 4, 8, 16
@@ -48,31 +50,44 @@ def _windows(data, offsets):  # type: ignore[no-untyped-def]
     for d in range(len(offsets) - 1):
         low, high = offsets[d], offsets[d + 1]
         number = six = low  # where the last window of each kind ended
-        for i in range(low, high):
-            kind = _CLASSES[data[i]]
-            if kind & _DIGIT == 0 and data[i] != 64 and data[i] != 58:
-                continue
-            if n + 2 >= len(found):
-                found = grown(found, n)
-            if kind & _DIGIT:
-                if i >= number:
-                    start, number, counts = _number(data, low, i, high)
-                    if counts:
-                        found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, start - low, number - low, NUMBER
+        for at in range(low, high, WIDTH):
+            bits = looked_at(data, at) & BELOW[min(WIDTH, high - at)]
+            while bits != 0:
+                i = at + trailing_zeros(bits)
+                bits &= bits - np.uint64(1)
+                if n + 2 >= len(found):
+                    found = grown(found, n)
+                if data[i] < 58:
+                    if i >= number:
+                        start, number, counts = _number(data, low, i, high)
+                        if counts:
+                            found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, start - low, number - low, NUMBER
+                            n += 1
+                    if _begins_iban(data, low, i, high):
+                        stop = min(i + _IBAN_BYTES, high)
+                        found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, i - 2 - low, stop - low, IBAN
                         n += 1
-                if _begins_iban(data, low, i, high):
-                    stop = min(i + _IBAN_BYTES, high)
-                    found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, i - 2 - low, stop - low, IBAN
+                elif data[i] == 64:
+                    found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, i - low, i + 1 - low, EMAIL
                     n += 1
-            elif data[i] == 64:
-                found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, i - low, i + 1 - low, EMAIL
-                n += 1
-            elif i >= six:
-                start, six = _stretch(data, six, i, high, _HEX)
-                if _may_be_ipv6(data, start, six):
-                    found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, start - low, six - low, IPV6
-                    n += 1
+                elif i >= six:
+                    start, six = _stretch(data, six, i, high, _HEX)
+                    if _may_be_ipv6(data, start, six):
+                        found[n, 0], found[n, 1], found[n, 2], found[n, 3] = d, start - low, six - low, IPV6
+                        n += 1
     return found[:n]
+
+
+@numba.njit(cache=True, nogil=True)
+def looked_at(data, at):  # type: ignore[no-untyped-def]
+    """Return which of 64 bytes from `at` on are a digit, @ or :, one by one at the end of the data."""
+    if at + WIDTH <= len(data):
+        return digits_and_signs(data, at)
+    bits = np.uint64(0)
+    for i in range(at, len(data)):
+        found = _CLASSES[data[i]] & _DIGIT != 0 or data[i] == 64 or data[i] == 58
+        bits |= np.uint64(found) << np.uint64(i - at)
+    return bits
 
 
 @numba.njit(cache=True, nogil=True)
