@@ -1,0 +1,67 @@
+"""Kept answers: what a writer noted is read; lines that say something else are passed over, whatever their checksum."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from classifiers.endpoint import answers
+from classifiers.endpoint.answers import OK, Range, Tokens, Writer
+from cluster.files.append_log import AppendLog
+from tests.support.damaged_folders import change
+
+PART = Range(0, 0)
+KEYS = [answers.key_of(bytes([n]) * 16, 0) for n in range(3)]
+
+
+def noted(folder: Path) -> None:
+    writer = Writer(str(folder), PART)
+    for key in KEYS:
+        writer.asked(key, (10, 5))
+        writer.ended(key, OK, Tokens(9, 4), "yes")
+    writer.close()
+
+
+def appended(folder: Path, records: list[Any]) -> None:
+    log = AppendLog(str(folder), PART.name)
+    for record in records:
+        log.append(orjson.dumps(record))
+    log.close()
+
+
+def test_what_was_noted_is_read(tmp_path: Path) -> None:
+    noted(tmp_path)
+    found = answers.known(str(tmp_path), PART, KEYS)
+    assert [found[key].content for key in KEYS] == ["yes"] * 3
+    [path] = answers.files(str(tmp_path))
+    assert answers.spent(path).tokens == Tokens(27, 12)
+
+
+def test_lines_that_say_something_else_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noted(tmp_path)
+    begun, ended = {"k": KEYS[0], "a": [1, 1]}, {"k": KEYS[0], "s": OK, "u": [1, 1], "c": "no"}
+    forged: list[Any] = [[], 7, {}, {"k": 1, "a": [1, 1]}, {"k": KEYS[0]}, {**begun, "a": {}}, {**ended, "c": 3}]
+    appended(tmp_path, forged)
+    with caplog.at_level(logging.WARNING):
+        found = answers.known(str(tmp_path), PART, KEYS)
+    assert [found[key].content for key in KEYS] == ["yes"] * 3
+    assert f"{len(forged)} lines are cut off or damaged" in caplog.text
+
+
+def test_any_change_of_a_line_is_read_or_passed_over(tmp_path: Path) -> None:
+    records: list[Any] = []
+    for seed in range(300):
+        record: dict[str, Any] = (
+            {"k": KEYS[0], "s": OK, "u": [1, 1], "c": "no"} if seed % 2 else {"k": "x", "a": [1, 2]}
+        )
+        change(record, random.Random(seed))
+        records.append(record)
+    appended(tmp_path, records)
+    answers.known(str(tmp_path), PART, KEYS)
+    for path in answers.files(str(tmp_path)):
+        assert answers.spent(path).requests <= len(records)
