@@ -129,7 +129,9 @@ def measure(count: int, fasttext: list[str], *, times: int = 3) -> dict[str, flo
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "resident.parquet"
         pq.write_table(pa.table({"text": array}), path)
-        judged = [rapids_kernels.judged(c) for c in rapids_kernels.parquet_chunks(str(path), "text", [0], 1 << 31)]
+        chunks = list(rapids_kernels.parquet_chunks(str(path), "text", [0], 1 << 31))
+        found["judge_texts, on the device"] = size / seconds(lambda: [rapids_kernels.judged(c) for c in chunks], times)
+        judged = [rapids_kernels.judged(c) for c in chunks]
         if judged and judged[0] is not None:
             resident = judged[0][0]
             there = int(resident.offsets[-1])

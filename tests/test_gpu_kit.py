@@ -68,6 +68,19 @@ def test_archives_hold_what_was_gathered(tmp_path: Path) -> None:
     assert files == {"./cudf/a.py", "./cuml/__init__.py", "./pylibcugraph/__init__.py"}
 
 
+def test_the_language_model_is_carried_where_it_is_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WINNOW_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(pack, "LANGUAGE_MODEL", "own.ftz")
+    pack.add_language_model(tmp_path)
+    assert "without the rate of own.ftz" in capsys.readouterr().err
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "own.ftz").write_bytes(b"model")
+    pack.add_language_model(tmp_path)
+    assert (tmp_path / "own.ftz").read_bytes() == b"model"
+
+
 @pytest.mark.skipif(cuda_on_host.compiler() is None, reason="no C++ compiler")
 @pytest.mark.usefixtures("device")
 def test_rates_are_taken_of_every_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from classifiers import models
+from cluster.errors import RecipeError
+
 FOLDERS = (
     *("cudf", "pylibcudf", "rmm", "librmm", "libkvikio", "libkvikio_cu13.libs", "libcudf", "rapids_logger", "nvtx"),
     *("cachetools", "nvidia/libnvcomp", "pydantic", "pydantic_core", "annotated_types", "typing_inspection", "orjson"),
@@ -27,6 +30,7 @@ CUT = ("libcudf/lib64/libcudf.so", "nvidia/libnvcomp/lib64/libnvcomp.so.5")
 HEADERS = ("*.pyx", "*.pxd", "*.pyi", "*.cuh", "*.hpp", "CMakeLists.txt")
 USELESS = ("tests", "__pycache__", "benchmarks", "include", "cmake", "rapids", "bin")
 LARGEST = 64 << 20
+LANGUAGE_MODEL = "lid.176.ftz"
 FATBIN, FATBIN_MAGIC = b".nv_fatbin", 0xBA55ED50
 
 
@@ -105,6 +109,14 @@ def pack(folder: Path, out: Path) -> list[Path]:
     return [large, rest]
 
 
+def add_language_model(out: Path) -> None:
+    """Add the model whose rate on the GPU is taken; without it the rates leave it out, and packing says so."""
+    try:
+        shutil.copy2(models.resolve(f"fasttext:{LANGUAGE_MODEL}"), out / LANGUAGE_MODEL)
+    except RecipeError as problem:
+        print(f"without the rate of {LANGUAGE_MODEL}: {problem}", file=sys.stderr)
+
+
 def main() -> None:
     """Pack, and say how large the archives are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_kit.pack", description=__doc__)
@@ -116,6 +128,7 @@ def main() -> None:
         gather(given.site, Path(folder), given.keep)
         archives = pack(Path(folder), given.out)
     shutil.copy2(Path(__file__).parent / "run.sh", given.out)
+    add_language_model(given.out)
     for path in archives:
         size = path.stat().st_size
         print(f"{path}: {size / (1 << 20):.1f} MiB{'' if size < LARGEST else ', too large to be carried'}")

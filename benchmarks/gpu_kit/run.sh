@@ -12,4 +12,5 @@ export LD_LIBRARY_PATH=$V/nvidia/cu13/lib:$LD_LIBRARY_PATH PYTHONPATH=$S:$PWD PY
 { date -u; nvidia-smi --query-gpu=name,driver_version --format=csv; $P -m pip list 2>/dev/null | grep -iE '^(numpy|numba|pandas|pyarrow|cupy|torch)'; } | tee "$OUT/versions"
 $P -c "import cudf; print(cudf.Series(['a', 'bc']).str.len().to_arrow())" 2>&1 | tail -3 | tee "$OUT/import"
 timeout 280 $P -m pytest -m gpu -rs -q -p benchmarks.gpu_kit.subset -p no:cacheprovider tests/stages/kernels/test_gpu_arrays.py tests/test_gpu.py 2>&1 | tee "$OUT/tests.log" | tail -40
-timeout 150 $P -m benchmarks.gpu_rates --out "$OUT" 2>&1 | tail -60 | tee "$OUT/rates.log"
+set --; for MODEL in "$H"/*.ftz; do [ -e "$MODEL" ] && set -- "$@" --fasttext "$MODEL"; done
+timeout 150 $P -m benchmarks.gpu_rates --out "$OUT" "$@" 2>&1 | tail -60 | tee "$OUT/rates.log"
