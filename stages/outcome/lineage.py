@@ -35,6 +35,7 @@ from stages.dedup.dedup_stage import DedupStage
 I64 = npt.NDArray[np.int64]
 NONE = -1
 AT_ONCE = scaled(32 << 20)  # bytes of the files of verdicts that one task follows: of about a million
+MOST_AT_ONCE = 512  # and files, since it asks for them one after the other
 VERDICT_BYTES, FILE_BYTES = 21, 1500  # of a verdict, and of a file of them beside these
 
 MESSAGES = pa.schema([("destination", pa.int32()), ("doc", pa.int64()), ("at", pa.int64())])
@@ -66,7 +67,7 @@ def trace(engine: Engine, run: Run, *, in_hops: bool = False) -> None:
     if not dedup_stages(run) or _complete(run):
         return
     chases = list[Outputs]()
-    if not in_hops and is_one_task(run, _verdict_bytes(run)):
+    if not in_hops and is_one_task(run, *_verdict_files(run)):
         engine.map(partial(_trace_at_once, run), [0], cost=FOLLOW)
     else:
         chases = _trace_in_hops(engine, run)
@@ -232,17 +233,19 @@ def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
 # --- few verdicts ----------------------------------------------------------------------------------------
 
 
-def is_one_task(run: Run, verdict_bytes: float) -> bool:
+def is_one_task(run: Run, files: int, verdict_bytes: float) -> bool:
     """Tell whether one task follows all verdicts: few, and nothing else decides, as no filter comes after them.
 
-    verdict_bytes : of the files of verdicts.
+    files, verdict_bytes : of the verdicts.
     """
     rest = (stage for stage in run.stages[dedup_stages(run)[0] :] if not isinstance(stage, DedupStage))
-    return verdict_bytes <= AT_ONCE and all(isinstance(stage, ShardStage) and not stage.drops for stage in rest)
+    few = files <= MOST_AT_ONCE and verdict_bytes <= AT_ONCE
+    return few and all(isinstance(stage, ShardStage) and not stage.drops for stage in rest)
 
 
-def _verdict_bytes(run: Run) -> int:
-    return sum(sum(storage.sizes(run.decisions(index).folder).values()) for index in dedup_stages(run))
+def _verdict_files(run: Run) -> tuple[int, int]:
+    sizes = [size for index in dedup_stages(run) for size in storage.sizes(run.decisions(index).folder).values()]
+    return len(sizes), sum(sizes)
 
 
 def _trace_at_once(run: Run, _: int) -> None:

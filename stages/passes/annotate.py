@@ -161,7 +161,7 @@ def read_bundle(
         problems: list[Problem] = []
         copy = staged(run, piece.shard)
         reader = device_reader.read if on_device else _on_host
-        for batch in as_frozen(piece.shard, copy, reader(dataset, piece, columns, copy)):
+        for batch in as_frozen(dataset, piece.shard, copy, reader(dataset, piece, columns, copy)):
             problems.extend(batch.problems)
             if problems and run.on_error == "stop":
                 raise _stop(problems[0], piece.shard.dataset)

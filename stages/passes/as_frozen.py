@@ -7,30 +7,40 @@ from collections.abc import Iterator
 
 from cluster import storage
 from cluster.errors import ShardError, WinnowError
-from stages.core.shard import Shard
+from stages.core.shard import Dataset, Shard
 from stages.inputs.batches import Batch
 from stages.inputs.files.file_versions import size_of
+from stages.inputs.reader import format_of
+
+WITHOUT_END = ("jsonl",)  # formats of which a longer file can be read without a word; others end with a mark or footer
 
 
-def as_frozen(shard: Shard, copy: str | None, batches: Iterator[Batch]) -> Iterator[Batch]:
+def as_frozen(dataset: Dataset, shard: Shard, copy: str | None, batches: Iterator[Batch]) -> Iterator[Batch]:
     """Yield what is read of a shard. Raises ShardError where it is not as long as it was when it was frozen.
 
-    A local file is looked at first; one of a store, which was opened by its size in the listing, where it cannot be
-    read or has rows that cannot: its size is a request.
+    A local file is looked at first. One of a store, which was opened by its size in the listing, is looked at once it
+    or a row of it cannot be read, and at the end where it is of a format whose files prove no end of their own: its
+    size is a request.
     """
     if copy is not None:
         yield from batches
         return
-    if storage.is_local(shard.path):
+    looked = storage.is_local(shard.path)
+    if looked:
         _check_size(shard)
+    endless = not looked and (shard.format or format_of(dataset, shard.path)) in WITHOUT_END
     try:
         for batch in batches:
-            if batch.problems:
+            if batch.problems and not looked:
+                looked = True
                 _check_size(shard)
             yield batch
     except (WinnowError, OSError):
-        _check_size(shard)
+        with contextlib.suppress(OSError):  # what the reader said tells more
+            _check_size(shard)
         raise
+    if endless:
+        _check_size(shard)
 
 
 def _check_size(shard: Shard) -> None:

@@ -58,8 +58,9 @@ def _lineage_is_one_task(rates: Rates, whole: Whole) -> bool:
     run = rates.sample.run
     stages = lineage.dedup_stages(run)
     lost = sum(total(whole.flow.dropped.get(run.stages[index].name, {})) for index in stages)
-    size = lost * lineage.VERDICT_BYTES + len(stages) * len(whole.bundles) * lineage.FILE_BYTES
-    return bool(stages) and lineage.is_one_task(run, size)
+    files = len(stages) * len(whole.bundles)
+    size = lost * lineage.VERDICT_BYTES + files * lineage.FILE_BYTES
+    return bool(stages) and lineage.is_one_task(run, files, size)
 
 
 def _receiver(calls: Sequence[Call], place: int) -> Call:

@@ -23,7 +23,7 @@ def test_one_task_and_hops_lead_to_the_same_survivors(tmp_path: Path, how: str) 
     paths = {path.name: str(path) for path in (tmp_path / "in").iterdir()}
     runner.run(recipe_of(paths, RECIPES[how]), str(tmp_path / "run"), with_report=False)
     run = reopen(str(tmp_path / "run")).run
-    assert lineage.is_one_task(run, 0) == (how != "promoted")  # a filter comes after deduplication there
+    assert lineage.is_one_task(run, 0, 0) == (how != "promoted")  # a filter comes after deduplication there
     folder = Path(lineage._folder(run, ""))
     ours = files(folder)
     shutil.rmtree(folder)
@@ -33,12 +33,13 @@ def test_one_task_and_hops_lead_to_the_same_survivors(tmp_path: Path, how: str) 
     assert sum(map(len, ours.values())) > 0
 
 
-def test_many_verdicts_are_followed_in_hops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["AT_ONCE", "MOST_AT_ONCE"])
+def test_many_verdicts_are_followed_in_hops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     inputs = Inputs(tmp_path, RECIPES["plain"])
     for key in KEYS[:4]:
         inputs.add(key)
     few = inputs.run("few")
-    monkeypatch.setattr(lineage, "AT_ONCE", 0)
+    monkeypatch.setattr(lineage, bound, 0)
     monkeypatch.setattr(lineage, "_trace_at_once", None)
     assert inputs.run("many") == few
 
