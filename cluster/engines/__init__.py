@@ -2,6 +2,6 @@
 
 from cluster.engines.cost import Growth, TaskCost
 from cluster.engines.engine import Engine, InlineEngine
-from cluster.engines.peak_memory import Measured
+from cluster.engines.peak_memory import Measured, give_back
 
-__all__ = ["Engine", "Growth", "InlineEngine", "Measured", "TaskCost"]
+__all__ = ["Engine", "Growth", "InlineEngine", "Measured", "TaskCost", "give_back"]

@@ -55,6 +55,11 @@ def _give_back(pass_: str) -> None:
         if _passing == pass_ or not pass_:
             return
         _passing = pass_
+    give_back()
+
+
+def give_back() -> None:
+    """Give freed memory back to the system where the process is large; a long task does between its parts."""
     if resident_memory() > LARGE:
         release_unused()
 

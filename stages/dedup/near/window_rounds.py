@@ -12,13 +12,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines import InlineEngine
+from cluster.engines import InlineEngine, give_back
 from cluster.exchange import Exchange
 from cluster.files.arrow_files import read_arrow, scan_arrow, write_arrow
 from stages.core.arrays import BoolArray, array, places_in
@@ -54,36 +55,59 @@ def attempt_windows(near: NearJob, cut: Windows, known: Files, eligibility: File
     known : the files of verified pairs: of earlier runs, then of each round. eligibility : of scores, of each round.
     """
     place = place_of(near, round_ - 1, cut.destination) if round_ else Place()
+    give_back()  # what the cut took
     if near.mode == "component":
         return _attempt_component(near, cut, known, eligibility, round_, place)
     found: list[pa.Table] = []
     for number in range(place.window, cut.count):
         here = place if number == place.window else Place(number, round_, 0)
-        table, members, kept = cut.load(number)
-        judge = Judge(near, promotion.with_eligibility(table, eligibility), [known[0], *known[here.since + 1 :]])
-        carried = np.isin(judge.doc, kept)
-        grouped = bucketed(near, judge, members)
-        grouped = dataclasses.replace(grouped, protected=grouped.protected | carried)
-        result = decide_groups(near, judge, grouped)
-        to_score = _rows_to_score(near, judge, grouped, result, carried, last=number + 1 == cut.count, asked=here.asked)
-        if len(result.unknown_left) or len(to_score):
+        tried = _attempt_window(near, cut, number, known, eligibility, here)
+        give_back()
+        if isinstance(tried, _Waiting):
             write_decided(near, round_, cut.destination, found)
-            return _wait(near, cut.destination, round_, judge, result, to_score, here)
-        found.append(final_verdicts(judge, result))
-        cut.keep(number, judge.table, result.lost_to, carried)
+            return _wait(near, cut.destination, round_, tried, here)
+        found.append(tried)
     write_verdicts(near, round_, cut.destination, found)
     return 0
 
 
-def _wait(near: NearJob, d: int, round_: int, judge: Judge, result: Result, to_score: I64, here: Place) -> int:
+class _Waiting(NamedTuple):
+    """Documents of the pairs that must be compared, or documents to score first."""
+
+    left: I64
+    right: I64
+    to_score: I64
+
+
+def _attempt_window(
+    near: NearJob, cut: Windows, number: int, known: Files, eligibility: Files, here: Place
+) -> pa.Table | _Waiting:
+    """Return the verdicts of a window, or what it waits for; what it held is freed with that."""
+    table, members, kept = cut.load(number)
+    judge = Judge(near, promotion.with_eligibility(table, eligibility), [known[0], *known[here.since + 1 :]])
+    carried = np.isin(judge.doc, kept)
+    grouped = bucketed(near, judge, members)
+    grouped = dataclasses.replace(grouped, protected=grouped.protected | carried)
+    result = decide_groups(near, judge, grouped)
+    to_score = _rows_to_score(near, judge, grouped, result, carried, last=number + 1 == cut.count, asked=here.asked)
+    if len(result.unknown_left) or len(to_score):
+        return _waiting(judge, result, to_score)
+    cut.keep(number, judge.table, result.lost_to, carried)
+    return final_verdicts(judge, result)
+
+
+def _waiting(judge: Judge, result: Result, to_score: I64) -> _Waiting:
+    return _Waiting(judge.doc[result.unknown_left], judge.doc[result.unknown_right], judge.doc[to_score])
+
+
+def _wait(near: NearJob, d: int, round_: int, waiting: _Waiting, here: Place) -> int:
     """Write down what a window waits for: all pairs first, then scores; return for how many."""
-    left, right = judge.doc[result.unknown_left], judge.doc[result.unknown_right]
-    if len(left):
-        write_open(near, round_, d, left, right, here)
-        return len(left)
-    promotion.write_requests(near.stage_run, round_, d, judge.doc[to_score])
-    write_open(near, round_, d, left, right, here._replace(asked=here.asked + 1))
-    return len(to_score)
+    if len(waiting.left):
+        write_open(near, round_, d, waiting.left, waiting.right, here)
+        return len(waiting.left)
+    promotion.write_requests(near.stage_run, round_, d, waiting.to_score)
+    write_open(near, round_, d, waiting.left, waiting.right, here._replace(asked=here.asked + 1))
+    return len(waiting.to_score)
 
 
 def _rows_to_score(
@@ -108,18 +132,27 @@ def _attempt_component(near: NearJob, cut: Windows, known: Files, eligibility: F
     d = cut.destination
     for number in range(place.window, cut.count):
         here = place if number == place.window else Place(number, round_, 0)
-        table, members, kept = cut.load(number)
-        judge = Judge(near, table, [known[0], *known[here.since + 1 :]])
-        carried = np.isin(judge.doc, kept)
-        grouped = bucketed(near, judge, members)
-        led = lead(grouped, judge, further_tries=near.further_tries, carried=carried)
-        result = result_of(np.full(len(judge.doc), -1, np.int64), led.answers, led.undecided, grouped.groups)
-        if len(result.unknown_left):
+        waiting = _join_window(near, cut, number, known, here)
+        give_back()
+        if waiting:
             write_decided(near, round_, d, [])
-            return _wait(near, d, round_, judge, result, NO_PAIRS, here)
-        _keep_joined(cut, number, judge, grouped, members, led)
+            return _wait(near, d, round_, waiting, here)
     here = place if place.window == cut.count else Place(cut.count, round_, 0)
     return _choose(near, cut, known, eligibility, round_, here)
+
+
+def _join_window(near: NearJob, cut: Windows, number: int, known: Files, here: Place) -> _Waiting | None:
+    """Join the members of a window to the leaders of their buckets; return the pairs it waits for, if any."""
+    table, members, kept = cut.load(number)
+    judge = Judge(near, table, [known[0], *known[here.since + 1 :]])
+    carried = np.isin(judge.doc, kept)
+    grouped = bucketed(near, judge, members)
+    led = lead(grouped, judge, further_tries=near.further_tries, carried=carried)
+    result = result_of(np.full(len(judge.doc), -1, np.int64), led.answers, led.undecided, grouped.groups)
+    if len(result.unknown_left):
+        return _waiting(judge, result, NO_PAIRS)
+    _keep_joined(cut, number, judge, grouped, members, led)
+    return None
 
 
 def _keep_joined(cut: Windows, number: int, judge: Judge, grouped: Buckets, members: pa.Table, led: Led) -> None:
