@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from classifiers.endpoint import answers
 from cluster import storage
 from cluster.errors import DamagedError, RecipeError
 from cluster.files import integrity
-from cluster.files.append_log import SUFFIX, damaged_lines
+from cluster.files.append_log import SUFFIX
 from cluster.files.digesting import sha256_of
 from cluster.files.sealed import check_text, read_json, read_public_json
 from cluster.options import available_cores
@@ -252,7 +253,7 @@ def _own(path: str, place: str) -> str | None:
     """Return what the checksum inside a file says against it."""
     name = place.rpartition("/")[2]
     if place.startswith(f"{ANSWERS}/"):
-        lost = damaged_lines(path)
+        lost = answers.damaged_lines(path)
         return f"{lost:,} of its lines are not what was written" if lost else None
     if place in MARKS or name in OF_A_MIX:
         return None if MARK.fullmatch(storage.read_bytes(path)) else "it holds no digest"
