@@ -70,14 +70,19 @@ def given_environments(pairs: list[str]) -> dict[str, Path]:
     return found
 
 
-def command(arguments: list[str]) -> str:
-    """Return the command line as others may repeat it: without where packages, data, results and pages lie."""
-    here, data = {"--env", "--page", "--out"}, {"--data", "--corpus"}
-    shown = []
-    for flag, word in zip(["", *arguments], arguments, strict=False):
-        if word not in here and flag not in here:
-            shown.append("FOLDER" if flag in data else word)
-    return shlex.join(["python", "-m", "benchmarks", *shown])
+def command(options: argparse.Namespace) -> str:
+    """Return the command line as others may repeat it: without where packages, data, results and pages lie.
+
+    Made of the values, not of the words that were given: those may be spelt in many ways.
+    """
+    shown, given = ["python", "-m", "benchmarks", *options.task], vars(options)
+    for name in sorted(given.keys() - {"task", "env", "page", "out"}):
+        value = given[name]
+        if value != parser().get_default(name):
+            for one in value if isinstance(value, list) else [value]:
+                word = "FOLDER" if isinstance(one, Path) else f"{one:.12g}" if isinstance(one, float) else str(one)
+                shown += [f"--{name.replace('_', '-')}", word]
+    return shlex.join(shown)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -91,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict[str, Any] = {
         "machine": machine.describe(),
         "settings": {
-            "command": command(arguments if arguments is not None else sys.argv[1:]),
+            "command": command(options),
             "source": "given files"
             if options.data or options.corpus
             else "docstrings and documents of installed packages",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,21 @@ def describe() -> dict[str, Any]:
         "instruction_sets": [name for name in SETS if name in flags],
         "avx512": all(name in flags for name in SETS[1:]),
         "memory_bytes": psutil.virtual_memory().total,
-        "system": f"{platform.system()} {platform.release()}",
+        "system": system(platform.system(), platform.release()),
         "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
         "versions": {name: version(name) for name in OURS},
     }
+
+
+def system(name: str, release: str) -> str:
+    """Return the operating system with two numbers of its release, the rest of which may name a machine.
+
+    >>> system("Linux", "6.8.0-1021-some-cloud")
+    'Linux 6.8'
+    """
+    numbers = re.match(r"\d+\.\d+", release)
+    return f"{name} {numbers[0]}" if numbers else name
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""docs/benchmarks.md: tables stand between `<!-- bench NAME -->` and `<!-- end -->`, and only this tool writes them.
+"""docs/benchmarks.md: tables stand between `<!-- bench NAME -->` and `<!-- end -->`, where this tool writes them.
+
+A block that does not begin as the tool begins them (`WRITTEN`) was put there by hand and stays until it runs.
 
 Guarantees: what stands outside of the marks, and tables of benchmarks that did not run, stay as they are.
 """
@@ -12,6 +14,7 @@ from typing import Any
 from benchmarks import tables
 
 BLOCK = re.compile(r"<!-- bench ([a-z]+) -->\n.*?<!-- end -->", re.DOTALL)
+WRITTEN = re.compile(r"\d{4}-\d\d-\d\d, .* cores \(.*\bCommand: `python -m benchmarks [^.`]")  # date, machine, command
 _HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
 
 

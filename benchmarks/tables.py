@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], str]]
+_PATH = re.compile(r"(?<![\w.:/])[~.]*/[^\s'\"`,;:]+")  # of this machine, in a message; not that of an address
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -241,7 +243,7 @@ def _section(title: str, note: str, columns: list[Column], rows: list[Row]) -> s
 
 
 def _missing(found: Row) -> str:
-    lines = [f"- {key}: {reason.splitlines()[0]}" for key, reason in found["missing"].items()]
+    lines = [f"- {key}: {_PATH.sub('PATH', reason.splitlines()[0])}" for key, reason in found["missing"].items()]
     return "Not measured:\n" + "\n".join(lines) if lines else ""
 
 

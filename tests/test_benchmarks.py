@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import sys
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import alike, dedup, inputs, measure, page, scoring, simulate, tables, truth
-from benchmarks.__main__ import command, given_environments
+from benchmarks import alike, dedup, inputs, machine, measure, page, scoring, simulate, tables, truth
+from benchmarks.__main__ import command, given_environments, parser
 from benchmarks.environments import Environments
 
 WORDS = st.lists(st.sampled_from(["ab", "cd", "e", "é", "語", "xyz"]), max_size=9).map(" ".join)
@@ -108,7 +110,10 @@ def test_installed_packages_hold_text() -> None:
 
 def test_the_command_shown_leaves_local_environments_out() -> None:
     given = ["--page", "docs/x.md", "dedup", "--data", "/x/y", "--env", "rensa=/x", "--rounds", "3"]
-    assert command(given) == "python -m benchmarks dedup --data FOLDER --rounds 3"
+    assert command(parser().parse_args(given)) == "python -m benchmarks dedup --data FOLDER --rounds 3"
+    given = ["--data=/x/y", "--corp", "/x/z", "--out=/x", "--pag=/x", "--en=rensa=/x", "--only", "a", "--only=b c"]
+    expected = "python -m benchmarks --corpus FOLDER --data FOLDER --megabytes 3030 --only a --only 'b c'"
+    assert command(parser().parse_args([*given, "--mega=3030", "--rounds", "2"])) == expected
     with pytest.raises(SystemExit, match="NAME=FOLDER"):
         given_environments(["nobody=/x"])
 
@@ -177,6 +182,23 @@ def test_the_page_of_benchmarks_has_a_place_for_each_and_no_other_table() -> Non
     assert questions == "|---|---|"
 
 
+def test_what_the_page_says_the_tool_wrote_it_wrote() -> None:
+    text = PAGE.read_text()
+    for block in re.findall(r"<!-- bench [a-z]+ -->\n(.*?)<!-- end -->", text, re.DOTALL):
+        assert page.WRITTEN.match(block) or not re.match(r"\d{4}-\d\d-\d\d", block), block[:300]
+    systems = re.findall(r"Linux \d\S*", text)
+    assert [named for named in systems if not re.fullmatch(r"Linux \d+\.\d+[,;.]?", named)] == []
+
+
+def test_the_machine_is_described_without_what_names_it_or_its_paths() -> None:
+    assert machine.system("Linux", "6.18.44-fc-v769") == "Linux 6.18"
+    assert machine.system("Other", "unknown-host") == "Other"
+    assert machine.describe()["system"] == machine.system(platform.system(), platform.release())
+    reason = "exit code 1 of: /home/me/p --data=/x/y ~/z ../k/l and/or https://a.b/c \nmore"
+    found = tables.section("alike", {"alike": {"rows": [], "missing": {"rensa": reason}}})
+    assert found.splitlines()[-1] == "- rensa: exit code 1 of: PATH --data=PATH PATH PATH and/or https://a.b/c "
+
+
 def test_tables_are_written_between_their_marks_and_nowhere_else(tmp_path: Path) -> None:
     row = {"kind": "chain", "documents": 7, "seconds": 1.5, "cpu_seconds": 2.0, "peak_bytes": 3e6, "kept": 4}
     results = {"machine": MACHINE, "settings": {"source": "x", "command": "python -m benchmarks alike"}}
@@ -191,6 +213,7 @@ def test_tables_are_written_between_their_marks_and_nowhere_else(tmp_path: Path)
     assert "2026-11-29, some processor, 2 cores" in written
     assert "| chain | 7 | 1.5 | 2 | 3 | 4 |" in written
     assert page.outside(written) == "before\n\n\nafter\n"
+    assert page.WRITTEN.match(written.partition("<!-- bench alike -->\n")[2])
     assert "<!-- bench dedup -->\nkept\n<!-- end -->" in written
     page.write(where, results)
     assert where.read_text() == written

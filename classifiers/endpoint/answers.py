@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from cluster import storage
+from cluster.files import append_log
 from cluster.files.append_log import AppendLog, logs, records
 from cluster.files.sealed import write_public_json
 
@@ -23,6 +24,7 @@ LOG = logging.getLogger("winnow.endpoint")
 FOLDER = "answers"
 ABOUT = "about.json"
 OK = "ok"
+MOST_TOKENS = 1 << 40  # of a request
 UNSENT = "unsent"  # the attempt ended before a server had the question
 
 
@@ -108,7 +110,7 @@ def _note(one: Known, record: dict[str, Any]) -> None:
     if "a" in record:
         one.under_way += 1
         return
-    one.under_way -= 1
+    one.under_way = max(0, one.under_way - 1)
     if record["s"] == OK:
         one.content = record["c"]
     elif record["s"] != UNSENT:
@@ -123,12 +125,13 @@ def spent(path: str) -> Spent:
             total.requests += 1
             under_way[record["k"]] = Tokens(*record["a"])
         else:
+            begun = record["k"] in under_way
             reserved = under_way.pop(record["k"], NONE)
             took = Tokens(*record["u"])
             total.tokens = total.tokens.plus(took)
             for used, most in zip(took, reserved, strict=True):
                 total.excess = max(total.excess, used / most if most else 1.0)
-            total.requests -= record["s"] == UNSENT
+            total.requests -= begun and record["s"] == UNSENT
     for reserved in under_way.values():  # of a run that died
         total.tokens = total.tokens.plus(reserved)
     return total
@@ -159,10 +162,19 @@ def _record(line: bytes) -> dict[str, Any] | None:
     if not isinstance(found, dict) or not isinstance(found.get("k"), str):
         return None
     tokens = found.get("a", found.get("u"))
-    counted = isinstance(tokens, list) and len(tokens) == len(NONE) and all(isinstance(n, int) for n in tokens)
+    counted = isinstance(tokens, list) and len(tokens) == len(NONE) and all(map(_is_count, tokens))
     status = found.get("s")
     ended = isinstance(status, str) and (status != OK or isinstance(found.get("c"), str))
     return found if counted and ("a" in found or ended) else None
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < MOST_TOKENS
+
+
+def damaged_lines(path: str) -> int:
+    """Return how many lines of a file the reader passes over, but for a last one that was never finished."""
+    return append_log.damaged_lines(path, lambda record: _record(record) is not None)
 
 
 def describe(folder: str, what: dict[str, Any]) -> None:

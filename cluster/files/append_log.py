@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import xxhash
@@ -100,11 +100,15 @@ def records(path: str) -> Iterator[bytes | None]:
     return map(_record, open_lines(path))
 
 
-def damaged_lines(path: str) -> int:
-    """Return how many lines of a file are not as they were written; a last one without an end was never finished."""
+def damaged_lines(path: str, is_whole: Callable[[bytes], bool]) -> int:
+    """Return how many lines of a file are not as they were written; a last one without an end was never finished.
+
+    is_whole : tells whether a record, whose checksum fits, says what its writer can have written.
+    """
     found = 0
     for line in open_lines(path):
-        found += _record(line) is None and line.endswith(b"\n")
+        record = _record(line)
+        found += line.endswith(b"\n") and (record is None or not is_whole(record))
     return found
 
 

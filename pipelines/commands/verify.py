@@ -6,18 +6,20 @@ them, and the next `winnow run` makes them. Memory: a block of a file in each th
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+from classifiers.endpoint import answers
 from cluster import storage
 from cluster.errors import DamagedError, RecipeError
 from cluster.files import integrity
-from cluster.files.append_log import SUFFIX, damaged_lines
+from cluster.files.append_log import SUFFIX
 from cluster.files.digesting import sha256_of
 from cluster.files.sealed import check_text, read_json, read_public_json
 from cluster.options import available_cores
@@ -73,6 +75,11 @@ OTHERS = (  # files that `winnow run` does not make, by what their paths begin w
     (AUDIT, OF_AUDIT),
 )
 IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
+REMOVED = {  # what is left to do of a remedy once the file is removed
+    IN_A_RUN: "`winnow run` with its recipe makes it again",
+    OF_SYNTHESISING: "`winnow synthesise` makes it again",
+}
+STAYS = "No run makes it again in this folder: remove it yourself, or run in another folder"
 OF_DEDUP = "Remove the folder and run `winnow dedup` again"
 OF_EXPORT = "Remove the folder and run `winnow export` again"
 
@@ -107,7 +114,7 @@ def verify(run_dir: str, remove: bool = False) -> dict[str, Any]:
     faults = [*lists, *(fault for _, fault in answers if fault)]
     if remove:
         with only_one(root):
-            _remove(root, faults)
+            faults = _remove(root, faults)
     return {
         "run": root,
         "files": len(checks),
@@ -252,7 +259,7 @@ def _own(path: str, place: str) -> str | None:
     """Return what the checksum inside a file says against it."""
     name = place.rpartition("/")[2]
     if place.startswith(f"{ANSWERS}/"):
-        lost = damaged_lines(path)
+        lost = answers.damaged_lines(path)
         return f"{lost:,} of its lines are not what was written" if lost else None
     if place in MARKS or name in OF_A_MIX:
         return None if MARK.fullmatch(storage.read_bytes(path)) else "it holds no digest"
@@ -296,13 +303,15 @@ def _fault_at(root: str, place: str, what: str) -> Fault:
     return Fault(place, what, next((remedy for start, remedy in OTHERS if place.startswith(start)), IN_A_RUN))
 
 
-def _remove(root: str, faults: list[Fault]) -> None:
-    """Remove what is damaged and what rests on it, as far as a run makes it again."""
+def _remove(root: str, faults: list[Fault]) -> list[Fault]:
+    """Remove what is damaged and what rests on it, as far as a run makes it again; return faults with what is left."""
     if {"dedup.json", "export.json"} & storage.names(root):
-        return
-    for fault in faults:
-        for path in rests_on(root, storage.join(root, fault.path)):
-            storage.remove(path)
+        return faults
+    gone = [rests_on(root, storage.join(root, fault.path)) for fault in faults]
+    for path in itertools.chain(*gone):
+        storage.remove(path)
+    left = [REMOVED if paths else dict.fromkeys(REMOVED, STAYS) for paths in gone]
+    return [replace(fault, remedy=now.get(fault.remedy, fault.remedy)) for fault, now in zip(faults, left, strict=True)]
 
 
 def render(found: dict[str, Any]) -> str:
@@ -313,6 +322,7 @@ def render(found: dict[str, Any]) -> str:
         return f"{found['run']}: {size}, all are what was written."
     remedies = dict.fromkeys(fault["remedy"] for fault in found["faults"])
     if found["removed"]:
-        remedies = {"Removed, as far as it is made again; run now what makes it": None, **remedies}
+        some = not remedies.keys().isdisjoint(REMOVED.values())
+        remedies = {"Removed, as far as it is made again" if some else "Nothing was removed": None, **remedies}
     last = ". ".join(remedies) + "."
     return "\n".join([*lines, f"{found['run']}: {size}, {len(lines):,} damaged. {last}"])

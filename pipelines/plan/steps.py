@@ -58,20 +58,23 @@ def describe_steps(
 
     found = [closing("freeze", files)] if "freeze" in left else [step("freeze", "run" if fresh else "reuse", 0, 1)]
     for stage in rates.sample.run.stages:
-        mine = [i for i, b in enumerate(whole.bundles) if stage.applies_to(b.dataset)]
-        if isinstance(stage, ShardStage):
-            done = sum(not whole.missing[stage.name][i] for i in mine)
-        elif isinstance(stage, ExchangeStage) and not stage.hidden:
-            done = len(mine) if stage.name in here.complete else 0
-            if stage.name in here.kept:
-                done = sum(not whole.missing["read"][i] for i in mine)
-        else:
-            continue
-        found.append(step(stage.name, _action(done, len(mine)), done, len(mine)))
+        if isinstance(stage, ShardStage) or (isinstance(stage, ExchangeStage) and not stage.hidden):
+            done, of = _bundles_done(stage, whole, here)
+            found.append(step(stage.name, _action(done, of), done, of))
     return found + [
         closing(name, bundles) if name in left else step(name, "reuse" if name in here.complete else "run", 0, 1)
         for name in CLOSING
     ]
+
+
+def _bundles_done(stage: ShardStage | ExchangeStage, whole: Whole, here: Present) -> tuple[int, int]:
+    """Return of how many bundles a stage is done, and of how many there are for it."""
+    mine = [i for i, b in enumerate(whole.bundles) if stage.applies_to(b.dataset)]
+    if isinstance(stage, ShardStage):
+        return sum(not whole.missing[stage.name][i] for i in mine), len(mine)
+    if stage.name in here.kept:
+        return sum(not whole.missing["read"][i] for i in mine), len(mine)
+    return len(mine) if stage.name in here.complete else 0, len(mine)
 
 
 def _action(done: int, of: int) -> Action:

@@ -42,6 +42,7 @@ PARTS = [
     ".",
 ]
 MARKS = ["...", "\u2026", "#", "{", "\n", "\n\n", " ", "  ", "\t", "-", "* item", "Lorem ipsum", "end.", "Why?", '"so"']
+MARKS += ["\u2028", "\u3000", "\xa0", "\x1c", "\x85"]
 MARKS += [". . .", "http://a.b/c", "HTTPS://x;", "\u25cf", "AB", "THE", "x" * 210]
 PIECES = st.sampled_from(WORDS + MARKS + PARTS)
 
@@ -63,6 +64,7 @@ def check(texts: list[str], how: Readings = DEFAULT) -> None:
 @example("")
 @example("\n\n\n")
 @example("a...b.... ... \u2026")
+@example("http://a\u2028b https://c\u3000d HTTP://e\xa0f http\u017f://g hTTps://h\x1ci http://j\x85k http:// l")
 @settings(max_examples=300, deadline=None)
 def test_facts_equal_the_plain_rules_on_telling_pieces(text: str) -> None:
     check([text])

@@ -1,9 +1,10 @@
 // The mean of the rows of each document's features, which fasttext_words.cu has put into slots (fasttext.h).
 //
 // A thread has one column of one document; where columns are few, documents of like length lie side by side in a block.
-// All threads of a document walk over the same slots. Sums are in the order of the host's kernels (features.py, kernels.average and kernels.average_logits), so the bits are theirs: a slot
-// without a row adds 0.0, which changes no sum, since none of them is -0.0; so loads need not wait for branches. The
-// same source is compiled for the host, with one thread, by tests (see device.h).
+// All threads of a document walk over the same slots. Sums are in the order of the host's kernels (features.py,
+// kernels.average and kernels.average_logits), so the bits are theirs: a slot without a row adds 0.0, which changes no
+// sum, since none of them is -0.0; so loads need not wait for branches. The same source is compiled for the host, with
+// one thread, by tests (see device.h).
 
 #include "fasttext.h"
 

@@ -12,7 +12,7 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from stages.kernels.text.heuristic_facts import Readings
 from stages.kernels.text.known_words import Known, known_part
 from stages.kernels.text.line_counts import COLUMNS
 
+T = TypeVar("T")
 MAX_SLOTS = (1 << 31) - 2  # of one call of cuDF's minhash: rows x permutations, below the largest int32
 NARROW = 2  # cuDF's narrowest shingle
 READ_AHEAD = 4  # times a chunk's bytes that libcudf may hold, read and decompressed, for the chunks to come
@@ -324,7 +325,7 @@ def band_records(
     return np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, np.int64), *docs])
 
 
-def _or_host(work: Callable[[], Any], name: str, *given: Any) -> Any:
+def _or_host(work: Callable[[], T], name: str, *given: Any) -> T:
     """Return work(); if device memory runs out, log it and return the result of the host kernel for `given`."""
     try:
         return work()
@@ -332,23 +333,17 @@ def _or_host(work: Callable[[], Any], name: str, *given: Any) -> Any:
         if not ran_out(error):
             raise
     logging.getLogger("winnow.gpu").warning("out of device memory: %s computes on the host", name)
-    return HOST_KERNELS[name](*given)
+    return cast("T", HOST_KERNELS[name](*given))
 
 
 def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
     """Return the records whose key occurs twice or more, as `bands.shared_records` does."""
-    found: tuple[U64, I64] = _or_host(
-        lambda: array_kernels.shared_records(space(), keys, doc), "shared_records", keys, doc
-    )
-    return found
+    return _or_host(lambda: array_kernels.shared_records(space(), keys, doc), "shared_records", keys, doc)
 
 
 def sorted_records(keys: U64, doc: I64) -> tuple[U64, I64]:
     """Return all records sorted by key, as `bands.sorted_records` does."""
-    found: tuple[U64, I64] = _or_host(
-        lambda: array_kernels.sorted_records(space(), keys, doc), "sorted_records", keys, doc
-    )
-    return found
+    return _or_host(lambda: array_kernels.sorted_records(space(), keys, doc), "sorted_records", keys, doc)
 
 
 def join(label: I64, left: I64, right: I64) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from classifiers.endpoint import answers
-from classifiers.endpoint.answers import OK, Range, Tokens, Writer
+from classifiers.endpoint.answers import OK, UNSENT, Range, Spent, Tokens, Writer
 from cluster.files.append_log import AppendLog
 from tests.support.damaged_folders import change
 
@@ -46,11 +46,34 @@ def test_lines_that_say_something_else_are_passed_over(tmp_path: Path, caplog: p
     noted(tmp_path)
     begun, ended = {"k": KEYS[0], "a": [1, 1]}, {"k": KEYS[0], "s": OK, "u": [1, 1], "c": "no"}
     forged: list[Any] = [[], 7, {}, {"k": 1, "a": [1, 1]}, {"k": KEYS[0]}, {**begun, "a": {}}, {**ended, "c": 3}]
+    counts = ([-1, 1], [1, True], [1, 1 << 40], [1.0, 1], [1], [1, 1, 1], None)
+    forged += [{**whole, name: tokens} for whole, name in ((begun, "a"), (ended, "u")) for tokens in counts]
     appended(tmp_path, forged)
     with caplog.at_level(logging.WARNING):
         found = answers.known(str(tmp_path), PART, KEYS)
     assert [found[key].content for key in KEYS] == ["yes"] * 3
     assert f"{len(forged)} lines are cut off or damaged" in caplog.text
+    assert sum(map(answers.damaged_lines, answers.files(str(tmp_path)))) == len(forged)
+
+
+def test_a_last_line_without_an_end_is_not_damaged(tmp_path: Path) -> None:
+    noted(tmp_path)
+    [path] = map(Path, answers.files(str(tmp_path)))
+    assert answers.damaged_lines(str(path)) == 0
+    path.write_bytes(path.read_bytes()[:-3])
+    assert answers.damaged_lines(str(path)) == 0
+    path.write_bytes(path.read_bytes().replace(b"yes", b"yea", 1))
+    assert answers.damaged_lines(str(path)) == 1
+
+
+def test_ends_without_a_beginning_give_nothing_back(tmp_path: Path) -> None:
+    noted(tmp_path)
+    appended(tmp_path, [{"k": KEYS[0], "s": UNSENT, "u": [0, 0]}] * 5)
+    total = Spent()
+    for path in answers.files(str(tmp_path)):
+        total = total.plus(answers.spent(path))
+    assert (total.requests, total.tokens) == (3, Tokens(27, 12))
+    assert answers.known(str(tmp_path), PART, KEYS)[KEYS[0]].under_way == 0
 
 
 def test_any_change_of_a_line_is_read_or_passed_over(tmp_path: Path) -> None:

@@ -96,3 +96,24 @@ def test_what_helps_is_the_command_that_makes_a_file(tmp_path: Path) -> None:
     assert "winnow run" in found["exchange/mix-0.arrow"]
     said = verify.render(verify.verify(str(tmp_path)))
     assert all(f"winnow {name}" in said for name in ("audit", "synthesise", "run"))
+
+
+def test_what_helps_after_a_removal_asks_for_no_other(tmp_path: Path) -> None:
+    (tmp_path / "recipe.lock.yaml").write_text("name: x\n")
+    for place in ("exchange/synthesise-wiki-0.0/chunks", "exchange/mix-0", "facts/read/0"):
+        (tmp_path / place).mkdir(parents=True)
+        for name in ("0.arrow", "0.more.arrow"):
+            (tmp_path / place / name).write_bytes(b"cut")
+    (tmp_path / "quarantine").mkdir()
+    (tmp_path / "quarantine" / "a-0.jsonl").write_bytes(b"cut")
+    found = verify.verify(str(tmp_path), remove=True)
+    remedies = {fault["path"]: fault["remedy"] for fault in found["faults"]}
+    assert len([path for path in remedies if path.endswith(".arrow")]) == 6
+    kept = [path for path in remedies if (tmp_path / path).exists()]
+    assert kept == ["quarantine/a-0.jsonl"]
+    assert {path for path, remedy in remedies.items() if remedy == verify.STAYS} == set(kept)
+    last = verify.render(found).splitlines()[-1]
+    assert "--remove" not in last
+    assert all(f"`winnow {name}`" in last for name in ("synthesise", "run"))
+    found["faults"] = [fault for fault in found["faults"] if fault["path"] in kept]
+    assert "Nothing was removed. No run makes it again" in verify.render(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,10 @@ WORDS = [
     for first in ("ma", "ro", "ti", "lu", "ke")
     for last in ("den", "lis", "par", "qua", "zor", "vin", "gu", "ta")
 ]
-EXAMPLES = 12 if settings().max_examples <= 100 else 200
+SHUFFLES = ("shard", "global", "none")
+BRIEF = settings().max_examples <= 100
+EXAMPLES = 2 if BRIEF else 12  # of each pair; the first is the simplest
+PAIRS = [(how, SHUFFLES[(n + m) % 3]) for n, how in enumerate(sorted(RECIPES)) for m in range(2 if BRIEF else 3)]
 
 
 def rows_of(key: tuple[str, str]) -> list[corpora.Document]:
@@ -127,19 +131,18 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.parametrize(("how", "shuffle"), PAIRS)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    how=st.sampled_from(sorted(RECIPES)),
     prefer=st.sampled_from([[], ["longest"]]),
-    shuffle=st.sampled_from(["shard", "global", "none"]),
     first=st.sets(st.sampled_from(KEYS), min_size=3, max_size=8),
     steps=STEPS,
 )
 def test_additions_end_where_a_new_folder_does(
     tmp_path_factory: pytest.TempPathFactory,
     how: str,
-    prefer: list[str],
     shuffle: str,
+    prefer: list[str],
     first: set[tuple[str, str]],
     steps: list[tuple[set[tuple[str, str]], int | None]],
 ) -> None:
@@ -158,6 +161,12 @@ def test_additions_end_where_a_new_folder_does(
         assert sorted(ours) == sorted(theirs)
         assert [name for name in ours if ours[name] != theirs[name]] == []
     shutil.rmtree(inputs.base)
+
+
+def test_every_recipe_and_every_shuffle_is_tried_twice() -> None:
+    for number, of in zip((Counter(names) for names in zip(*PAIRS, strict=True)), (RECIPES, SHUFFLES), strict=True):
+        assert set(number) == set(of)
+        assert min(number.values()) >= 2
 
 
 def test_who_lost_to_a_document_that_went_is_kept_again(tmp_path: Path) -> None:
@@ -261,7 +270,7 @@ def test_a_kill_amid_columns_of_groups_leaves_nothing_half_done(tmp_path: Path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", count)
         assert inputs.run("run") == expected
-    for kill in range(calls // 2, 2 * calls, 1 if EXAMPLES > 15 else 13):  # ledger and mix come last
+    for kill in range(calls // 2, 2 * calls, 13 if BRIEF else 1):  # ledger and mix come last
         shutil.rmtree(tmp_path / "run")
         shutil.copytree(tmp_path / "finished", tmp_path / "run")
         with killed_at(kill):
