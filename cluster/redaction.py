@@ -3,7 +3,8 @@
 Recipes, manifests, reports and cards are kept and handed on, so a URL in them must hold no secret. Guarantees: what
 `secret_in` finds, `hidden` takes out; a port, a user without a password and a container's name are no secrets.
 Credentials that file systems find by themselves (environment, ~/.aws/credentials, fsspec's configuration) never pass
-through here. What shell lines give variables, flags and headers of secret names is found too, in time linear in the text.
+through here. What a shell line gives variables, flags and headers of secret names is found too. Takes time linear in
+the text, however hostile.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ _HEADER = re.compile(  # "name: value"; neither ${name:2} nor volume:/path
     rf"(?i)(?<!\$\{{){_EDGE}(?P<name>[A-Z][A-Z0-9_-]{{0,99}})\\?['\"]?\s{{0,9}}:(?![-=?+/:])\s{{0,9}}"
     r"(?:\\?['\"])?(?:(?:Bearer|Basic|Token|Digest|OAuth|Api-?Key|Key)\s{1,9})?"
 )
-_SET = re.compile(rf"(?i){_EDGE}(?:setenv|set{_BLANKS}-[a-z]+){_BLANKS}(?P<name>[A-Z0-9_]+){_BLANKS}")
+_SET = re.compile(
+    rf"(?i){_EDGE}(?:setenv|configure{_BLANKS}set|set{_BLANKS}-[a-z]+){_BLANKS}(?P<name>[A-Z0-9_]+){_BLANKS}"
+)
 _LOGIN = re.compile(rf"{_EDGE}(?P<name>sshpass{_BLANKS}-p)(?:{_BLANKS})?")
 _CURL = re.compile(rf"{_EDGE}curl\s[^\n\\]*(?:\\(?:.|\n)[^\n\\]*)*")
 _USER = re.compile(
@@ -228,8 +231,10 @@ def _is_secret(name: str, asks: set[str], value: str, *, switchable: bool, bare:
         return False
     if _FILE.fullmatch(value) and asks <= {"key", "private_key", "private-key", "credential"}:
         return False
-    short = len(value) < 7 or _COUNT.search(name)
-    return not (asks <= {"token", "pass"} and _NUMBER.fullmatch(value) and short)
+    if not _NUMBER.fullmatch(value):
+        return True
+    least = 7 if asks == {"token"} else 3 if asks == {"pass"} else 0  # digits of a secret
+    return len(value) >= least and not (least and _COUNT.search(name))
 
 
 def _last(scheme: str) -> str:

@@ -185,6 +185,7 @@ GIVEN = [
     "ENCRYPTION_KEY={}",
     "setenv HF_TOKEN {}",
     "set -gx HF_TOKEN {}",
+    "aws configure set aws_secret_access_key {}",
 ]
 
 
