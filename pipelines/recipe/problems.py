@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from cluster.errors import RecipeError
-from cluster.redaction import assigned_secret, names_secret, names_variable
+from cluster.redaction import assigned_secret, names_secret, names_variable, without_assigned
 from pipelines.recipe.marked_yaml import Marked, Path
 
 SHOWN = 20  # problems listed in one message
@@ -147,14 +147,18 @@ def _closest(bad: str, known: tuple[str, ...]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as YAML would have it, shortened; *** for one that gives a secret to something."""
-    try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    except TypeError:
-        text = repr(value)
-    if assigned_secret(text):
-        return "***"
-    text = repr(value) if isinstance(value, str) else text
+    """Return a value as YAML would have it, shortened; *** for what it gives to something as a secret.
+
+    >>> shown("serve --api-key 4f0a"), shown({"pad_token": "<pad>"})
+    ("'serve --api-key ***'", '{"pad_token": "<pad>"}')
+    """
+    if isinstance(value, str):
+        text = repr(without_assigned(value))
+    else:
+        try:
+            text = without_assigned(json.dumps(value, ensure_ascii=False))
+        except TypeError:
+            text = without_assigned(repr(value))
     return text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 3] + "..."
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
-from cluster.redaction import assigned_secret, hidden, names_secret, secret_in
+from cluster.redaction import assigned_secret, hidden, names_secret, secret_in, without_assigned
 
 SECRET = "s3cr3tV4lue"
 URLS = [
@@ -146,6 +146,116 @@ def test_a_shell_line_that_gives_a_variable_a_secret_is_found(line: str, name: s
     assert assigned_secret(line) == name
 
 
+GIVEN = [
+    "curl https://api.x.y -H 'Authorization: Bearer {}'",
+    "curl -H 'Accept: */*' -H 'Authorization: Bearer {}' http://h",
+    "curl -H 'Content-Type: application/json' -H \"X-Api-Key: {}\" h",
+    "curl -H 'Authorization: Other-Scheme a=b, Signature={}' h",
+    'echo \'{{"user": "me", "api_key": "{}"}}\'',
+    'echo "{{\\"user\\": \\"me\\", \\"api_key\\": \\"{}\\"}}"',
+    "export A='#'; echo 'Authorization: Bearer {}'",
+    'echo "it\'s # not" --token {}',
+    "echo a#b --token {}",
+    "#SBATCH --export=HF_TOKEN={}",
+    "TOKEN={}",
+    "NPM_TOKEN={}",
+    "ADD_PASSWORD={}",
+    "NO_TOKEN={}",
+    "MY_SECRET_NAME={}",
+    "A_TOKEN_STORE={}",
+    "login --with-token={}",
+    "login --token \\\n  {}",
+    "HF_TOKEN=${{T:-{}}}",
+    'HF_TOKEN="${{A:-${{B-{}}}}}"',
+    "HF_TOKEN=$'{}'",
+    "HF_TOKEN='a b {}'",
+    "HF_TOKEN='a'\"{}\" run",
+    'HF_TOKEN="a\\"b {}" run',
+    "DB_PASS={}",
+    "PASS={}",
+    "sshpass -p {} ssh h",
+    "sshpass -p'{}' ssh h",
+    "curl -u me:{}",
+    "curl -sSu 'me:{}' h",
+    "curl -ume:{} h",
+    'curl "http://h?a=1&b=2" --proxy-user=me:{}',
+    "curl -s \\\n -u me:{} h",
+    "OPENAI_KEY={}",
+    "OPENAI_KEY: {}",
+    "ENCRYPTION_KEY={}",
+    "setenv HF_TOKEN {}",
+    "set -gx HF_TOKEN {}",
+    "aws configure set aws_secret_access_key {}",
+]
+
+
+@pytest.mark.parametrize("secret", ["abc", SECRET, "12345678"])
+@pytest.mark.parametrize("line", GIVEN)
+def test_what_a_shell_line_gives_outright_is_found_and_hidden(line: str, secret: str) -> None:
+    text = line.format(secret)
+    assert assigned_secret(text)
+    assert secret not in assigned_secret(text)
+    assert secret not in without_assigned(text)
+    assert text.startswith(without_assigned(text).partition("***")[0])
+
+
+@pytest.mark.parametrize("line", ["DB_PASSWORD=off", "API_KEY=none", "HF_TOKEN=true", "DB_PASS=1234"])
+def test_a_switch_word_or_number_may_be_a_password(line: str) -> None:
+    assert assigned_secret(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "MAX_TOKENS=4096",
+        "MAX_TOKEN=100000000",
+        "TOKEN_BUDGET=30000000000",
+        "N_PASS=3",
+        "HF_TOKEN=$HF_TOKEN",
+        "HF_TOKEN=${HF_TOKEN}",
+        'HF_TOKEN="${HF_TOKEN:-}"',
+        "HF_TOKEN=${HF_TOKEN:-$OTHER}",
+        "HF_TOKEN=${HF_TOKEN:?must be set}",
+        "echo ${HF_TOKEN:0:4}",
+        "GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json",
+        "SSH_KEY=/home/me/.ssh/id",
+        "TLS_KEY=~/tls.pem",
+        "SSH_KEY=id_rsa",
+        "MONKEY=abc",
+        "KEYBOARD=us",
+        "SORT_KEY=name",
+        "run --text-key text --secret-name hub",
+        "--eos-token '</s>'",
+        "--bos_token '<s>'",
+        "PAD_TOKEN='<pad>'",
+        "TOKEN='<|endoftext|>'",
+        "--special-token foo",
+        "--use-auth-token=true --no-token",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN=true",
+        "# see https://x: token=abc",
+        "ls # token=abc",
+        "gh auth status --show-token | cat",
+        "login --token < file",
+        "login --password <file",
+        "docker run -v secret:/run/secret -u 1000:1000 image",
+        "curl --user-agent=Moz:1 -u me h",
+        'curl -u "$U:$PW" h',
+        'curl -H "Authorization: Bearer "$T h',
+        'sshpass -p "$PW" ssh h; sshpass -e ssh h',
+        "setenv HF_TOKEN $T; setenv OMP_NUM_THREADS 4",
+        'echo \'{"api_key": "", "token": null}\'',
+    ],
+)
+def test_ordinary_shell_lines_pass_and_stay(line: str) -> None:
+    assert assigned_secret(line) == ""
+    assert without_assigned(line) == line
+
+
+def test_only_the_secret_is_hidden() -> None:
+    assert without_assigned("a --token abc --port 1; B_TOKEN='x y' c") == "a --token *** --port 1; B_TOKEN='***' c"
+    assert without_assigned("login hf_aBcDeFgH0123456789 now") == "login *** now"
+
+
 HOSTILE = [
     "a://" + ",aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" * 8_000,
     "a://" + "::" * 100_000,
@@ -173,12 +283,15 @@ HOSTILE += [
     "a '" * 100_000,
     "a\n" * 150_000,
 ]
+HOSTILE += ["${token:-" * 40_000 + "$x", "curl " + "-u a:$ " * 50_000, "curl " + "\\\n" * 150_000, "# '" * 100_000]
+HOSTILE += ["token='a " * 40_000, 'token="' * 40_000 + "#", '"\\"' * 100_000 + "#", "A_KEY=$ " * 40_000]
+HOSTILE += ["A_" * 150_000 + "KEY_=", "Authorization: a " * 20_000, "setenv " * 50_000, "--a" + " " * 300_000]
 HOSTILE += ["http://" + each * 300_000 + ":y" for each in ("%", "a@", "1", "a/")] + ["http://a:" * 33_000 + "@"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_text_takes_little_time(text: str) -> None:
     begin = time.process_time()
-    for look in (secret_in, hidden, names_secret, assigned_secret):
+    for look in (secret_in, hidden, names_secret, assigned_secret, without_assigned):
         look(text)
     assert time.process_time() - begin < 2

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cluster.errors import RecipeError
 from pipelines.recipe import marked_yaml
+from pipelines.recipe.problems import shown
 from pipelines.recipe.recipe import load_data, load_recipe
 from tests.support.small_recipes import BASE, message
 
@@ -126,3 +127,18 @@ def test_junk_anywhere_is_refused_with_a_sentence_or_loads(data: st.DataObject) 
     at[key] = data.draw(JUNK)
     with contextlib.suppress(RecipeError):
         load_data(tree, "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("token: abc", "'token: ***'"),
+        ("salt:0.5", "'salt:***'"),
+        (["pad_token: <pad>"], '["pad_token: <pad>"]'),
+        ("the credentials: see wiki", "'the credentials: *** wiki'"),
+        ({"api_key": "a b", "x": 1}, '{"api_key": "***", "x": 1}'),
+        (['serve --api-key "a b" x'], '["serve --api-key \\"***\\" x"]'),
+    ],
+)
+def test_a_shown_value_loses_its_secret_alone(value: object, text: str) -> None:
+    assert shown(value) == text
