@@ -29,6 +29,7 @@ demo: $(BASE) $(DEMO_DATA) ## build four small datasets from real text, run a wh
 
 test: lint types doctest ## every check that needs no GPU, but the nightly ones
 	-$(BIN)/winnow models fetch # tests that need the language model skip without it
+	-$(BIN)/winnow warmup # else several processes of tests compile the same kernels at once
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(DEV) ## style and format
