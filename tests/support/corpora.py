@@ -83,7 +83,7 @@ def write_file(path: Path, rows: list[Document]) -> None:
     """Write one file in the format its name tells."""
     if path.name.endswith(".parquet"):
         schema = pa.schema([("text", pa.string()), ("id", pa.string()), ("url", pa.string()), ("score", pa.float64())])
-        if any("vector" in row for row in rows):
+        if any(isinstance(row.get("vector"), list) for row in rows):
             schema = schema.append(pa.field("vector", pa.list_(pa.float64())))
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=7)
         return

@@ -101,7 +101,7 @@ def test_a_source_is_cut_once_however_many_tables_it_emits(
     hop.scatter(InlineEngine(), [0], partial(tables, schema, (20,) * 8, (False,) * 8))
     for destination in range(3):
         part = slices.read_part(str(tmp_path / "map-0.slices"), destination)
-        messages = 0 if part.packed else len(list(slices._messages(part.data, schema)))
+        messages = 0 if part.packed else len(list(slices._messages(part, schema)))
         assert messages == most
     if not most:
         kind = packed_rows.row_type(schema)

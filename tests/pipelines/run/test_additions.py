@@ -304,7 +304,7 @@ def test_what_is_kept_is_used_again_and_again(tmp_path: Path, how: str) -> None:
     inputs = Inputs(tmp_path, RECIPES[how])
     for key in KEYS[:2] + KEYS[4:6]:
         inputs.add(key)
-    stages = sum("dedup" in stage["use"] for stage in RECIPES[how])
+    stages = sum(stage["use"] in ("exact_dedup", "near_dedup") for stage in RECIPES[how])  # which keep keys
     with found() as noted:
         inputs.run("run")
     assert noted == [False] * stages
