@@ -81,6 +81,14 @@ def test_the_language_model_is_carried_where_it_is_at_hand(
     assert (tmp_path / "own.ftz").read_bytes() == b"model"
 
 
+def test_what_is_carried_is_measured_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.xz", "b.txz"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    assert pack.total(tmp_path) == "together: 2.0 MiB"
+    monkeypatch.setattr(pack, "LARGEST", 3 << 19)
+    assert pack.total(tmp_path) == "together: 2.0 MiB, too large to be carried"
+
+
 @pytest.mark.skipif(cuda_on_host.compiler() is None, reason="no C++ compiler")
 @pytest.mark.usefixtures("device")
 def test_rates_are_taken_of_every_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,12 @@ def add_language_model(out: Path) -> None:
         print(f"without the rate of {LANGUAGE_MODEL}: {problem}", file=sys.stderr)
 
 
+def total(out: Path) -> str:
+    """Say how large all that is carried is, and whether it is too large."""
+    size = sum(path.stat().st_size for path in out.iterdir())
+    return f"together: {size / (1 << 20):.1f} MiB{'' if size < LARGEST else ', too large to be carried'}"
+
+
 def main() -> None:
     """Pack, and say how large the archives are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_kit.pack", description=__doc__)
@@ -130,8 +136,8 @@ def main() -> None:
     shutil.copy2(Path(__file__).parent / "run.sh", given.out)
     add_language_model(given.out)
     for path in archives:
-        size = path.stat().st_size
-        print(f"{path}: {size / (1 << 20):.1f} MiB{'' if size < LARGEST else ', too large to be carried'}")
+        print(f"{path}: {path.stat().st_size / (1 << 20):.1f} MiB")
+    print(total(given.out))
     print(f"Carry the checkout with {given.out}/ there, and run: OUT=FOLDER bash {given.out}/run.sh")
 
 
