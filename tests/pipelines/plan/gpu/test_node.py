@@ -43,7 +43,7 @@ def test_sixteen_gpus_beside_112_cores_do_the_first_read_of_cheap_filters_in_a_s
     assert found["times_faster"] >= 2
     assert found["even_at"] > 5
     assert found["models"] == {"cores": 0, "gpus": 0}
-    assert node.section(work("filters"), 8)["times_faster"] >= 2
+    assert node.section(work("filters"), 8)["times_faster"] < found["times_faster"]
 
 
 @pytest.mark.parametrize("gpus", [8, 16])
