@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -103,7 +105,8 @@ async def start(folder: Path) -> AsyncIterator[Page]:
     assert browser
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
     command += [f"--user-data-dir={folder}", "about:blank"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         address = await _address(folder / "DevToolsActivePort")
         socket = await websocket_connect(HTTPRequest(address), max_message_size=1 << 28)
@@ -113,7 +116,7 @@ async def start(folder: Path) -> AsyncIterator[Page]:
         socket.close()
         listener.cancel()
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # the command may be a script, whose end is not the browser's
         process.wait(10)
 
 
