@@ -14,13 +14,11 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
+from stages.kernels.text.byte_vectors import between, filled, loaded
+
 WIDTH = 64
 BELOW = np.array([(1 << n) - 1 for n in range(WIDTH + 1)], np.uint64)  # masks of the first n bits
 Build = Callable[[Any, Callable[[int], Any]], Any]
-
-
-def _all(value: int) -> Any:
-    return ir.Constant(ir.VectorType(ir.IntType(8), WIDTH), [value] * WIDTH)
 
 
 def _bits(build: Build) -> Any:
@@ -29,11 +27,9 @@ def _bits(build: Build) -> Any:
     @intrinsic
     def found(_typing: Any, data: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array = context.make_array(signature.args[0])(context, builder, args[0]).data
-
             def at(distance: int) -> Any:
-                place = builder.gep(array, [builder.add(args[1], ir.Constant(ir.IntType(64), distance))])
-                return builder.load(builder.bitcast(place, _all(0).type.as_pointer()), align=1)
+                place = builder.add(args[1], ir.Constant(ir.IntType(64), distance))
+                return loaded(context, builder, signature.args[0], args[0], place, WIDTH)
 
             return builder.bitcast(build(builder, at), ir.IntType(WIDTH))
 
@@ -43,15 +39,15 @@ def _bits(build: Build) -> Any:
 
 
 def _equal(builder: Any, bytes_: Any, *characters: str) -> Any:
-    found = builder.icmp_unsigned("==", bytes_, _all(ord(characters[0])))
+    found = builder.icmp_unsigned("==", bytes_, filled(ord(characters[0]), WIDTH))
     for c in characters[1:]:
-        found = builder.or_(found, builder.icmp_unsigned("==", bytes_, _all(ord(c))))
+        found = builder.or_(found, builder.icmp_unsigned("==", bytes_, filled(ord(c), WIDTH)))
     return found
 
 
 def _watched(builder: Any, at: Callable[[int], Any]) -> Any:
-    low = builder.or_(at(0), _all(32))
-    before, after = builder.or_(at(-1), _all(32)), builder.or_(at(1), _all(32))
+    low = builder.or_(at(0), filled(32, WIDTH))
+    before, after = builder.or_(at(-1), filled(32, WIDTH)), builder.or_(at(1), filled(32, WIDTH))
     found = _equal(builder, at(0), "[")
     for letter, then in (("v", "a"), ("k", "i"), ("f", " "), ("g", "n")):
         found = builder.or_(found, builder.and_(_equal(builder, low, letter), _equal(builder, after, then)))
@@ -59,13 +55,12 @@ def _watched(builder: Any, at: Callable[[int], Any]) -> Any:
 
 
 def _digits_and_signs(builder: Any, at: Callable[[int], Any]) -> Any:
-    digit = builder.icmp_unsigned("<", builder.sub(at(0), _all(48)), _all(10))
-    return builder.or_(digit, _equal(builder, at(0), "@", ":"))
+    return builder.or_(between(builder, at(0), "0", "9"), _equal(builder, at(0), "@", ":"))
 
 
 line_feeds = _bits(lambda builder, at: _equal(builder, at(0), "\n"))
 sentence_ends = _bits(lambda builder, at: _equal(builder, at(0), ".", "!", "?"))
-beyond_ascii = _bits(lambda builder, at: builder.icmp_signed("<", at(0), _all(0)))
-continuations = _bits(lambda builder, at: builder.icmp_signed("<", at(0), _all(-64)))
+beyond_ascii = _bits(lambda builder, at: builder.icmp_signed("<", at(0), filled(0, WIDTH)))
+continuations = _bits(lambda builder, at: builder.icmp_signed("<", at(0), filled(-64, WIDTH)))
 watched = _bits(_watched)  # what signs of lines may be around, see line_counts
 digits_and_signs = _bits(_digits_and_signs)  # digits, @ and :

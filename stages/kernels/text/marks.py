@@ -13,10 +13,13 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
 from stages.kernels.hashes.hashing import load64
+from stages.kernels.text.byte_vectors import between, filled, loaded, spread, stored
+from stages.kernels.text.fold import code_point
 from stages.kernels.text.word_tokens import ALPHA, DECIMAL, DIGIT, LOWER, SINGLE, SPACE, UPPER, WORD, classes
 
 U8 = npt.NDArray[np.uint8]
@@ -55,8 +58,6 @@ def trailing_zeros(_typing: Any, word: Any) -> Any:
     """Return how many of the lowest bits of a uint64 are 0, 64 of none set; int64."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        from llvmlite import ir
-
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), codegen
@@ -67,8 +68,6 @@ def leading_zeros(_typing: Any, word: Any) -> Any:
     """Return how many of the highest bits of a uint64 are 0, 64 of none set; int64."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        from llvmlite import ir
-
         return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), codegen
@@ -79,11 +78,9 @@ def bits_of(_typing: Any, marks: Any, index: Any, mark: Any) -> Any:
     """Return which of the 64 characters from index on have a mark, the first in the lowest bit; uint64."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        from llvmlite import ir
-
-        found = _loaded(context, builder, signature.args[0], args[0], args[1], 64)
-        wanted = _spread(builder, builder.trunc(args[2], ir.IntType(8)), 64)
-        some = builder.icmp_unsigned("!=", builder.and_(found, wanted), ir.Constant(found.type, [0] * 64))
+        found = loaded(context, builder, signature.args[0], args[0], args[1], 64)
+        wanted = spread(builder, builder.trunc(args[2], ir.IntType(8)), 64)
+        some = builder.icmp_unsigned("!=", builder.and_(found, wanted), filled(0, 64))
         return builder.bitcast(some, ir.IntType(64))
 
     return types.uint64(marks, types.int64, types.int64), codegen
@@ -99,53 +96,23 @@ def set_bits(_typing: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-def _loaded(context: Any, builder: Any, kind: Any, array: Any, index: Any, width: int) -> Any:
-    """Build the load of so many bytes of an array."""
-    from llvmlite import ir
-
-    data = context.make_array(kind)(context, builder, array).data
-    place = builder.bitcast(builder.gep(data, [index]), ir.VectorType(ir.IntType(8), width).as_pointer())
-    return builder.load(place, align=1)
-
-
-def _stored(context: Any, builder: Any, kind: Any, array: Any, index: Any, value: Any) -> None:
-    """Build the store of a vector into an array."""
-    data = context.make_array(kind)(context, builder, array).data
-    place = builder.bitcast(builder.gep(data, [index]), value.type.as_pointer())
-    builder.store(value, place, align=1)
-
-
-def _spread(builder: Any, value: Any, width: int) -> Any:
-    """Build a vector of one value."""
-    from llvmlite import ir
-
-    one = builder.insert_element(ir.Constant(ir.VectorType(value.type, width), ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width))
-
-
 def _ascii_marks(builder: Any, c: Any) -> Any:
     """Build the marks of ASCII characters, as `table` has them, by comparisons instead of look-ups."""
-    from llvmlite import ir
 
-    def all_of(value: int) -> Any:
-        return ir.Constant(c.type, [value] * STEP)
-
-    def between(x: Any, first: str, last: str) -> Any:
-        size = all_of(ord(last) - ord(first) + 1)
-        return builder.icmp_unsigned("<", builder.sub(x, all_of(ord(first))), size)
+    within = functools.partial(between, builder)
 
     def any_of(*found: Any) -> Any:
         return functools.reduce(builder.or_, found)
 
-    folded = builder.or_(c, all_of(32))
-    letter, number = between(folded, "a", "z"), between(c, "0", "9")
-    blank = any_of(between(c, " ", " "), between(c, "\t", "\r"), between(c, "\x1c", "\x1f"))
+    folded = builder.or_(c, filled(32, STEP))
+    letter, number = within(folded, "a", "z"), within(c, "0", "9")
+    blank = any_of(within(c, " ", " "), within(c, "\t", "\r"), within(c, "\x1c", "\x1f"))
     other = builder.not_(builder.or_(letter, number))
     sign = builder.and_(other, builder.not_(blank))
-    look = any_of(sign, between(c, "\n", "\n"), between(folded, "p", "p"))
+    look = any_of(sign, within(c, "\n", "\n"), within(folded, "p", "p"))
     planes = {APART | BLANK: blank, OTHER: other, LOOK: look, LETTER: letter, NUMBER: number, SIGN: sign}
-    planes[CAPITAL] = between(c, "A", "Z")
-    return any_of(*(builder.select(plane, all_of(mark), all_of(0)) for mark, plane in planes.items()))
+    planes[CAPITAL] = within(c, "A", "Z")
+    return any_of(*(builder.select(plane, filled(mark, STEP), filled(0, STEP)) for mark, plane in planes.items()))
 
 
 @intrinsic
@@ -156,32 +123,16 @@ def read_ascii(_typing: Any, data: Any, i: Any, points: Any, narrow: Any, marks:
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        from llvmlite import ir
-
-        c = _loaded(context, builder, signature.args[0], args[0], args[1], STEP)
+        c = loaded(context, builder, signature.args[0], args[0], args[1], STEP)
         wide = builder.zext(c, ir.VectorType(ir.IntType(32), STEP))
         values = {2: wide, 3: c, 4: _ascii_marks(builder, c)}
         for place, value in values.items():
             if not isinstance(signature.args[place], types.NoneType):
-                _stored(context, builder, signature.args[place], args[place], args[5], value)
-        beyond = builder.icmp_signed("<", c, ir.Constant(c.type, [0] * STEP))
+                stored(context, builder, signature.args[place], args[place], args[5], value)
+        beyond = builder.icmp_signed("<", c, filled(0, STEP))
         return builder.zext(builder.bitcast(beyond, ir.IntType(STEP)), ir.IntType(64))
 
     return types.uint64(data, types.int64, points, narrow, marks, types.int64), codegen
-
-
-@numba.njit(cache=True, nogil=True)
-def code_point_at(data, i):  # type: ignore[no-untyped-def]
-    """Return the code point of valid UTF-8 that begins at i, and its bytes."""
-    b = np.uint32(data[i])
-    if b < 0x80:
-        return b, 1
-    if b < 0xE0:
-        return np.uint32(((b & 0x1F) << 6) | (data[i + 1] & 0x3F)), 2
-    if b < 0xF0:
-        return np.uint32(((b & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)), 3
-    high = ((b & 0x07) << 18) | ((data[i + 1] & 0x3F) << 12)
-    return np.uint32(high | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)), 4
 
 
 @numba.njit(cache=True, nogil=True)
@@ -201,9 +152,9 @@ def decode(data, start, stop, table_of_marks, points, narrow, marks):  # type: i
             if beyond == 0:
                 continue
         while i < stop and (data[i] > 127 or i > last):
-            point, size = code_point_at(data, i)
+            point, size = code_point(data, i)
             points[n], marks[n] = point, table_of_marks[point]
-            narrow[n] = min(point, np.uint32(WIDE))
+            narrow[n] = min(point, WIDE)
             n += 1
             i += size
     marks[n : n + PAD] = 0
@@ -227,7 +178,7 @@ def copy_marked(data, start, stop, table_of_marks, copy, marks):  # type: ignore
             if beyond == 0:
                 continue
         while i < stop and (data[i] > 127 or i > last):
-            point, size = code_point_at(data, i)
+            point, size = code_point(data, i)
             found = table_of_marks[point]
             copy[n], marks[n] = data[i], found
             for k in range(1, size):
