@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from cluster import storage
-from cluster.files.arrow_messages import blocks_of, compressed_at
+from cluster.files.arrow_messages import compressed_at, message_blocks
 from cluster.files.sealed import check_file, commit_sealed, damaged, is_sealed, read_sealed, reading
 
 COMPRESSED = "it holds compressed buffers, which winnow does not write"
@@ -56,7 +56,7 @@ def _reader(path: str, data: pa.Buffer) -> pa.ipc.RecordBatchFileReader:
 def check_plain(path: str, source: pa.NativeFile) -> None:
     """Raise DamagedError where an Arrow file of a run folder holds compressed buffers."""
     with reading(path):
-        compressed = any(compressed_at(source, block) for blocks in blocks_of(source) for block in blocks)
+        compressed = any(compressed_at(source, block) for blocks in message_blocks(source) for block in blocks)
     if compressed:
         raise damaged(path, COMPRESSED)
 

@@ -126,7 +126,7 @@ def _decoded(offset: I64, size: I64, body: npt.NDArray[np.uint8]) -> int:
     return int(sum(counted))
 
 
-def blocks_of(source: pa.NativeFile) -> tuple[Blocks, Blocks]:
+def message_blocks(source: pa.NativeFile) -> tuple[Blocks, Blocks]:
     """Return where the messages of a file lie: those of its dictionaries, and of its record batches.
 
     Raises ArrowInvalid where the file has no footer.

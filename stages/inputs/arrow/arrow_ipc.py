@@ -93,7 +93,7 @@ def _batches(
 def _of_file(source: pa.NativeFile, fields: list[int] | None) -> Iterator[pa.RecordBatch]:
     """Yield the record batches of a file, the size of each looked at first."""
     reader, expansion = _reader(source, True, fields), Expansion("arrow")
-    dictionaries, records = arrow_messages.blocks_of(source)
+    dictionaries, records = arrow_messages.message_blocks(source)
     for block in dictionaries:
         _check(arrow_messages.compressed_at(source, block), expansion)
     for number in range(reader.num_record_batches):

@@ -73,7 +73,7 @@ def test_changed_bytes_are_an_arrow_error_or_a_size(table: pa.Table, codec: str,
     data[at % len(data)] = value
     source = pa.BufferReader(bytes(data))
     try:
-        for blocks in arrow_messages.blocks_of(source):
+        for blocks in arrow_messages.message_blocks(source):
             for block in blocks:
                 message = arrow_messages.compressed_at(source, block)
                 if message is not None:
