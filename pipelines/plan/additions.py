@@ -15,16 +15,16 @@ from pipelines.plan.reuse import Present
 from pipelines.plan.whole import Whole
 from pipelines.recipe.output import INTERLEAVED
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.to_run import prepare
-from stages.outcome.made_from import all_plain
-from stages.outcome.mixing import CONTENT
+from pipelines.recipe.to_run import mixes_of_recipe, output_of_recipe
+from stages.core.run import Run
+from stages.outcome.made_from import rows_can_be_told
 
 COLUMNS = 0.25  # work of copying a file and writing the columns of groups, of that of writing the file
 
 
 def left_to_do(recipe: Recipe, whole: Whole, here: Present) -> dict[str, float]:
     """Return the share of a step's work that is left, where it is not all; nothing where no files were just added."""
-    if not here.known:
+    if not here.known or here.run is None:
         return {}
     known = [here.knows(bundle) for bundle in whole.bundles]
     rows = [bundle.rows for bundle in whole.bundles]
@@ -33,7 +33,7 @@ def left_to_do(recipe: Recipe, whole: Whole, here: Present) -> dict[str, float]:
     new = _share(rows, [not there for there in known])
     touched = _touched(whole, sum(rows) * new, first)
     found = {"freeze": _new_files(whole, here), "tally": min(1.0, new + touched)}
-    if _may_stay(recipe):
+    if _may_stay(recipe, here.run):
         ledger = _share(rows, moved)
         found["ledger"] = ledger + (1.0 - ledger) * touched * COLUMNS
         mix = _share(rows, _rewritten(recipe, whole, moved))
@@ -56,17 +56,16 @@ def _touched(whole: Whole, new: float, bundles: int) -> float:
     return 1.0 - math.exp(-new * lost / bundles) if bundles else 0.0
 
 
-def _may_stay(recipe: Recipe) -> bool:
+def _may_stay(recipe: Recipe, run: Run) -> bool:
     """Tell whether files of ledger and mix are told by what they are made from, and epochs stay as they are."""
-    prepared = prepare(recipe, "")
-    [mix, *others] = prepared.mixes
-    plain = not (others or mix.cells or mix.name) and mix.holdout_by == CONTENT and all_plain(prepared.run)
-    return plain and mix.weights is None and mix.target_tokens is None and prepared.output.layout != INTERLEAVED
+    mixes = mixes_of_recipe(recipe)
+    epochs_stay = mixes[0].weights is None and mixes[0].target_tokens is None
+    return rows_can_be_told(run, mixes) and epochs_stay and recipe.output.layout != INTERLEAVED
 
 
 def _rewritten(recipe: Recipe, whole: Whole, moved: list[bool]) -> list[bool]:
     """Return of each bundle whether the files of the mix that hold its rows are written whole."""
-    if prepare(recipe, "").output.shuffle != "global":
+    if output_of_recipe(recipe).shuffle != "global":
         return moved
     datasets = {bundle.dataset for bundle, mark in zip(whole.bundles, moved, strict=True) if mark}
     return [bundle.dataset in datasets for bundle in whole.bundles]

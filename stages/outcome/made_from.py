@@ -62,7 +62,7 @@ def made_from(engine: Engine, run: Run, draws: Sequence[Draw]) -> list[MadeFrom]
 
 def rule_of_rows(run: Run, mix: Mix) -> str:
     """Return the digest of what it depends on which rows of all bundles live and are held out; empty if not told."""
-    told = all_plain(run) and mix.holdout_by == CONTENT
+    told = _all_plain(run) and mix.holdout_by == CONTENT
     return digest(_rule(run), mix.holdout, mix.seed) if told else ""
 
 
@@ -71,18 +71,22 @@ def rows_made_from(view: View, rule: str) -> str:
     return digest(rule, view.bundle.dataset, view.reading, view.bundle.fingerprint, _verdicts(view)[0])
 
 
-def all_plain(run: Run) -> bool:
-    """Tell whether all stages that compare documents are deduplication whose verdicts are those it stored."""
-    return all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
+def rows_can_be_told(run: Run, mixes: Sequence[Mix]) -> bool:
+    """Tell whether which rows live and are held out depends on nothing but what digests are made of here."""
+    if len(mixes) != 1 or not _all_plain(run):
+        return False
+    return not (mixes[0].cells or mixes[0].name) and mixes[0].holdout_by == CONTENT
 
 
 def _can_be_told(run: Run, draws: Sequence[Draw]) -> bool:
-    """Tell whether rows depend on nothing but what digests are made of here."""
-    if len(draws) != 1 or not all_plain(run):
-        return False
-    [draw] = draws
-    mix = draw.mix
-    return not (mix.cells or mix.name or draw.numbered or draw.excluded) and mix.holdout_by == CONTENT
+    """Tell the same of rows of the mix."""
+    told = rows_can_be_told(run, [draw.mix for draw in draws])
+    return told and not (draws[0].numbered or draws[0].excluded)
+
+
+def _all_plain(run: Run) -> bool:
+    """Tell whether all stages that compare documents are deduplication whose verdicts are those it stored."""
+    return all(isinstance(s, DedupStage) and _is_plain(s) for s in run.stages if s.exchanges)
 
 
 def _is_plain(stage: DedupStage) -> bool:
