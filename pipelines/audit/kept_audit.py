@@ -48,7 +48,7 @@ def keep_audit(root: str, found: tree.Audit) -> bool:
     """Write an audit into its run folder, where the report looks for it; return whether it was written."""
     root = root.rstrip("/")
     ledger = ledger_digest(root)
-    if not ledger or found.get("stale") or _pairs(root, ledger) > found["pairs"]:
+    if not ledger or found.get("stale") or _pairs(root) > found["pairs"]:
         return False
     kept = {key: found[key] for key in ("format", "pairs", "seed", "stages")}
     try:
@@ -58,10 +58,10 @@ def keep_audit(root: str, found: tree.Audit) -> bool:
     return True
 
 
-def _pairs(root: str, ledger: str) -> int:
-    """Return the pairs of the audit that lies there; 0 where there is none of this ledger."""
+def _pairs(root: str) -> int:
+    """Return the pairs of the audit that lies there; 0 where there is none of the present ledger."""
     try:
         found = read_audit(root)
     except DamagedError:
         return 0
-    return found["pairs"] if found is not None and found["ledger"] == ledger else 0
+    return found["pairs"] if found else 0

@@ -83,31 +83,27 @@ class _Audit(TypedDict):
     stages: dict[str, _Stage]
 
 
-def read_audit(root: str) -> _Audit | None:
-    """Return the last audit of the present ledger; None where there is none. Raises DamagedError."""
+def read_audit(root: str) -> Accuracy | None:
+    """Return what the last audit of the present ledger found; None where there is none. Raises DamagedError."""
     path = storage.join(root, FILE)
     try:
         found = cast("_Audit", read_public_record(path, _Audit))
     except FileNotFoundError:
         return None
-    for stage in found["stages"].values():
-        _sampled_kept(path, stage.get("kept") or {})
-    return found if found["ledger"] == ledger_digest(root) else None
+    stages = {name: _stage(path, stage) for name, stage in found["stages"].items()}
+    if found["ledger"] != ledger_digest(root):
+        return None
+    return {"pairs": found["pairs"], "seed": found["seed"], "stages": stages}
 
 
 def read_accuracy(root: str) -> Accuracy | None:
-    """Return what the last audit of the ledger found; None where there is none."""
+    """Return the same for a report: None with a warning where it is damaged."""
     try:
-        found = read_audit(root)
+        return read_audit(root)
     except DamagedError as error:
         why = str(error).partition(". ")[0]
         logging.getLogger(__name__).warning("%s, so it is left out. `winnow audit %s` makes it again.", why, root)
         return None
-    if found is None:
-        return None
-    path = storage.join(root, FILE)
-    stages = {name: _stage(path, stage) for name, stage in found["stages"].items()}
-    return {"pairs": found["pairs"], "seed": found["seed"], "stages": stages}
 
 
 def _stage(path: str, found: _Stage) -> StageAccuracy:
