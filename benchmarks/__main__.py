@@ -75,10 +75,10 @@ def command(options: argparse.Namespace) -> str:
 
     Made of the values, not of the words that were given: those may be spelt in many ways.
     """
-    shown, given = ["python", "-m", "benchmarks", *options.task], vars(options)
+    shown, given, made = ["python", "-m", "benchmarks", *options.task], vars(options), parser()
     for name in sorted(given.keys() - {"task", "env", "page", "out"}):
         value = given[name]
-        if value != parser().get_default(name):
+        if value != made.get_default(name):
             for one in value if isinstance(value, list) else [value]:
                 word = "FOLDER" if isinstance(one, Path) else f"{one:.12g}" if isinstance(one, float) else str(one)
                 shown += [f"--{name.replace('_', '-')}", word]

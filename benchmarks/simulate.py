@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     from cluster.engines import TaskCost
@@ -172,22 +173,19 @@ def recorded(job: Callable[[str], object], work: Path, times: int) -> list[Round
     from pipelines.audit import kept_audit
     from pipelines.run import runner
 
-    original = runner.start
-    kept_audit.is_cheap = lambda *_: False  # else done only where it takes less than 2 % of a run's time
     found: list[Round] = []
-    try:
-        for number in range(times):
-            engine = Recording()
-            runner.start = lambda *_, engine=engine: engine  # type: ignore[assignment,misc]
+    for number in range(times):
+        engine = Recording()
+        # An audit is left out: it is done only where it takes less than 2 % of a run's time
+        engines = patch.object(runner, "start", return_value=engine)
+        with engines, patch.object(kept_audit, "is_cheap", return_value=False):
             job(str(work / f"run-{number}"))
-            found = least(found or engine.rounds, engine.rounds)
-    finally:
-        runner.start = original
+        found = least(found or engine.rounds, engine.rounds)
     return [Round("start", min(start_up() for _ in range(times))), *found]
 
 
 def least(left: Sequence[Round], right: Sequence[Round]) -> list[Round]:
-    """Return the least seconds of two recordings of one job; a round that only one has (an audit, if cheap) as it is.
+    """Return the least seconds of two recordings of one job; a round that only one has as it is.
 
     >>> least([Round("a", 1.0, [2.0, 3.0])], [Round("a", 0.5, [2.5, 1.0]), Round("b", 0.0, [1.0])])
     [Round(name='a', before=0.5, tasks=[2.0, 1.0]), Round(name='b', before=0.0, tasks=[1.0])]

@@ -74,7 +74,7 @@ OTHERS = (  # files that `winnow run` does not make, by what their paths begin w
     ("exchange/synthesise-", OF_SYNTHESISING),
     (AUDIT, OF_AUDIT),
 )
-IN_A_RUN = "`winnow verify RUN --remove`, then `winnow run` with its recipe, which makes it again"
+IN_A_RUN = records.REMEDY
 REMOVED = {  # what is left to do of a remedy once the file is removed
     IN_A_RUN: "`winnow run` with its recipe makes it again",
     OF_SYNTHESISING: "`winnow synthesise` makes it again",
