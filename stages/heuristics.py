@@ -348,13 +348,19 @@ class Heuristics(ShardStage):
         """Return the verdict of these rules on every row; a fact that is null is not judged."""
         reason = np.full(facts.num_rows, -1, np.int16)
         value, threshold = np.full(facts.num_rows, np.nan), np.full(facts.num_rows, np.nan)
+        left = np.arange(facts.num_rows)  # rows that no rule has dropped
         for code, rule in enumerate(rules.values()):
-            number = facts.column(rule.fact).to_numpy().astype(np.float64)
-            broken = rule.breaks(number) & (reason < 0)
+            number = facts.column(rule.fact).to_numpy()
+            number = (number if len(left) == len(reason) else number[left]).astype(np.float64)
+            broken = rule.breaks(number)
             if self.allow_no_end_marks and rule.fact == "line_punctuation":
                 broken &= number > 0
-            reason[broken], value[broken] = code, number[broken]
-            threshold[broken] = np.where(number[broken] > rule.high, rule.high, rule.low)
+            if not broken.any():
+                continue
+            lost, number = left[broken], number[broken]
+            reason[lost], value[lost] = code, number
+            threshold[lost] = np.where(number > rule.high, rule.high, rule.low)
+            left = left[~broken]
         if self.invert:
             kept = np.where(reason < 0, 0, -1).astype(np.int16)
             return Decisions(kept, (INVERTED,), np.full(len(kept), np.nan), np.full(len(kept), np.nan))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import secrets
 from collections.abc import Callable, Sequence
 
 from classifiers.foreign_code import trusting
@@ -113,7 +114,8 @@ def run(
                 for mix in frozen.mixes:
                     check_masks(mix_job(frozen, Draw(mix=mix)))
                 _decide(engine, frozen)
-                found = _finish(engine, frozen, mixes, with_report=with_report)
+                settled = dataclasses.replace(frozen.run, settled=secrets.token_hex(8))
+                found = _finish(engine, dataclasses.replace(frozen, run=settled), mixes, with_report=with_report)
                 if with_report and not mixes:
                     note_finished(frozen, found)
                 return found

@@ -43,6 +43,7 @@ class Run:
     extra_columns: tuple[str, ...] = ()  # input columns that stages and the output read besides text, id, url
     code: str = ""  # digest of the code whose unfinished exchanges it goes on with
     stays: bool = True  # whether the folder stays when the run is finished, so that data may be added to it
+    settled: str = ""  # names the call in which all stages have decided: verdicts may be kept in memory; "": not yet
 
     @property
     def manifest(self) -> manifest.Manifest:

@@ -7,7 +7,8 @@ facts of one bundle, each read on first use.
 from __future__ import annotations
 
 import functools
-from typing import Protocol, cast
+from collections.abc import Callable, Hashable
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,14 @@ from stages.core import edits
 from stages.core.arrays import BoolArray, array, whole
 from stages.core.composition import compose_edits
 from stages.core.edits import Edits
+from stages.core.kept_in_memory import KEPT
 from stages.core.run import Run, StageRun
 from stages.core.shard import Bundle
 from stages.core.sidecar import expand
 from stages.core.stage import Decisions, ShardStage
 from stages.kernels.survivors.pair_answers import NO, UNKNOWN, YES
+
+T = TypeVar("T")
 
 
 class _SeesBundle(Protocol):
@@ -91,8 +95,12 @@ class View:
     def decided(self, index: int) -> tuple[npt.NDArray[np.int64], Decisions]:
         """Return (rows, decisions): the rows that a ShardStage decided, or an exchange stage dropped, and verdicts."""
         if index not in self._decided:
-            self._decided[index] = self._decide(index, self.live(index))
+            self._decided[index] = self.kept(index, lambda: self._decide(index, self.live(index)), _size)
         return self._decided[index]
+
+    def kept(self, what: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """Return what `make` gives of this bundle, or gave before where all stages have decided. size: its bytes."""
+        return KEPT.get((self.run.settled, self.bundle.number, what), make, size) if self.run.settled else make()
 
     def _decide(self, index: int, among: BoolArray) -> tuple[npt.NDArray[np.int64], Decisions]:
         stage = self.run.stages[index]
@@ -181,3 +189,8 @@ class View:
             sign = {"longest": -1.0, "shortest": 1.0}[rule]
             found.append(sign * self.read.column("num_chars").to_numpy()[rows].astype(np.float64))
         return found
+
+
+def _size(verdicts: tuple[npt.NDArray[np.int64], Decisions]) -> int:
+    rows, decisions = verdicts
+    return int(rows.nbytes + decisions.reason.nbytes + decisions.value.nbytes + decisions.threshold.nbytes)

@@ -77,6 +77,12 @@ def num_tokens(view: View) -> I64:
 
     A rewritten text has the tokens of the text as written; counted tokens shrink with its bytes.
     """
+    tokens = view.kept("tokens", lambda: _num_tokens(view), lambda made: made.nbytes)
+    tokens.setflags(write=False)
+    return tokens
+
+
+def _num_tokens(view: View) -> I64:
     before, edits = _tokens_read(view), view.edits
     if not len(edits):
         return before
