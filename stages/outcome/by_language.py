@@ -91,20 +91,28 @@ def language_warnings(run: Run, parts: Iterable[ByLanguage]) -> list[str]:
     return found
 
 
-def _losses(stage: ShardStage, total: ByLanguage) -> Iterator[str]:
-    judged = {name: n for (use, name), n in sorted(total.judged.items()) if use == stage.name}
-    for name, documents in judged.items():
-        rules = {rule: n for (use, tag, rule), n in sorted(total.dropped.items()) if (use, tag) == (stage.name, name)}
-        lost = sum(rules.values())
-        if documents < LEAST or lost <= MUCH * documents:
-            continue
-        most = sorted(rules.items(), key=lambda item: (-item[1], item[0]))
-        which = ", ".join(f"{rule} {n:,}" for rule, n in most[:NAMED])
+def _losses(stage: ShardStage, total: ByLanguage) -> list[str]:
+    """Return a sentence for each language that loses much, the largest losses first, and one for those beyond NAMED."""
+    lost: Counter[str] = Counter()
+    for (use, name, _), documents in total.dropped.items():
+        lost[name] += documents if use == stage.name else 0
+    judged = {name: n for (use, name), n in total.judged.items() if use == stage.name}
+    much = [name for name, n in judged.items() if n >= LEAST and lost[name] > MUCH * n]
+    much.sort(key=lambda name: (-lost[name], name))
+    alone, found = much if len(much) <= NAMED else much[: NAMED - 1], []
+    for name in alone:
+        rules = [(rule, n) for (use, tag, rule), n in total.dropped.items() if (use, tag) == (stage.name, name)]
         what = f"language {name}" if not name.startswith("script ") else f"texts in {name}"
-        yield (
-            f"{stage.name} drops {lost:,} of {documents:,} documents of {what} ({lost / documents:.0%}): {which}. "
-            f"{_remedy(stage)}"
-        )
+        found.append(f"{_share(stage, what, lost[name], judged[name])}: {_largest(rules)}.")
+    if rest := much[len(alone) :]:
+        counts = _largest([(name, lost[name]) for name in rest])
+        dropped, seen = sum(lost[name] for name in rest), sum(judged[name] for name in rest)
+        found.append(f"{_share(stage, f'{len(rest)} more languages', dropped, seen)}: {counts}.")
+    return [*found[:-1], f"{found[-1]} {_remedy(stage)}"] if found else []
+
+
+def _share(stage: ShardStage, what: str, lost: int, documents: int) -> str:
+    return f"{stage.name} drops {lost:,} of {documents:,} documents of {what} ({lost / documents:.0%})"
 
 
 def _remedy(stage: ShardStage) -> str:
