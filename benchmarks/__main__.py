@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, help="folder of Parquet files with a column text (default: installed packages)"
     )
     made.add_argument("--corpus", type=Path, help="folder of Parquet files with text and id, used as it is for dedup")
-    made.add_argument("--megabytes", type=float, default=100, help="text of the deduplication benchmark")
-    made.add_argument("--signature-megabytes", type=float, default=20, help="text of the signature benchmark")
+    made.add_argument("--megabytes", type=float, default=100, help="text of the benchmarks dedup and recipe")
+    made.add_argument("--signature-megabytes", type=float, default=20, help="text of kernels and stages")
     made.add_argument("--caps", type=float, default=0.5, help="scales the text that slow tools get in dedup")
     made.add_argument("--documents", type=int, default=10_000, help="documents of the benchmarks accuracy and sketches")
     made.add_argument("--rounds", type=int, default=2, help="how often each tool has its turn")
@@ -136,7 +136,8 @@ def measured(task: str, options: argparse.Namespace, texts: list[str], environme
     if task == "cores":
         return cores.benchmark(corpus, options.rounds + 1, options.divided_by)
     if task == "recipe":
-        return recipe.benchmark(corpus, work, environments, options.only, options.rounds, options.caps)
+        whole = inputs.built(texts, options.out, options.megabytes)
+        return recipe.benchmark(whole, corpus, work, environments, options.only, options.rounds, options.caps)
     if task == "signatures":
         return signatures.benchmark(corpus, work, environments, options.only, options.rounds)
     benchmarks = {"filters": scoring.filters, "language": scoring.language, "quality": scoring.quality}

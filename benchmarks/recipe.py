@@ -18,15 +18,15 @@ from benchmarks.tools import RECIPE, STAGES, Tool
 
 
 def benchmark(
-    corpus: Path, work: Path, environments: Environments, only: list[str], rounds: int, caps: float
+    corpus: Path, sample: Path, work: Path, environments: Environments, only: list[str], rounds: int, caps: float
 ) -> dict[str, Any]:
-    """Measure the recipe by every tool that has its steps, and winnow's stages one by one."""
+    """Measure the recipe by every tool that has its steps, and winnow's stages one by one on a smaller sample."""
     model = lid_model()
     if model is None:
         return {"rows": [], "stages": [], "missing": {"recipe": "needs lid.176.ftz: winnow models fetch"}}
     tools = tuple(_with_model(tool, model) for tool in RECIPE)
     found = dedup.benchmark(corpus, work, environments, only, rounds, caps, tools, "recipe")
-    return found | {"stages": stages(corpus, work, environments, rounds)}
+    return found | {"stages": stages(sample, work, environments, rounds)}
 
 
 def _with_model(tool: Tool, model: str) -> Tool:

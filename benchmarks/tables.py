@@ -112,7 +112,7 @@ def recipe(found: Row) -> str:
         ("MB/s of CPU time", lambda row: _spread(row["cpu_rate"])),
         ("ms of CPU time per MB", lambda row: _number(1e3 / row["cpu_rate"]["median"])),
     ]
-    alone = "Each stage on all of the text, on one core, models loaded, reading excluded."
+    alone = "Each stage on its own on so much of the text, on one core, models loaded, reading excluded."
     parts = [
         _section("A whole recipe", note, columns, found["rows"]),
         _section("Its stages", alone, stage, found["stages"]),
