@@ -31,7 +31,7 @@ from classifiers.native_fasttext.subwords import (
 )
 
 BLOCK = 256  # tokens
-SLOTS = 32768  # words that are remembered, at most
+SLOTS = 65536  # words that are remembered, at most
 WIDTH = 4  # numbers of eight bytes for each: its hash and length, its bytes
 LONGEST = 8 * (WIDTH - 1)  # bytes of a word that is remembered
 KEPT = 15  # features of a word that is remembered, at most

@@ -48,7 +48,12 @@ KEPT = (
 
 
 def write_report(
-    run_dir: str, engine: Engine | None = None, *, trust: bool = False, show_original: bool = False
+    run_dir: str,
+    engine: Engine | None = None,
+    *,
+    trust: bool = False,
+    show_original: bool = False,
+    settled: str = "",
 ) -> str:
     """Write report.json and report.html into the run folder; return the path of the page.
 
@@ -59,6 +64,7 @@ def write_report(
     engine : reads the ledger; None: this process.
     trust : see `open_run`.
     show_original : show texts as the input has them, on pages for their owner alone; else as they are written.
+    settled : the call of the run that writes it at its end; see `RunFolder`.
 
     Raises
     ------
@@ -70,7 +76,7 @@ def write_report(
     from pipelines.report.page import render_page
 
     with from_home(run_dir) as root:
-        folder = replace(open_run(root, trust=trust, warn=False), originals=show_original)
+        folder = replace(open_run(root, trust=trust, warn=False), originals=show_original, settled=settled)
         folder.check_code()
         report = build_report(folder, engine)
     folder = RunFolder(run_dir.rstrip("/"))

@@ -211,7 +211,7 @@ def _finish(engine: Watched, prepared: Prepared, only: Sequence[str], *, with_re
         name=prepared.name,
         stages=tuple(stage.name for stage in run.stages),
         tallies=tallies_of(tallies, planned[0].portions, mix_manifests(prepared)),
-        report=_write_report(engine, run.root, [each.name for each in chosen]) if with_report else None,
+        report=_write_report(engine, run, [each.name for each in chosen]) if with_report else None,
         warnings=tuple(dict.fromkeys(text for warnings, _ in written for text in warnings)),
         passed_over=passed_over(run.root),
         mixes=tuple(each.name for each in chosen if each.name),
@@ -231,8 +231,9 @@ def _audit_where_cheap(engine: Watched, prepared: Prepared, tallies: Sequence[Ta
             audit_in_run(engine, prepared.run.root)
 
 
-def _write_report(engine: Watched, root: str, mixes: Sequence[str]) -> str:
+def _write_report(engine: Watched, run: Run, mixes: Sequence[str]) -> str:
     """Write dataset card, timings and report; return the path of the page."""
+    root = run.root
     from pipelines.mix.card import write_card
     from pipelines.report.report import write_report
 
@@ -247,4 +248,4 @@ def _write_report(engine: Watched, root: str, mixes: Sequence[str]) -> str:
     }
     write_public_json(storage.join(root, "timings.json"), timings)
     with engine.step("report"), trusting():
-        return write_report(root, engine)
+        return write_report(root, engine, settled=run.settled)
