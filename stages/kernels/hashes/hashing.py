@@ -136,7 +136,11 @@ def xxh64(data: U8, offsets: I64, seed: int = 0) -> U64:
 @by_backend
 def content_hash(data: U8, offsets: I64) -> tuple[U64, U64]:
     """Return the two content hashes of each document, XXH64 with seeds 0 and 1, both (docs,) uint64."""
-    return xxh64(data, offsets, 0), xxh64(data, offsets, 1)
+    data, offsets = read_only(data, np.uint8), read_only(offsets, np.int64)
+    check_offsets(data, offsets)
+    first, second = np.empty(len(offsets) - 1, np.uint64), np.empty(len(offsets) - 1, np.uint64)
+    _content_hash_each(data, offsets, first, second)
+    return first, second
 
 
 def mix64(x: npt.ArrayLike, seed: int = 0) -> U64:
@@ -282,3 +286,10 @@ def xxh64_span(data, start, stop, seed):  # type: ignore[no-untyped-def]
 def _xxh64_each(data, offsets, seed, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
         out[i] = xxh64_span(data, offsets[i], offsets[i + 1], seed)
+
+
+@numba.njit(cache=True, nogil=True)
+def _content_hash_each(data, offsets, first, second):  # type: ignore[no-untyped-def]
+    for i in range(len(first)):  # both while the text is in the cache
+        first[i] = xxh64_span(data, offsets[i], offsets[i + 1], np.uint64(0))
+        second[i] = xxh64_span(data, offsets[i], offsets[i + 1], np.uint64(1))

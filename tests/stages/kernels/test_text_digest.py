@@ -1,0 +1,53 @@
+"""The digest of texts has the bits of hashlib's SHA-256, by either way."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.kernels.hashes import native_sha256, text_digest
+from stages.kernels.hashes.hashing import buffers
+
+
+def expected(texts: list[str]) -> bytes:
+    return b"".join(hashlib.sha256(text.encode()).digest()[:16] for text in texts)
+
+
+def found(array: pa.Array) -> bytes:
+    return np.stack(text_digest.text_digest(*buffers(array)), axis=1).astype("<u8").tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text()), st.integers(0, 3))
+def test_digests_equal_hashlib_for_any_slice(texts: list[str], start: int) -> None:
+    assert found(pa.array(texts, pa.large_string()).slice(start)) == expected(texts[start:])
+
+
+def test_every_length_around_the_block_boundaries() -> None:
+    texts = [("abcdéfgh日" * 600)[:n] for n in (*range(140), 1000, 4096, 5000)]
+    assert found(pa.array(texts)) == expected(texts)
+
+
+def test_a_library_without_the_functions_is_answered_by_hashlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_sha256, "NAMES", ("SHA256_Init", "no_such_function", "SHA256_Final"))
+    native_sha256._functions.cache_clear()
+    try:
+        assert native_sha256.sha256(*buffers(pa.array(["one"]))) is None
+        texts = ["", "one", "x" * 1000]
+        assert found(pa.array(texts)) == expected(texts)
+    finally:
+        native_sha256._functions.cache_clear()
+
+
+def test_functions_that_hash_otherwise_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_sha256, "NAMES", ("SHA224_Init", "SHA224_Update", "SHA224_Final"))
+    native_sha256._functions.cache_clear()
+    try:
+        assert native_sha256.sha256(*buffers(pa.array(["one"]))) is None
+    finally:
+        native_sha256._functions.cache_clear()
