@@ -66,7 +66,7 @@ class RunFolder:
     trust: bool = False  # import the code that it names, wherever that lies
     originals: bool = False  # show texts as the input has them, not as they are written
     mix_name: str = ""  # of several mixes the one that is read; see `of_mix`
-    settled: str = ""  # the call of a run that opened it at its end, whose verdicts are still in memory: Run.settled
+    _settled: str = ""  # the call of a run that opened it at its end, whose verdicts are still in memory: Run.settled
 
     @functools.cached_property
     def manifest(self) -> pa.Table:
@@ -126,7 +126,7 @@ class RunFolder:
         from pipelines.run_state import reopen
 
         with trusting(self.trust):
-            return replace(reopen(self.root, recipe_of_ledger(self.root)).run, settled=self.settled)
+            return replace(reopen(self.root, recipe_of_ledger(self.root)).run, settled=self._settled)
 
     def check_code(self) -> None:
         """Raise RecipeError where the recipe names code that opening this folder must not import."""

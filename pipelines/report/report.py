@@ -76,7 +76,7 @@ def write_report(
     from pipelines.report.page import render_page
 
     with from_home(run_dir) as root:
-        folder = replace(open_run(root, trust=trust, warn=False), originals=show_original, settled=settled)
+        folder = replace(open_run(root, trust=trust, warn=False), originals=show_original, _settled=settled)
         folder.check_code()
         report = build_report(folder, engine)
     folder = RunFolder(run_dir.rstrip("/"))
