@@ -27,6 +27,7 @@ from pipelines.recipe.to_run import Prepared, prepare
 from pipelines.run.finished import note_finished, result_if_finished
 from pipelines.run.healing import until_whole
 from pipelines.run.ledger_folder import write_ledger_folder
+from pipelines.run.little_work import where_to_work
 from pipelines.run.mixes import check_names, mix_manifests, plan_mixes, write_mix
 from pipelines.run.progress import Progress, Silent
 from pipelines.run.result import RunResult as RunResult
@@ -101,8 +102,11 @@ def run(
         write_lock(prepared)
         check_paths(prepared.run.datasets)
         display = progress or Silent()
+        chosen, why = where_to_work(prepared)
+        if why:
+            display.note(why)
         with display.step("start"):
-            started = start(prepared.cluster, prepared.run.root)
+            started = start(chosen, prepared.run.root)
         with contextlib.closing(Watched(started, display)) as engine:
 
             def attempt() -> RunResult:

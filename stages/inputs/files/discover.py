@@ -138,7 +138,7 @@ def check_paths(datasets: Iterable[Dataset]) -> None:
     """Raise RecipeError for a local path that is not there, globs apart: at once, before workers are started."""
     for dataset in datasets:
         for path in dataset.paths:
-            plain = storage.is_local(path) and not _is_wild(path)
+            plain = storage.is_local(path) and not is_wild(path)
             if plain and not os.path.lexists(storage.local_path(path)):
                 raise RecipeError(_nothing(dataset, path, [], _Place()))
 
@@ -149,7 +149,7 @@ def _matches(dataset: Dataset, path: str) -> tuple[list[_Match], _Place]:
         found = list(_local(path) if storage.is_local(path) else _remote(path))
     except ImportError as error:
         raise RecipeError(f"dataset {dataset.name}: {path} needs a package that is not installed ({error}).") from error
-    explicit = len(found) == 1 and not _is_wild(path) and found[0].path.endswith(path.rsplit("/", 1)[-1])
+    explicit = len(found) == 1 and not is_wild(path) and found[0].path.endswith(path.rsplit("/", 1)[-1])
     place = _named(dataset, found[0]) if explicit else _searched(dataset, path, found)
     usable = [match for match in found if match.path in place.format]
     if not usable:
@@ -174,7 +174,7 @@ def _named(dataset: Dataset, match: _Match) -> _Place:
 def _searched(dataset: Dataset, path: str, found: list[_Match]) -> _Place:
     """Sort what a folder or a glob holds into data and what is passed over."""
     place = _Place()
-    named = _is_wild(path) and path.rsplit("/", 1)[-1][:1] not in WILD
+    named = is_wild(path) and path.rsplit("/", 1)[-1][:1] not in WILD
     visible = []
     for match in found:
         if _hidden(match):
@@ -205,7 +205,7 @@ def _in_parallel(local: bool, judge: Callable[[_Match], tuple[str | None, str]],
 def _judged(dataset: Dataset, path: str, match: _Match, named: bool) -> tuple[str | None, str]:
     """Return the format of a file that a folder or a glob holds, or why it is passed over."""
     known = formats.by_name(match.path)
-    if known is None and dataset.format != "auto" and _is_wild(path) and not formats.packed(match.path):
+    if known is None and dataset.format != "auto" and is_wild(path) and not formats.packed(match.path):
         return formats.by_name(match.path, dataset.format), ""  # the recipe's word for what a glob names
     if match.bytes == GONE:
         return known, "a link to nothing"
@@ -260,7 +260,8 @@ def _hidden(match: _Match) -> bool:
     return "/." in inner or "/_" in inner or storage.TEMPORARY in inner.rpartition("/")[2]
 
 
-def _is_wild(path: str) -> bool:
+def is_wild(path: str) -> bool:
+    """Tell whether a path holds characters of a glob."""
     return any(character in WILD for character in path)
 
 
@@ -268,8 +269,8 @@ def _local(path: str) -> Iterator[_Match]:
     """Yield the files that a local path stands for."""
     plain = storage.local_path(path)
     if os.path.exists(plain):  # a name that holds a bracket is no pattern
-        found, root = ([plain], os.path.dirname(plain)) if os.path.isfile(plain) else (list(_walk(plain)), plain)
-    elif _is_wild(plain):
+        found, root = ([plain], os.path.dirname(plain)) if os.path.isfile(plain) else (list(walk(plain)), plain)
+    elif is_wild(plain):
         found = [hit for hit in globs.matching(plain) if not os.path.isdir(hit)]
         root = _fixed(plain)
     else:
@@ -298,7 +299,7 @@ def _file_at(name: str, folders: dict[str, str]) -> tuple[str, int]:
     return (name if real == name else real), found.st_size
 
 
-def _walk(folder: str) -> Iterator[str]:
+def walk(folder: str) -> Iterator[str]:
     """Yield the files below a folder, through links too; a folder that links lead to again is entered once."""
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -314,7 +315,7 @@ def _remote(path: str) -> Iterator[_Match]:
         found, root = {inner: fs.info(inner)}, inner.rsplit("/", 1)[0]
     elif fs.isdir(inner):
         found, root = fs.find(inner, detail=True), inner
-    elif _is_wild(inner):
+    elif is_wild(inner):
         found, root = fs.glob(inner, detail=True), _fixed(inner)
     else:
         return
@@ -375,7 +376,7 @@ def _nothing(dataset: Dataset, path: str, found: list[_Match], place: _Place) ->
     where = f"dataset {dataset.name}: {path}"
     known = formats.KNOWN
     if not found:
-        what = "matches nothing" if _is_wild(path) else "does not exist or is empty"
+        what = "matches nothing" if is_wild(path) else "does not exist or is empty"
         return f"{where} {what}. A file, a folder, a glob or a URL with data files ({known}) is needed."
     if set(place.left.values()) == {HIDDEN}:
         return f"{where} holds hidden or unfinished files only, such as {found[0].path}. Name the files themselves."
