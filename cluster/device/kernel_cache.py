@@ -25,6 +25,7 @@ KERNELS = (
     "stages/core/edits.py",
     "classifiers/native_fasttext/*.py",
     "classifiers/segments.py",
+    "cluster/device/subroutines.py",  # how they are compiled
 )
 NAME = "winnow-kernels"
 STILL_COMPILING = 8.0  # seconds after the last kernel; the longest takes 4

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cluster.device import subroutines
 from cluster.startup import load_numba, not_installed
 
 OWN = ("stages.", "classifiers.")
@@ -35,13 +36,15 @@ def install() -> None:
         # what a kernel names of numba.np is imported here
         with not_installed("scipy.linalg", this_thread=True), self._guard_against_spurious_io_errors():
             found = self._load_overload(signature, target)
-            if found is not None:
+            if found is not None and subroutines.usable(found):
                 return found
         load_numba()  # it will be compiled
-        return as_ever(self, signature, target)
+        found = as_ever(self, signature, target)
+        return found if subroutines.usable(found) else None
 
     cache.load_overload, cache._winnow = load_overload, True
     _leave_out_wrappers_for_c()
+    subroutines.install(lambda function: function.__module__.startswith(OWN))
 
 
 def _leave_out_wrappers_for_c() -> None:
