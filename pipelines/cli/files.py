@@ -69,7 +69,7 @@ def dedup_files(
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="folder to write to")],
     jaccard_threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="similarity of duplicates")] = 0.8,
     shingle_width: Annotated[int, typer.Option(min=2, help="characters in a shingle")] = 24,
-    sketch: Sketch = "permutations",
+    sketch: Sketch = "oph",
     text_column: TextColumn = "text",
     id_column: IdColumn = "id",
     workers: Workers = None,
