@@ -220,8 +220,9 @@ def _status(marks: Judged) -> U8:
 def gather(path: str, column: str, wanted: Sequence[Wanted]) -> Iterator[pa.Array | None]:
     """Yield the wanted texts of each row group, read and gathered on the device; None where the host must read them.
 
-    Row groups of CHUNK_BYTES of text together are read at a time, by one reader. Memory: on the device as in `read`;
-    on the host the wanted texts of so many row groups, or of one of at most LARGEST_GROUP.
+    So it must while others have all turns on the device: cores that wait would be slower than cores that read. Row
+    groups of CHUNK_BYTES of text together are read at a time, by one reader. Memory: on the device as in `read`; on the
+    host the wanted texts of so many row groups, or of one of at most LARGEST_GROUP.
     """
     for unit in _units(wanted):
         fits = within_reach(path) and unit[0].text_bytes <= LARGEST_GROUP
@@ -251,8 +252,8 @@ def _gathered(path: str, column: str, unit: Sequence[Wanted]) -> list[pa.Array] 
     numbers, limit = [group.group for group in unit], CHUNK_BYTES
     while limit >= LEAST_BYTES:
         try:
-            with turns.taken():
-                texts = wanted_texts.read(path, column, numbers, limit, rows, int(starts[-1]))
+            with turns.taken_if_free() as free:
+                texts = wanted_texts.read(path, column, numbers, limit, rows, int(starts[-1])) if free else None
         except ERRORS as error:
             _say(path, numbers, 0, int(starts[-1]), error)
             limit = limit // 4 if ran_out(error) else 0

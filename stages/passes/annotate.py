@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
+from cluster.device import kernel_times
 from cluster.engines import Growth, brought
 from cluster.errors import DamagedError, LedgerError, RecipeError, ShardError
 from cluster.files.sealed import check_file
@@ -323,7 +324,10 @@ def _annotate(
     documents = batch.documents(track.stage.columns())
     if track.needs:
         documents = _with_needed(track, tracks, documents)
-    facts = track.stage.annotate(documents if need.all() else documents.take(pa.array(where)))
+    if not need.all():
+        with kernel_times.timed("gather_texts"):
+            documents = documents.take(pa.array(where))
+    facts = track.stage.annotate(documents)
     if len(facts) != len(where):
         raise RecipeError(
             f"annotate of stage {track.stage.name} gave {len(facts)} rows for {len(where)} documents; it must give one "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.device import backend
+from cluster.device import backend, turns
 from cluster.engines import brought
 from pipelines.recipe.recipe import load_data
 from pipelines.run import runner
@@ -146,6 +147,24 @@ class TestBatches:
         assert both(piece, rows)[0] == theirs
         assert len(readers) == 3  # the host read them
 
+    def test_are_read_by_the_host_while_others_have_all_turns_on_the_device(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: list[list[int]]
+    ) -> None:
+        few = turns.Turns(1)
+        monkeypatch.setattr(turns, "taken_if_free", few.taken_if_free)
+        piece = shard(tmp_path / "a.parquet", [f"text {i}" for i in range(40)], group=4)
+        with ThreadPoolExecutor(1) as other:
+            having = few.taken()
+            other.submit(having.__enter__).result()
+            ours, theirs = both(piece, [0, 5, 13])
+            assert ours == theirs
+            assert readers == []
+            other.submit(having.__exit__, None, None, None).result()
+        with few.taken():  # a thread that has a turn takes another
+            ours, theirs = both(piece, [0, 5, 13])
+        assert ours == theirs
+        assert len(readers) == 1
+
 
 def files_of(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*.parquet"))}
@@ -181,3 +200,10 @@ def test_a_run_that_reads_its_texts_again_on_the_device_writes_the_same_mix(
     assert steps["materialize"]["from_device"] == kept
     assert 0 < steps["near_dedup"]["from_device"] < 2 * len(texts)
     assert "from_device" not in steps["annotate"]
+
+
+def test_damaged_pages_are_looked_for_by_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not device_reader.reads_again("stop")
+    monkeypatch.setattr(backend, "_resolved", "gpu")
+    assert device_reader.reads_again("stop")
+    assert not device_reader.reads_again("quarantine")  # libcudf checks no page's checksum
