@@ -86,7 +86,7 @@ def measured(recipe: Recipe, documents: int, size: float, cores: int) -> dict[st
         share = sum(i.bytes for i in inputs) / max(1, whole.all_text)
         where = node.cores_alone(machine_of(recipe, None, None), cores)
         whole = at_size(whole, size)
-        found = node.work_of(recipe, Rates(warm, sample), whole, where, here, round(share * whole.all_text))
+        found = node.work_of(recipe, Rates(warm, sample), whole, where, here, {}, round(share * whole.all_text))
     return dict(found)
 
 

@@ -196,13 +196,17 @@ class PartTiming(TypedDict):
 
 
 class StepTiming(TypedDict):
-    """One step of a run. documents, bytes: 0 where it counts none; peak_memory_bytes: of the largest worker process."""
+    """One step of a run. documents, bytes: 0 where it counts none; peak_memory_bytes: of the largest worker process.
+
+    from_device: documents whose text a GPU read, or had, and the step brought to the host; absent where none.
+    """
 
     name: str
     seconds: float
     documents: int
     bytes: int
     peak_memory_bytes: int | None
+    from_device: NotRequired[int]
     parts: list[PartTiming]
 
 

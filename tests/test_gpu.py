@@ -32,6 +32,7 @@ from stages.kernels.hashes.text_digest import text_digest
 from stages.kernels.similarity import bands, kmeans, minhash
 from stages.kernels.survivors import components
 from tests.stages.inputs.test_device_reader import WEB, rows_of, shard
+from tests.stages.inputs.test_second_reads import seen
 from tests.support import corpora, fasttext_variants
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -165,6 +166,18 @@ def test_texts_read_to_the_device_are_those_of_the_host(
     assert ours.select(names).to_pylist() == theirs.select(names).to_pylist()
     if texts and not any(isinstance(text, bytes) for text in texts):
         assert all(batch.resident is not None for batch in found)
+
+
+@RANDOM
+@given(st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=300)), max_size=60), st.integers(1, 20), st.data())
+def test_texts_that_the_device_reads_again_are_those_of_the_host(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[Any], group: int, data: st.DataObject
+) -> None:
+    piece = shard(tmp_path_factory.mktemp("again") / "a.parquet", texts, group)
+    rows = sorted(data.draw(st.sets(st.sampled_from(range(len(texts)))))) if texts else []
+    given = {"columns": ["text", "id"], "rows": np.array(rows, np.int64)}
+    found = list(read_piece(WEB, piece, gather=device_reader.gather, **given))
+    assert seen(found) == seen(list(read_piece(WEB, piece, **given)))
 
 
 @pytest.mark.parametrize("edges", [1, 500, 5000])

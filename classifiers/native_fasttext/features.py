@@ -51,8 +51,8 @@ from classifiers.native_fasttext.subwords import (
     to_rows,
 )
 
-_EOS_HASH = np.uint32(3617362777)  # of "</s>"
-_EOS_HEAD = np.uint64(int.from_bytes(b"</s>", "little"))
+EOS_HASH = np.uint32(3617362777)  # of "</s>"
+EOS_HEAD = np.uint64(int.from_bytes(b"</s>", "little"))
 _LABEL_HASH = np.uint32(713211737)  # of "__label__"
 _MIX = np.uint64(116049371)
 
@@ -161,7 +161,7 @@ def word_features(t: Tables, word: int, ids: I32, marked: U32) -> int:
     """Write the features of a dictionary word to `ids`; return their number."""
     ids[0] = word
     start, stop = t.start[word], t.stop[word]
-    if t.sizes.maxn <= 0 or (stop - start == 4 and fnv(t.text, start, stop) == _EOS_HASH):
+    if t.sizes.maxn <= 0 or (stop - start == 4 and fnv(t.text, start, stop) == EOS_HASH):
         return 1
     length = mark(t.text, start, stop, marked)
     return push_subwords(t.sizes, t.present, t.rank, t.row_of, marked, length, ids, np.int64(1))
@@ -246,7 +246,7 @@ def tokenise(data: U8, at: int, stop: int, slots: U64, hashes: I32, spans: I32) 
         prefetch(slots, np.int64(h) & mask)
         hashes[tokens], spans[2 * tokens], spans[2 * tokens + 1] = np.int32(h), first - begin, at - begin
         tokens += 1
-    hashes[tokens] = np.int32(_EOS_HASH)
+    hashes[tokens] = np.int32(EOS_HASH)
     return tokens
 
 
@@ -258,9 +258,9 @@ def features_by_words(t: Tables, data: U8, begin: int, stop: int, room: Room) ->
     tokens, n, words = tokenise(data, begin, stop, slots, hashes, spans), 0, 0
     for i in range(tokens + 1):
         first, last, h = begin + spans[2 * i], begin + spans[2 * i + 1], np.uint32(hashes[i])
-        head = packed(data, first, last) if i < tokens else _EOS_HEAD
+        head = packed(data, first, last) if i < tokens else EOS_HEAD
         entry = find(slots, text, starts, stops, data, first, last if i < tokens else first + 4, h, head)
-        ends = head == _EOS_HEAD  # the end of the line is the word </s>, and so is a token with that text
+        ends = head == EOS_HEAD  # the end of the line is the word </s>, and so is a token with that text
         if entry >= z.words or (entry < 0 and not ends and is_label(data, first, last)):
             continue
         if entry >= 0:
@@ -292,7 +292,7 @@ def features_by_characters(t: Tables, data: U8, begin: int, stop: int, room: Roo
         if size and vectors:
             plain_buckets(z, present, marked, 0, size, state, buckets, kept)
         for i in range(tokens + (at >= stop)):
-            place, slot, h, first, last, head = APART, -1, _EOS_HASH, begin, begin + 4, _EOS_HEAD
+            place, slot, h, first, last, head = APART, -1, EOS_HASH, begin, begin + 4, EOS_HEAD
             if i < tokens:
                 place, slot, h = places[i], mine[i], np.uint32(fresh[i])
                 if place == MET and rows[slot, 0] >= 0:
@@ -302,7 +302,7 @@ def features_by_characters(t: Tables, data: U8, begin: int, stop: int, room: Roo
                     continue
                 first, last = begin + spans[2 * i], begin + spans[2 * i + 1]
                 head = packed(data, first, last)
-            ends = head == _EOS_HEAD  # the end of the line is the word </s>, and so is a token with that text
+            ends = head == EOS_HEAD  # the end of the line is the word </s>, and so is a token with that text
             entry = find(slots, text, starts, stops, data, first, last, h, head)
             if entry >= z.words or (entry < 0 and not ends and is_label(data, first, last)):
                 if slot >= 0:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers.native_fasttext.features import Tables, find
+from classifiers.native_fasttext.features import EOS_HASH, EOS_HEAD, Tables
 from classifiers.native_fasttext.format import Loaded
 from classifiers.native_fasttext.kernels import (
     CLEAR,
@@ -38,7 +38,6 @@ from classifiers.native_fasttext.kernels import (
     softmax,
     std_log,
 )
-from classifiers.native_fasttext.met_words import fnv, packed
 from classifiers.native_fasttext.subwords import F32, I32, I64, U8, U64, njit
 from cluster.device import cuda_source, turns
 from cluster.device.halving import in_parts
@@ -48,7 +47,7 @@ MOST_NGRAMS = 16  # longest word n-gram of the kernel
 MOST_THREADS = 256
 LETTERS = Path(__file__).parent / "cuda" / "has_letters.cu"
 THREADS = 64  # of a block, each with a document
-THREADS_OF_WORDS = 128  # of a block, which has a document
+THREADS_OF_WORDS = 128  # of a block, which has a document; as many as in fasttext_words.cu
 ARRAYS = ("slots", "text", "start", "stop", "present", "row_of")
 SCRATCH = 1 << 30  # bytes at once
 NEVER = 0xFFFFFFFF  # no word of a text ends its line
@@ -62,27 +61,36 @@ def fits(loaded: Loaded) -> bool:
 
 def end_of_line(tables: Tables) -> int:
     """Return the row of the word that ends each line; UNKNOWN where there is none, LABEL where it is no word."""
-    name = np.frombuffer(b"</s>", np.uint8)
-    found = entry_of(tables.slots, tables.text, tables.start, tables.stop, name)
-    return UNKNOWN if found < 0 else LABEL if found >= tables.sizes.words else int(found)
+    slots, mask = tables.slots, len(tables.slots) - 1
+    at = int(EOS_HASH) & mask
+    while slots[at, 0]:
+        hash_, entry = divmod(int(slots[at, 0]), 1 << 32)
+        if hash_ == EOS_HASH and slots[at, 1] == EOS_HEAD:
+            return LABEL if entry > tables.sizes.words else entry - 1
+        at = (at + 1) & mask
+    return UNKNOWN
 
 
-@njit
-def entry_of(slots: U64, text: U8, start: I64, stop: I64, word: U8) -> int:
-    """Return the entry of a word in the dictionary, or -1."""
-    last = len(word)
-    return find(slots, text, start, stop, word, 0, last, fnv(word, 0, last), packed(word, 0, last))
+def places_of(offsets: I64, max_chars: int) -> I64:
+    """Return where the slots of each document begin, (docs + 1,): one for each byte of at most `max_chars` characters.
+
+    >>> places_of(np.array([0, 3, 100]), 2).tolist()
+    [0, 4, 13]
+    """
+    sizes = np.diff(offsets)
+    looked_at = np.minimum(sizes, min(4 * max_chars, int(sizes.max(initial=0))))
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(looked_at + 1)])
 
 
-def shares(offsets: I64, room: int) -> Iterator[tuple[int, int]]:
-    """Yield [start, stop) of documents that take at most SCRATCH bytes, `room` for each byte, or of single ones.
+def shares(places: I64, room: int) -> Iterator[tuple[int, int]]:
+    """Yield [start, stop) of documents that take at most SCRATCH bytes, `room` for each slot, or of single ones.
 
-    >>> list(shares(np.array([0, 10, 20, SCRATCH, SCRATCH + 50]), 1))
+    >>> list(shares(np.array([0, 10, 20, SCRATCH + 1, SCRATCH + 50]), 1))
     [(0, 2), (2, 3), (3, 4)]
     """
-    ends = (offsets + np.arange(len(offsets))) * room
+    ends = places * room
     start = 0
-    while start < len(offsets) - 1:
+    while start < len(places) - 1:
         stop = int(np.searchsorted(ends, ends[start] + SCRATCH, "right")) - 1
         yield start, max(stop, start + 1)
         start = max(stop, start + 1)
@@ -199,7 +207,7 @@ class DeviceModel:
 
         columns = self._matrix.shape[1]
         parts: list[tuple[F32, I32]] = []
-        for first, last in shares(offsets, self._stride * 4):
+        for first, last in shares(places_of(offsets, max_chars), self._stride * 4):
 
             def work(start: int, stop: int, first: int = first) -> list[tuple[F32, I32]]:
                 with turns.taken():
@@ -216,16 +224,18 @@ class DeviceModel:
         cupy, columns, docs = self._cupy, self._matrix.shape[1], len(offsets) - 1
         first, last = int(offsets[0]), int(offsets[-1])
         means, counts = cupy.empty((docs, columns), np.float32), cupy.empty(docs, np.int32)
-        features = cupy.empty((last - first + docs, self._stride), np.int32)
-        stops = self._put(np.full(docs, NEVER, np.uint32))
-        texts = self._put(data[first:last]), self._put(offsets - first), np.int64(max_chars)
-        shape = self._hashed, np.int32(self._stride), features, stops
+        slots = places_of(offsets, max_chars)
+        features = cupy.empty((int(slots[-1]), self._stride), np.int32)
+        stops, sizes = self._put(np.full(docs, NEVER, np.uint32)), cupy.empty(docs, np.int64)
+        places, most = self._put(slots), np.int64(min(max_chars, last - first))
+        texts = self._put(data[first:last]), self._put(offsets - first), places, most
+        shape = self._hashed, np.int32(self._stride), features, stops, sizes
         cuda_source.kernel(WORDS)((docs,), (THREADS_OF_WORDS,), (*texts, *self._words, *self._buckets, *shape))
         n = np.int32(self._sizes.word_ngrams)
         rows = self._end, self._matrix, np.int32(columns), np.int32(self._projected)
-        order = self._put(np.argsort(-np.diff(offsets), kind="stable"))
+        order = self._put(np.argsort(-np.diff(slots), kind="stable"))
         threads, lanes = block_of(columns)
-        given = (*texts, *self._buckets, n, *shape, *rows, order, np.int64(docs), np.int32(lanes), means, counts)
+        given = (places, *self._buckets, n, *shape, *rows, order, np.int64(docs), np.int32(lanes), means, counts)
         cuda_source.kernel(SUMS)((-(-docs // (threads // lanes)),), (threads,), given)
         return cupy.asnumpy(means), cupy.asnumpy(counts)
 

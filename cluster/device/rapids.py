@@ -124,6 +124,13 @@ KVIKIO = {
     "KVIKIO_COMPAT_MODE": "AUTO",  # GPUDirect Storage where the file system and cuFile allow it, else POSIX
     "KVIKIO_NTHREADS": "8",  # for the two tasks that read at a time, in pieces of 4 MiB
 }
+ALIASES = {"KVIKIO_NTHREADS": "KVIKIO_NUM_THREADS"}  # KvikIO raises where both are set and differ
+
+
+def set_up_kvikio() -> None:
+    """Set how libcudf reads files in the environment of this process, but for what the user has set there."""
+    for name, value in KVIKIO.items():
+        os.environ.setdefault(name, os.environ.get(ALIASES.get(name, ""), value))
 
 
 @functools.cache  # a pool must not be replaced while something lies in it
@@ -134,8 +141,7 @@ def prepare_memory() -> None:
     kernels call is imported, so that a broken one is known when the worker starts; but cuML, which only semantic
     dedup calls. Call it before any allocation on the device; later calls do nothing.
     """
-    for name, value in KVIKIO.items():
-        os.environ.setdefault(name, value)  # libcudf looks at them when it first reads
+    set_up_kvikio()  # libcudf looks at it when it first reads
     cudf: Any = importlib.import_module("cudf")
     cupy: Any = importlib.import_module("cupy")
     rmm: Any = importlib.import_module("rmm")

@@ -29,6 +29,22 @@ class Turns:
         thread = threading.get_ident()
         if not self._depth.get(thread):
             self._free.acquire()
+        with self._held(thread):
+            yield
+
+    @contextlib.contextmanager
+    def taken_if_free(self) -> Iterator[bool]:
+        """Take a turn where one is free now, and tell whether one was: the host can do that work as well."""
+        thread = threading.get_ident()
+        if not self._depth.get(thread) and not self._free.acquire(blocking=False):
+            yield False
+            return
+        with self._held(thread):
+            yield True
+
+    @contextlib.contextmanager
+    def _held(self, thread: int) -> Iterator[None]:
+        """Count a turn that a thread has, and give it back at the end."""
         self._add(thread, 1)
         try:
             yield
@@ -47,6 +63,7 @@ class Turns:
 
 _turns = Turns()
 taken = _turns.taken
+taken_if_free = _turns.taken_if_free
 
 
 def taken_on(device: str) -> contextlib.AbstractContextManager[None]:

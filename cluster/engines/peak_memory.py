@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from cluster.engines.transfers import brought
+
 T = TypeVar("T")
 R = TypeVar("R")
 _RESET = "5"  # to clear_refs: resets the peak resident size (proc(5))
@@ -27,6 +29,8 @@ LARGE = 320 << 20  # bytes of a process from which on freed memory is given back
 @dataclass(frozen=True)
 class Measured(Generic[T, R]):
     """A task function that also returns the peak resident bytes of its process since the first task of stage `key`.
+
+    And how many documents it brought from a GPU to the host.
 
     pass_: names the pass over which this function is mapped; at its first task freed memory is given back.
     """
@@ -42,10 +46,11 @@ class Measured(Generic[T, R]):
         found: Callable[..., R] = bare
         return found
 
-    def __call__(self, task: T) -> tuple[R, int]:
+    def __call__(self, task: T) -> tuple[R, int, int]:
         _give_back(self.pass_)
         _reset_peak(self.key)
-        return self.function(task), peak_memory()
+        before = brought()
+        return self.function(task), peak_memory(), brought() - before
 
 
 def _give_back(pass_: str) -> None:

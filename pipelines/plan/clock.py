@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cluster.device import kernel_times
 from cluster.engines import InlineEngine, TaskCost
@@ -39,7 +40,8 @@ class HopSeen:
 class Call:
     """One `map`: which step it belongs to, what its tasks declare, their seconds and results.
 
-    seconds: of every task; of every destination, where a task of a hop reads several together.
+    seconds: of every task; of every destination, where a task of a hop reads several together. kernels: those of all
+    tasks in kernels that a GPU has as well.
     """
 
     step: str
@@ -47,6 +49,7 @@ class Call:
     seconds: tuple[float, ...]
     results: tuple[Any, ...] = field(default=(), repr=False)
     hop: HopSeen | None = None
+    kernels: kernel_times.Seconds = field(default_factory=dict)
 
 
 class Clock(InlineEngine):
@@ -81,11 +84,14 @@ class Clock(InlineEngine):
             return result
 
         self.task, self.folder = cost.name, part[0].folder if part else ""
-        results = super().map(timed, tasks, done=done)
+        with kernel_times.watched() as kernels:
+            results = super().map(timed, tasks, done=done)
         self.task = WATCHING
         seen = _seen(*part, len(tasks)) if part else None
         self.task = self.folder = ""
-        call = Call(step=self.step, cost=cost, seconds=tuple(seconds), results=tuple(results), hop=seen)
+        call = Call(
+            step=self.step, cost=cost, seconds=tuple(seconds), results=tuple(results), hop=seen, kernels=kernels
+        )
         self.calls.append(call)
         if self.growing:
             self.largest = max(self.largest, folder_bytes(self.growing))
@@ -95,7 +101,8 @@ class Clock(InlineEngine):
 class Stopwatch:
     """Seconds that the `annotate` of each stage took, by (stage, dataset); `dataset` is set between tasks.
 
-    kernels: those of them in kernels that a GPU has as well, by (stage, dataset, kernel).
+    kernels: those of them in kernels that a GPU has as well, by (stage, dataset, kernel). read: the bytes of text that
+    reached the stage, by (stage, dataset).
     """
 
     def __init__(self) -> None:
@@ -103,6 +110,7 @@ class Stopwatch:
         self.seconds: dict[tuple[str, str], float] = {}
         self.kernels: dict[tuple[str, str, str], float] = {}
         self.judged: dict[str, tuple[int, float]] = {}  # stage -> documents, seconds
+        self.read: dict[tuple[str, str], int] = {}
 
     def timed(self, stage: Stage) -> Stage:
         """Return the same stage, whose annotate is timed."""
@@ -112,12 +120,13 @@ class Stopwatch:
         plain = kind.annotate
 
         def run(self: ShardStage, documents: pa.Table) -> pa.Table:
+            key = (self.name, watch.dataset)
+            watch.read[key] = watch.read.get(key, 0) + _text_bytes(documents)
             begin = time.perf_counter()
             with kernel_times.watched() as found:
                 facts = plain(self, documents)
             seconds = time.perf_counter() - begin
             watch.note(self.name, found)
-            key = (self.name, watch.dataset)
             watch.seconds[key] = watch.seconds.get(key, 0.0) + seconds
             count, spent = watch.judged.get(self.name, (0, 0.0))
             watch.judged[self.name] = count + documents.num_rows, spent + seconds
@@ -132,6 +141,13 @@ class Stopwatch:
         for kernel, took in seconds.items():
             key = stage, self.dataset, kernel
             self.kernels[key] = self.kernels.get(key, 0.0) + took
+
+
+def _text_bytes(documents: pa.Table) -> int:
+    """Return the bytes of the texts that a stage is given."""
+    if "text" not in documents.schema.names:
+        return 0
+    return int(pc.sum(pc.binary_length(documents.column("text"))).as_py() or 0)
 
 
 def _seen(hop: Exchange, part: Half, sources: int) -> HopSeen:

@@ -47,7 +47,7 @@ def annotate_seconds(rates: Rates, whole: Whole, where: Machine) -> float:
         todo = [s for s, missing in whole.missing.items() if missing[position] and s not in later]
         if todo:
             rate = sum(rates.annotate(s, bundle.dataset) for s in {"read", *todo})
-            tasks.append(rate * size[position] + TASK_SECONDS)
+            tasks.append(rate * size[position] + rates.bundle(bundle.dataset) + TASK_SECONDS)
     return makespan(tasks, where.slots) if tasks else 0.0
 
 
@@ -70,7 +70,7 @@ def step_seconds(rates: Rates, whole: Whole, where: Machine, step: str) -> float
     seconds = sum(kind_seconds(rate, amounts, where.slots) for rate in kinds)
     index = near_index(rates.sample, step)
     if index is not None:
-        prices = near.prices(rates.sample, index, reading_seconds(rates, whole) / max(1, whole.all_text))
+        prices = near.prices(rates.sample, index)
         seconds += sum(price * amounts[quantity] for quantity, price in prices.items()) / where.slots
     return seconds
 

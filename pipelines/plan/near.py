@@ -67,15 +67,12 @@ def pair_seconds(measured: Measured, index: int) -> float:
     return (time.perf_counter() - begin) / len(left)
 
 
-def prices(measured: Measured, index: int, read_byte: float) -> dict[Quantity, float]:
-    """Return the seconds of one core for a unit of what a near_dedup's tasks declare to be rare in a sample.
-
-    read_byte : seconds of reading one byte of text.
-    """
+def prices(measured: Measured, index: int) -> dict[Quantity, float]:
+    """Return the seconds of one core for a unit of what a near_dedup's tasks declare to be rare in a sample."""
     found = {Quantity.CANDIDATES: CANDIDATE_SECONDS}
     if near_job(measured.run, index).compares_texts:
         found[Quantity.CANDIDATE_PAIRS] = pair_seconds(measured, index)
-        found[Quantity.CANDIDATE_TEXTS] = read_byte
+        found[Quantity.CANDIDATE_TEXTS] = measured.again.seconds
     return found
 
 

@@ -115,23 +115,29 @@ def plan(
             rehearsal=tunnel,
             input_bytes=sum(i.bytes for i in inputs),
         )
-        found = _assemble(run_dir, sampled, known, here, cold, price_per_hour)
+        left = left_to_do(recipe, whole, here)
+        found = _assemble(run_dir, sampled, known, here, left, cold, price_per_hour)
         _add_asked(found, known, (gpus, gpu_memory), price_per_hour, rehearse=rehearse)
         if gpus:
             alone = node.cores_alone(where, cores or where.cores)
-            found["node"] = node.section(node.work_of(recipe, rates, whole, alone, here, known.input_bytes), gpus)
+            found["node"] = node.section(node.work_of(recipe, rates, whole, alone, here, left, known.input_bytes), gpus)
     found["warnings"] = _warnings(found, known, run_dir, here)
     found["planned_in"] = time.perf_counter() - begin
     return found
 
 
 def _assemble(
-    run_dir: str | None, sampled: Sequence[Sampled], known: Known, here: Present, cold: float, price: float | None
+    run_dir: str | None,
+    sampled: Sequence[Sampled],
+    known: Known,
+    here: Present,
+    left: Mapping[str, float],
+    cold: float,
+    price: float | None,
 ) -> Plan:
-    """Return the plan without GPU memory, cost of machines and warnings."""
+    """Return the plan without GPU memory, cost of machines and warnings; left: see `describe_steps`."""
     recipe, rates, whole, where = known.recipe, known.rates, known.whole, known.where
     written = bytes_written(rates, whole)
-    left = left_to_do(recipe, whole, here)
     seconds = seconds_of_steps(rates, whole, where, here, left)
     hops = hops_in(known, running(seconds))
     start = where.start_seconds

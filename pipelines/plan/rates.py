@@ -6,6 +6,7 @@ whatever its size, the difference the cost of a unit of the work that its owner 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from cluster.engines import TaskCost
@@ -51,7 +52,29 @@ class Rates:
 
     def annotate(self, stage: str, dataset: str) -> float:
         """Return seconds per byte of a dataset's text that a stage takes in the first read."""
+        if stage == "read":
+            return self._reading(dataset)[1]
         return self._per_byte(dataset, *(m.annotate.get((stage, dataset), 0.0) for m in (self.sample, self.pilot)))
+
+    def bundle(self, dataset: str) -> float:
+        """Return the seconds that the first read takes for a bundle whatever it holds: its files are written."""
+        return self._reading(dataset)[0]
+
+    def _reading(self, dataset: str) -> tuple[float, float]:
+        """Return the seconds of the stage `read`: of a bundle, and per byte of text."""
+        little, size = (m.text_bytes[dataset] for m in (self.pilot, self.sample))
+        few, many = (max(1, m.bundles[dataset]) for m in (self.pilot, self.sample))
+        before, after = (m.annotate.get(("read", dataset), 0.0) for m in (self.pilot, self.sample))
+        more, longer = size - little * many / few, after - before * many / few
+        if size <= 4 * little or more <= 0 or longer <= 0:  # of a sample that is no larger, all counts as work
+            return 0.0, after / max(1, size)
+        return max(0.0, before / few - longer / more * little / few), longer / more
+
+    def reached(self, stage: str, dataset: str) -> float:
+        """Return the share of a dataset's text that reaches a stage of the first read."""
+        if stage == "read":
+            return 1.0
+        return min(1.0, self.sample.reached.get((stage, dataset), 0) / max(1, self.sample.text_bytes[dataset]))
 
     def kernels(self, stage: str, dataset: str) -> dict[str, float]:
         """Return the seconds per byte of `annotate` that are a kernel's which a GPU has as well, by kernel."""
@@ -67,6 +90,17 @@ class Rates:
         if size > 4 * little and after > before:
             return (after - before) / (size - little)
         return after / max(1, size)
+
+    def kernels_of(self, step: str, names: Collection[str]) -> dict[str, float]:
+        """Return the seconds per unit of work of some kinds of task that are a kernel's, by kernel; in the sample."""
+        calls = [call for call in self.sample.calls if call.step == step and call.cost.name in names]
+        spent = sum(sum(call.seconds) for call in calls)
+        unit = sum(rate.unit for rate in self.of(step) if rate.cost.name in names)
+        found: dict[str, float] = {}
+        for call in calls:
+            for kernel, seconds in call.kernels.items():
+                found[kernel] = found.get(kernel, 0.0) + unit * seconds / max(1e-12, spent)
+        return found
 
     def written(self, key: str) -> float:
         """Return bytes on disk per document of the sample; what any file costs is left out."""

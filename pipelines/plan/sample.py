@@ -22,13 +22,13 @@ import numpy as np
 
 from classifiers.foreign_code import trusting
 from cluster import storage
-from cluster.device import kernel_times
 from cluster.engines import TaskCost
 from cluster.files.sealed import write_json
 from pipelines.mix.job import MixJob
 from pipelines.mix.materialize import materialize
 from pipelines.plan.clock import Call, Clock, Stopwatch
 from pipelines.plan.disk_use import folder_bytes
+from pipelines.plan.second_read import SecondRead, second_read
 from pipelines.recipe.lock import sealed_lock
 from pipelines.recipe.output import output_of_mix
 from pipelines.recipe.recipe import Recipe
@@ -58,12 +58,14 @@ class Measured:
     calls: list[Call]
     annotate: dict[tuple[str, str], float]  # (stage, dataset) -> seconds; stage "read" is the reading itself
     kernels: dict[tuple[str, str, str], float]  # (stage, dataset, kernel) -> seconds in kernels that a GPU has as well
+    reached: dict[tuple[str, str], int]  # (stage, dataset) -> bytes of text that the stage was given
     judged: dict[str, tuple[int, float]]  # stage -> documents it judged, in any step, and the seconds that took
     bundles: dict[str, int]
     written: dict[str, int]
     tallies: list[ledger.Tally]
     mixed_bytes: int  # text bytes of the documents that were written to the mix
     seconds: float
+    again: SecondRead  # of some texts
 
     @property
     def rows(self) -> int:
@@ -116,12 +118,14 @@ def run_sample(
         calls=clock.calls,
         annotate=spent,
         kernels=watch.kernels,
+        reached=watch.read,
         judged=watch.judged,
         bundles={d.name: sum(b.dataset == d.name for b in frozen.bundles) for d in datasets},
         written=written,
         tallies=tallies,
         mixed_bytes=mixed,
         seconds=time.perf_counter() - begin,
+        again=second_read(job, sum(text.values())),
     )
 
 
@@ -131,9 +135,8 @@ def _annotate(clock: Clock, watch: Stopwatch, job: Run) -> dict[tuple[str, str],
     whole: dict[str, float] = {}
     for number, bundle in enumerate(job.manifest.bundles):
         watch.dataset = bundle.dataset
-        with kernel_times.watched() as found:
-            clock.map(partial(annotate, job), [number], cost=ANNOTATE)
-        watch.note("read", found)
+        clock.map(partial(annotate, job), [number], cost=ANNOTATE)
+        watch.note("read", clock.calls[-1].kernels)
         whole[bundle.dataset] = whole.get(bundle.dataset, 0.0) + clock.calls[-1].seconds[0]
     spent = dict(watch.seconds)
     for dataset, seconds in whole.items():

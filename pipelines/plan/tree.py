@@ -171,7 +171,7 @@ class DevicePlan(TypedDict):
 class NodeRead(TypedDict):
     """The first read of one dataset. Seconds of a byte of text on one core: `host` what no GPU takes over.
 
-    kernels: what a GPU takes over, by kernel; calls: how many stages call it.
+    kernels: what a GPU takes over, by kernel; calls: for how many times the text; each: seconds of any task.
     """
 
     dataset: str
@@ -180,6 +180,21 @@ class NodeRead(TypedDict):
     host: float
     kernels: dict[str, float]
     calls: dict[str, float]
+    each: float
+
+
+class NodeAgain(TypedDict):
+    """A step that reads texts again, and what that takes. Seconds of a byte of text on one core, as in NodeRead.
+
+    copied: the share of the text that is wanted, and copied out of the GPU.
+    """
+
+    step: str
+    tasks: int
+    text_bytes: int
+    host: float
+    kernels: dict[str, float]
+    copied: float
 
 
 class NodeModel(TypedDict):
@@ -192,7 +207,10 @@ class NodeModel(TypedDict):
 
 
 class NodeWork(TypedDict):
-    """The work of a run on one node. straight: texts are read to the GPU; steps: seconds on all cores."""
+    """The work of a run on one node. straight: texts are read to the GPU.
+
+    steps: seconds of all other steps on all cores, without what `again` holds.
+    """
 
     cores: int
     text_bytes: int
@@ -200,6 +218,7 @@ class NodeWork(TypedDict):
     straight: bool
     permutations: float
     first_read: list[NodeRead]
+    again: list[NodeAgain]
     models: list[NodeModel]
     steps: dict[str, float]
 
@@ -232,6 +251,7 @@ class NodePlan(TypedDict):
     host_rates_are: str
     work: NodeWork
     first_read: NodeSeconds
+    again: NodeSeconds
     models: NodeSeconds
     other_steps: float
     seconds: NodeSeconds

@@ -324,6 +324,7 @@ class StepRate(TypedDict):
     documents: int
     bytes: int
     peak_memory_bytes: NotRequired[int | None]
+    from_device: NotRequired[int]
     parts: list[PartRate]
     documents_per_second: float | None
     bytes_per_second: float | None

@@ -28,7 +28,7 @@ class Watched:
         self._progress = progress
         self._advance: Advance | None = None
         self._key = ""
-        self._peak = self._documents = self._bytes = 0
+        self._peak = self._documents = self._bytes = self._brought = 0
         self._parts: dict[str, PartTiming] = {}
         self.timings: list[StepTiming] = []
 
@@ -48,16 +48,17 @@ class Watched:
         if self._advance and tasks:
             self._advance.part(_words(function, cost), len(tasks))
 
-        def tell(answer: tuple[R, int]) -> None:
-            result, peak = answer
+        def tell(answer: tuple[R, int, int]) -> None:
+            result, peak, brought = answer
             self._peak = max(self._peak, peak)
+            self._brought += brought
             self._count(result)
             if done:
                 done(result)
 
         measured = Measured(function, self._key, uuid.uuid4().hex)
         answers = self._engine.map(measured, tasks, done=tell, cost=cost, on_device=on_device)
-        return [result for result, _ in answers]
+        return [result for result, *_ in answers]
 
     def _count(self, result: object) -> None:
         counts = result if isinstance(result, dict) else {}
@@ -77,7 +78,7 @@ class Watched:
     def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
         """Show and measure what happens inside the block as one step."""
         self._key, self._peak, self._parts = uuid.uuid4().hex, 0, {}
-        self._documents = self._bytes = 0
+        self._documents = self._bytes = self._brought = 0
         begin = time.perf_counter()
         with self._progress.step(name, documents=documents, bytes=bytes) as advance:
             self._advance = advance
@@ -85,16 +86,17 @@ class Watched:
                 yield
             finally:
                 self._advance = None
-        self.timings.append(
-            {
-                "name": name,
-                "seconds": round(time.perf_counter() - begin, 3),
-                "documents": self._documents,
-                "bytes": self._bytes,
-                "peak_memory_bytes": self._peak or None,
-                "parts": [_rounded(part) for part in self._parts.values()],
-            }
-        )
+        timing: StepTiming = {
+            "name": name,
+            "seconds": round(time.perf_counter() - begin, 3),
+            "documents": self._documents,
+            "bytes": self._bytes,
+            "peak_memory_bytes": self._peak or None,
+            "parts": [_rounded(part) for part in self._parts.values()],
+        }
+        if self._brought:
+            timing["from_device"] = self._brought
+        self.timings.append(timing)
 
     def note(self, text: str) -> None:
         """Show a sentence between steps."""

@@ -2,6 +2,8 @@
 
 Files of other formats are read by their staged Parquet copy: compressed JSON lines, tables. Plain JSON lines have none.
 
+Later reads want some rows, on the host (`gather`): the device reads them, and copies out only these.
+
 Guarantees: the rows, statuses and problems of `reader.read_piece`, and facts with the same bits. What the device
 cannot vouch for (a text that is not UTF-8, a file that libcudf cannot read, a chunk that does not fit) is read on the
 host, which says what is wrong. Memory, on the device: one chunk of text, about three times as much again while it is
@@ -11,9 +13,11 @@ judged, and what libcudf holds for the chunks to come (gpu.READ_AHEAD).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -28,10 +32,12 @@ from stages.inputs.arrow import parquet
 from stages.inputs.batches import U8, Batch, ReadStatus
 from stages.inputs.columns import place
 from stages.inputs.reader import format_of, read_piece
+from stages.inputs.request import Wanted
 from stages.kernels.dispatch.resident import Judged, Resident
 
 CHUNK_BYTES = 256 << 20
 S3 = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")  # that KvikIO asks for; AWS_ENDPOINT_URL too
+LARGEST_GROUP = 1 << 30  # bytes of text of a row group, of which rows are read again
 LEAST_BYTES = 16 << 20  # of a chunk; what does not fit then is read on the host
 # What libcudf's exceptions become in Python (pylibcudf/exception_handler.pxd).
 ERRORS = (MemoryError, RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError)
@@ -49,6 +55,11 @@ def fits(stages: Sequence[ShardStage], on_error: str) -> bool:
 def possible(stages: Sequence[ShardStage], on_error: str) -> bool:
     """Tell whether texts may stay on the device of this process."""
     return backend.current() == "gpu" and fits(stages, on_error)
+
+
+def reads_again(on_error: str) -> bool:
+    """Tell whether the device of this process reads texts of later reads, which go to the host."""
+    return backend.current() == "gpu" and fits((), on_error)
 
 
 def groups(dataset: Dataset, piece: Piece, copy: str | None = None) -> tuple[str, list[tuple[int, int]]] | None:
@@ -201,6 +212,57 @@ def _status(marks: Judged) -> U8:
     status[marks.empty] = ReadStatus.EMPTY
     status[marks.null] = ReadStatus.NULL_TEXT
     return status.astype(np.uint8)
+
+
+# --- texts of some rows, for the host -------------------------------------------------------------------------
+
+
+def gather(path: str, column: str, wanted: Sequence[Wanted]) -> Iterator[pa.Array | None]:
+    """Yield the wanted texts of each row group, read and gathered on the device; None where the host must read them.
+
+    So it must while others have all turns on the device: cores that wait would be slower than cores that read. Row
+    groups of CHUNK_BYTES of text together are read at a time, by one reader. Memory: on the device as in `read`; on the
+    host the wanted texts of so many row groups, or of one of at most LARGEST_GROUP.
+    """
+    for unit in _units(wanted):
+        fits = within_reach(path) and unit[0].text_bytes <= LARGEST_GROUP
+        found = _gathered(_address(path), column, unit) if fits else None
+        yield from itertools.repeat(None, len(unit)) if found is None else found
+
+
+def _units(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
+    """Yield row groups in parts of at most CHUNK_BYTES of text, or single ones."""
+    unit, size = list[Wanted](), 0
+    for group in wanted:
+        if unit and size + group.text_bytes > CHUNK_BYTES:
+            yield unit
+            unit, size = [], 0
+        unit.append(group)
+        size += group.text_bytes
+    if unit:
+        yield unit
+
+
+def _gathered(path: str, column: str, unit: Sequence[Wanted]) -> list[pa.Array] | None:
+    """Return the wanted texts of each row group of a unit; None where the host must look at it."""
+    from stages.kernels.gpu import wanted_texts
+
+    starts = np.cumsum([0, *(group.group_rows for group in unit)])
+    rows = np.concatenate([group.rows + start for group, start in zip(unit, starts, strict=False)])
+    numbers, limit = [group.group for group in unit], CHUNK_BYTES
+    while limit >= LEAST_BYTES:
+        try:
+            with turns.taken_if_free() as free:
+                texts = wanted_texts.read(path, column, numbers, limit, rows, int(starts[-1])) if free else None
+        except ERRORS as error:
+            _say(path, numbers, 0, int(starts[-1]), error)
+            limit = limit // 4 if ran_out(error) else 0
+            continue
+        if texts is None:
+            return None
+        ends = np.cumsum([0, *(len(group.rows) for group in unit)]).tolist()
+        return [texts.slice(start, stop - start) for start, stop in pairwise(ends)]
+    return None
 
 
 def _say(path: str, groups: list[int], done: int, rows: int, error: Exception) -> None:

@@ -27,7 +27,7 @@ from stages.inputs.files import formats
 from stages.inputs.files.discover import actual
 from stages.inputs.ids import scalar_texts
 from stages.inputs.paths import split_path
-from stages.inputs.request import Request
+from stages.inputs.request import Gather, Request
 from stages.inputs.schema import EVERY, Columns
 from stages.inputs.tables import Table
 from stages.inputs.warc import Archive
@@ -60,6 +60,7 @@ def read_piece(
     path: str | None = None,
     batch_bytes: int = BATCH_BYTES,
     rows: npt.NDArray[np.int64] | None = None,
+    gather: Gather | None = None,
 ) -> Iterator[Batch]:
     """Yield the rows of a piece as batches of about `batch_bytes` of text.
 
@@ -79,6 +80,8 @@ def read_piece(
         Parquet copy made by `stage_compressed`, to be read instead.
     rows
         Shard rows, ascending, each once; only these are returned, and row groups or lines far from them are skipped.
+    gather
+        Reads the texts of `rows` of Parquet files in place of the host, the same batches as the host's.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def read_piece(
     if columns == "all":
         schema = passthrough_schema(dataset, [where], "all")
         columns = ["text", "id", "url", *(COLUMN + name for name in schema.names)]
-    request = Request(dataset, piece, where, tuple(columns), batch_bytes, rows)
+    request = Request(dataset, piece, where, tuple(columns), batch_bytes, rows, gather=gather)
     return _read_staged(request) if kind == "staged" else read_format(request, kind)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,22 @@ from stages.inputs.collect import Collector
 from stages.inputs.columns import COLUMN, TEXT, Ambiguous
 
 MALFORMED = "the text is not valid UTF-8"
+
+
+class Wanted(NamedTuple):
+    """Rows of one row group whose texts are wanted. text_bytes: of all its texts, decoded, as the footer tells."""
+
+    group: int
+    group_rows: int
+    text_bytes: int
+    rows: I64  # of the row group, ascending, each once
+
+
+class Gather(Protocol):
+    """Reads texts of row groups elsewhere than on the host."""
+
+    def __call__(self, path: str, column: str, wanted: Sequence[Wanted]) -> Iterator[pa.Array | None]:
+        """Yield the wanted texts of each row group as large_string, well-formed; None where the host must read them."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class Request:
     rows: I64 | None
 
     collector: Collector | None = None  # is told of every line, where it is JSON
+    gather: Gather | None = None  # reads the texts of `rows` of Parquet files; None: they are read here
 
     @property
     def size(self) -> int | None:

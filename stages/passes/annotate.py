@@ -19,7 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.engines import Growth
+from cluster.device import kernel_times
+from cluster.engines import Growth, brought
 from cluster.errors import DamagedError, LedgerError, RecipeError, ShardError
 from cluster.files.sealed import check_file
 from stages.core.arrays import BoolArray, array, whole
@@ -34,7 +35,6 @@ from stages.implicit.read import read_stage
 from stages.inputs import device_reader
 from stages.inputs.batches import unreadable_batches
 from stages.inputs.reader import Batch, Problem, ReadStatus, read_piece, stage_compressed
-from stages.kernels.dispatch import resident
 from stages.kernels.hashes.hashing import buffers, content_hash
 from stages.passes import quarantined
 from stages.passes.as_frozen import as_frozen
@@ -199,16 +199,20 @@ def read_rows(
 ) -> Iterator[tuple[Batch, npt.NDArray[np.int64]]]:
     """Yield (batch, positions in `rows`) of these bundle rows; skips what holds none of them.
 
+    Where the backend is gpu, the device reads the texts, and only those of these rows are copied to the host.
+
     rows : ascending, each once. Raises LedgerError where they are not.
     """
     check_ascending(rows, f"rows to be read of bundle {bundle.number} of {bundle.dataset}")
     dataset = run.dataset(bundle.dataset)
+    gather = device_reader.gather if device_reader.reads_again(run.on_error) else None
     offset = 0
     for piece in bundle.pieces:
         first, last = np.searchsorted(rows, [offset, offset + piece.rows])
         if last > first:
             wanted = rows[first:last] - offset + piece.start
-            for batch in read_piece(dataset, piece, columns, path=staged(run, piece.shard), rows=wanted):
+            copy = staged(run, piece.shard)
+            for batch in read_piece(dataset, piece, columns, path=copy, rows=wanted, gather=gather):
                 yield batch, first + np.searchsorted(wanted, batch.rows)
         offset += piece.rows
 
@@ -269,7 +273,7 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
     live = np.ones(len(place), np.bool_)
     count = 0
     for track in tracks:
-        begin, brought = time.perf_counter(), resident.brought()
+        begin, before = time.perf_counter(), brought()
         need = live & ~track.covered[place]
         fresh, where = _annotate(run, track, batch, need, tracks)
         count += len(where)
@@ -284,7 +288,7 @@ def annotate_batch(run: Run, tracks: list[Track], place: npt.NDArray[np.int64], 
             batch = _rewritten(track, fresh, where, np.flatnonzero(live), place, batch)
         track.documents += len(where)
         track.seconds += time.perf_counter() - begin
-        track.from_device += resident.brought() - brought
+        track.from_device += brought() - before
     return count
 
 
@@ -320,7 +324,10 @@ def _annotate(
     documents = batch.documents(track.stage.columns())
     if track.needs:
         documents = _with_needed(track, tracks, documents)
-    facts = track.stage.annotate(documents if need.all() else documents.take(pa.array(where)))
+    if not need.all():
+        with kernel_times.timed("gather_texts"):
+            documents = documents.take(pa.array(where))
+    facts = track.stage.annotate(documents)
     if len(facts) != len(where):
         raise RecipeError(
             f"annotate of stage {track.stage.name} gave {len(facts)} rows for {len(where)} documents; it must give one "

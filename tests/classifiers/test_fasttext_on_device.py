@@ -130,6 +130,43 @@ def test_any_text_is_judged_as_on_the_host(
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("variant", ["tree", "softmax-wide"])
+@pytest.mark.parametrize("threads", [2, 7])
+def test_threads_of_a_block_find_together_where_a_text_is_cut(
+    variant: str, threads: int, make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_on_host.HostModule, "threads", threads)
+    texts = ["abc def klm", "é 文字 abc", "🎉🎉 abc 🎉", "\u0301" * 9, "def é" * 5, "", "文" * 20]
+    for most in (1, 2, 5, 8, 20):
+        host, device = on_both(make(variant), array(texts), most)
+        for expected, found in zip(host, device, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_long_texts_take_room_for_what_is_looked_at(make: Callable[[str], Path], monkeypatch: Any) -> None:
+    taken: list[int] = []
+    wrapped = sys.modules["cupy"].empty
+
+    def empty(shape: Any, kind: Any) -> Any:
+        taken.append(int(np.prod(shape)) * np.dtype(kind).itemsize)
+        return wrapped(shape, kind)
+
+    monkeypatch.setattr(sys.modules["cupy"], "empty", empty)
+    model: Any = fasttext_model.load(str(make("tree")))
+    text = np.frombuffer(b"abc " * 100_000, np.uint8)
+    on_device.DeviceModel(model._loaded)._means(text, np.array([0, len(text) - 3, len(text)]), 50)
+    assert 0 < max(taken) < 100_000
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_end_of_the_line_is_the_word_that_the_dictionary_has(variant: str, make: Callable[[str], Path]) -> None:
+    model: Any = fasttext_model.load(str(make(variant)))
+    tables = model._loaded.tables
+    words = [tables.text[a:b].tobytes() for a, b in zip(tables.start, tables.stop, strict=True)]
+    place = words.index(b"</s>") if b"</s>" in words else on_device.UNKNOWN
+    assert on_device.end_of_line(tables) == (place if place < tables.sizes.words else on_device.LABEL)
+
+
 def test_texts_that_do_not_fit_the_device_together_are_halved(
     make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,22 @@ import numpy as np
 from tests.support.embedding_models import cache_folder, download
 
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.DOTALL)
+BLOCK = """
+#include <pthread.h>
+#include <thread>
+#include <vector>
+static pthread_barrier_t barrier;
+template <typename Work> static void in_block(unsigned threads, Work work) {
+    if (threads == 1) return work(0);
+    pthread_barrier_init(&barrier, nullptr, threads);
+    wait_for_block = [] { pthread_barrier_wait(&barrier); };
+    std::vector<std::thread> running;
+    for (unsigned t = 0; t < threads; t++) running.emplace_back(work, t);
+    for (auto& thread : running) thread.join();
+    wait_for_block = nullptr;
+    pthread_barrier_destroy(&barrier);
+}
+"""
 NVRTC = "nvidia-cuda-nvrtc>=13,<14"
 
 
@@ -28,7 +44,9 @@ def compiler() -> str | None:
 
 
 class HostModule:
-    """Stands in for cupy.RawModule: the kernels of a source as functions of this machine."""
+    """Stands in for cupy.RawModule: the kernels of a source as functions of this machine. threads: of a block."""
+
+    threads = 1
 
     def __init__(self, code: str, options: Sequence[str] = ()) -> None:
         self._library = _built(code, tuple(option for option in options if option.startswith("-I")))
@@ -41,7 +59,7 @@ class HostModule:
             assert len(given) == len(types)
             places = [_place(value, kind) for value, kind in zip(given, types, strict=True)]
             x, y = (*grid, 1)[:2]
-            call(x, y, (ctypes.c_void_p * len(places))(*(ctypes.addressof(place) for place in places)))
+            call(x, y, self.threads, (ctypes.c_void_p * len(places))(*(ctypes.addressof(place) for place in places)))
 
         return run
 
@@ -69,12 +87,13 @@ def _built(code: str, included: tuple[str, ...]) -> ctypes.CDLL:
         types = [" ".join(p.split()) for p in parameters.split(",")]
         given = ", ".join(f"*({re.sub(r' ?[A-Za-z_]+$', '', t)}*)a[{i}]" for i, t in enumerate(types))
         calls.append(
-            f'extern "C" void host_{name}(unsigned x, unsigned y, void** a) {{ gridDim = {{x, y, 1}};'
-            f" for (unsigned i = 0; i < x; i++) for (unsigned j = 0; j < y; j++) {{"
-            f" blockIdx = {{i, j, 0}}; threadIdx = {{0, 0, 0}}; {name}({given}); }} }}"
+            f'extern "C" void host_{name}(unsigned x, unsigned y, unsigned threads, void** a) {{'
+            f" for (unsigned i = 0; i < x; i++) for (unsigned j = 0; j < y; j++) in_block(threads, [=](unsigned t) {{"
+            f" gridDim = {{x, y, 1}}; blockDim = {{threads, 1, 1}};"
+            f" blockIdx = {{i, j, 0}}; threadIdx = {{t, 0, 0}}; {name}({given}); }}); }}"
         )
     folder = Path(tempfile.mkdtemp(prefix="winnow-cuda-"))
-    (folder / "kernels.cpp").write_text(code + "\n" + "\n".join(calls))
+    (folder / "kernels.cpp").write_text("\n".join((code, BLOCK, *calls)))
     command = [str(compiler()), "-std=c++17", "-O1", "-Wall", "-Werror", "-fsanitize=undefined", "-fPIC", "-shared"]
     command = [*command, *included, "-o", str(folder / "kernels.so"), str(folder / "kernels.cpp")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

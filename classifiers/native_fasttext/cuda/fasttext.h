@@ -1,9 +1,9 @@
-// What both kernels of fastText models know: the model's arrays, what separates words, buckets, and where a text is cut.
+// What both kernels of fastText models know: the model's arrays, and buckets.
 //
-// Between the kernels lie slots: one for each byte of a document, and one more in front of it. A slot holds whole
-// numbers: of the word that begins behind its byte (its row, or one of the three below), of the character n-grams that
-// begin at its byte, or in front of a word with its '<', shortest first (their rows, or NONE), and where there are word
-// n-grams the word's hash.
+// Between the kernels lie slots: one for each byte of a document that may be looked at, and one more in front of it;
+// `places` says where those of each document begin. A slot holds whole numbers: of the word that begins behind its byte
+// (its row, or one of the three below), of the character n-grams that begin at its byte, or in front of a word with its
+// '<', shortest first (their rows, or NONE), and where there are word n-grams the word's hash.
 #pragma once
 
 #include "device.h"
@@ -40,16 +40,4 @@ __device__ static int32_t bucket_row(const Model& m, uint64_t hash) {
     const int64_t bucket = narrow ? (int64_t)((uint32_t)hash % (uint32_t)m.bucket) : (int64_t)(hash % m.bucket);
     if (!((m.present[(bucket >> 6) & m.present_mask] >> (bucket & 63)) & 1)) return NONE;
     return (int32_t)(m.words + (m.pruned ? m.row_of[bucket] : bucket));
-}
-
-// Return where the first `most` characters end.
-__device__ static int64_t cut(const uint8_t* data, int64_t start, int64_t stop, int64_t most) {
-    if (stop - start <= most) return stop;
-    int64_t characters = 0;
-    for (int64_t i = start; i < stop; i++) {
-        if ((data[i] & 0xC0) == 0x80) continue;
-        if (characters == most) return i;
-        characters++;
-    }
-    return stop;
 }

@@ -97,15 +97,15 @@ __device__ static float mean(const Model& m, const Line& line, const float* matr
     return sizeof(T) == 8 ? (float)(sum.total / least) : (float)sum.total * (float)(1.0 / least);
 }
 
-// offsets: (docs + 1); order: (docs), documents as they are taken, `lanes` threads each; features, stops: of
+// places: (docs + 1); order: (docs), documents as they are taken, `lanes` threads each; features, stops, sizes: of
 // fasttext_words; end_word: row of the end of the line, or UNKNOWN or LABEL;
 // matrix: (rows, columns); wide: sums in double precision; means: (docs, columns); counts: (docs), of features.
-extern "C" __global__ void fasttext_sums(const uint8_t* data, const int64_t* offsets, int64_t max_chars,
-                                         const uint64_t* present, const int32_t* row_of, int minn, int maxn,
-                                         uint64_t bucket, int64_t words, int pruned, int64_t present_mask,
-                                         int word_ngrams, int hashed, int stride, const int32_t* features,
-                                         const uint32_t* stops, int end_word, const float* matrix, int columns,
-                                         int wide, const int64_t* order, int64_t docs, int lanes, float* means,
+extern "C" __global__ void fasttext_sums(const int64_t* places, const uint64_t* present, const int32_t* row_of,
+                                         int minn, int maxn, uint64_t bucket, int64_t words, int pruned,
+                                         int64_t present_mask, int word_ngrams, int hashed, int stride,
+                                         const int32_t* features, const uint32_t* stops, const int64_t* sizes,
+                                         int end_word, const float* matrix, int columns, int wide,
+                                         const int64_t* order, int64_t docs, int lanes, float* means,
                                          int32_t* counts) {
     Model m = {};
     m.present = present;
@@ -118,10 +118,9 @@ extern "C" __global__ void fasttext_sums(const uint8_t* data, const int64_t* off
     const int many = (int)blockDim.x / side, mine = (int)threadIdx.x / side;
     if (mine >= many) return;
     for (int64_t k = (int64_t)blockIdx.x * many + mine; k < docs; k += (int64_t)gridDim.x * many) {
-        const int64_t doc = order[k], begin = offsets[doc];
-        const int64_t size = cut(data, begin, offsets[doc + 1], max_chars) - begin;
+        const int64_t doc = order[k], size = sizes[doc];
         const bool ended = (int64_t)stops[doc] <= size;
-        const Line line = {features + (begin + doc) * stride, (ended ? (int64_t)stops[doc] : size) + 1, stride,
+        const Line line = {features + places[doc] * stride, (ended ? (int64_t)stops[doc] : size) + 1, stride,
                            lengths_of(minn, maxn), hashed, word_ngrams, ended ? NONE : end_word};
         for (int column = (int)threadIdx.x % side; column < columns; column += side) {
             int32_t* count = column == 0 ? counts + doc : nullptr;

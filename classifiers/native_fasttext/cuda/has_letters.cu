@@ -5,8 +5,8 @@
 #include "utf8.h"
 
 // data: UTF-8 of all documents; offsets: (docs + 1); letters: by code point, a bit each; out: (docs).
-extern "C" __global__ void has_letters(const uint8_t* data, const int64_t* offsets, int64_t docs, const uint8_t* letters,
-                                       uint8_t* out) {
+extern "C" __global__ void has_letters(const uint8_t* data, const int64_t* offsets, int64_t docs,
+                                       const uint8_t* letters, uint8_t* out) {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t doc = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; doc < docs; doc += step) {
         bool found = false;

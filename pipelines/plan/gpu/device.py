@@ -26,6 +26,7 @@ from stages.semantic_dedup import SemanticDedup
 
 MASKS = 12  # arrays of one byte for each byte that `well_formed` looks at
 RECORD_BYTES = 16 * 5  # key and document, in order and out of it, what is found, what a sort or a choice needs
+GATHERED = 2  # times a chunk's bytes that it takes, with the texts that are wanted of it
 EDGE_BYTES = 100  # both directions, renumbered, and pylibcugraph's compressed rows
 DIMENSIONS = 1024  # of an embedding: the longest usual one
 
@@ -56,6 +57,9 @@ def tasks(run: Run, whole: Whole, on_error: str) -> dict[str, int]:
     """Return the bytes that each kind of task holds on its GPU at most."""
     rows = max((b.rows for b in whole.bundles), default=0)
     found: dict[str, float] = {"annotate": _annotate(run, whole, rows, on_error)}
+    if device_reader.fits((), on_error):
+        masks = array_kernels.WINDOW * MASKS
+        found["texts read again"] = device_reader.CHUNK_BYTES * (rapids_kernels.READ_AHEAD + GATHERED) + masks
     for index, stage in enumerate(run.stages):
         if isinstance(stage, NearDedup):
             near = near_job(run, index)

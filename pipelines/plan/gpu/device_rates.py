@@ -18,6 +18,7 @@ LANES = 8  # of 32 that work where each thread has a document of its own: a gues
 MEMORY = 0.5 * 3.35e12  # bytes a second: half of what the data sheet says, a guess
 DIVISION = 20  # instructions of a GPU for a division, one of a CPU
 BUS = 50e9  # bytes a second from host to device, of 64 on the data sheet
+OUT = 10e9  # bytes a second from the device to memory of the host that is not pinned: a guess
 MODEL_CORES = 400  # whose forward passes one GPU does: 0.3 PFLOP/s, 30 % of its bf16, against 0.75 TFLOP/s of a core
 DISK = 25e9  # bytes a second that a node reads from its own disks: four NVMe drives
 
@@ -62,6 +63,7 @@ def _estimated(instructions: float, traffic: float, what: str) -> Paper:
 KERNELS = {
     "read_parquet": _estimated(60, 60, "zstd as slow as 5 GB/s, then twelve passes over the text"),
     "judge_texts": _estimated(12, 30, "the passes that tell UTF-8, white space and characters"),
+    "gather_texts": _estimated(1, 6, "cuDF's gather of rows: their texts read and written, a warp has a text"),
     "content_hash": _estimated(1, 4, "two XXH64, a thread has a document"),
     "text_digest": _estimated(4, 2, "SHA-256, 30 instructions a byte, a thread has a document"),
     "signatures": _estimated(70, 40, "cuDF, 128 permutations of 16 instructions for a character, and its hash"),

@@ -56,7 +56,8 @@ def _first_read(rates: Rates, whole: Whole, steps: Sequence[str]) -> list[Kind]:
     for position, (bundle, size) in enumerate(zip(whole.bundles, whole.bundle_bytes(), strict=True)):
         todo = [s for s, missing in whole.missing.items() if missing[position] and s not in later]
         if todo:
-            seconds = sum(rates.annotate(s, bundle.dataset) for s in {"read", *todo}) * size + TASK_SECONDS
+            seconds = sum(rates.annotate(s, bundle.dataset) for s in {"read", *todo}) * size
+            seconds += rates.bundle(bundle.dataset) + TASK_SECONDS
             longest, total = max(longest, seconds), total + seconds
     tasks = len(whole.bundles)
     return [Kind(step="annotate", name="longest bundle", tasks=tasks, seconds=max(total, longest * tasks / UNEVEN))]

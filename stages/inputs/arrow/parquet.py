@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +19,9 @@ from cluster import storage
 from cluster.device import kernel_times
 from cluster.files.expansion import allows, too_many_rows
 from stages.core.shard import Dataset
+from stages.inputs.arrow import parquet_texts
 from stages.inputs.arrow.parquet_footer import check_chunks
+from stages.inputs.arrow.parquet_texts import bytes_of
 from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.arrow.swollen import swollen
 from stages.inputs.batches import BATCH_ROWS, I64, Batch, Layout, Problem, ReadStatus, mark_text_status, split
@@ -136,14 +138,7 @@ def _text_leaf(dataset: Dataset, schema: pa.Schema) -> list[str]:
 
 def _group_size(file: pq.ParquetFile, number: int, leaves: list[str]) -> tuple[int, int]:
     group = file.metadata.row_group(number)
-    return group.num_rows, _bytes_of(group, leaves)
-
-
-def _bytes_of(group: pq.RowGroupMetaData, leaves: list[str]) -> int:
-    """Return the decoded size of these columns, as far as the footer tells."""
-    columns = [group.column(i) for i in range(group.num_columns)]
-    mine = [c for c in columns if any(f"{c.path_in_schema}.".startswith(f"{leaf}.") for leaf in leaves)]
-    return sum(int(c.total_uncompressed_size) for c in mine)
+    return group.num_rows, bytes_of(group, leaves)
 
 
 def _columns(file: pq.ParquetFile, names: Sequence[str]) -> Columns:
@@ -160,12 +155,16 @@ def _columns(file: pq.ParquetFile, names: Sequence[str]) -> Columns:
 
 @dataclass(frozen=True)
 class _Span:
-    """Rows [start, stop) of a shard as stored, or the reason why they cannot be read."""
+    """Rows [start, stop) of a shard as stored, or the reason why they cannot be read.
+
+    texts : of those rows that are wanted, where they were read elsewhere: the column that `record` lacks.
+    """
 
     start: int
     stop: int
     record: pa.RecordBatch | None
     error: str = ""
+    texts: pa.Array | None = None
 
 
 def read(request: Request) -> Iterator[Batch]:
@@ -186,13 +185,16 @@ def read(request: Request) -> Iterator[Batch]:
 
 def _spans(request: Request, file: pq.ParquetFile, view: View) -> Iterator[_Span]:
     """Yield what is stored, one row group after another; skips those of which no row is wanted."""
-    start = 0
-    for number in range(file.num_row_groups):
-        stop = start + file.metadata.row_group(number).num_rows
+    bounds = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))]).tolist()
+    groups = [i for i in range(file.num_row_groups) if len(request.wanted(bounds[i], bounds[i + 1]))]
+    for number, texts in zip(groups, parquet_texts.gathered(request, file, view, groups, bounds), strict=True):
+        start, stop = bounds[number], bounds[number + 1]
         wanted = request.wanted(start, stop)
-        if len(wanted):
-            yield from _group(request, file, number, start, stop, int(wanted[-1]), view.leaves)
-        start = stop
+        leaves = view.leaves if texts is None else [leaf for leaf in view.leaves if leaf != view.text_leaf]
+        for span in _group(request, file, number, start, stop, int(wanted[-1]), leaves):
+            if texts is not None:
+                span = replace(span, texts=parquet_texts.part(texts, wanted, span.start, span.stop))
+            yield span
 
 
 def _group(
@@ -247,8 +249,11 @@ def _batches(request: Request, view: View, span: _Span) -> Iterator[Batch]:
     if isinstance(rows, range):
         record = record.slice(rows.start - span.start, len(rows))
     else:
-        record = _plain(record).take(pa.array(rows - span.start))
-    batch = _batch(request, view, record, rows)
+        with kernel_times.timed("gather_texts"):
+            record = _plain(record).take(pa.array(rows - span.start))
+    if span.texts is not None:
+        record = record.append_column(view.text_leaf, parquet_texts.as_taken(span.texts, view.text_type))
+    batch = _batch(request, view, record, rows, trusted=span.texts is not None)
     view.problems.clear()
     yield from split(batch, request.batch_bytes)
 
@@ -267,7 +272,7 @@ def read_records(request: Request, view: View, records: Iterator[tuple[int, pa.R
         yield from _batches(request, view, _Span(start, start + record.num_rows, record))
 
 
-def _batch(request: Request, view: View, record: pa.RecordBatch, rows: I64 | range) -> Batch:
+def _batch(request: Request, view: View, record: pa.RecordBatch, rows: I64 | range, *, trusted: bool = False) -> Batch:
     columns: dict[str, pa.Array] = {}
     status = np.zeros(len(rows), np.uint8)
     errors: dict[int, str] = {}
@@ -281,7 +286,7 @@ def _batch(request: Request, view: View, record: pa.RecordBatch, rows: I64 | ran
     else:
         where = view.places["text"]
         status = np.maximum(status, np.uint8(view.text_status))
-        trusted = where is not None and where.json
+        trusted |= where is not None and where.json
         with kernel_times.timed("judge_texts"):
             columns["text"], status = mark_text_status(columns["text"], status, trusted=trusted)
     for row in np.flatnonzero(status == ReadStatus.INVALID_UTF8).tolist():

@@ -84,6 +84,11 @@ def check_once(path: str, schema: pa.Schema, names: Sequence[str]) -> None:
             raise ShardError(f"{path}: {twofold(name, error)}.") from error
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a stored type is that of strings, of one layout or the other."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 class Finder:
     """Finds out what columns hold: types by the schema, and inside JSON text the kinds of every value in `add`.
 
@@ -133,6 +138,7 @@ class View:
         self._check_text(request, schema)
         found = [p for p in self.places.values() if p is not None]
         self.leaves = sorted({p.leaf for p in found})
+        self.text_leaf, self.text_type = self._plain_text(schema)
         self.empty = pa.schema([(name, self._type(name)) for name in request.columns])
 
     def _place(self, schema: pa.Schema, name: str, path: str) -> Place | None:
@@ -158,6 +164,13 @@ class View:
             self.text_status = ReadStatus.WRONG_TYPE
             self._note(check_columns(request.dataset, schema) or f"the text has type {where.type}")
             self.places["text"] = None
+
+    def _plain_text(self, schema: pa.Schema) -> tuple[str, pa.DataType]:
+        """Return the column that the texts are as they are stored, and its type; "" where they lie inside another."""
+        where = self.places.get("text")
+        if where is None or where.json or len(where.names) > 1 or not is_text(schema.field(where.leaf).type):
+            return "", TEXT
+        return where.leaf, schema.field(where.leaf).type
 
     def _type(self, name: str) -> pa.DataType:
         where = self.places[name]

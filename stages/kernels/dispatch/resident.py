@@ -7,7 +7,6 @@ what pandas and cuDF both offer, so they run on pandas as well. Memory: on the d
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from cluster.engines import count_brought
 
 I64 = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -24,18 +25,6 @@ PORTION = 32 << 20  # bytes of text, as many as a batch on the host has
 # The characters for which `str.isspace` and Arrow's utf8_is_space are true.
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
 WHITE_SPACE += "\u2028\u2029\u202f\u205f\u3000"
-
-
-class _Brought(threading.local):
-    documents = 0
-
-
-_host = _Brought()
-
-
-def brought() -> int:
-    """Return how many documents this thread has brought from the device to the host so far."""
-    return _host.documents
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +58,13 @@ class Resident:
 
     def host(self, start: int = 0, stop: int | None = None) -> pa.Array:
         """Return documents [start, stop) as an Arrow array: the only copy to the host, for host kernels."""
-        part = self.column.iloc[start : len(self) if stop is None else stop]
-        _host.documents += len(part)
-        return part.to_arrow().cast(pa.large_string())
+        return bring(self.column.iloc[start : len(self) if stop is None else stop])
+
+
+def bring(column: Any) -> pa.Array:
+    """Return the texts of a column of the device as an Arrow array on the host, nulls kept, and count them."""
+    count_brought(len(column))
+    return column.to_arrow().cast(pa.large_string())
 
 
 def raw(column: Any) -> tuple[Any, Any]:

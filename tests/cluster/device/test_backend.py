@@ -108,6 +108,20 @@ def test_files_are_read_past_the_hosts_memory_where_that_is_possible(monkeypatch
     monkeypatch.setenv("KVIKIO_COMPAT_MODE", "AUTO")  # so that it is undone
 
 
+@pytest.mark.parametrize(("named", "threads"), [({}, "8"), ({"KVIKIO_NUM_THREADS": "16"}, "16")])
+def test_a_setting_under_its_other_name_stays_and_contradicts_none(
+    monkeypatch: pytest.MonkeyPatch, named: dict[str, str], threads: str
+) -> None:
+    """KvikIO raises where KVIKIO_NTHREADS and KVIKIO_NUM_THREADS differ."""
+    for name in ("KVIKIO_COMPAT_MODE", "KVIKIO_NTHREADS", "KVIKIO_NUM_THREADS"):
+        monkeypatch.setenv(name, "")  # so that it is undone
+        monkeypatch.delenv(name)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    rapids.set_up_kvikio()
+    assert os.environ["KVIKIO_NTHREADS"] == threads
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_instances_of_a_divided_gpu_are_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     probes = []

@@ -19,6 +19,14 @@ def test_a_source_holds_the_kernel_after_which_it_is_named() -> None:
         assert [name for name, _ in cuda_on_host.KERNEL.findall(source.read_text())] == [source.stem]
 
 
+def test_lines_of_sources_are_as_long_as_those_of_python_at_most() -> None:
+    sources = {*SOURCES, *(path for name in PACKAGES for path in package_folder(name).rglob("cuda/*.h"))}
+    lines = [(f"{path.name}:{n}", line) for path in sources for n, line in enumerate(path.read_text().splitlines(), 1)]
+    long = [place for place, line in lines if len(line) > 120]
+    assert len(sources) > len(SOURCES)
+    assert not long
+
+
 @pytest.mark.parametrize("architecture", ["compute_80", "compute_90", "compute_100"])
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_nvrtc_compiles_every_kernel(source: Path, architecture: str) -> None:

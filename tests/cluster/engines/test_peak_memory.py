@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.engines import peak_memory
+from cluster.engines import count_brought, peak_memory
 from cluster.engines.peak_memory import Measured, release_unused
 from pipelines.run.progress import Silent
 from pipelines.run.watched import Watched
@@ -22,8 +22,8 @@ def hold(megabytes: int, task: int) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the largest resident size anew")
 def test_memory_is_that_of_the_stage_and_not_of_an_earlier_one() -> None:
     large = Measured(partial(hold, 256), "large")
-    result, peak = large(1)
-    again, later = Measured(partial(hold, 1), "small")(2)
+    result, peak, _ = large(1)
+    again, later, _ = Measured(partial(hold, 1), "small")(2)
     assert (result, again) == ((256 << 20) + 1, (1 << 20) + 2)
     assert peak > later + (128 << 20)
     assert large.func is hold
@@ -56,7 +56,10 @@ def test_a_watched_engine_gives_results_in_order_and_sums_what_tasks_tell() -> N
         assert engine.map(abs, [-1]) == [1]
     assert [r["documents"] for r in found] == [1, 2, 3]
     assert seen == [3, 2, 1]
-    first, second = engine.timings
+    with engine.step("materialize"):
+        engine.map(count_brought, [3, 4])
+    first, second, third = engine.timings
+    assert (third["from_device"], "from_device" in first) == (7, False)
     assert (first["documents"], first["bytes"]) == (6, 60)
     assert first["parts"] == [{"name": "read", "documents": 6, "seconds": 1.5}]
     assert second["parts"] == []

@@ -82,6 +82,20 @@ def inline(recipe: Recipe, slots: int = 1) -> Machine:
     return dataclasses.replace(machine_of(recipe, None, None), workers=slots)
 
 
+def test_what_every_bundle_takes_is_told_from_what_its_text_takes(rates: Rates) -> None:
+    def took(measured: Measured, bundles: int, size: int) -> Measured:
+        counts = dict.fromkeys(measured.bundles, bundles), dict.fromkeys(measured.text_bytes, size)
+        spent = dict.fromkeys((("read", name) for name in measured.bundles), 0.5 * bundles + 1e-6 * size)
+        return dataclasses.replace(measured, bundles=counts[0], text_bytes=counts[1], annotate=spent)
+
+    [name, *_] = rates.sample.bundles
+    told = Rates(took(rates.pilot, 2, 1000), took(rates.sample, 6, 1_000_000))
+    assert told.bundle(name) == pytest.approx(0.5)
+    assert told.annotate("read", name) == pytest.approx(1e-6)
+    small = Rates(took(rates.pilot, 2, 1000), took(rates.sample, 2, 2000))  # too little to tell them apart
+    assert (small.bundle(name), small.annotate("read", name)) == (0.0, pytest.approx(1.002 / 2000))
+
+
 # --- laws ------------------------------------------------------------------------------------------------
 
 

@@ -1,12 +1,13 @@
 // What is counted in each line with a visible character: the rules of stages/kernels/text/line_counts.py.
 //
 // A thread has one document. It is called twice: first it writes how many such lines there are, then the rows, from the
-// row on where the document's begin. The same source is compiled for the host, with one thread, by tests (see device.h).
+// row on where the document's begin. The same source is compiled for the host by tests (see device.h).
 
 #include "characters.h"
 
 // Columns of a row, in the order of line_counts.COLUMNS.
-enum { TEXT, BEGIN, FIRST, LAST, WORDS, SENTENCES, CHARS, LETTERS, CAPITALS, DIGITS, OTHERS, LONGEST, SIGNS, TAIL, WIDTH };
+enum { TEXT, BEGIN, FIRST, LAST, WORDS, SENTENCES, CHARS, LETTERS, CAPITALS, DIGITS, OTHERS, LONGEST, SIGNS, TAIL };
+#define WIDTH (TAIL + 1)
 
 // Bits of SIGNS.
 enum { CITED = 1, NAMED = 2, NAVIGATES = 4, WIDE = 8 };
@@ -43,8 +44,8 @@ __device__ static int64_t tail_of(const uint8_t* data, int64_t first, int64_t la
 __device__ static void count_line(const uint8_t* data, int64_t& at, int64_t high, const uint16_t* classes,
                                   int64_t* row) {
     const int64_t low = at;
-    int64_t first = at, last = at, words = 0, sentences = 0, chars = 0, letters = 0, capitals = 0, digits = 0, others = 0;
-    int64_t longest = 0, length = 0, trailing = 0;
+    int64_t first = at, last = at, words = 0, sentences = 0, chars = 0;
+    int64_t letters = 0, capitals = 0, digits = 0, others = 0, longest = 0, length = 0, trailing = 0;
     int signs = 0;
     bool mark = false;  // the character before was . ! or ?
     while (at < high) {
@@ -82,7 +83,7 @@ __device__ static void count_line(const uint8_t* data, int64_t& at, int64_t high
 }
 
 // data: UTF-8 of all documents; offsets: (docs + 1); classes: of every code point; starts: (docs), the document's first
-// row, -1 where nothing is counted; lines: (docs), written where fill is 0; rows: (lines, WIDTH), written where it is 1.
+// row, -1 where nothing is counted; lines: (docs), written where fill is 0; rows: (lines, WIDTH), where it is 1.
 extern "C" __global__ void line_rows(const uint8_t* data, const int64_t* offsets, int64_t docs, const uint16_t* classes,
                                      const int64_t* starts, int fill, int64_t* lines, int64_t* rows) {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;

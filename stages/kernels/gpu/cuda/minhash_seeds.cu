@@ -16,7 +16,8 @@ __device__ static uint32_t murmur32(const uint8_t* text, int64_t size, uint32_t 
     uint32_t h = seed;
     int64_t i = 0;
     for (; i + 4 <= size; i += 4) {
-        uint32_t word = text[i] | (uint32_t)text[i + 1] << 8 | (uint32_t)text[i + 2] << 16 | (uint32_t)text[i + 3] << 24;
+        uint32_t word = text[i] | (uint32_t)text[i + 1] << 8;
+        word |= (uint32_t)text[i + 2] << 16 | (uint32_t)text[i + 3] << 24;
         h = rotated(h ^ premixed(word), 13) * 5u + 0xE6546B64u;
     }
     uint32_t rest = 0;

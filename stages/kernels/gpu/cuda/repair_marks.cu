@@ -34,8 +34,8 @@ __device__ static int kinds_at(const uint8_t* data, int64_t start, int64_t begin
     return kinds;
 }
 
-// data: UTF-8 of all documents; offsets: (docs + 1); alone, left, right: by code point, kinds and pairs; wanted: bits of
-// kinds; out: (docs), 1 where one is found. Documents longer than `longest` bytes are left out.
+// data: UTF-8 of all documents; offsets: (docs + 1); alone, left, right: by code point, kinds and pairs; wanted: bits
+// of kinds; out: (docs), 1 where one is found. Documents longer than `longest` bytes are left out.
 extern "C" __global__ void repair_marks(const uint8_t* data, const int64_t* offsets, int64_t docs, int64_t longest,
                                         const uint8_t* alone, const uint64_t* left, const uint64_t* right, int wanted,
                                         uint8_t* out) {

@@ -1,4 +1,4 @@
-// The script of most letters of each document, as stages/kernels/text/scripts.py counts them. A thread has one document.
+// The script of most letters of each document, as stages/kernels/text/scripts.py counts them. A thread has a document.
 
 #include "characters.h"
 
