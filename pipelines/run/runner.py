@@ -101,33 +101,42 @@ def run(
         drop_scratch_of_before(prepared.run.root)
         write_lock(prepared)
         check_paths(prepared.run.datasets)
-        display = progress or Silent()
-        chosen, why = where_to_work(prepared)
-        if why:
-            display.note(why)
-        with display.step("start"):
-            started = start(chosen, prepared.run.root)
-        with contextlib.closing(Watched(started, display)) as engine:
+        with contextlib.closing(_started(prepared, progress or Silent())) as engine:
 
             def attempt() -> RunResult:
                 frozen = _freeze(engine, prepared, limit=limit, refresh=refresh)
-                if until is not None:
-                    _decide(engine, frozen, until)
-                    return RunResult(root=frozen.run.root)
-                check_columns(frozen.run, frozen.output)
-                for mix in frozen.mixes:
-                    check_masks(mix_job(frozen, Draw(mix=mix)))
-                _decide(engine, frozen)
-                settled = dataclasses.replace(frozen.run, settled=secrets.token_hex(8))
-                found = _finish(engine, dataclasses.replace(frozen, run=settled), mixes, with_report=with_report)
-                if with_report and not mixes:
-                    note_finished(frozen, found)
-                return found
+                if until is None:
+                    return _whole(engine, frozen, mixes, with_report=with_report)
+                _decide(engine, frozen, until)
+                return RunResult(root=frozen.run.root)
 
             result = until_whole(prepared.run.root, attempt)
             if finished is not None:
                 finished(result)
             return result
+
+
+def _started(prepared: Prepared, display: Progress) -> Watched:
+    """Start the engine that the recipe asks for, or threads of this process for little input, which is said."""
+    chosen, why = where_to_work(prepared)
+    if why:
+        display.note(why)
+    with display.step("start"):
+        started = start(chosen, prepared.run.root)
+    return Watched(started, display)
+
+
+def _whole(engine: Watched, frozen: Prepared, mixes: Sequence[str], *, with_report: bool) -> RunResult:
+    """Do every step of a run whose manifest is written; note that it is finished, where nothing was left out."""
+    check_columns(frozen.run, frozen.output)
+    for mix in frozen.mixes:
+        check_masks(mix_job(frozen, Draw(mix=mix)))
+    _decide(engine, frozen)
+    settled = dataclasses.replace(frozen.run, settled=secrets.token_hex(8))
+    found = _finish(engine, dataclasses.replace(frozen, run=settled), mixes, with_report=with_report)
+    if with_report and not mixes:
+        note_finished(frozen, found)
+    return found
 
 
 def _check_stage(run: Run, name: str) -> None:
