@@ -1,7 +1,7 @@
 """`python -m benchmarks.gpu_rates`: MB/s of everything that a worker does with text on one GPU, kernel by kernel.
 
 cuDF's kernels and winnow's own (seeds, heuristics, scripts, lines, marks of repair, fastText models), and the device's
-reader by size of row group and codec, beside the host's. Prints a table, writes gpu_rates.json with date and card.
+readers by size of row group and codec, beside the host's. Prints a table, writes gpu_rates.json with date and card.
 `pipelines/plan/gpu/device_rates.py` holds what is assumed of the same kernels on paper. Made text; no data are needed.
 """
 
@@ -96,9 +96,12 @@ def models(texts: Any, size: int, paths: list[str], times: int) -> Iterator[Rate
 
 
 def readers(texts: list[str], folder: Path, groups: tuple[int, ...], times: int) -> Iterator[Rate]:
-    """Yield bytes a second of reading and judging, on the device and on the host, by codec and rows of a group."""
+    """Yield bytes a second of reading and judging, on the device and on the host, by codec and rows of a group.
+
+    And of reading every third text again, for the host: bytes of all texts.
+    """
     table = pa.table({"text": texts, "id": [str(i) for i in range(len(texts))]})
-    size = sum(len(text.encode()) for text in texts)
+    size, wanted = sum(len(text.encode()) for text in texts), np.arange(0, len(texts), 3)
     for codec in ("zstd", "snappy"):
         for group in groups:
             path = folder / f"{codec}-{group}.parquet"
@@ -111,6 +114,9 @@ def readers(texts: list[str], folder: Path, groups: tuple[int, ...], times: int)
             for where, read in (("device", device_reader.read), ("host", read_piece)):
                 took = seconds(partial(_read, read, piece), times)
                 yield f"read_parquet on the {where}, {codec}, groups of {group}", size / took
+            for where, gather in (("device", device_reader.gather), ("host", None)):
+                took = seconds(partial(_read, partial(read_piece, rows=wanted, gather=gather), piece), times)
+                yield f"read_parquet again, a third, on the {where}, {codec}, groups of {group}", size / took
 
 
 def _read(reader: Callable[..., Iterator[Batch]], piece: Piece) -> int:
@@ -136,6 +142,8 @@ def measure(count: int, fasttext: list[str], *, times: int = 3) -> dict[str, flo
             resident = judged[0][0]
             there = int(resident.offsets[-1])
             found |= {f"{n}, on the device": r for n, r in kernels(*buffers(resident), times)}
+            every = partial(resident.take, np.arange(len(resident)))
+            found["gather_texts, on the device"] = there / seconds(every, times)
             found |= {f"{n}, on the device": r for n, r in models(resident, there, fasttext, times)}
         found |= dict(readers(texts, Path(folder), (1000, 10_000), times))
     return found

@@ -1,7 +1,7 @@
 """Kernels of winnow's own in CUDA C++: compiled by NVRTC through CuPy when first called, then cached on disk.
 
 A source is named after its one kernel. The same source compiles with a host compiler (cuda/device.h), one block after
-the other with one thread, which is how tests hold its bits to the host's kernels without a GPU
+the other with one thread or several, which is how tests hold its bits to the host's kernels without a GPU
 (tests/support/cuda_on_host.py); NVRTC compiles it for every architecture in tests, too.
 """
 
