@@ -88,8 +88,12 @@ class _AfterImport:
 
 
 def skip_optional_imports() -> None:
-    """Keep numba from importing coverage, which it would only need to measure compilation, and pyarrow from pandas."""
+    """Keep numba from importing coverage, which it would only need to measure compilation, and pyarrow from pandas.
+
+    pyarrow prefers cloudpickle for what its Python subclasses pickle; winnow has none, and pickle does.
+    """
     sys.meta_path.insert(0, _NotFound("coverage", None, by="numba.misc.coverage_support"))
+    sys.meta_path.insert(0, _NotFound("cloudpickle", None, by="pyarrow.lib"))
     pass_over_pandas()
 
 

@@ -10,6 +10,7 @@ is pinned to one minor version, whose methods this calls; where they are gone, N
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from cluster.device import subroutines
@@ -44,7 +45,24 @@ def install() -> None:
 
     cache.load_overload, cache._winnow = load_overload, True
     _leave_out_wrappers_for_c()
+    _look_at_each_folder_once(caching)
     subroutines.install(lambda function: function.__module__.startswith(OWN))
+
+
+def _look_at_each_folder_once(caching: Any) -> None:
+    """Ask once whether a folder of the cache can be written to, not for each of its functions by a file of its own."""
+    kind: Any = getattr(caching, "UserProvidedCacheLocator", None)
+    if kind is None or not hasattr(kind, "ensure_cache_path"):
+        return
+    as_ever, writable = kind.ensure_cache_path, set()
+
+    def ensure_cache_path(self: Any) -> None:
+        path = self.get_cache_path()
+        if path not in writable or not os.path.isdir(path):
+            as_ever(self)
+            writable.add(path)
+
+    kind.ensure_cache_path = ensure_cache_path
 
 
 def _leave_out_wrappers_for_c() -> None:

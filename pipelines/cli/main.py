@@ -22,21 +22,22 @@ from pipelines.cli.app import BadUsage, app
 from pipelines.cli.examples import add_examples
 from pipelines.cli.old_names import understood
 
-COMMANDS = (
-    "pipelines.cli.run",
-    "pipelines.cli.look",
-    "pipelines.cli.files",
-    "pipelines.cli.calibrate",
-    "pipelines.cli.synthesise",
-    "pipelines.cli.stage",
-    "pipelines.cli.cluster",
-    "pipelines.cli.doctor",
-    "pipelines.cli.plan",
-    "pipelines.cli.export",
-    "pipelines.cli.rules",
-    "pipelines.cli.lists",
-    "pipelines.cli.kernels",
-)
+STAGE_COMMAND = "pipelines.cli.stage"
+COMMANDS = {  # by the module that has them: one command needs no other module
+    "pipelines.cli.run": ("run", "check", "materialize", "clean", "schema"),
+    "pipelines.cli.look": ("status", "verify", "facts", "report", "explain", "diff"),
+    "pipelines.cli.files": ("init", "dedup", "minhash", "models", "classifier"),
+    "pipelines.cli.calibrate": ("calibrate",),
+    "pipelines.cli.synthesise": ("synthesise",),
+    STAGE_COMMAND: ("stage",),
+    "pipelines.cli.cluster": ("submit", "slurm-script"),
+    "pipelines.cli.doctor": ("doctor",),
+    "pipelines.cli.plan": ("plan", "audit"),
+    "pipelines.cli.export": ("export", "trace", "push"),
+    "pipelines.cli.rules": ("rules",),
+    "pipelines.cli.lists": ("lists",),
+    "pipelines.cli.kernels": ("warmup",),
+}
 INTERRUPTED = 130
 GO_ON = ("run", "materialize", "stage", "dedup", "export", "push", "models", "lists")
 DAMAGE = {  # by name: none of these packages is imported for `--help`
@@ -71,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     """Run one command and return the exit code, with a sentence on standard error where it is not 0."""
     try:
-        command = command_line()
         given = understood(arguments)
+        command = command_line(given[0] if given else "")
         code = command.main(given, prog_name="winnow", standalone_mode=False)
         sys.stdout.flush()
         return int(code) if isinstance(code, int) else 0
@@ -152,14 +153,17 @@ def _complain(sentence: str) -> None:
     print(visible(hidden(sentence)), file=sys.stderr)
 
 
-def command_line() -> Any:
-    """Return the command line with the commands of every module."""
-    for module in COMMANDS:
+def command_line(word: str = "") -> Any:
+    """Return the command line with the commands of every module. word: a command; then others may be missing."""
+    modules = [module for module, names in COMMANDS.items() if word in names] or list(COMMANDS)
+    for module in modules:
         importlib.import_module(module)
-    from pipelines.cli.stage import StageGroup
-
     command: Any = typer.main.get_command(app)
-    command.add_command(StageGroup(name="stage", help="Run one stage on a run folder, with its parameters as flags."))
+    if STAGE_COMMAND in modules:
+        from pipelines.cli.stage import StageGroup
+
+        summary = "Run one stage on a run folder, with its parameters as flags."
+        command.add_command(StageGroup(name="stage", help=summary))
     add_examples(command)
     return _shielded(command)
 

@@ -44,6 +44,25 @@ def test_every_command_has_a_help_page(winnow: Winnow) -> None:
     walk(main.command_line(), [])
 
 
+def test_the_table_of_commands_says_in_which_module_each_is() -> None:
+    main.command_line()
+    found: dict[str, set[str]] = {main.STAGE_COMMAND: {"stage"}}
+    for each in app.app.registered_commands:
+        assert each.callback is not None
+        found.setdefault(each.callback.__module__, set()).add(each.name or each.callback.__name__)
+    for group in app.app.registered_groups:
+        inner = group.typer_instance.registered_commands[0].callback if group.typer_instance else None
+        found.setdefault(inner.__module__, set()).add(str(group.name))
+    assert found == {module: set(names) for module, names in main.COMMANDS.items()}
+
+
+def test_a_command_imports_no_module_of_other_commands() -> None:
+    code = "import sys; from pipelines.cli import main; code = main.main(['warmup', '--help']); "
+    code += "print([name for name in main.COMMANDS if name in sys.modules], code)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "['pipelines.cli.kernels'] 0"
+
+
 def test_the_shell_completes_commands_and_stages() -> None:
     found = subprocess_of(_WINNOW_COMPLETE="complete_bash", COMP_WORDS="winnow st", COMP_CWORD="1")
     assert found.stdout.split() == ["status", "stage"]
