@@ -38,18 +38,18 @@ class Family:
 
 
 FAMILIES = (
-    Family(name="deduplication", seconds=10, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"})),
-    Family(name="heuristics", seconds=9, mark="heuristics.judge-*.nbi", stages=frozenset({"heuristics"})),
-    Family(name="pii", seconds=1.5, mark="pii_windows.*.nbi", stages=frozenset({"pii"})),
-    Family(name="fasttext", seconds=11, mark="kernels.best_labels-*.nbi", stages=frozenset({"language_id"})),
-    Family(name="components", seconds=2.5, mark="component_survivors.*.nbi"),
-    Family(name="signatures", seconds=4, mark="sketch.sketch_seeds-*.nbi"),
-    Family(name="semantics", seconds=0.5, mark="cosine._roots-*.nbi", stages=frozenset({"semantic_dedup"})),
-    Family(name="repair", seconds=0.5, mark="repair_signs.*.nbi", stages=frozenset({"repair"})),
+    Family(name="deduplication", seconds=7, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"})),
+    Family(name="heuristics", seconds=6.5, mark="heuristics.judge-*.nbi", stages=frozenset({"heuristics"})),
+    Family(name="pii", seconds=1, mark="pii_windows.*.nbi", stages=frozenset({"pii"})),
+    Family(name="fasttext", seconds=7, mark="kernels.best_labels-*.nbi", stages=frozenset({"language_id"})),
+    Family(name="components", seconds=1.5, mark="component_survivors.*.nbi"),
+    Family(name="signatures", seconds=2, mark="sketch.sketch_seeds-*.nbi"),
+    Family(name="semantics", seconds=0.2, mark="cosine._roots-*.nbi", stages=frozenset({"semantic_dedup"})),
+    Family(name="repair", seconds=0.3, mark="repair_signs.*.nbi", stages=frozenset({"repair"})),
     Family(name="words", seconds=0.5, mark="word_sketch.words32-*.nbi"),
     Family(
         name="lines",
-        seconds=3.5,
+        seconds=2.5,
         mark="line_counts.*.nbi",
         stages=frozenset({"line_rules", "line_dedup", "decontaminate"}),
     ),
