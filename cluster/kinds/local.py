@@ -19,7 +19,12 @@ from cluster.kinds.silence import SILENT, interrupts_for_this_thread_only, silen
 from cluster.options import DASK_SETTINGS, LOOPBACK_PAGES, ClusterOptions, processes_and_threads, worker_memory
 
 MOST_DEATHS = 3  # of one worker at its start
-NO_PAGES = {f"distributed.{who}.http.routes": ["distributed.http.health"] for who in ("scheduler", "worker")}
+NO_PAGES = {  # and what is gathered for them, up to a hundred times a second: half of what idle workers take
+    **{f"distributed.{who}.http.routes": ["distributed.http.health"] for who in ("scheduler", "worker")},
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 POLL = 0.02  # seconds
 OWN_WORKER = "cluster.kinds.own_worker"
 GUARD = 'Workers import the script that starts them: put what it does below `if __name__ == "__main__":`.'

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from cluster.engines.grouping import MOST, SECONDS, SHARES, TaskQueue
+from cluster.engines.grouping import FIRST, MOST, SECONDS, SHARES, SHORT, TaskQueue
 
 
 def sizes(tasks: int, threads: int, seconds: float, timeout: float | None = None) -> list[int]:
-    """Return how many go together, where each takes so many seconds and is done before the next ones are asked for."""
+    """Return how many are done at once, where each takes so many seconds and what was sent ends before more is sent.
+
+    As a worker does, none is begun but the first once the seconds that they were to take have passed.
+    """
     queue, found = TaskQueue(range(tasks), timeout), []
     numbers: list[int] = []
     while items := queue.take(threads):
+        wanted = queue.wanted(threads)
+        begun = next((n for n in range(1, len(items)) if n * seconds >= wanted), len(items))
+        queue.back(items[begun:])
         assert [number for number, _ in items] == [task for _, task in items]
-        numbers += [number for number, _ in items]
-        found.append(len(items))
-        queue.ended(len(items), len(items) * seconds)
+        numbers += [number for number, _ in items[:begun]]
+        found.append(begun)
+        queue.ended(begun, begun * seconds)
     assert numbers == list(range(tasks))
     return found
 
@@ -24,12 +30,18 @@ def test_long_tasks_go_alone_and_short_ones_together() -> None:
     assert max(sizes(10_000, 2, 1e-6)) == MOST
 
 
-def test_every_thread_has_some_to_the_end() -> None:
-    found = sizes(10_000, 16, 1e-6)
-    left = 10_000
-    for size in found:
-        assert size == 1 or size <= left / (SHARES * 16)
-        left -= size
+def test_the_first_go_together_as_far_as_every_thread_has_some() -> None:
+    assert [len(TaskQueue(range(14)).take(threads)) for threads in (1, 2, 14, 1000)] == [FIRST, 7, 1, 1]
+    assert sizes(14, 2, 1e-3) == [7, 4, 2, 1]
+    assert sizes(14, 2, 2 * SHORT) == [1] * 14
+
+
+def test_every_thread_has_some_to_the_end_but_of_what_takes_no_time() -> None:
+    for seconds in (1e-6, SHORT / 10, SECONDS / MOST):
+        left = 10_000
+        for size in sizes(left, 16, seconds):
+            assert size == 1 or size <= left / (SHARES * 16) or (size <= -(-left // 16) and size * seconds <= SHORT)
+            left -= size
 
 
 def test_very_many_threads_take_longer_ones_together_but_none_longer_than_the_timeout() -> None:
@@ -48,6 +60,7 @@ def test_slow_first_tasks_are_forgotten() -> None:
 
 def test_tasks_that_are_sent_one_by_one_come_first() -> None:
     queue = TaskQueue("abcdef")
+    queue.ended(1, SECONDS)
     for _ in range(3):
         queue.take(1)
     queue.apart([(0, "a"), (2, "c")])
@@ -68,7 +81,7 @@ def test_tasks_that_were_not_begun_come_next_in_their_order_and_every_thread_has
     queue.back(second)
     left, found = 998, []
     while items := queue.take(2):
-        assert len(items) <= max(1, left // (SHARES * 2))
+        assert len(items) <= -(-left // 2)
         left -= len(items)
         found += [number for number, _ in items]
     assert found == list(range(2, 1000))
