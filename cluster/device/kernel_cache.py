@@ -26,6 +26,7 @@ KERNELS = (
     "classifiers/native_fasttext/*.py",
     "classifiers/segments.py",
     "cluster/device/subroutines.py",  # how they are compiled
+    "cluster/device/light_loading.py",
 )
 NAME = "winnow-kernels"
 STILL_COMPILING = 8.0  # seconds after the last kernel; the longest takes 4

@@ -20,6 +20,11 @@ from cluster.startup import load_numba, not_installed
 OWN = ("stages.", "classifiers.")
 
 
+def is_own(function: Any) -> bool:
+    """Tell whether a function is a kernel of winnow's; functions that `exec` made may be of no module."""
+    return (function.__module__ or "").startswith(OWN)
+
+
 def install() -> None:
     """Have Numba look for winnow's kernels in its cache first; once per process."""
     from numba.core import caching
@@ -30,7 +35,7 @@ def install() -> None:
     as_ever = cache.load_overload
 
     def load_overload(self: Any, signature: Any, target: Any) -> Any:
-        if not self._py_func.__module__.startswith(OWN):
+        if not is_own(self._py_func):
             return as_ever(self, signature, target)
         from numba.core.runtime import rtsys
 
@@ -48,7 +53,7 @@ def install() -> None:
     _leave_out_wrappers_for_c()
     _look_at_each_folder_once(caching)
     _compare_flags_by_what_is_set()
-    subroutines.install(lambda function: function.__module__.startswith(OWN))
+    subroutines.install(is_own)
 
 
 def _look_at_each_folder_once(caching: Any) -> None:
@@ -100,7 +105,7 @@ def _leave_out_wrappers_for_c() -> None:
 
     def customized(self: Any, flags: Any) -> Any:
         found = as_ever(self, flags)
-        if self.py_func.__module__.startswith(OWN):
+        if is_own(self.py_func):
             found.no_cfunc_wrapper = True
         return found
 

@@ -59,6 +59,7 @@ def install(is_own: Callable[[Any], bool]) -> None:
         (codegen, "JITCodeLibrary", "_finalize_final_module"),
         (codegen, "CPUCodeLibrary", "_finalize_dynamic_globals"),
         (codegen, "CPUCodeLibrary", "_verify_declare_only_symbols"),
+        (compiler, "CompileResult", "_find_referenced_environments"),
         (compiler, "CompileResult", "_reduce"),
         (compiler, "CompileResult", "_rebuild"),
     )
@@ -75,14 +76,15 @@ def _compile_subroutines(dispatcher: Any, is_own: Callable[[Any], bool]) -> None
 
     def compile_core(self: Any, args: Any, return_type: Any) -> Any:
         own, called = _state.own, _state.called
-        _state.own = called or is_own(self.py_func)
+        _state.own = mine = called or is_own(self.py_func)
         try:
             found = core_as_ever(self, args, return_type)
         finally:
             _state.own, _state.called = own, called
         if not found.objectmode and called and found.entry_point is None:
             return _subroutine(found)
-        _set_environments(found)
+        if mine and found.entry_point is not None:  # else its machine code is not loaded: a callback for C, say
+            _set_environments(found)
         return found
 
     def customized(self: Any, flags: Any) -> Any:

@@ -2,10 +2,10 @@
 
 Sending a task takes client and scheduler, which are one thread each, about 6 ms (2026-11), so at a thousand threads
 tasks of less than some seconds would wait for them. Those that follow may take longer: a worker begins no more of what
-was sent to it once the seconds that it was to take have passed, and the rest comes back. So the first ones, of which
-nothing is known, go together too: of long ones each thread begins one, and the others are back after that. A round of
-14 short tasks on two threads is sent in 4 pieces. Guarantees: which tasks go together changes neither results nor their
-order; tasks are handed out in order, those that came back first; every thread has some to the end, but for `SHORT`.
+was sent to it once the seconds that it was to take have passed, and the rest comes back. The first ones, of which
+nothing is known, go alone: those behind a long one would wait while other threads are idle. Guarantees: which tasks go
+together changes neither results nor their order; tasks are handed out in order, those that came back first; every
+thread has some to the end, but for `SHORT`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ SECONDS = 0.25  # that the tasks sent at once shall take together, at least
 SECONDS_PER_THREAD = 0.02  # and where there are very many threads: three times what sending takes
 SHARES = 4  # that every thread gets at least
 SHORT = 0.05  # seconds that tasks sent at once may take though a thread then gets fewer shares
-FIRST = 8  # tasks at once before any has ended
 RECENT = 64  # tasks by which the next are judged: the first ones load code and compile
 
 
@@ -73,16 +72,15 @@ class TaskQueue(Generic[T]):
 
     def wanted(self, threads: int) -> float:
         """Return the seconds that the tasks sent at once shall take together."""
-        wanted = max(SECONDS, SECONDS_PER_THREAD * threads) if self._done else SHORT
+        wanted = max(SECONDS, SECONDS_PER_THREAD * threads)
         return wanted if self._most is None else min(wanted, self._most)
 
     def _together(self, threads: int) -> int:
-        share = -(-self._left // threads)
         if not self._done:
-            return max(1, min(FIRST, share))
+            return 1
         wanted = self.wanted(threads)
         each = max(self._seconds / self._done, wanted / MOST)
-        most = max(self._left // (SHARES * threads), min(share, int(SHORT / each)))
+        most = max(self._left // (SHARES * threads), min(-(-self._left // threads), int(SHORT / each)))
         return max(1, min(int(wanted / each), most))
 
     def ended(self, tasks: int, seconds: float) -> None:

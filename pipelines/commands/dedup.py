@@ -161,7 +161,10 @@ def _finished(out: str, address: str) -> DedupCounts | None:
         if data["made_by"] == address:
             _check_files(out, data.get("files", []))
             return {"rows": data["rows"], "kept": data["kept"], "dropped": data["dropped"]}
-        raise RecipeError(f"{out} holds the result of another `winnow dedup`. Remove it or give another -o.")
+        raise RecipeError(
+            f"{out} holds the result of another `winnow dedup`: of other inputs or options, or of a version whose "
+            "default was --sketch permutations; with that it may be the same. Else give another -o, or remove it."
+        )
     strangers = sorted(n for n in storage.names(out) if n.startswith("part-"))
     if strangers and WORK not in storage.names(out):
         raise RecipeError(

@@ -121,6 +121,7 @@ def _started(prepared: Prepared, display: Progress) -> Watched:
     chosen, why = where_to_work(prepared)
     if why:
         display.note(why)
+        return Watched(start(chosen, prepared.run.root), display)
     with display.step("start"):
         started = start(chosen, prepared.run.root)
     return Watched(started, display)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 HELD = 32 << 20  # bytes of a process; a verdict on a row has 26
+ENTRY = 1024  # bytes of what holds them, and of a key
 
 
 class Kept:
@@ -33,8 +34,8 @@ class Kept:
         made = make()
         with self._lock:
             if key not in self._found:
-                self._found[key] = made, size(made)
-                self._bytes += size(made)
+                self._found[key] = made, size(made) + ENTRY
+                self._bytes += size(made) + ENTRY
             while self._bytes > self._held:
                 self._bytes -= self._found.popitem(last=False)[1][1]
         return made

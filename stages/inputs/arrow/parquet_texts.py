@@ -18,6 +18,8 @@ from stages.inputs.arrow.swollen import swollen
 from stages.inputs.batches import I64
 from stages.inputs.request import Request, Wanted
 
+MOST_BYTES = (1 << 31) - 1  # of the texts of a row group: as much as offsets of 32 bits reach
+
 
 def bytes_of(group: pq.RowGroupMetaData, leaves: Sequence[str]) -> int:
     """Return the decoded size of these columns of a row group, as far as the footer tells."""
@@ -50,7 +52,8 @@ def gathered(
     found = request.gather(request.path, view.text_leaf, wanted)
     known = set(sound)
     for number in groups:
-        yield next(found) if number in known else None
+        texts = next(found) if number in known else None
+        yield texts if texts is None or texts.nbytes <= MOST_BYTES else None
 
 
 def part(texts: pa.Array, wanted: I64 | range, start: int, stop: int) -> pa.Array:

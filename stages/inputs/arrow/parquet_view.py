@@ -168,7 +168,9 @@ class View:
     def _plain_text(self, schema: pa.Schema) -> tuple[str, pa.DataType]:
         """Return the column that the texts are as they are stored, and its type; "" where they lie inside another."""
         where = self.places.get("text")
-        if where is None or where.json or len(where.names) > 1 or not is_text(schema.field(where.leaf).type):
+        if where is None or where.json or len(where.names) > 1 or "." in where.leaf:  # a point is libcudf's way inside
+            return "", TEXT
+        if not is_text(schema.field(where.leaf).type):
             return "", TEXT
         return where.leaf, schema.field(where.leaf).type
 

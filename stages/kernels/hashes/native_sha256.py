@@ -36,13 +36,17 @@ def sha256(data: U8, offsets: I64) -> npt.NDArray[np.uint64] | None:
 
 def _hashed(functions: tuple[int, int, int], data: U8, offsets: I64) -> npt.NDArray[np.uint64]:
     out: U64 = np.empty((len(offsets) - 1, 2), np.uint64)
-    _sha256_each(*functions, read_only(data, np.uint8), read_only(offsets, np.int64), out)
+    # Made here, since a kernel frees what it made itself after the last line that names it, whatever holds its address.
+    state, digest = np.zeros(CONTEXT, np.uint64), np.zeros(4, np.uint64)
+    _sha256_each(*functions, read_only(data, np.uint8), read_only(offsets, np.int64), state, digest, out)
     return out
 
 
 @functools.cache
 def _functions() -> tuple[int, int, int] | None:
     """Return the addresses of OpenSSL's functions, None where they are not there or hash otherwise than hashlib."""
+    if numba.config.DISABLE_JIT:
+        return None
     try:
         import _hashlib
 
@@ -73,8 +77,7 @@ def _called(_typing: Any, address: Any, first: Any, second: Any, third: Any) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def _sha256_each(start, update, finish, data, offsets, out):  # type: ignore[no-untyped-def]
-    state, digest = np.zeros(CONTEXT, np.uint64), np.zeros(4, np.uint64)
+def _sha256_each(start, update, finish, data, offsets, state, digest, out):  # type: ignore[no-untyped-def]
     here, there, text = state.ctypes.data, digest.ctypes.data, data.ctypes.data
     for i in range(len(out)):
         _called(start, here, 0, 0)

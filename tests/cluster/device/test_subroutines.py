@@ -104,3 +104,42 @@ def test_one_process_has_the_subroutines_that_another_compiled_and_gives_them_en
     assert entries(tmp_path) == {"root": 0, "twice": 0, "total": 1, "most": 1}
     assert use(tmp_path, "root", "most", "total") == [WANTED["root"], WANTED["most"], WANTED["total"], ERROR]
     assert entries(tmp_path) == {"root": 1, "twice": 0, "total": 1, "most": 1}
+
+
+THEIRS = """
+import numba
+import numpy as np
+from numba import types
+from numba.experimental import jitclass
+
+import winnow
+from stages.kernels.hashes import hashing
+
+assert len(winnow.minhash(["a text of some length, longer than a shingle"])) == 1
+
+@numba.cfunc("float64(float64)")
+def callback(x):
+    return 2 * x
+
+@numba.vectorize(["float64(float64)"])
+def each(x):
+    return x + 1
+
+@jitclass([("x", types.float64)])
+class Box:
+    def __init__(self, x):
+        self.x = x
+
+space = {"numba": numba}
+exec("@numba.njit\\ndef made(x):\\n    return x + 3", {"numba": numba, "__name__": None}, space)
+print(callback.ctypes(2.0), each(np.array([1.0]))[0], Box(5.0).x, space["made"](4))
+"""
+
+
+def test_functions_that_a_user_compiles_are_left_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "theirs.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4.0", "2.0", "5.0", "7"]

@@ -159,7 +159,7 @@ def test_short_tasks_are_sent_together_and_come_in_order(
     assert engine.map(work.quick, tasks(marks, 400), done=seen.append) == [n**2 for n in range(400)]
     assert sorted(seen) == [n**2 for n in range(400)]
     assert sum(sent) == 400
-    assert sent[:4] == [grouping.FIRST] * 4  # nothing is known of them yet
+    assert sent[:4] == [1] * 4  # nothing is known of them yet
     assert len(sent) < 100
     assert max(sent[-4:]) < 8  # every thread has some to the end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import filecmp
+import gzip
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pipelines.recipe.to_run import prepare
 from pipelines.run import little_work, runner
 from pipelines.run.little_work import where_to_work
 from pipelines.run.progress import Lines, Silent
+from stages import registry
 from tests.support import corpora
 from tests.support.small_runs import recipe_of
 
@@ -60,9 +62,70 @@ def test_workers_start_where_one_may_die_of_what_it_runs(paths: dict[str, str]) 
     assert chosen(paths, JUDGE) == "local"
 
 
-def test_workers_start_for_pages_whose_html_is_read(paths: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "pages.warc.gz").touch()
-    assert chosen({**paths, "w": str(tmp_path)}) == "local"
+def bare(use: str, **values: Any) -> Any:
+    """Return a stage with its defaults and these values, unchecked: no file is looked for."""
+    kind = registry.stage_class(use)
+    stage = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        object.__setattr__(stage, field.name, values.get(field.name, field.default))
+    return stage
+
+
+def test_a_stage_that_is_not_known_to_be_winnow_s_own_needs_workers() -> None:
+    own = {use for use in registry.STAGES if little_work.is_own(bare(use))}
+    assert own <= {*little_work.OWN, *little_work.FOREIGN_KEYS}
+    assert own >= {"exact_dedup", "minhash", "near_dedup", "heuristics", "line_rules", "language_id", "pii"}
+
+
+@pytest.mark.parametrize(
+    ("use", "values"),
+    [
+        ("document_filter", {}),
+        ("perplexity", {}),
+        ("semantic_dedup", {}),
+        ("heuristics", {"tokenizer": "t.json"}),
+        ("heuristics", {"language": "en"}),
+        ("pii", {"detector": "presidio"}),
+        ("url_rules", {"adblock": ("list.txt",)}),
+        ("quality", {"model": "onnx:m"}),
+        ("label", {"model": "python:m:f"}),
+    ],
+)
+def test_libraries_of_others_need_workers(use: str, values: dict[str, Any]) -> None:
+    assert not little_work.is_own(bare(use, **values))
+
+
+def test_models_that_winnow_computes_itself_need_none() -> None:
+    assert little_work.is_own(bare("quality", model="fasttext:q.bin"))
+    assert little_work.is_own(bare("quality", model="column:score"))
+
+
+@pytest.mark.parametrize("name", ["pages.warc.gz", "pages.wet", "page.dat", "page.jsonl", "linked.gz", "packed"])
+def test_workers_start_for_pages_whose_html_is_read(paths: dict[str, str], tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "p.warc.gz").write_bytes(gzip.compress(b"WARC/1.0"))
+    if name == "linked.gz":
+        (tmp_path / "in" / name).symlink_to(tmp_path / "p.warc.gz")
+    else:
+        (tmp_path / "in" / name).write_bytes(gzip.compress(b"WARC/1.0") if name == "packed" else b"WARC/1.0\r\n")
+    assert chosen({**paths, "w": str(tmp_path / "in")}) == "local"
+
+
+def test_workers_start_where_the_recipe_says_that_files_are_pages(paths: dict[str, str]) -> None:
+    prepared = prepare(recipe_of(paths, EXACT, cluster={"kind": "local"}), "run")
+    pages = dataclasses.replace(prepared.run.datasets[0], format="warc")
+    run = dataclasses.replace(prepared.run, datasets=(pages,))
+    assert where_to_work(dataclasses.replace(prepared, run=run))[0].kind == "local"
+
+
+def test_compressed_files_count_as_the_text_they_stand_for(paths: dict[str, str], tmp_path: Path) -> None:
+    size = little_work.MOST_BYTES // 2
+    for name, kind in (("a.jsonl", "threads"), ("a.jsonl.gz", "local"), ("a.parquet", "local")):
+        place = tmp_path / name.replace(".", "-")
+        place.mkdir()
+        with (place / name).open("wb") as file:
+            file.truncate(size)
+        assert chosen({"c": str(place)}) == kind
 
 
 def test_workers_start_on_a_gpu_that_is_there(paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

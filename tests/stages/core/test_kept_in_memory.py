@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.runfolder import open_run
-from stages.core.kept_in_memory import Kept
+from stages.core.kept_in_memory import ENTRY, Kept
 from stages.core.view import View
 from stages.outcome.verdicts import num_tokens, outcome
 from tests.support import small_runs
 
 
 def test_what_was_asked_for_last_stays_and_is_made_once() -> None:
-    kept = Kept(100)
+    kept = Kept(3 * ENTRY)
     made: Counter[str] = Counter()
 
     def ask(key: str, size: int) -> str:
@@ -29,10 +29,10 @@ def test_what_was_asked_for_last_stays_and_is_made_once() -> None:
 
         return kept.get(key, make, lambda _: size)
 
-    assert [ask(key, 40) for key in "abacab"] == list("abacab")
+    assert [ask(key, ENTRY // 4) for key in "abacab"] == list("abacab")
     assert made == {"a": 1, "b": 2, "c": 1}  # c took the place of b, which was asked for before a
-    ask("large", 101)
-    ask("a", 40)
+    ask("large", 3 * ENTRY)
+    ask("a", 0)
     assert made["a"] == 2  # nothing fits beside what is larger than all that may be kept
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from stages.kernels.hashes import native_sha256, text_digest
 from stages.kernels.hashes.hashing import buffers
+from tests.support.dask_processes import ROOT
 
 
 def expected(texts: list[str]) -> bytes:
@@ -46,6 +50,45 @@ def test_a_library_without_the_functions_is_answered_by_hashlib(monkeypatch: pyt
 
 def test_functions_that_hash_otherwise_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_sha256, "NAMES", ("SHA224_Init", "SHA224_Update", "SHA224_Final"))
+    native_sha256._functions.cache_clear()
+    try:
+        assert native_sha256.sha256(*buffers(pa.array(["one"]))) is None
+    finally:
+        native_sha256._functions.cache_clear()
+
+
+THREADS = """
+import concurrent.futures, hashlib
+import pyarrow as pa
+from stages.kernels.hashes.hashing import buffers
+from stages.kernels.hashes.text_digest import text_digest
+
+texts = ["text %d " % n * (n % 40) for n in range(3000)]
+wanted = [hashlib.sha256(text.encode()).digest()[:8] for text in texts]
+
+def wrong(_):
+    first, _ = text_digest(*buffers(pa.array(texts)))
+    return sum(word.tobytes() != digest for word, digest in zip(first.astype("<u8"), wanted, strict=True))
+
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    print(sum(pool.map(wrong, range(100))))
+"""
+
+
+def digests_in_a_process(**more: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | more
+    done = subprocess.run([sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_threads_that_share_an_allocator_write_into_no_memory_but_their_own() -> None:
+    """Memory that is freed too early goes to another thread at once where none keeps freed pieces to itself."""
+    assert digests_in_a_process(MALLOC_ARENA_MAX="1", GLIBC_TUNABLES="glibc.malloc.tcache_count=0") == "0"
+
+
+def test_without_compilation_hashlib_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
     native_sha256._functions.cache_clear()
     try:
         assert native_sha256.sha256(*buffers(pa.array(["one"]))) is None

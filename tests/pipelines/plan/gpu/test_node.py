@@ -111,15 +111,20 @@ def test_a_plan_simulates_the_node_that_is_asked_for(datasets: dict[str, Any]) -
     assert set(read["calls"]) >= {"content_hash", "text_digest", "heuristic_counts", "signatures", "script_places"}
     assert read["calls"]["heuristic_counts"] == 1
     assert 0 < read["calls"]["signatures"] <= 1  # what reaches it
-    assert set(part["device_rates"]) == {*read["kernels"], *node.READ, node.GATHER} <= set(device_rates.KERNELS)
+    more = {*node.READ, node.GATHER} if part["work"]["again"] else set()
+    assert set(part["device_rates"]) == {*read["kernels"], *more} <= set(device_rates.KERNELS)
     assert all(seconds >= 0 for seconds in read["kernels"].values())
-    assert [read["step"] for read in part["work"]["again"]] == ["materialize"]
+    again = {read["step"]: read for read in part["work"]["again"]}
+    assert again.keys() <= {"materialize"}  # none where the sample's few parts show no time that grows with their bytes
     assert part["seconds"]["cores"] == pytest.approx(
         part["first_read"]["cores"] + part["again"]["cores"] + part["other_steps"]
     )
-    [again], steps = part["work"]["again"], {s["stage"]: s["seconds"] for s in found["stages"]}
-    assert 0 < again["copied"] <= 1
-    assert 0 <= part["work"]["steps"]["materialize"] < steps["materialize"] * found["machine"]["slots"]
+    steps = {s["stage"]: s["seconds"] for s in found["stages"]}
+    whole = steps["materialize"] * found["machine"]["slots"]
+    assert 0 <= part["work"]["steps"]["materialize"] <= whole * 1.001
+    if again:
+        assert 0 < again["materialize"]["copied"] <= 1
+        assert part["work"]["steps"]["materialize"] < whole
     assert "annotate" not in part["work"]["steps"]
     one, rates, host = node.lines(found)
     assert one.startswith("one node of 16 GPU(s) and 112 cores, simulated")
