@@ -155,11 +155,11 @@ SIGNATURES = (
 
 DEDUP = (
     Tool(key="bare", label="read and write only", settings="pyarrow, nothing removed", driver="run_bare.py"),
-    WinnowDedup(key="winnow", label="winnow dedup", settings="characters 25, verified", driver=""),
+    WinnowDedup(key="winnow", label="winnow dedup", settings="characters 25, oph, verified exactly", driver=""),
     WinnowDedup(
         key="winnow-2",
         label="winnow dedup, 2 cores",
-        settings="characters 25, verified",
+        settings="characters 25, oph, verified exactly",
         driver="",
         cores=2,
     ),

@@ -32,10 +32,11 @@ class Kept:
                 self._found.move_to_end(key)
                 return cast(T, self._found[key][0])
         made = make()
+        taken = size(made) + ENTRY
         with self._lock:
             if key not in self._found:
-                self._found[key] = made, size(made) + ENTRY
-                self._bytes += size(made) + ENTRY
+                self._found[key] = made, taken
+                self._bytes += taken
             while self._bytes > self._held:
                 self._bytes -= self._found.popitem(last=False)[1][1]
         return made

@@ -19,15 +19,15 @@ from typing import TypeVar
 from cluster.device.kernel_times import MODEL
 from cluster.device.turns import TURNS
 from pipelines.mix import materialize
-from pipelines.plan import near
 from pipelines.plan.costs import TASK_SECONDS, makespan, reading_seconds
 from pipelines.plan.deferred import deferred_stages, judged_documents
 from pipelines.plan.gpu import device_rates
 from pipelines.plan.machine import Machine
+from pipelines.plan.node_tree import NodeAgain, NodeModel, NodePlan, NodeRead, NodeSeconds, NodeWork
 from pipelines.plan.rates import Rates
 from pipelines.plan.reuse import Present
 from pipelines.plan.steps import seconds_of_steps
-from pipelines.plan.tree import NodeAgain, NodeModel, NodePlan, NodeRead, NodeSeconds, NodeWork, Plan
+from pipelines.plan.tree import Plan
 from pipelines.plan.units import duration
 from pipelines.plan.whole import Whole, amounts_of_whole, candidates_of, near_index
 from pipelines.recipe.recipe import Recipe
@@ -36,6 +36,7 @@ from stages.core.stage import ShardStage
 from stages.inputs import device_reader
 from stages.inputs.reader import BATCH_BYTES
 from stages.minhash import MinHash
+from stages.near_dedup import near_job
 
 SIMULATED = 4_000  # tasks at most; of more, their time is that of so many times as long
 READ = ("read_parquet", "judge_texts")  # on the device where texts are read straight to it
@@ -66,7 +67,7 @@ def work_of(
     del steps["annotate"]
     again = _again(rates, whole, steps, where.workers) if device_reader.fits((), recipe.on_error) else []
     for read in again:
-        steps[read["step"]] -= read["text_bytes"] * (read["host"] + sum(read["kernels"].values())) / where.workers
+        steps[read["step"]] -= read["text_bytes"] * _byte_on_host(read) / where.workers
     models = _models(rates, whole)
     for model in models:
         steps.pop(model["stage"], None)
@@ -90,11 +91,11 @@ def _again(rates: Rates, whole: Whole, steps: Mapping[str, float], cores: int) -
     text = max(1, whole.all_text)
     for step in steps:
         index = near_index(rates.sample, step)
-        price = near.prices(rates.sample, index).get(Quantity.CANDIDATE_TEXTS, 0.0) if index is not None else 0.0
-        read = amounts_of_whole(whole, rates.sample, step)[Quantity.CANDIDATE_TEXTS] if price else 0.0
-        if read:
-            wanted = candidates_of(whole, rates.sample, step) / max(1, whole.rows)
-            found.append(_reading(step, read, price, rates.sample.again.kernels, min(1.0, wanted)))
+        if index is None or not near_job(rates.sample.run, index).compares_texts:
+            continue
+        if read := amounts_of_whole(whole, rates.sample, step)[Quantity.CANDIDATE_TEXTS]:
+            wanted, again = candidates_of(whole, rates.sample, step) / max(1, whole.rows), rates.sample.again
+            found.append(_reading(step, read, again.seconds, again.kernels, min(1.0, wanted)))
     mixed = {cost.name for cost in (materialize.SEND, materialize.WRITE)}
     unit = sum(rate.unit for rate in rates.of("materialize") if rate.cost.name in mixed) * whole.mix_bytes / text
     if "materialize" in steps and unit:
@@ -102,7 +103,7 @@ def _again(rates: Rates, whole: Whole, steps: Mapping[str, float], cores: int) -
         kernels = {name: seconds * whole.mix_bytes / text for name, seconds in kernels.items()}
         found.append(_reading("materialize", text, unit, kernels, min(1.0, whole.mix_bytes / text)))
     for one in found:
-        seconds = one["text_bytes"] * (one["host"] + sum(one["kernels"].values())) / cores
+        seconds = one["text_bytes"] * _byte_on_host(one) / cores
         one["text_bytes"] = round(one["text_bytes"] * min(1.0, steps[one["step"]] / seconds))
         one["tasks"] = max(1, round(len(whole.bundles) * one["text_bytes"] / text))
     return found
@@ -209,9 +210,7 @@ def simulate(tasks: list[Task], gpus: int, threads: int) -> tuple[float, float]:
 
 def on_cores(work: NodeWork) -> float:
     """Return the seconds of the first read on the cores alone."""
-    tasks, times = _shown(
-        work["first_read"], lambda read: _bytes(read) * (read["host"] + sum(read["kernels"].values())) + read["each"]
-    )
+    tasks, times = _shown(work["first_read"], lambda read: _bytes(read) * _byte_on_host(read) + read["each"])
     spent = makespan([seconds + TASK_SECONDS for seconds in tasks], work["cores"]) * times if tasks else 0.0
     return max(spent, work["input_bytes"] / device_rates.DISK)
 
@@ -231,7 +230,7 @@ def again_on_cores(work: NodeWork) -> float:
     """Return the seconds in which texts are read again on the cores alone."""
     spent = 0.0
     for read in work["again"]:
-        seconds = read["text_bytes"] * (read["host"] + sum(read["kernels"].values())) / work["cores"]
+        seconds = read["text_bytes"] * _byte_on_host(read) / work["cores"]
         spent += max(seconds, _from_disk(work, read))
     return spent
 
@@ -264,7 +263,7 @@ def _task_again(read: NodeAgain, slower: float = 1.0) -> Task:
         byte += copied * (1 / device_rates.rate(HASH) + 1 / device_rates.BUS)
     chunks = max(1, math.ceil(size / device_reader.CHUNK_BYTES))
     host = size * read["host"] + TASK_SECONDS
-    alone = host + size * sum(read["kernels"].values())
+    alone = size * _byte_on_host(read) + TASK_SECONDS
     return Task(chunks=chunks, device=slower * size * byte / chunks, host=host / chunks, alone=alone / chunks)
 
 
@@ -302,6 +301,11 @@ def _task(work: NodeWork, read: NodeRead, slower: float) -> Task:
     )
     host = size * read["host"] + read["each"] + TASK_SECONDS
     return Task(chunks=chunks, device=slower * size * byte / chunks, host=host / chunks)
+
+
+def _byte_on_host(read: NodeRead | NodeAgain) -> float:
+    """Return the seconds of one core for a byte of text, kernels among them."""
+    return read["host"] + sum(read["kernels"].values())
 
 
 def section(work: NodeWork, gpus: int) -> NodePlan:

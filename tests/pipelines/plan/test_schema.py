@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.cli.main import main
 from pipelines.commands.schema import schema_of
-from pipelines.plan import tree
+from pipelines.plan import node_tree, tree
 from tests.support.json_schema import problems
 from tests.support.plans import recipe_data
 
@@ -55,7 +55,8 @@ def refers(part: Any) -> set[str]:
     return set().union(*map(refers, part)) if isinstance(part, list) else set()
 
 
-KINDS = sorted((k for k in vars(tree).values() if is_typeddict(k)), key=lambda k: str(k.__name__))
+TYPED = {k for module in (tree, node_tree) for k in vars(module).values() if is_typeddict(k)}
+KINDS = sorted(TYPED, key=lambda k: str(k.__name__))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
