@@ -27,7 +27,7 @@ COMMANDS = {  # by the module that has them: one command needs no other module
     "pipelines.cli.run": ("run", "check", "materialize", "clean", "schema"),
     "pipelines.cli.look": ("status", "verify", "facts", "report", "explain", "diff"),
     "pipelines.cli.files": ("init", "dedup", "minhash", "models", "classifier"),
-    "pipelines.cli.calibrate": ("calibrate",),
+    "pipelines.cli.calibrate": ("calibrate", "classifier"),
     "pipelines.cli.synthesise": ("synthesise",),
     STAGE_COMMAND: ("stage",),
     "pipelines.cli.cluster": ("submit", "slurm-script"),

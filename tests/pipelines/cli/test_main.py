@@ -51,8 +51,10 @@ def test_the_table_of_commands_says_in_which_module_each_is() -> None:
         assert each.callback is not None
         found.setdefault(each.callback.__module__, set()).add(each.name or each.callback.__name__)
     for group in app.app.registered_groups:
-        inner = group.typer_instance.registered_commands[0].callback if group.typer_instance else None
-        found.setdefault(inner.__module__, set()).add(str(group.name))
+        assert group.typer_instance is not None
+        for inner in group.typer_instance.registered_commands:
+            assert inner.callback is not None
+            found.setdefault(inner.callback.__module__, set()).add(str(group.name))
     assert found == {module: set(names) for module, names in main.COMMANDS.items()}
 
 
