@@ -14,6 +14,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from cluster import storage
 from cluster.credentials import check_place
 from cluster.errors import RecipeError, WinnowError
 from cluster.files.sealed import read_public_json
+from cluster.options import available_cores
 from pipelines.artefacts import LedgerRow, MixDataset, MixManifest, ShardRow
 from pipelines.document_counts import Counts, check_counts, counts_of
 from pipelines.records import mix_manifest_if_there
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Document", "RunFolder", "StageInfo", "open_run"]
 
 ROW_MASK = (1 << 32) - 1
+SHARDS_AT_ONCE = 8  # read by threads of this process
 FIRST_STAGE = "read"
 LAST_STAGE = "rewrite"  # of a run whose stages rewrite texts
 
@@ -330,27 +333,36 @@ class RunFolder:
     def texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
         """Return text, id and url of these documents, from the input where it can be read, else from the mix.
 
-        Documents found in neither are left out. Memory: the texts, and one batch of the input.
+        Documents found in neither are left out. Memory: the texts, and a batch of each of SHARDS_AT_ONCE shards.
         """
         missing = set(doc_ids)
         found = self._from_inputs(missing)
         return found | self._from_mix(sorted(missing - found.keys()))
 
-    def _from_inputs(self, missing: set[int]) -> dict[int, Document]:
-        found: dict[int, Document] = {}
-        for ordinal in sorted({doc >> 32 for doc in missing}):
-            rows = sorted(doc & ROW_MASK for doc in missing if doc >> 32 == ordinal)
+    def _from_inputs(self, missing: set[int], *, written: bool = False) -> dict[int, Document]:
+        """Return documents by their input, several shards at a time; written: as the mix has them or would."""
+        shards: dict[int, list[int]] = {}
+        for doc in sorted(missing):
+            shards.setdefault(doc >> 32, []).append(doc & ROW_MASK)
+        run = self.run if shards else None
+
+        def of_shard(ordinal: int) -> dict[int, Document]:
+            assert run is not None
+            found: dict[int, Document] = {}
             with contextlib.suppress(WinnowError, OSError):  # moved input: the mix still has the survivors
-                found.update(from_input(self.run, ordinal, rows))
-        return found
+                found = from_input(run, ordinal, shards[ordinal])
+            return as_written(run, found) if written else found
+
+        with ThreadPoolExecutor(min(SHARDS_AT_ONCE, available_cores())) as threads:
+            parts = list(threads.map(of_shard, shards))
+        return {doc: document for part in parts for doc, document in part.items()}
 
     def shown_texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
         """Return these documents as pages show them: redacted as the recipe says, unless `originals` is set."""
         if self.originals:
             return self.texts(doc_ids)
         wanted = set(doc_ids)
-        read = self._from_inputs(wanted)
-        found = as_written(self.run, read) if read else {}
+        found = self._from_inputs(wanted, written=True)
         return found | self._from_mix(sorted(wanted - found.keys()))
 
     def _from_mix(self, wanted: list[int]) -> dict[int, Document]:
