@@ -139,14 +139,13 @@ def width() -> int:
     return Console().width if sys.stdout.isatty() else PIPE_WIDTH
 
 
-def say_what_compiles(stages: Iterable[str], kind: str, *, quiet: bool) -> None:
-    """Say on standard error which kernels a run on this machine compiles first; kind: of the cluster."""
-    if quiet or kind not in ("local", "inline", "threads"):
+def compile_kernels(stages: Iterable[str], kind: str, *, quiet: bool) -> None:
+    """Compile what a run on this machine would compile first, and say so on standard error; kind: of the cluster."""
+    if kind not in ("local", "inline", "threads"):
         return
-    from pipelines.commands.warmup import notice
+    from pipelines.commands.warmup import compile_missing
 
-    if sentence := notice(stages):
-        print(sentence, file=sys.stderr)
+    compile_missing(stages, lambda sentence: None if quiet else print(sentence, file=sys.stderr))
 
 
 def say(found: object) -> None:

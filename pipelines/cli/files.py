@@ -14,11 +14,11 @@ from pipelines.cli.app import (
     Quiet,
     Workers,
     app,
+    compile_kernels,
     display,
     passing_display,
     say,
     say_json,
-    say_what_compiles,
 )
 from pipelines.shown_text import visible
 
@@ -82,7 +82,7 @@ def dedup_files(
     keep_freed_memory()
     from pipelines.commands.dedup import dedup
 
-    say_what_compiles(["near_dedup"], "threads", quiet=quiet or json_log)
+    compile_kernels(["near_dedup"], "threads", quiet=quiet or json_log)
     with not_installed("pandas"):  # pyarrow would load it to tell arrays from series, of which there are none
         found = dedup(
             paths,

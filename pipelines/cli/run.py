@@ -24,13 +24,13 @@ from pipelines.cli.app import (
     Workers,
     app,
     cluster_overrides,
+    compile_kernels,
     display,
     given_recipe,
     locked_recipe,
     passing_display,
     say,
     say_json,
-    say_what_compiles,
     trust_code,
     width,
 )
@@ -79,7 +79,7 @@ def run(
 
     from pipelines.run import runner
 
-    say_what_compiles((stage.use for stage in parsed.stages), parsed.cluster.kind, quiet=quiet or json_log)
+    compile_kernels((stage.use for stage in parsed.stages), parsed.cluster.kind, quiet=quiet or json_log)
     runner.run(
         parsed,
         run_dir,

@@ -6,6 +6,7 @@ already is loaded and not compiled again. A process holds a few short texts.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -29,50 +30,63 @@ TEXTS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Kernels that are used together. seconds: what compiling them took on one core; mark: files of the cache."""
+    """Kernels that are used together. seconds: what compiling them took on one core; mark: files of the cache.
+
+    common : the functions that it shares with other families, by a name in COMMON; a process compiles them once.
+    """
 
     name: str
     seconds: float
     mark: str  # pattern of the name of the last kernel that is compiled
     stages: frozenset[str] = frozenset()  # that use them
+    common: str = ""
 
 
+COMMON = {"sketches": 4.5}  # seconds
 FAMILIES = (
-    Family(name="deduplication", seconds=7, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"})),
-    Family(name="heuristics", seconds=6.5, mark="heuristics.judge-*.nbi", stages=frozenset({"heuristics"})),
-    Family(name="pii", seconds=1, mark="pii_windows.*.nbi", stages=frozenset({"pii"})),
-    Family(name="fasttext", seconds=7, mark="kernels.best_labels-*.nbi", stages=frozenset({"language_id"})),
-    Family(name="components", seconds=1.5, mark="component_survivors.*.nbi"),
-    Family(name="signatures", seconds=2, mark="sketch.sketch_seeds-*.nbi"),
-    Family(name="semantics", seconds=0.2, mark="cosine._roots-*.nbi", stages=frozenset({"semantic_dedup"})),
-    Family(name="repair", seconds=0.3, mark="repair_signs.*.nbi", stages=frozenset({"repair"})),
-    Family(name="words", seconds=0.5, mark="word_sketch.words32-*.nbi"),
+    Family(name="fasttext", seconds=10, mark="kernels.best_labels-*.nbi", stages=frozenset({"language_id"})),
+    Family(name="heuristics", seconds=7.5, mark="heuristics.judge-*.nbi", stages=frozenset({"heuristics"})),
+    Family(name="deduplication", seconds=4, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"}), common="sketches"),
+    Family(name="signatures", seconds=3.5, mark="sketch.sketch_seeds-*.nbi", common="sketches"),
     Family(
         name="lines",
-        seconds=2.5,
+        seconds=3.5,
         mark="line_counts.*.nbi",
         stages=frozenset({"line_rules", "line_dedup", "decontaminate"}),
     ),
+    Family(name="pii", seconds=1, mark="pii_windows.*.nbi", stages=frozenset({"pii"})),
+    Family(name="components", seconds=0.5, mark="component_survivors.*.nbi", common="sketches"),
+    Family(name="words", seconds=0.5, mark="word_sketch.words32-*.nbi"),
+    Family(name="repair", seconds=0.3, mark="repair_signs.*.nbi", stages=frozenset({"repair"})),
+    Family(name="semantics", seconds=0.2, mark="cosine._roots-*.nbi", stages=frozenset({"semantic_dedup"})),
 )
 
 
 def missing(stages: Iterable[str]) -> list[Family]:
     """Return the families that these stages use and no process has compiled yet; stages: as recipes name them."""
-    folder = kernel_cache.folder()
-    used = [family for family in FAMILIES if family.stages & set(stages)]
+    folder, asked = kernel_cache.folder(), set(stages)
+    used = [family for family in FAMILIES if family.stages & asked]
     return [family for family in used if next(folder.rglob(family.mark), None) is None]
 
 
-def notice(stages: Iterable[str]) -> str:
-    """Return a sentence on what a run of these stages compiles first; empty where all is there."""
+def compile_missing(stages: Iterable[str], tell: Callable[[str], None]) -> None:
+    """Compile what these stages need and no process has compiled yet, where several processes can; tell what and why.
+
+    A single family, or what fails here, is left to the run, which compiles it on first use.
+    """
     found = missing(stages)
     if not found:
-        return ""
-    names, seconds = ", ".join(family.name for family in found), sum(family.seconds for family in found)
-    return (
-        f"compiling kernels for {names} on first use, about {seconds:.0f} s of one core, once per machine "
+        return
+    parts = _shared_out(found, available_cores())
+    names = ", ".join(family.name for family in found)
+    how = f"in {len(parts)} processes" if len(parts) > 1 else "on one core"
+    tell(
+        f"compiling kernels for {names} on first use, about {max(map(_cost, parts)):.0f} s {how}, once per machine "
         "(`winnow warmup` does it beforehand)"
     )
+    if len(parts) > 1:
+        with contextlib.suppress(BackendError):
+            _compile(parts, lambda _: None)
 
 
 def warm_up(workers: int | None = None, tell: Callable[[str], None] | None = None) -> float:
@@ -85,27 +99,36 @@ def warm_up(workers: int | None = None, tell: Callable[[str], None] | None = Non
     BackendError
         a process failed; the message ends with what it printed.
     """
-    begin, say = time.monotonic(), tell or (lambda _: None)
-    parts = _shared_out(FAMILIES, workers or available_cores())
-    processes = [_start(part) for part in parts]
-    left = {family.name: family.seconds for family in FAMILIES}
+    return _compile(_shared_out(FAMILIES, workers or available_cores()), tell or (lambda _: None))
+
+
+def _compile(parts: list[list[Family]], say: Callable[[str], None]) -> float:
+    """Compile each part in a process of its own; return the seconds it took."""
+    begin = time.monotonic()
+    processes = [_start([family.name for family in part]) for part in parts]
+    left = {family.name: family.seconds for part in parts for family in part}
+    every = sum(left.values())
     say(f"{len(left)} groups of kernels, {len(processes)} processes, cache {kernel_cache.folder()}")
     for name, seconds in _finished(processes):
         expected = left.pop(name)
-        done = sum(f.seconds for f in FAMILIES) - sum(left.values())
-        ahead = (time.monotonic() - begin) * sum(left.values()) / done
+        ahead = (time.monotonic() - begin) * sum(left.values()) / (every - sum(left.values()))
         more = f", about {ahead:.0f} s left" if left else ""
         say(f"{name}: {seconds:.1f} s{' (was there)' if seconds < expected / 8 else ''}{more}")
     return time.monotonic() - begin
 
 
-def _shared_out(families: Iterable[Family], workers: int) -> list[list[str]]:
-    """Return the names of families by process: the longest first, each to the process with the least to do."""
-    loads: list[tuple[float, list[str]]] = [(0.0, []) for _ in range(workers)]
-    for family in sorted(families, key=lambda f: -f.seconds):
-        place = min(range(workers), key=lambda i: loads[i][0])
-        loads[place] = (loads[place][0] + family.seconds, [*loads[place][1], family.name])
-    return [names for _, names in loads if names]
+def _cost(part: Iterable[Family]) -> float:
+    """Return the seconds in which one process compiles these families, what they share once."""
+    part = list(part)
+    return sum(f.seconds for f in part) + sum(COMMON[name] for name in {f.common for f in part if f.common})
+
+
+def _shared_out(families: Iterable[Family], workers: int) -> list[list[Family]]:
+    """Return the families by process: those that take long alone first, each to where it is done first."""
+    parts: list[list[Family]] = [[] for _ in range(workers)]
+    for family in sorted(families, key=lambda f: -_cost([f])):
+        min(parts, key=lambda part: _cost([*part, family])).append(family)
+    return [part for part in parts if part]
 
 
 def _start(names: list[str]) -> subprocess.Popen[str]:

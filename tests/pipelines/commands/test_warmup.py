@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,24 +21,55 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_run_is_told_what_it_compiles_first(empty_cache: Path) -> None:
-    sentence = warmup.notice(["language_id", "exact_dedup", "heuristics"])
+def sentences(stages: list[str]) -> list[str]:
+    told: list[str] = []
+    warmup.compile_missing(iter(stages), told.append)
+    return told
+
+
+def test_a_run_is_told_what_it_compiles_first(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "available_cores", lambda: 1)
     seconds = sum(family.seconds for family in warmup.FAMILIES if family.name in ("heuristics", "fasttext"))
-    assert f"heuristics, fasttext on first use, about {seconds:.0f} s" in sentence
+    [sentence] = sentences(["language_id", "exact_dedup", "heuristics"])
+    assert f"fasttext, heuristics on first use, about {seconds:.0f} s on one core" in sentence
     folder = empty_cache / "text_0123"
     folder.mkdir()
     (folder / "heuristics.judge-300.py311.nbi").touch()
-    assert "heuristics" not in warmup.notice(["language_id", "heuristics"])
-    assert warmup.notice(["exact_dedup"]) == ""
+    [sentence] = sentences(["language_id", "heuristics"])
+    assert "heuristics" not in sentence
+    assert sentences(["exact_dedup"]) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_missing_is_compiled_by_several_processes_before_a_run(
+    fails: bool, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def start(names: list[str]) -> subprocess.Popen[str]:
+        started.append(names)
+        code = "raise SystemExit('out of memory')" if fails else f"print('{json.dumps([names[0], 1])}')"
+        command = [sys.executable, "-c", code]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr(warmup, "available_cores", lambda: 2)
+    monkeypatch.setattr(warmup, "_start", start)
+    [sentence] = sentences(["language_id", "heuristics"])
+    assert "about 10 s in 2 processes" in sentence
+    assert started == [["fasttext"], ["heuristics"]]
+    started.clear()
+    [sentence] = sentences(["pii"])
+    assert "on one core" in sentence
+    assert not started, "one family is left to the run"
 
 
 def test_every_family_has_its_calls_and_a_process() -> None:
     names = [family.name for family in warmup.FAMILIES]
     assert all(callable(getattr(kernel_calls, name)) for name in names)
     parts = warmup._shared_out(warmup.FAMILIES, 2)
-    assert sorted(name for part in parts for name in part) == sorted(names)
-    loads = [sum(f.seconds for f in warmup.FAMILIES if f.name in part) for part in parts]
-    assert max(loads) - min(loads) < 10
+    assert sorted(family.name for part in parts for family in part) == sorted(names)
+    loads = [warmup._cost(part) for part in parts]
+    assert max(loads) < 1.1 * warmup._cost(warmup.FAMILIES) / 2, "what families share is compiled once"
     assert len(warmup._shared_out(warmup.FAMILIES, 50)) == len(names)
 
 
