@@ -199,6 +199,8 @@ class StepTiming(TypedDict):
     """One step of a run. documents, bytes: 0 where it counts none; peak_memory_bytes: of the largest worker process.
 
     from_device: documents whose text a GPU read, or had, and the step brought to the host; absent where none.
+    bundles_on_gpu, bundles_on_cores: bundles of the first read that workers with a GPU did over it, and on their cores
+    alone; absent where none.
     """
 
     name: str
@@ -207,6 +209,8 @@ class StepTiming(TypedDict):
     bytes: int
     peak_memory_bytes: int | None
     from_device: NotRequired[int]
+    bundles_on_gpu: NotRequired[int]
+    bundles_on_cores: NotRequired[int]
     parts: list[PartTiming]
 
 

@@ -12,7 +12,8 @@ import importlib
 import importlib.util
 import os
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -23,6 +24,7 @@ LIBRARIES = ("cudf", "cupy", "pylibcugraph", "rmm")  # what kernels import where
 BACKENDS = ("auto", "cpu", "gpu")
 _resolved = "cpu"
 _alike = True  # all workers of the run have the same backend
+_here = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,24 @@ class Probe:
 
 
 def current() -> str:
-    """Return the backend of this process: cpu or gpu."""
+    """Return the backend by which this thread computes: that of its process, or cpu (`on_host`)."""
+    return "cpu" if getattr(_here, "on_host", False) else _resolved
+
+
+def of_process() -> str:
+    """Return the backend of this process, cpu or gpu, for what has other bits on a device."""
     return _resolved
+
+
+@contextlib.contextmanager
+def on_host() -> Iterator[None]:
+    """Let this thread compute on the host in this block, whatever the backend of its process."""
+    before = getattr(_here, "on_host", False)
+    _here.on_host = True
+    try:
+        yield
+    finally:
+        _here.on_host = before
 
 
 def alike() -> bool:

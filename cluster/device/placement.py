@@ -43,7 +43,7 @@ def device_number(count: int) -> int:
 
     A worker of backend gpu computes on the first that it sees: Dask-CUDA puts its own there.
     """
-    return 0 if count < 2 or backend.current() == "gpu" else local_rank() % count
+    return 0 if count < 2 or backend.of_process() == "gpu" else local_rank() % count
 
 
 def torch_device(torch: Any) -> str:

@@ -1,18 +1,31 @@
 """Turns on a device: at most TURNS threads of a process compute on its GPU, or hold text there, at the same time.
 
 A worker with a GPU has as many threads as its share of the machine's cores, for the work of the host. Two tasks keep
-a device busy, one computing while the other copies; more would only share its memory. Guarantees: a thread that has a
-turn takes another at once, so nested turns do not wait for each other; nothing is waited for while a turn is taken,
-but for the device.
+a device busy, one computing while the other copies; more would only share its memory. How long threads wait for turns
+and have them is counted, for share.py. Guarantees: a thread that has a turn takes another at once, so nested turns do
+not wait for each other; nothing is waited for while a turn is taken, but for the device.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 TURNS = 2
+
+
+class _Seconds(threading.local):
+    waited = held = 0.0
+
+
+_here = _Seconds()
+
+
+def seconds() -> tuple[float, float]:
+    """Return how long this thread has waited for turns so far, and how long it has had them."""
+    return _here.waited, _here.held
 
 
 class Turns:
@@ -28,7 +41,9 @@ class Turns:
         """Wait for a turn, and give it back at the end, which may come in another thread (of a generator)."""
         thread = threading.get_ident()
         if not self._depth.get(thread):
+            begin = time.perf_counter()
             self._free.acquire()
+            _here.waited += time.perf_counter() - begin
         with self._held(thread):
             yield
 
@@ -45,12 +60,14 @@ class Turns:
     @contextlib.contextmanager
     def _held(self, thread: int) -> Iterator[None]:
         """Count a turn that a thread has, and give it back at the end."""
-        self._add(thread, 1)
+        begin, outer = time.perf_counter(), self._add(thread, 1) == 1
         try:
             yield
         finally:
             if not self._add(thread, -1):
                 self._free.release()
+            if outer:
+                _here.held += time.perf_counter() - begin
 
     def _add(self, thread: int, step: int) -> int:
         """Return how often a thread has its turn, after this step."""

@@ -325,6 +325,8 @@ class StepRate(TypedDict):
     bytes: int
     peak_memory_bytes: NotRequired[int | None]
     from_device: NotRequired[int]
+    bundles_on_gpu: NotRequired[int]
+    bundles_on_cores: NotRequired[int]
     parts: list[PartRate]
     documents_per_second: float | None
     bytes_per_second: float | None

@@ -9,7 +9,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from cluster.engines import Engine, Measured, TaskCost
 from pipelines.artefacts import PartTiming, StepTiming
@@ -18,6 +18,7 @@ from pipelines.run.seen import Advance
 
 T = TypeVar("T")
 R = TypeVar("R")
+SIDES = {"bundles_on_gpu", "bundles_on_cores"}
 
 
 class Watched:
@@ -30,6 +31,7 @@ class Watched:
         self._key = ""
         self._peak = self._documents = self._bytes = self._brought = 0
         self._parts: dict[str, PartTiming] = {}
+        self._sides = dict[str, int]()  # bundles by the processor that did them
         self.timings: list[StepTiming] = []
 
     @property
@@ -62,6 +64,8 @@ class Watched:
 
     def _count(self, result: object) -> None:
         counts = result if isinstance(result, dict) else {}
+        for side in SIDES & counts.keys():
+            self._sides[side] = self._sides.get(side, 0) + counts[side]
         for name, part in counts.get("parts", {}).items():
             mine = self._parts.setdefault(name, {"name": name, "documents": 0, "seconds": 0.0})
             mine["documents"] += part["documents"]
@@ -77,7 +81,7 @@ class Watched:
     @contextlib.contextmanager
     def step(self, name: str, documents: int | None = None, bytes: int | None = None) -> Iterator[None]:
         """Show and measure what happens inside the block as one step."""
-        self._key, self._peak, self._parts = uuid.uuid4().hex, 0, {}
+        self._key, self._peak, self._parts, self._sides = uuid.uuid4().hex, 0, {}, {}
         self._documents = self._bytes = self._brought = 0
         begin = time.perf_counter()
         with self._progress.step(name, documents=documents, bytes=bytes) as advance:
@@ -96,6 +100,7 @@ class Watched:
         }
         if self._brought:
             timing["from_device"] = self._brought
+        timing.update(cast("StepTiming", self._sides))
         self.timings.append(timing)
 
     def note(self, text: str) -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cluster import storage
-from cluster.device import kernel_times
+from cluster.device import backend, kernel_times, share
 from cluster.engines import Growth, brought
 from cluster.errors import DamagedError, LedgerError, RecipeError, ShardError
 from cluster.files.sealed import check_file
@@ -60,8 +60,11 @@ class Track:
 ANNOTATE = per_bundle("annotate", Growth(quantity=Quantity.TEXT_BYTES))
 
 
-def annotate(run: Run, number: int) -> dict[str, Any]:
-    """Write the missing facts of bundle `number`; return counts (documents, bytes, annotated, parts)."""
+def annotate(run: Run, number: int, within: share.Round | None = None) -> dict[str, Any]:
+    """Write the missing facts of bundle `number`; return counts (documents, bytes, annotated, parts).
+
+    within : the round of this bundle, by which a worker with a GPU tells whether its host may do it alone.
+    """
     begin = time.perf_counter()
     bundle = run.manifest.bundles[number]
     counts: dict[str, Any] = {"documents": bundle.rows, "bytes": 0, "annotated": 0, "parts": {}}
@@ -70,6 +73,7 @@ def annotate(run: Run, number: int) -> dict[str, Any]:
     if all(t.table is not None for t in tracks) and not len(missing(tracks, every)):
         return counts
     with contextlib.ExitStack() as stack:
+        counts |= stack.enter_context(_side(run, tracks, number, within))
         for track in tracks:
             if track.table is None or not track.covered.all():
                 sidecars = run.facts(track.stage)
@@ -82,6 +86,20 @@ def annotate(run: Run, number: int) -> dict[str, Any]:
             place = np.arange(offset, offset + batch.table.num_rows)
             counts["annotated"] += annotate_batch(run, tracks, place, batch)
     return {**counts, "parts": _parts(tracks, time.perf_counter() - begin)}
+
+
+@contextlib.contextmanager
+def _side(run: Run, tracks: list[Track], number: int, within: share.Round | None) -> Iterator[dict[str, int]]:
+    """Choose device or host for the bundle that is done in this block; yield it as a count, none without a device."""
+    if backend.current() != "gpu":
+        yield {}
+    elif within is None or any(track.stage.neural for track in tracks):
+        yield {"bundles_on_gpu": 1}
+    else:
+        bundle = run.manifest.bundles[number]
+        left = sum(later.dataset == bundle.dataset for later in run.manifest.bundles[number + 1 : within.stop])
+        with share.side(within, bundle.dataset, number, left, bundle.rows) as host:
+            yield {"bundles_on_cores" if host else "bundles_on_gpu": 1}
 
 
 def _parts(tracks: list[Track], seconds: float) -> dict[str, dict[str, float]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from cluster import storage
+from cluster.device.share import Round
 from cluster.engines import Engine
 from cluster.errors import DamagedError, LostTaskError
 from cluster.files.sealed import read_json, write_json
@@ -35,7 +36,7 @@ def annotate_all(engine: Engine, run: Run) -> None:
     todo = [position for position, stem in enumerate(stems) if noted.get(stem, "") != there.get(stem)]
     while todo:
         try:
-            engine.map(partial(annotate, run), todo, cost=ANNOTATE, on_device=_on_device(run))
+            engine.map(partial(annotate, run, within=Round.over(todo)), todo, cost=ANNOTATE, on_device=_on_device(run))
             break
         except LostTaskError as error:
             if run.on_error == "stop" or not quarantine_killer_shards(engine, run, error, todo[error.index]):

@@ -3,25 +3,26 @@
 Host seconds are those of the sample, measured on this machine; rates of kernels on a device are on paper
 (device_rates.py). Guarantees: both runs have the same tasks. In the first read, and where near_dedup and the mix read
 texts again, a task goes chunk by chunk: its kernels wait for the GPU of its worker, which serves one after the other;
-what is left for the host is done in its own thread. Forward passes of neural models go to the GPUs. All other work is
-counted on the cores in both. Memory: a few numbers for each of SIMULATED tasks.
+what is left for the host is done in its own thread. Where enough threads keep the GPU busy, others do tasks of the
+first read on the host alone, by the rule of a run's workers (cluster/device/share.py), and chunks of later ones.
+Forward passes of neural models go to the GPUs. All other work is counted on the cores in both. Memory: a reference for
+each of SIMULATED tasks.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from cluster.device.kernel_times import MODEL
-from cluster.device.turns import TURNS
 from pipelines.mix import materialize
 from pipelines.plan.costs import TASK_SECONDS, makespan, reading_seconds
 from pipelines.plan.deferred import deferred_stages, judged_documents
 from pipelines.plan.gpu import device_rates
+from pipelines.plan.gpu.simulated import Task, simulate
 from pipelines.plan.machine import Machine
 from pipelines.plan.node_tree import NodeAgain, NodeModel, NodePlan, NodeRead, NodeSeconds, NodeWork
 from pipelines.plan.rates import Rates
@@ -38,7 +39,8 @@ from stages.inputs.reader import BATCH_BYTES
 from stages.minhash import MinHash
 from stages.near_dedup import near_job
 
-SIMULATED = 4_000  # tasks at most; of more, their time is that of so many times as long
+SIMULATED = 16_000  # tasks at most; of more, their time is that of so many times as long
+COARSE = 8_000  # the same where a node is simulated many times
 READ = ("read_parquet", "judge_texts")  # on the device where texts are read straight to it
 GATHER, HASH = "gather_texts", "content_hash"
 AGAIN = ("read_parquet", GATHER, HASH)  # on the device where texts are read again; the host judges them as ever
@@ -159,55 +161,6 @@ def _read(rates: Rates, whole: Whole, dataset: str, stages: list[ShardStage], st
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A task that reads texts on a GPU's worker: so many chunks, seconds of device and of host for each.
-
-    alone: seconds of the host for a chunk that it does itself while the GPU serves TURNS others; None: it waits.
-    """
-
-    chunks: int
-    device: float
-    host: float
-    alone: float | None = None
-
-
-def simulate(tasks: list[Task], gpus: int, threads: int) -> tuple[float, float]:
-    """Return (seconds until the last task has ended, seconds that the busiest GPU computed).
-
-    threads : of each GPU's worker. A task goes to the first thread that is free; a GPU serves requests as they come.
-
-    >>> simulate([Task(chunks=1, device=1, host=2)] * 4, gpus=1, threads=4)
-    (6.0, 4.0)
-    >>> simulate([Task(chunks=2, device=1, host=1)] * 2, gpus=2, threads=1)
-    (4.0, 2.0)
-    >>> simulate([Task(chunks=1, device=3, host=1, alone=5)] * 3, gpus=1, threads=3)
-    (7.0, 6.0)
-    """
-    waiting = iter(tasks)
-    free, busy, end = [0.0] * gpus, [0.0] * gpus, 0.0
-    requests: list[tuple[float, int, int, Task, int]] = []  # time, order, GPU, task, chunks left
-    for order in range(gpus * threads):
-        if (task := next(waiting, None)) is not None:
-            requests.append((0.0, order, order % gpus, task, task.chunks))
-    order = len(requests)
-    while requests:
-        at, _, gpu, task, left = heapq.heappop(requests)
-        if task.alone is not None and free[gpu] > at + task.device * (TURNS - 1) * (1 + 1e-9):
-            done = at + task.alone
-        else:
-            free[gpu] = max(at, free[gpu]) + task.device
-            busy[gpu] += task.device
-            done = free[gpu] + task.host
-        end = max(end, done)
-        left -= 1
-        after = task if left else next(waiting, None)
-        if after is not None:
-            order += 1
-            heapq.heappush(requests, (done, order, gpu, after, left or after.chunks))
-    return end, max(busy)
-
-
 def on_cores(work: NodeWork) -> float:
     """Return the seconds of the first read on the cores alone."""
     tasks, times = _shown(work["first_read"], lambda read: _bytes(read) * _byte_on_host(read) + read["each"])
@@ -215,15 +168,15 @@ def on_cores(work: NodeWork) -> float:
     return max(spent, work["input_bytes"] / device_rates.DISK)
 
 
-def on_gpus(work: NodeWork, gpus: int, slower: float = 1.0) -> tuple[float, float]:
+def on_gpus(work: NodeWork, gpus: int, slower: float = 1.0, most: int = SIMULATED) -> tuple[float, float]:
     """Return (seconds of the first read with GPUs, share of it in which the busiest computes).
 
-    slower : factor by which devices are thought slower than on paper.
+    slower : factor by which devices are thought slower than on paper. most : tasks that are simulated.
     """
-    tasks, times = _shown(work["first_read"], lambda read: _task(work, read, slower))
-    end, most = simulate(tasks, gpus, max(1, work["cores"] // gpus))
+    tasks, times = _shown(work["first_read"], lambda read: _task(work, read, slower), most)
+    end, busy = simulate(tasks, gpus, max(1, work["cores"] // gpus))
     spent = max(end * times, work["input_bytes"] / device_rates.DISK)
-    return spent, most * times / spent if spent else 0.0
+    return spent, busy * times / spent if spent else 0.0
 
 
 def again_on_cores(work: NodeWork) -> float:
@@ -239,7 +192,7 @@ def again_on_gpus(work: NodeWork, gpus: int, slower: float = 1.0) -> float:
     """Return the seconds in which texts are read again by the GPUs; slower: see `on_gpus`."""
     spent = 0.0
     for read in work["again"]:
-        tasks, times = _shown([read], partial(_task_again, slower=slower))
+        tasks, times = _shown([read], partial(_task_again, slower=slower), COARSE)
         end, _ = simulate(tasks, gpus, max(1, work["cores"] // gpus))
         spent += max(end * times, _from_disk(work, read))
     return spent
@@ -278,12 +231,12 @@ def models_on_gpus(work: NodeWork, gpus: int) -> float:
     return max(host, sum(m["documents"] * m["model"] for m in work["models"]) / (gpus * device_rates.MODEL_CORES))
 
 
-def _shown(reads: Sequence[R], task: Callable[[R], T]) -> tuple[list[T], float]:
-    """Return the tasks of some reads, or of more than SIMULATED a part, and how many times as many there are."""
+def _shown(reads: Sequence[R], task: Callable[[R], T], most: int = SIMULATED) -> tuple[list[T], float]:
+    """Return the tasks of some reads, or of more than `most` a part, and how many times as many there are."""
     every = sum(read["tasks"] for read in reads)
-    part = min(1.0, SIMULATED / max(1, every))
+    part = min(1.0, most / max(1, every))
     counts = [math.ceil(read["tasks"] * part) for read in reads]
-    tasks = [task(read) for read, n in zip(reads, counts, strict=True) for _ in range(n)]
+    tasks = [one for read, n in zip(reads, counts, strict=True) for one in [task(read)] * n]
     return tasks, every / max(1, len(tasks))
 
 
@@ -293,14 +246,16 @@ def _bytes(read: NodeRead | NodeAgain) -> float:
 
 
 def _task(work: NodeWork, read: NodeRead, slower: float) -> Task:
-    """Return a task of a dataset: kernels at their rates on paper, and the bus."""
+    """Return a task of a dataset: kernels at their rates on paper, and the bus; or all of it on the host."""
     size = _bytes(read)
     chunks = max(1, math.ceil(size / (device_reader.CHUNK_BYTES if work["straight"] else BATCH_BYTES)))
     byte = 1 / device_rates.BUS + sum(
         calls / device_rates.rate(name, work["permutations"]) for name, calls in read["calls"].items()
     )
     host = size * read["host"] + read["each"] + TASK_SECONDS
-    return Task(chunks=chunks, device=slower * size * byte / chunks, host=host / chunks)
+    alone = host + size * sum(read["kernels"].values())
+    device = slower * size * byte
+    return Task(chunks=chunks, device=device / chunks, host=host / chunks, alone=alone / chunks, whole=True)
 
 
 def _byte_on_host(read: NodeRead | NodeAgain) -> float:
@@ -351,9 +306,9 @@ def even_at(work: NodeWork, gpus: int, alone: float) -> float:
     alone : seconds of the first read and of reading texts again on the cores.
     """
     low, high = 1 / SLOWEST, SLOWEST
-    for _ in range(20):
+    for _ in range(12):
         middle = math.sqrt(low * high)
-        reading = on_gpus(work, gpus, middle)[0] + again_on_gpus(work, gpus, middle)
+        reading = on_gpus(work, gpus, middle, COARSE)[0] + again_on_gpus(work, gpus, middle)
         low, high = (middle, high) if reading <= alone else (low, middle)
     return low
 

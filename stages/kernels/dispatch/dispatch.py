@@ -31,8 +31,11 @@ def by_backend(host: Callable[P, R]) -> Callable[P, R]:
 
 
 def by_backend_of_all(host: Callable[P, R]) -> Callable[P, R]:
-    """Decorate such a kernel whose GPU version has other bits: it computes there only where all workers have a GPU."""
-    return _dispatched(host, lambda: backend.current() == "gpu" and backend.alike())
+    """Decorate such a kernel whose GPU version has other bits: it computes there where all workers have a GPU.
+
+    So it does in a thread that does all else on the host.
+    """
+    return _dispatched(host, lambda: backend.of_process() == "gpu" and backend.alike())
 
 
 def _dispatched(host: Callable[P, R], on_device: Callable[[], bool]) -> Callable[P, R]:

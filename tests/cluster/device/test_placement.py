@@ -48,6 +48,8 @@ def test_models_go_to_the_device_of_the_rank(monkeypatch: pytest.MonkeyPatch) ->
     assert placement.torch_device(torch) == "cuda:3"
     monkeypatch.setattr(backend, "_resolved", "gpu")
     assert placement.torch_device(torch) == "cuda:0"  # the first one that a GPU worker sees is its own
+    with backend.on_host():
+        assert placement.torch_device(torch) == "cuda:0"  # so it is while a thread computes on the host
     cuda.is_available = lambda: False
     assert placement.torch_device(torch) == "cpu"
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from types import SimpleNamespace
 
+import pytest
+
+from cluster.device import turns
 from cluster.device.turns import Turns, taken_on
 
 
@@ -47,6 +52,25 @@ def test_a_turn_may_end_in_another_thread_and_after_an_error() -> None:
             raise KeyError
     except KeyError:
         assert _free(turns)
+
+
+def test_each_thread_is_told_how_long_it_waited_and_had_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Turns(1)
+    ticks = count()
+    monkeypatch.setattr(turns, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+
+    def work() -> tuple[float, float]:
+        waited, held = turns.seconds()
+        with ours.taken():  # waits from tick 0 to 1, has a turn from 2 to 6
+            with ours.taken(), ours.taken_if_free():  # has it all the same: ticks 3 and 4
+                pass
+            next(ticks)
+        now = turns.seconds()
+        return now[0] - waited, now[1] - held
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result() == pool.submit(work).result() == (1.0, 4.0)
+    assert work() == (1.0, 4.0)
 
 
 def _free(turns: Turns) -> bool:

@@ -177,9 +177,9 @@ def test_a_file_cut_short_after_the_freeze_is_no_unreadable_input(
     file = sorted((tmp_path / "in" / "a").iterdir())[0]
     whole = file.read_bytes()
 
-    def cut_then_annotate(*given: Any) -> dict[str, int]:
+    def cut_then_annotate(*given: Any, **more: Any) -> dict[str, int]:
         file.write_bytes(whole[: len(whole) // 2])
-        return annotate.annotate(*given)
+        return annotate.annotate(*given, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(lost_shards, "annotate", cut_then_annotate)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.device import backend, cuda_source, halving
+from stages.kernels.dispatch import dispatch
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
 from stages.kernels.dispatch.space import HOST, Space
 from stages.kernels.gpu import array_kernels, rapids_kernels
@@ -285,6 +286,31 @@ class TestOnStandIns:
             components.join(label, left, right)
             HOST_KERNELS["join"](expected, left, right)
             assert np.array_equal(label, expected)
+
+
+def test_only_a_kernel_with_the_same_bits_on_both_follows_its_thread_to_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = types.ModuleType("device")
+    device.same = device.other = lambda: "device"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "device", device)
+    monkeypatch.setattr(dispatch, "_gpu_module", "device")
+    monkeypatch.setattr(dispatch, "HOST_KERNELS", {})
+
+    def same() -> str:
+        return "host"
+
+    def other() -> str:
+        return "host"
+
+    kernels = dispatch.by_backend(same), dispatch.by_backend_of_all(other)
+    assert [kernel() for kernel in kernels] == ["host", "host"]
+    monkeypatch.setattr(backend, "_resolved", "gpu")
+    assert [kernel() for kernel in kernels] == ["device", "device"]
+    with backend.on_host():
+        assert [kernel() for kernel in kernels] == ["host", "device"]
+    monkeypatch.setattr(backend, "_alike", False)
+    assert [kernel() for kernel in kernels] == ["device", "host"]
 
 
 def test_a_kernel_computes_on_the_host_unless_told_otherwise() -> None:

@@ -53,9 +53,9 @@ def test_a_file_of_a_store_cut_short_after_the_freeze_is_told(
     name = next(path for path in sorted(CountingStore.store) if path.startswith("as-frozen/a/"))
     whole = CountingStore.store[name]
 
-    def cut_then_annotate(*given: Any) -> dict[str, int]:
+    def cut_then_annotate(*given: Any, **more: Any) -> dict[str, int]:
         CountingStore.store[name] = whole[: len(whole) // 2]
-        return annotate.annotate(*given)
+        return annotate.annotate(*given, **more)
 
     monkeypatch.setattr(lost_shards, "annotate", cut_then_annotate)
     with pytest.raises(ShardError, match=r"changed during the run: it had .* run again with --refresh"):
@@ -71,9 +71,9 @@ def test_a_file_of_a_store_replaced_by_a_longer_one_is_told_and_leaves_no_verdic
     longer = tmp_path / Path(name).name
     corpora.write_file(longer, [{"id": f"n{i}", "text": f"another text, number {i}"} for i in range(90)])
 
-    def replace_then_annotate(*given: Any) -> dict[str, int]:
+    def replace_then_annotate(*given: Any, **more: Any) -> dict[str, int]:
         CountingStore.store[name] = longer.read_bytes()
-        return annotate.annotate(*given)
+        return annotate.annotate(*given, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(lost_shards, "annotate", replace_then_annotate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from classifiers import fasttext_model
 from cluster.device import kernel_times
 from pipelines.cli.main import main
 from pipelines.plan.gpu import device_rates, node
-from pipelines.plan.gpu.node import Task, simulate
+from pipelines.plan.gpu.simulated import Task, simulate
 from pipelines.plan.plan import plan
 from pipelines.recipe.recipe import load_data
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
@@ -99,6 +100,60 @@ def test_no_task_is_done_before_its_parts_can_be(
 def test_a_gpu_serves_one_task_while_the_host_works_on_another() -> None:
     assert simulate([Task(chunks=3, device=1, host=2)] * 3, gpus=1, threads=3) == (11.0, 9.0)  # never idle till the end
     assert simulate([Task(chunks=1, device=0, host=1)] * 100, gpus=4, threads=5) == (5.0, 0.0)
+
+
+def without_help(tasks: list[Task]) -> list[Task]:
+    return [replace(task, alone=None, whole=False) for task in tasks]
+
+
+SHARED = st.builds(
+    lambda chunks, device, host, alone: Task(
+        chunks=chunks, device=device, host=device * host, alone=device * (host + alone), whole=True
+    ),
+    st.integers(1, 3), st.floats(0.01, 2), st.floats(0, 5), st.floats(0.5, 60),
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(SHARED, st.integers(0, 1500), st.integers(1, 16), st.integers(1, 14))
+def test_cores_that_help_never_make_a_read_longer(task: Task, tasks: int, gpus: int, threads: int) -> None:
+    with_help, _ = simulate([task] * tasks, gpus, threads)
+    alone, _ = simulate(without_help([task] * tasks), gpus, threads)
+    assert with_help <= alone * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SHARED, st.integers(1, 16), st.integers(1, 14))
+def test_a_small_read_is_left_to_the_gpus(task: Task, gpus: int, threads: int) -> None:
+    tasks = [task] * (16 * gpus)
+    assert simulate(tasks, gpus, threads) == simulate(without_help(tasks), gpus, threads)
+
+
+def test_idle_cores_read_what_gpus_have_no_time_for() -> None:
+    tasks = [Task(chunks=2, device=0.1, host=0.1, alone=2, whole=True)] * 8000
+    with_help, _ = simulate(tasks, gpus=4, threads=14)
+    alone, _ = simulate(without_help(tasks), gpus=4, threads=14)
+    assert alone == pytest.approx(8000 * 2 * 0.1 / 4, rel=0.01)
+    together = 4 / 0.2 + 4 * (14 - 3) / 4  # tasks a second: two turns and a thread for the host's part; the others
+    assert 8000 / together < with_help < 1.05 * 8000 / together
+    few, _ = simulate(tasks, gpus=4, threads=3)
+    assert few == alone  # of which none is idle
+
+
+@pytest.mark.parametrize("recipe", ["dedup", "filters"])
+@pytest.mark.parametrize("slower", [0.5, 1.0, 4.0])
+def test_cores_help_in_the_first_read_of_a_node_with_any_number_of_gpus(recipe: str, slower: float) -> None:
+    given, gains = work(recipe), []
+    [read] = given["first_read"]
+    read["text_bytes"], read["tasks"] = read["text_bytes"] * 6_000 // read["tasks"], 6_000
+    for gpus in (1, 2, 3, 5, 8, 16, 40, 112, 200):
+        task = node._task(given, read, slower)
+        threads = max(1, given["cores"] // gpus)
+        with_help, _ = simulate([task] * 6_000, gpus, threads)
+        alone, _ = simulate(without_help([task] * 6_000), gpus, threads)
+        gains.append(alone / with_help)
+    assert min(gains) >= 1
+    assert max(gains) > 1.2
 
 
 def test_a_plan_simulates_the_node_that_is_asked_for(datasets: dict[str, Any]) -> None:
