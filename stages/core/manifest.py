@@ -25,7 +25,7 @@ from cluster.files.sealed import commit_sealed, damaged, read_sealed
 from cluster.scale import scaled
 from stages.core.digests import DATA_FORMAT, digest
 from stages.core.formats import check_format
-from stages.core.shard import MAX_ORDINAL, MAX_ROWS, ROW_BITS, Bundle, Piece, Shard
+from stages.core.shard import ROW_BITS, Bundle, Piece, Shard
 from stages.core.types import shards_address
 
 SMALLEST, LARGEST = scaled(16 << 20), scaled(512 << 20)  # decoded text of one bundle, in bytes
@@ -130,6 +130,17 @@ class Manifest:
     def group_of(self, doc_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """Return the number of the group that holds each document."""
         return self._group_by_position[self.locate(doc_ids)[0]]
+
+    @functools.cached_property
+    def _positions(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Positions of each dataset's bundles, ascending."""
+        names = np.array([bundle.dataset for bundle in self.bundles], object)
+        return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+
+    def bundles_between(self, dataset: str, start: int, stop: int) -> int:
+        """Return how many bundles of a dataset are at positions start … stop - 1."""
+        first, last = np.searchsorted(self._positions[dataset], [start, stop])
+        return max(0, int(last - first))
 
     @functools.cached_property
     def _by_ordinal(self) -> dict[int, Shard]:
@@ -387,10 +398,3 @@ def _load(root: str, digest: str) -> Manifest:
     if manifest is None or manifest.digest != digest:
         raise LedgerError(f"the manifest in {root} changed while the run was going on; run again.")
     return manifest
-
-
-def check_limits(shards: Sequence[Shard]) -> None:
-    """Raise LedgerError for a shard whose rows or ordinal do not fit a doc_id."""
-    for shard in shards:
-        if shard.rows >= MAX_ROWS or shard.ordinal >= MAX_ORDINAL:
-            raise LedgerError(f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed.")

@@ -10,6 +10,7 @@ then do its doc_ids: what is to be read in order is sorted by bundle row, never 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,3 +134,10 @@ def check_ascending(rows: npt.NDArray[np.integer], what: str) -> None:
             f"{what} must ascend, each one once; got {after} after {before}. Nothing was taken from them: a fault of "
             "winnow or a damaged file. Report this with the run folder."
         )
+
+
+def check_limits(shards: Sequence[Shard]) -> None:
+    """Raise LedgerError for a shard whose rows or ordinal do not fit a doc_id."""
+    for shard in shards:
+        if shard.rows >= MAX_ROWS or shard.ordinal >= MAX_ORDINAL:
+            raise LedgerError(f"shard {shard.path} has {shard.rows} rows; at most {MAX_ROWS - 1} can be addressed.")

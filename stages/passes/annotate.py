@@ -97,7 +97,7 @@ def _side(run: Run, tracks: list[Track], number: int, within: share.Round | None
         yield {"bundles_on_gpu": 1}
     else:
         bundle = run.manifest.bundles[number]
-        left = sum(later.dataset == bundle.dataset for later in run.manifest.bundles[number + 1 : within.stop])
+        left = run.manifest.bundles_between(bundle.dataset, number + 1, within.stop)
         with share.side(within, bundle.dataset, number, left, bundle.rows) as host:
             yield {"bundles_on_cores" if host else "bundles_on_gpu": 1}
 

@@ -24,7 +24,7 @@ from stages.core import manifest
 from stages.core.costs import Quantity
 from stages.core.manifest import Manifest
 from stages.core.run import Run
-from stages.core.shard import Dataset, Shard
+from stages.core.shard import Dataset, Shard, check_limits
 from stages.inputs.files.discover import Found, discover, look
 from stages.inputs.files.file_versions import fingerprint, same_token, stat_token
 from stages.inputs.files.left_out import Entry, PassedOver
@@ -86,7 +86,7 @@ def freeze(
     inspected, columns = _inspect_all(engine, run, new, limit, done)
     taken = _in_order(files, kept, inspected, limit)
     result = arrange(old, taken, retired, limit, partial(_look_again, engine, run))
-    manifest.check_limits(result.shards)
+    check_limits(result.shards)
     fresh = {(i.dataset, i.found.path) for i in inspected}
     added = [s for s in result.live_shards if (s.dataset, s.path) in fresh]
     write_types(engine, run, result, columns, added, old)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cluster.errors import LedgerError
 from stages.core import manifest
 from stages.core.manifest import BUNDLE_ROWS, LARGEST, Cut, Manifest, bundle_shards
-from stages.core.shard import Shard
+from stages.core.shard import Shard, check_limits
 
 
 def shard(ordinal: int, rows: int, dataset: str = "a") -> Shard:
@@ -55,6 +55,9 @@ def test_a_document_is_found_where_it_lies(files: list[tuple[str, list[tuple[int
     row = data.draw(st.integers(0, len(docs[position]) - 1))
     found = whole.locate(docs[position][[row]])
     assert (found[0][0], found[1][0]) == (position, row)
+    of_it = [i for i in range(position, len(docs)) if whole.bundles[i].dataset == whole.bundles[position].dataset]
+    assert whole.bundles_between(whole.bundles[position].dataset, position, len(docs)) == len(of_it)
+    assert whole.bundles_between(whole.bundles[position].dataset, position + 1, position) == 0
     units = [p for unit in whole.units for p in unit]
     assert units == list(range(len(whole.bundles))) == [p for g in whole.groups for p in g]
     assert whole.group_of(docs[position][[row]])[0] == whole.group_at(position)
@@ -98,4 +101,4 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_shard_with_too_many_rows_is_refused() -> None:
     with pytest.raises(LedgerError, match="can be addressed"):
-        manifest.check_limits([shard(0, 1 << 32)])
+        check_limits([shard(0, 1 << 32)])
