@@ -20,8 +20,9 @@ DIVISION = 20  # instructions of a GPU for a division, one of a CPU
 BUS = 50e9  # bytes a second from host to device, of 64 on the data sheet
 OUT = 10e9  # bytes a second from the device to memory of the host that is not pinned: a guess
 MODEL_CORES = 400  # whose forward passes one GPU does: 0.3 PFLOP/s, 30 % of its bf16, against 0.75 TFLOP/s of a core
-# Bytes a second that a node reads from its own disks: eight NVMe drives of 3.84 TB, as a DGX H100 has for data
-# (NVIDIA's data sheet), and AWS p5.48xlarge; of each 6.25 GB/s, of the 8 of its four lanes of PCIe 4.0: a guess.
+# Bytes a second that a node reads from its own disks: eight NVMe drives of 3.84 TB, as a DGX H100 has beside its 112
+# cores (NVIDIA's reference architecture of DGX BasePOD), and an AWS p5.48xlarge; of each 6.25 GB/s, of the 8 of four
+# lanes of PCIe 4.0: a guess.
 DISK = 50e9
 
 
