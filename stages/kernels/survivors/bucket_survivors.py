@@ -5,7 +5,7 @@ the first `1 + further_tries` such of a bucket they share (the bucket's "seats")
 representative is the first such in the order. Component mode is in component_survivors.py.
 
 Guarantees: the outcome does not depend on the numbering of documents or the order of buckets; a pair is looked up once.
-Time: rounds of one pass over all bucket members. A pass decides every document that the known pairs suffice for;
+Time: rounds of one pass over all members of distinct buckets. A pass decides every document that the known pairs suffice for;
 for any other it requests the first undecided pair of each bucket, and all requests are looked up together.
 """
 
@@ -45,6 +45,7 @@ def representative_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bo
     keep_all : documents of one dataset never drop each other.
     further_tries : kept members of a bucket that are tried after the first.
     """
+    buckets = buckets.distinct()  # those left out would hold the same seats and request the same pairs
     board, group = _board(buckets, further_tries), buckets.groups
     order = np.argsort(buckets.rank).astype(np.int64)
     answers = Answers(len(buckets))
