@@ -90,11 +90,9 @@ def _mark_first(start, member, seen_in, first):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def _same(members, others, bucket, seen_in):  # type: ignore[no-untyped-def]
     """Tell whether two buckets hold the same documents."""
-    if len(members) != len(others):
-        return False
     for doc in members:
         seen_in[doc] = bucket
+    shared = 0
     for doc in others:
-        if seen_in[doc] != bucket:
-            return False
-    return True
+        shared += seen_in[doc] == bucket
+    return shared == len(others) == len(members)
