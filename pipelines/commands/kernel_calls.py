@@ -30,9 +30,12 @@ def _stage(use: str, **parameters: Any) -> ShardStage:
 
 
 def deduplication(texts: list[str]) -> int:
-    """Deduplicate the texts, one of them twice, as `winnow dedup` does."""
+    """Deduplicate the texts, one of them twice, as `winnow dedup` does; compare two as those beyond the cap are."""
     from pipelines.commands.dedup import dedup
+    from stages.kernels.hashes.hashing import buffers
+    from stages.kernels.similarity.jaccard import exact_pairs
 
+    exact_pairs(*buffers(pa.array(texts[:2], pa.large_string())), [0], [1], 24, max_shingles=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "texts.parquet"
         pq.write_table(pa.table({"text": [*texts, texts[0]]}), path)

@@ -38,7 +38,7 @@ class Family:
 
 
 FAMILIES = (
-    Family(name="deduplication", seconds=7, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"})),
+    Family(name="deduplication", seconds=9, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"})),
     Family(name="heuristics", seconds=6.5, mark="heuristics.judge-*.nbi", stages=frozenset({"heuristics"})),
     Family(name="pii", seconds=1, mark="pii_windows.*.nbi", stages=frozenset({"pii"})),
     Family(name="fasttext", seconds=7, mark="kernels.best_labels-*.nbi", stages=frozenset({"language_id"})),
