@@ -27,8 +27,11 @@ SLOTS = 4  # of a table, for each hash at least
 
 @numba.njit(cache=True, nogil=True)
 def compare_by_runs(data, offsets, order, hub, other, width, words, out):  # type: ignore[no-untyped-def]
-    """Write the Jaccard similarity of the pairs of `order`; texts below 2^31 bytes. Memory: 105 bytes per byte of the
-    longest text.
+    """Write the Jaccard similarity of the pairs of `order`, places in all others.
+
+    data, offsets, width, words : as in `jaccard.exact_pairs`; no text of a pair has 2^31 bytes or more.
+    hub, other : (pairs,) documents; the table of a hub serves all its pairs that follow each other in `order`.
+    out : (pairs,) float64, 1.0 for two texts without any shingle. Memory: 105 bytes per byte of the longest text.
     """
     longest = 0
     for e in order:
