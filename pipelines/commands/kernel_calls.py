@@ -30,9 +30,12 @@ def _stage(use: str, **parameters: Any) -> ShardStage:
 
 
 def deduplication(texts: list[str]) -> int:
-    """Deduplicate the texts, one of them twice, as `winnow dedup` does."""
+    """Deduplicate the texts, one of them twice, as `winnow dedup` does; compare two as those beyond the cap are."""
     from pipelines.commands.dedup import dedup
+    from stages.kernels.hashes.hashing import buffers
+    from stages.kernels.similarity.jaccard import exact_pairs
 
+    exact_pairs(*buffers(pa.array(texts[:2], pa.large_string())), [0], [1], 24, max_shingles=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "texts.parquet"
         pq.write_table(pa.table({"text": [*texts, texts[0]]}), path)
@@ -120,6 +123,10 @@ def fasttext(texts: list[str]) -> int:
 
 
 def words(texts: list[str]) -> int:
+    """Sign runs of words, hash whole texts as side files are looked up."""
+    from stages.kernels.hashes.hashing import buffers, xxh64
+
+    xxh64(*buffers(pa.array(texts, pa.large_string())), 0)
     return _annotated(texts, "minhash", shingles="words", shingle_width=5)
 
 

@@ -359,7 +359,6 @@ def _evidence(run: Run, found: Outcome) -> pa.Array:
 
 def _datasets(run: Run, doc: I64) -> pa.Array:
     """Return the dataset of each document, null where doc is -1."""
-    names = [d.name for d in run.datasets]
-    ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
-    codes = [names.index(run.manifest.shard(int(o)).dataset) if o >= 0 else -1 for o in ordinals]
-    return _choose(tuple(names), np.array(codes, np.int32)[inverse] if len(doc) else np.empty(0, np.int32))
+    ordinals = pa.array(doc >> ROW_BITS, mask=doc < 0).dictionary_encode()
+    names = [run.manifest.shard(ordinal).dataset for ordinal in ordinals.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(ordinals.indices, pa.array(names, pa.string())).dictionary_decode()

@@ -225,9 +225,11 @@ def _write_groups(run: Run, group: int, doc: I64, survivor: I64) -> None:
 
 
 def _dataset_numbers(run: Run, names: list[str], doc: I64) -> I64:
-    ordinals, inverse = np.unique(doc >> ROW_BITS, return_inverse=True)
-    numbers = np.array([names.index(run.manifest.shard(int(o)).dataset) for o in ordinals], np.int64)
-    return numbers[inverse] if len(doc) else np.empty(0, np.int64)
+    ordinals = pa.array(doc >> ROW_BITS).dictionary_encode()
+    shards = map(run.manifest.shard, ordinals.dictionary.to_pylist())
+    numbers = np.array([names.index(shard.dataset) for shard in shards], np.int64)
+    found: I64 = numbers[ordinals.indices.to_numpy()]
+    return found
 
 
 # --- few verdicts ----------------------------------------------------------------------------------------

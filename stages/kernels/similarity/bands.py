@@ -17,6 +17,8 @@ from stages.kernels.dispatch.dispatch import by_backend
 from stages.kernels.hashes.hashing import I64, U64, mix64_word, read_only
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_TOGETHER = 64  # documents: 32 KB of 128 slots
+_SLOTS = 8  # of two bits, for each key at least: of 1.4 million keys, 80 % of which occur once, 93 % of those are alone
 
 
 @by_backend
@@ -63,9 +65,18 @@ def band_records(
 
 @by_backend
 def shared_records(keys: U64, doc: I64) -> tuple[U64, I64]:
-    """Return the records whose key occurs twice or more, sorted by key."""
+    """Return the records whose key occurs twice or more, sorted by key.
+
+    Most keys occur once and are left out before the others are sorted: each key marks a slot of a table that tells one
+    key from several, and one that is alone in its slot is alone. Memory besides the result: at most 4 bytes per record
+    for the table, and 40 per record that is sorted.
+    """
+    keys = read_only(keys, np.uint64)
+    place = np.empty(len(keys), np.int64)
+    some = place[: _not_alone(keys, place)]
+    keys = keys[some]
     order = np.argsort(keys)
-    return repeated(keys[order], doc, order)
+    return repeated(keys[order], doc[some], order)
 
 
 @by_backend
@@ -86,10 +97,48 @@ def repeated(keys: U64, doc: I64, order: I64 | None = None) -> tuple[U64, I64]:
 
 @numba.njit(cache=True, nogil=True)
 def _keys(sig, rows, first, out):  # type: ignore[no-untyped-def]
-    for d in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            key = mix64_word(np.uint64(first + j), _GOLDEN)
-            begin = (first + j) * rows
-            for slot in sig[d, begin : begin + rows]:
-                key = mix64_word(key ^ np.uint64(slot), _GOLDEN)
-            out[d, j] = key
+    """Write the keys of `_TOGETHER` documents at a time, whose slots are turned so that they lie side by side."""
+    documents, count = out.shape
+    turned, keys = np.empty((count * rows, _TOGETHER), sig.dtype), np.empty(_TOGETHER, np.uint64)
+    for begin in range(0, documents, _TOGETHER):
+        here = min(_TOGETHER, documents - begin)
+        for d in range(here):
+            slots = sig[begin + d, first * rows : (first + count) * rows]
+            for i in range(len(slots)):
+                turned[i, d] = slots[i]
+        for j in range(count):
+            keys[:] = mix64_word(np.uint64(first + j), _GOLDEN)
+            for i in range(j * rows, (j + 1) * rows):
+                slots = turned[i, :here]
+                for d in range(here):
+                    keys[d] = mix64_word(keys[d] ^ np.uint64(slots[d]), _GOLDEN)
+            for d in range(here):
+                out[begin + d, j] = keys[d]
+
+
+@numba.njit(cache=True, nogil=True)
+def _not_alone(keys, place):  # type: ignore[no-untyped-def]
+    """Write the places of the keys that share a slot, ascending, all keys that occur again among them; return how many.
+
+    A slot is two bits that count to 2; 32 slots lie in a word.
+    """
+    bits = 5
+    while (1 << bits) < _SLOTS * len(keys):
+        bits += 1
+    table, shift = np.zeros(1 << (bits - 5), np.uint64), np.uint64(64 - bits)
+    for key in keys:
+        word, pair = _slot(key, shift)
+        table[word] += np.uint64((table[word] >> pair) & np.uint64(3) < 2) << pair
+    found = 0
+    for i in range(len(keys)):
+        word, pair = _slot(keys[i], shift)
+        place[found] = i
+        found += (table[word] >> pair) & np.uint64(3) == 2
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _slot(key, shift):  # type: ignore[no-untyped-def]
+    """Return (word, lower bit in it) of a key's slot; some bits of the keys of one destination are all equal."""
+    slot = (key * _GOLDEN) >> shift
+    return slot >> np.uint64(5), (slot & np.uint64(31)) << np.uint64(1)

@@ -1,11 +1,12 @@
 """Similarity of pairs: estimated from 8-bit signature slots, or exact over the sets of shingles.
 
-Exact similarity compares sets of 64-bit shingle hashes (a polynomial over scrambled characters, or over
-XXH64 of words, scrambled again); two different shingles of a pair of texts of n shingles collide with
-probability about n^2 / 2^64. Work is linear in the bytes of the pairs; memory is 24 bytes per byte of the
-longest text and at most 64 bytes per shingle of the cap. Where a text has more distinct shingles than the
-cap, both sets of the pair are thinned to the hashes whose upper 24 bits are 0 modulo the least power of two
-that makes them fit: the value is then a sample's, with a standard deviation below 1 / sqrt(2 * cap).
+Exact similarity compares sets of 64-bit hashes of shingles (shingle_sets.py); two different shingles of a pair of
+texts of n shingles collide with probability about n^2 / 2^64. Work is linear in the bytes of the pairs. Pairs of texts
+of at most `MAX_SHINGLES` bytes (or the cap, where that is less) are compared by the runs that they share
+(shared_runs.py), in 105 bytes of memory per byte of the longest of them. For others memory is 24 bytes per byte of the
+longest text and at most 64 bytes per shingle of the cap. Where a text has more distinct shingles than the cap, both
+sets of the pair are thinned to the hashes whose upper 24 bits are 0 modulo the least power of two that makes them fit:
+the value is then a sample's, with a standard deviation below 1 / sqrt(2 * cap).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from stages.kernels.hashes.hashing import I64, U8, check_offsets, mix64_word, read_only, xxh64_span
-from stages.kernels.text.words import next_word
+from stages.kernels.hashes.hashing import I64, U8, check_offsets, read_only
+from stages.kernels.similarity.shared_runs import compare_by_runs
+from stages.kernels.similarity.shingle_sets import distinct, holds, is_sampled, shingle_hashes
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -26,10 +28,6 @@ CHANCE = 1.0 / 256.0  # that two different slots agree in their byte
 SURE = 4.5  # standard errors from the threshold where the estimate is trusted: 7 in a million pairs
 TAIL = 3.4e-6  # the same for one side, where slots that differ are too few for a normal approximation
 FEW = 10  # expected slots that differ at the threshold, below which that is so
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_BASE = np.uint64(0xD1342543DE82EF95)
-_ASCII = mix64_word.py_func(np.arange(128, dtype=np.uint64), _GOLDEN)
 
 
 def estimate(slots_a: U8, slots_b: U8) -> F64:
@@ -160,9 +158,14 @@ def exact_pairs(
     out = np.empty(len(u), np.float64)
     if len(u):
         hub, other = _by_degree(u, v, len(places) - 1)
-        order = np.lexsort((other, hub)).astype(np.int64, copy=False)
-        visit = (read_only(order, np.int64), read_only(hub, np.int64), read_only(other, np.int64))
-        _exact_each(read_only(data, np.uint8), places, *visit, width, bool(words), max_shingles, out)
+        order, size = np.lexsort((other, hub)), np.diff(places)
+        long = (np.maximum(size[hub], size[other]) > min(max_shingles, MAX_SHINGLES))[order]
+        texts, pairs = (read_only(data, np.uint8), places), (read_only(hub, np.int64), read_only(other, np.int64))
+        how = (width, bool(words))
+        if not long.all():
+            compare_by_runs(*texts, read_only(order[~long], np.int64), *pairs, *how, out)
+        if long.any():
+            _compare_sets(*texts, read_only(order[long], np.int64), *pairs, *how, max_shingles, out)
     return out
 
 
@@ -194,141 +197,10 @@ def _estimate_each(slots, left, right, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _characters(data, start, stop, symbols):  # type: ignore[no-untyped-def]
-    """Write a scrambled word per code point; return how many."""
-    count, i = 0, start
-    while i < stop:
-        code = np.uint64(data[i])
-        i += 1
-        if code < 128:
-            symbols[count] = _ASCII[code]
-            count += 1
-            continue
-        while i < stop and (data[i] & 0xC0) == 0x80:
-            code = (code << np.uint64(8)) | np.uint64(data[i])
-            i += 1
-        symbols[count] = mix64_word(code, _GOLDEN)
-        count += 1
-    return count
-
-
-@numba.njit(cache=True, nogil=True)
-def _words(data, start, stop, symbols):  # type: ignore[no-untyped-def]
-    """Write XXH64 of each word; return how many."""
-    count, at = 0, start
-    while at < stop:
-        begin, at = next_word(data, at, stop)
-        if begin < at:
-            symbols[count] = xxh64_span(data, begin, at, np.uint64(0))
-            count += 1
-    return count
-
-
-@numba.njit(cache=True, nogil=True)
-def _shingles(symbols, count, width, out):  # type: ignore[no-untyped-def]
-    """Hash every run of `width` symbols (all of them where there are fewer), never to 0; return how many."""
-    if count == 0:
-        return 0
-    size, leave, h = min(width, count), np.uint64(1), np.uint64(0)
-    for i in range(size):
-        h = h * _BASE + symbols[i]
-        leave *= _BASE
-    out[0] = h
-    for i in range(size, count):
-        h = h * _BASE + (symbols[i] - symbols[i - size] * leave)
-        out[i - size + 1] = h
-    total = count - size + 1
-    for i in range(total):
-        out[i] = max(mix64_word(out[i], _GOLDEN), np.uint64(1))
-    return total
-
-
-@numba.njit(cache=True, nogil=True)
-def _hashes(data, start, stop, width, words, symbols, out):  # type: ignore[no-untyped-def]
-    symbols_found = _words(data, start, stop, symbols) if words else _characters(data, start, stop, symbols)
-    return _shingles(symbols, symbols_found, width, out)
-
-
-@numba.njit(cache=True, nogil=True)
-def _clear(table, count):  # type: ignore[no-untyped-def]
-    """Empty a table for `count` hashes; return its mask."""
-    size = 8
-    while size < 2 * count:
-        size *= 2
-    table[:size] = np.uint64(0)
-    return np.uint64(size - 1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _insert(table, mask, h):  # type: ignore[no-untyped-def]
-    """Put h into the table; tell whether it is new."""
-    at = h & mask
-    while table[at] != 0:
-        if table[at] == h:
-            return False
-        at = (at + np.uint64(1)) & mask
-    table[at] = h
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
-def _holds(table, mask, h):  # type: ignore[no-untyped-def]
-    at = h & mask
-    while table[at] != 0:
-        if table[at] == h:
-            return True
-        at = (at + np.uint64(1)) & mask
-    return False
-
-
-@numba.njit(cache=True, nogil=True)
-def _sampled(h, stride):  # type: ignore[no-untyped-def]
-    """Tell whether h belongs to the sample of one in `stride`, a power of two up to 2^24."""
-    return ((h >> np.uint64(40)) & np.uint64(stride - 1)) == 0
-
-
-@numba.njit(cache=True, nogil=True)
-def _thin(hashes, count, stride):  # type: ignore[no-untyped-def]
-    """Move the sampled ones to the front; return how many."""
-    kept = 0
-    for i in range(count):
-        h = hashes[i]
-        hashes[kept] = h
-        kept += _sampled(h, stride)
-    return kept
-
-
-@numba.njit(cache=True, nogil=True)
-def _distinct(hashes, count, stride, cap, table):  # type: ignore[no-untyped-def]
-    """Move the distinct sampled hashes to the front and into the table.
-
-    Starts from a sample of one in `stride` and doubles that whenever more than `cap` are found.
-
-    Returns
-    -------
-    (how many, stride, mask of the table).
-    """
-    mask, kept = _clear(table, min(count, cap + 1)), 0
-    for i in range(count):
-        h = hashes[i]
-        if stride > 1 and not _sampled(h, stride):
-            continue
-        if _insert(table, mask, h):
-            hashes[kept] = h
-            kept += 1
-            while kept > cap and stride < 1 << 24:
-                stride *= 2
-                kept = _thin(hashes, kept, stride)
-                mask = _clear(table, min(count, cap + 1))
-                for j in range(kept):
-                    _insert(table, mask, hashes[j])
-    return kept, stride, mask
-
-
-@numba.njit(cache=True, nogil=True)
-def _exact_each(data, offsets, order, hub, other, width, words, cap, out):  # type: ignore[no-untyped-def]
+def _compare_sets(data, offsets, order, hub, other, width, words, cap, out):  # type: ignore[no-untyped-def]
+    """Compare the pairs of `order` by their whole sets, sampled where one has more than `cap` shingles."""
     longest = 0
-    for e in range(len(hub)):
+    for e in order:
         for d in (hub[e], other[e]):
             longest = max(longest, offsets[d + 1] - offsets[d])
     size = 8
@@ -344,17 +216,17 @@ def _exact_each(data, offsets, order, hub, other, width, words, cap, out):  # ty
     for e in order:
         a, b = hub[e], other[e]
         if a != held:
-            count = _hashes(data, offsets[a], offsets[a + 1], width, words, symbols, kept)
-            num_mine, stride, mask = _distinct(kept, count, np.int64(1), cap, mine)
+            count = shingle_hashes(data, offsets[a], offsets[a + 1], width, words, symbols, kept)
+            num_mine, stride, mask = distinct(kept, count, np.int64(1), cap, mine)
             held = a
-        count = _hashes(data, offsets[b], offsets[b + 1], width, words, symbols, hashes)
-        num_theirs, common, _ = _distinct(hashes, count, stride, cap, theirs)
+        count = shingle_hashes(data, offsets[b], offsets[b + 1], width, words, symbols, hashes)
+        num_theirs, common, _ = distinct(hashes, count, stride, cap, theirs)
         union, shared = num_theirs, 0
         for i in range(num_theirs):
-            shared += _holds(mine, mask, hashes[i])
+            shared += holds(mine, mask, hashes[i])
         if common == stride:
             union += num_mine
         else:
             for i in range(num_mine):
-                union += _sampled(kept[i], common)
+                union += is_sampled(kept[i], common)
         out[e] = shared / (union - shared) if union else 1.0

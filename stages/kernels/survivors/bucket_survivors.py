@@ -5,8 +5,8 @@ the first `1 + further_tries` such of a bucket they share (the bucket's "seats")
 representative is the first such in the order. Component mode is in component_survivors.py.
 
 Guarantees: the outcome does not depend on the numbering of documents or the order of buckets; a pair is looked up once.
-Time: rounds of one pass over all bucket members. A pass decides every document that the known pairs suffice for;
-for any other it requests the first undecided pair of each bucket, and all requests are looked up together.
+Time: rounds of one pass over all members of distinct buckets. A pass decides every document that the known pairs
+suffice for; for any other it requests the first undecided pair of each bucket, and all requests are looked up together.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def representative_survivors(buckets: Buckets, verdict: Verdict, *, keep_all: bo
     keep_all : documents of one dataset never drop each other.
     further_tries : kept members of a bucket that are tried after the first.
     """
+    buckets = buckets.distinct()  # those left out would hold the same seats and request the same pairs
     board, group = _board(buckets, further_tries), buckets.groups
     order = np.argsort(buckets.rank).astype(np.int64)
     answers = Answers(len(buckets))
@@ -137,7 +138,7 @@ def _buckets_of(buckets: Buckets) -> tuple[I64, I64]:
     return of_start, buckets.of_member[np.argsort(buckets.member, kind="stable")]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def _certain_winner(board, doc, keep_all, tries, keys, values):  # type: ignore[no-untyped-def]
     """Return the first kept document in the order that is known to be similar to `doc`, or -1."""
     n = len(board.place)
@@ -157,7 +158,7 @@ def _certain_winner(board, doc, keep_all, tries, keys, values):  # type: ignore[
     return best
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def _look(board, doc, bucket, best, keep_all, tries, keys, values):  # type: ignore[no-untyped-def]
     """Return (whether a seat before `best` is undecided for `doc`, the document whose pair to request or -1)."""
     n = len(board.place)
@@ -188,7 +189,7 @@ def _look(board, doc, bucket, best, keep_all, tries, keys, values):  # type: ign
     return open_, -1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def _take_seats(board, doc, tries):  # type: ignore[no-untyped-def]
     for j in range(board.of_start[doc], board.of_start[doc + 1]):
         bucket = board.of_bucket[j]

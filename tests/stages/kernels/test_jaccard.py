@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.kernels.hashes.hashing import buffers
-from stages.kernels.similarity import jaccard
+from stages.kernels.hashes.hashing import buffers, mix64
+from stages.kernels.similarity import jaccard, shingle_sets
 from stages.kernels.similarity.minhash import nemo_parameters, signatures, slots8
 
 PIECES = st.sampled_from(["a", "b", "é", "日", "🙂", " ", "\n", "\u3000", "word ", "zwei ", "\u00a0"])
@@ -37,6 +37,49 @@ def test_exact_similarity_equals_python_sets(words: bool, texts: list[str], widt
     result = jaccard.exact_pairs(*buffers(pa.array(texts, pa.string())), left, right, width, words=words)
     sets = [shingle_set(text, width, words) for text in texts]
     assert result.tolist() == [true_jaccard(sets[u], sets[v]) for u, v in pairs]
+
+
+@st.composite
+def edited_texts(draw: st.DrawFn) -> list[str]:
+    """Return a text and others made of it: parts left out, moved, repeated, and new characters between them."""
+    some = draw(st.lists(st.one_of(st.text(max_size=60), PIECES, st.just("ab" * 20)), min_size=1, max_size=12))
+    texts = ["".join(some)]
+    for _ in range(draw(st.integers(1, 4))):
+        text = draw(st.sampled_from(texts))
+        a, b = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+        between = draw(st.one_of(st.just(""), PIECES, st.text(max_size=3), st.just(text[a:b] * 2)))
+        texts.append(text[:a] + between + text[draw(st.sampled_from([a, b])) :])
+    return texts
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("cap", [10, jaccard.MAX_SHINGLES])
+@settings(max_examples=200, deadline=None)
+@given(edited_texts(), st.integers(1, 30))
+def test_texts_that_share_runs_are_as_similar_as_their_sets(
+    cap: int, words: bool, texts: list[str], width: int
+) -> None:
+    left, right = np.triu_indices(len(texts))
+    arrays = buffers(pa.array(texts, pa.string()))
+    result = jaccard.exact_pairs(*arrays, left, right, width, words=words, max_shingles=cap)
+    sets = [shingle_set(text, width, words) for text in texts]
+    expected = [true_jaccard(sets[u], sets[v]) for u, v in zip(left, right, strict=True)]
+    few = [max(len(sets[u]), len(sets[v])) <= cap for u, v in zip(left, right, strict=True)]
+    assert result[few].tolist() == [value for value, exact in zip(expected, few, strict=True) if exact]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), st.lists(st.integers(0, 59), max_size=4))
+def test_characters_begin_where_no_byte_continues_another(text: bytes, ascii_at: list[int]) -> None:
+    data = np.frombuffer(text, np.uint8).copy()
+    for at in ascii_at:
+        data[at : at + 9] &= 0x7F
+    symbols = np.empty(len(data) + 1, np.uint64)
+    begins = [i for i, byte in enumerate(data) if i == 0 or not (byte & 0xC0 == 0x80 and data[i - 1] >= 0x80)]
+    count = shingle_sets.characters(data, 0, len(data), symbols)
+    parts = [int.from_bytes(part, "big") for part in map(bytes, np.split(data, begins)[1:])]
+    codes = np.array([part % 2**64 for part in parts], np.uint64)
+    assert symbols[:count].tolist() == mix64(codes).tolist()
 
 
 def test_periodic_texts_and_long_windows_are_told_apart() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import random
 from typing import Any
 
 import numpy as np
@@ -124,6 +127,31 @@ def buckets_of(start: I64, member: I64, n: int) -> Buckets:
     yes, no = np.ones(n, np.bool_), np.zeros(n, np.bool_)
     every = {"rank": np.arange(n), "dataset": np.zeros(n, np.int32), "protected": no, "eligible": yes}
     return Buckets(start=start, member=member, **every)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sets(st.integers(0, 9)), max_size=12), st.randoms())
+def test_distinct_buckets_are_the_first_of_each_set_of_documents(sets: list[set[int]], random: random.Random) -> None:
+    listed = [random.sample(sorted(bucket), len(bucket)) for bucket in sets]
+    start = np.cumsum([0, *map(len, listed)]).astype(np.int64)
+    found = buckets_of(start, np.array([m for bucket in listed for m in bucket], np.int64), 10).distinct()
+    members = [found.member[a:b].tolist() for a, b in itertools.pairwise(found.start)]
+    assert members == [bucket for n, bucket in enumerate(listed) if sets[n] not in sets[:n]]
+
+
+@settings(deadline=None, max_examples=200)
+@given(situations(), st.randoms())
+def test_repeated_buckets_change_no_survivor_and_no_request(s: dict[str, Any], random: random.Random) -> None:
+    rank = np.array(s["numbering"])
+    found = []
+    for listed in (s["buckets"], [random.sample(b, len(b)) for b in s["buckets"] for _ in range(random.randint(1, 3))]):
+        start = np.cumsum([0, *map(len, listed)]).astype(np.int64)
+        member = np.array([m for bucket in listed for m in bucket], np.int64)
+        buckets = Buckets(start=start, member=member, **candidates(s, rank))
+        judge = Judge(s["similar"], s["late"], rank)
+        result = representative_survivors(buckets, judge, **{name: s[name] for name in TRIES})
+        found.append([*(part.tolist() for part in dataclasses.astuple(result)), judge.asked])
+    assert found[0] == found[1]
 
 
 def one_bucket(n: int) -> Buckets:
