@@ -42,6 +42,16 @@ def _lowest(_typing: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
+@intrinsic
+def _ones(_typing: Any, word: Any) -> Any:
+    """Return how many bits of a uint64 are set, int64."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
+
+
 @numba.njit(cache=True, nogil=True)
 def _continuing_before(data, i, end):  # type: ignore[no-untyped-def]
     """Return which of the WIDE bytes from `i` on, before `end`, continue a code point, a bit each."""
@@ -120,3 +130,16 @@ def long_code_points(data, at, end, marks):  # type: ignore[no-untyped-def]
         if found > SPARSE:
             break
     return np.int64(found), more, inside
+
+
+@numba.njit(cache=True, nogil=True)
+def count_code_points(data, offsets, out):  # type: ignore[no-untyped-def]
+    """Fill out (docs,) uint32 with the number of code points of each document of valid UTF-8."""
+    for d in range(len(out)):
+        i, stop, more = offsets[d], offsets[d + 1], np.int64(0)
+        while i + WIDE <= stop:
+            more += _ones(_continuing(data, i))
+            i += WIDE
+        if i < stop:
+            more += _ones(_continuing_before(data, i, stop))
+        out[d] = np.uint32(stop - offsets[d] - more)

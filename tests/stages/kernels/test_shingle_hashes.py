@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from stages.kernels.hashes.code_points import BLOCK, SPARSE, long_code_points
 from stages.kernels.hashes.hashing import read_only
 from stages.kernels.hashes.murmur import ROUND, hash_block32, make_scratch
 from stages.kernels.similarity.one_permutation import bin32, bin64
+from stages.kernels.text.validity import characters
 from tests.stages.kernels.test_minhash_kernels import M32, murmur32, shingles
 
 BEYOND = st.sampled_from("éß\u00a0“日🙂") | st.characters(min_codepoint=0x80, exclude_categories=["Cs"])
@@ -107,3 +109,14 @@ def test_bins_hold_the_least_of_their_hashes_for_any_hashes_in_any_portions(
     for start, stop in pairwise([0, *cuts, len(hashes)]):
         lower(np.array(hashes[start:stop], dtype), stop - start, row)
     assert row.tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text(max_size=200) | long_texts(), max_size=5),
+    st.integers(0, 2),
+    st.sampled_from(["utf8", "large_utf8"]),
+)
+def test_characters_are_counted_as_python_counts_them(texts: list[str], first: int, kind: str) -> None:
+    array = pa.array(texts, pa.type_for_alias(kind)).slice(first)
+    assert characters(array).tolist() == [len(text) for text in texts[first:]]
