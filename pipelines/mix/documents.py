@@ -111,7 +111,7 @@ def documents(job: MixJob, schema: pa.Schema, position: int) -> Iterator[tuple[p
     facts = _facts(job, position, found, rows, taken)
     names = _read_columns(job, run.dataset(found.view.bundle.dataset).name)
     keys = _keys(job, found.view, rows, taken, array(facts, "num_tokens"))
-    for batch, at in read_rows(run, found.view.bundle, rows, names):
+    for batch, at in read_rows(run, found.view.bundle, rows, names, compared=True):
         here = rows[at]
         check_texts(found.view, here, batch.table)
         mine = facts.take(pa.array(at))

@@ -146,7 +146,7 @@ def mark_text_status(texts: pa.Array, status: U8 | None = None, *, trusted: bool
     if texts.null_count:
         nulls = texts.is_null().to_numpy(zero_copy_only=False)
         found[nulls & (found == ReadStatus.OK)] = ReadStatus.NULL_TEXT
-        texts = pc.fill_null(texts, "")
+        texts = without_nulls(texts)
     if not trusted and not is_valid_utf8(texts):
         malformed = invalid_utf8(texts)
         found[malformed & (found == ReadStatus.OK)] = ReadStatus.INVALID_UTF8
@@ -155,6 +155,11 @@ def mark_text_status(texts: pa.Array, status: U8 | None = None, *, trusted: bool
     found[empty & (found == ReadStatus.OK)] = ReadStatus.EMPTY
     found[only_white_space(texts) & (found == ReadStatus.OK)] = ReadStatus.WHITE_SPACE
     return blank(texts, (found != ReadStatus.OK) & ~empty), found
+
+
+def without_nulls(texts: pa.Array) -> pa.Array:
+    """Return texts with "" in place of nulls; the same array where there is none."""
+    return pc.fill_null(texts, "") if texts.null_count else texts
 
 
 def split(batch: Batch, batch_bytes: int) -> Iterator[Batch]:

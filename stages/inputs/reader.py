@@ -61,6 +61,7 @@ def read_piece(
     batch_bytes: int = BATCH_BYTES,
     rows: npt.NDArray[np.int64] | None = None,
     gather: Gather | None = None,
+    compared: bool = False,
 ) -> Iterator[Batch]:
     """Yield the rows of a piece as batches of about `batch_bytes` of text.
 
@@ -82,6 +83,9 @@ def read_piece(
         Shard rows, ascending, each once; only these are returned, and row groups or lines far from them are skipped.
     gather
         Reads the texts of `rows` of Parquet files in place of the host, the same batches as the host's.
+    compared
+        The rows are known to have usable texts, and the caller compares these with content hashes before it uses them:
+        they need not be valid UTF-8, or no white space alone, and statuses may be OK where they would not be.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def read_piece(
     if columns == "all":
         schema = passthrough_schema(dataset, [where], "all")
         columns = ["text", "id", "url", *(COLUMN + name for name in schema.names)]
-    request = Request(dataset, piece, where, tuple(columns), batch_bytes, rows, gather=gather)
+    request = Request(dataset, piece, where, tuple(columns), batch_bytes, rows, gather=gather, compared=compared)
     return _read_staged(request) if kind == "staged" else read_format(request, kind)
 
 

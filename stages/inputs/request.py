@@ -50,6 +50,7 @@ class Request:
 
     collector: Collector | None = None  # is told of every line, where it is JSON
     gather: Gather | None = None  # reads the texts of `rows` of Parquet files; None: they are read here
+    compared: bool = False  # texts are compared with what was judged before they are used
 
     @property
     def size(self) -> int | None:

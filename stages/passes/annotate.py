@@ -213,13 +213,15 @@ def try_piece(run: Run, number: int, position: int) -> None:
 
 
 def read_rows(
-    run: Run, bundle: Bundle, rows: npt.NDArray[np.int64], columns: list[str]
+    run: Run, bundle: Bundle, rows: npt.NDArray[np.int64], columns: list[str], *, compared: bool = False
 ) -> Iterator[tuple[Batch, npt.NDArray[np.int64]]]:
     """Yield (batch, positions in `rows`) of these bundle rows; skips what holds none of them.
 
     Where the backend is gpu, the device reads the texts, and only those of these rows are copied to the host.
 
     rows : ascending, each once. Raises LedgerError where they are not.
+    compared : the caller gives every batch to `check_texts` before it uses the texts, which are of usable documents;
+        so nothing else is asked of them.
     """
     check_ascending(rows, f"rows to be read of bundle {bundle.number} of {bundle.dataset}")
     dataset = run.dataset(bundle.dataset)
@@ -230,7 +232,7 @@ def read_rows(
         if last > first:
             wanted = rows[first:last] - offset + piece.start
             copy = staged(run, piece.shard)
-            for batch in read_piece(dataset, piece, columns, path=copy, rows=wanted, gather=gather):
+            for batch in read_piece(dataset, piece, columns, path=copy, rows=wanted, gather=gather, compared=compared):
                 yield batch, first + np.searchsorted(wanted, batch.rows)
         offset += piece.rows
 

@@ -24,7 +24,17 @@ from stages.inputs.arrow.parquet_footer import check_chunks
 from stages.inputs.arrow.parquet_texts import bytes_of
 from stages.inputs.arrow.parquet_view import Finder, View, check_columns, check_once
 from stages.inputs.arrow.swollen import swollen
-from stages.inputs.batches import BATCH_ROWS, I64, Batch, Layout, Problem, ReadStatus, mark_text_status, split
+from stages.inputs.batches import (
+    BATCH_ROWS,
+    I64,
+    Batch,
+    Layout,
+    Problem,
+    ReadStatus,
+    mark_text_status,
+    split,
+    without_nulls,
+)
 from stages.inputs.columns import Ambiguous, place
 from stages.inputs.files.file_versions import size_of
 from stages.inputs.fit import has_views, plain
@@ -288,7 +298,10 @@ def _batch(request: Request, view: View, record: pa.RecordBatch, rows: I64 | ran
         status = np.maximum(status, np.uint8(view.text_status))
         trusted |= where is not None and where.json
         with kernel_times.timed("judge_texts"):
-            columns["text"], status = mark_text_status(columns["text"], status, trusted=trusted)
+            if request.compared and not status.any():
+                columns["text"] = without_nulls(columns["text"])
+            else:
+                columns["text"], status = mark_text_status(columns["text"], status, trusted=trusted)
     for row in np.flatnonzero(status == ReadStatus.INVALID_UTF8).tolist():
         errors.setdefault(row, MALFORMED)
     problems = [Problem(request.path, int(rows[row]), None, error) for row, error in sorted(errors.items())]

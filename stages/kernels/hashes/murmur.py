@@ -2,9 +2,10 @@
 
 Bits equal the reference implementation. What MurmurHash3_x86_32 does to a 4-byte word before it meets the
 running hash depends only on these bytes, so it is done once per byte position ("premix") and shared by all
-shingles. ASCII is then hashed in vector loops; text with few other characters likewise, run by run of windows of equal
-byte length; denser text by byte length, and what is rare there one by one, all from the same premixed words.
-Every loop that must vectorise works on slices with plain uint32 operations: a signed index would prevent it.
+shingles. ASCII is then hashed in vector loops; text with few other characters likewise, the windows that hold some of
+them run by run of equal byte length; denser text by byte length, and what is rare there one by one, all from the same
+premixed words. Every loop that must vectorise works on slices with plain uint32 operations: a signed index would
+prevent it. Loops over a block run to a multiple of ROUND: for what lies beyond, there is room and nobody reads it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from stages.kernels.hashes.hashing import load32, load64
+from stages.kernels.hashes.code_points import BLOCK, SPARSE, code_points, is_ascii, long_code_points
+from stages.kernels.hashes.hashing import load32
 
-BLOCK = 2048  # shingles per block: premixed words and hashes stay in the first-level cache
 MANY = 32  # windows of one byte length in a block from which hashing them all in vectors pays
 LENGTHS = 256  # byte lengths from the width on for which there is room: half a megabyte at width 24
 SAMPLE = 8  # every eighth window is counted
-SPARSE = BLOCK // 16  # characters beyond ASCII in a block up to which runs of equal windows are long enough
-LANES = 16  # windows hashed side by side in a run, which may write so many beyond its end
+LANES = 16  # windows hashed side by side in a run
+ROUND = 64  # four vectors of 16: what is left over of a vector loop goes one by one, up to 60 steps; divides BLOCK
 
 _TAILS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)  # masks of the last 0 to 3 bytes
-_HIGH = np.uint64(0x8080808080808080)
 _A1 = np.uint32(0xCC9E2D51)
 _A2 = np.uint32(0x1B873593)
 _A3 = np.uint32(0xE6546B64)
@@ -87,23 +87,36 @@ def _premixed_span32(words, start, stop, seed):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _rounded(count):  # type: ignore[no-untyped-def]
+    """Return the next multiple of ROUND."""
+    return (count + ROUND - 1) // ROUND * ROUND
+
+
+@numba.njit(cache=True, nogil=True)
+def _load_quads(data, at, quads, raw):  # type: ignore[no-untyped-def]
+    """Fill raw[:4 * quads] with the words from `at` on: those at every fourth byte lie side by side in the data."""
+    for quad in range(quads):
+        i = at + 4 * quad
+        raw[4 * quad] = load32(data, i)
+        raw[4 * quad + 1] = load32(data, i + 1)
+        raw[4 * quad + 2] = load32(data, i + 2)
+        raw[4 * quad + 3] = load32(data, i + 3)
+
+
+@numba.njit(cache=True, nogil=True)
 def _prepare_block(data, at, stop, count, words):  # type: ignore[no-untyped-def]
     """Fill words[0] with the little-endian words at `count` positions from `at`, words[1] with their premix.
 
-    A word that would reach beyond `stop` holds zeros there.
+    A word that reaches beyond `stop` holds there what lies in the data, and zeros beyond that.
     """
-    raw, premixed = words[0], words[1]
-    d0, d1, d2, d3 = data[at:], data[at + 1 :], data[at + 2 :], data[at + 3 :]
-    full = max(0, min(count, stop - at - 3))
-    for i in range(full):
-        low = np.uint32(np.uint32(d0[i]) | np.uint32(np.uint32(d1[i]) << np.uint32(8)))
-        high = np.uint32(np.uint32(d2[i]) | np.uint32(np.uint32(d3[i]) << np.uint32(8)))
-        word = np.uint32(low | np.uint32(high << np.uint32(16)))
-        raw[i] = word
-        premixed[i] = premix32(word)
-    for i in range(full, min(count, stop - at)):
+    raw, premixed, last = words[0], words[1], min(count, stop - at)
+    quads = max(0, min(_rounded(last), len(data) - at - 3)) // 4
+    _load_quads(data, at, quads, raw)
+    for i in range(4 * quads):
+        premixed[i] = premix32(raw[i])
+    for i in range(4 * quads, last):
         word = np.uint32(0)
-        for j in range(stop - at - i):
+        for j in range(min(4, len(data) - at - i)):
             word = np.uint32(word | np.uint32(np.uint32(data[at + i + j]) << np.uint32(8 * j)))
         raw[i] = word
         premixed[i] = premix32(word)
@@ -111,68 +124,40 @@ def _prepare_block(data, at, stop, count, words):  # type: ignore[no-untyped-def
 
 @numba.njit(cache=True, nogil=True)
 def _step_block(state, premixed, word, count):  # type: ignore[no-untyped-def]
-    """Feed word number `word` of the windows at positions 0 … count - 1 of the block to their states."""
+    """Feed word number `word` of the windows at positions 0 … count - 1 of the block, and beyond, to their states."""
     source = premixed[4 * word :]
-    for i in range(count):
+    for i in range(_rounded(count)):
         state[i] = step32(state[i], source[i])
 
 
 @numba.njit(cache=True, nogil=True)
+def _start_block(words, shared, count, seed):  # type: ignore[no-untyped-def]
+    """Put the states of windows at positions 0 … count - 1 after `shared` words into words[2]."""
+    state, premixed = words[2], words[1]
+    state[: _rounded(count)] = seed
+    for word in range(shared):
+        _step_block(state, premixed, word, count)
+
+
+@numba.njit(cache=True, nogil=True)
 def _finish_block(words, length, count, out):  # type: ignore[no-untyped-def]
-    """Turn the states after length // 4 words into hashes of the windows of `length` bytes."""
+    """Turn the states after length // 4 words into hashes of the windows of `length` bytes, and some more."""
     state, tails, mask, size = words[2], words[0][length // 4 * 4 :], _TAILS[length % 4], np.uint32(length)
     if mask == 0:
-        for i in range(count):
+        for i in range(_rounded(count)):
             out[i] = final32(np.uint32(state[i] ^ size))
         return
-    for i in range(count):
+    for i in range(_rounded(count)):
         h = np.uint32(state[i] ^ premix32(np.uint32(tails[i] & mask)))
         out[i] = final32(np.uint32(h ^ size))
 
 
 @numba.njit(cache=True, nogil=True)
-def is_ascii(data, start, stop):  # type: ignore[no-untyped-def]
-    """Tell whether data[start:stop] is ASCII."""
-    span = data[start:stop]
-    union = np.uint8(0)
-    for i in range(len(span)):
-        union |= span[i]
-    return union < 128
-
-
-@numba.njit(cache=True, nogil=True)
-def code_points(data, at, stop, reach, starts):  # type: ignore[no-untyped-def]
-    """Write the starts of code points, relative to `at`, in data[at:min(stop, at + reach)].
-
-    If the span ends where the document does, its length follows as a sentinel.
-
-    Returns
-    -------
-    here : how many of them begin in the first BLOCK bytes.
-    known : how many there are in `starts`, sentinel included.
-    """
-    length = min(stop - at, reach)
-    known, here = 0, 0
-    span = data[at : at + length]
-    for i in range(length):
-        if i == BLOCK:
-            here = known
-        starts[known] = np.uint32(i)
-        known += (span[i] & 0xC0) != 0x80
-    if length <= BLOCK:
-        here = known
-    if at + length == stop:
-        starts[known] = np.uint32(length)
-        known += 1
-    return here, known
-
-
-@numba.njit(cache=True, nogil=True)
 def make_scratch(width):  # type: ignore[no-untyped-def]
     """Allocate what the block functions need: words, code-point starts, hashes per length, length counts, marks."""
-    room = BLOCK + 4 * width + 8 + LANES
+    room = _rounded(BLOCK + 4 * width + 8) + ROUND
     words, lengths = np.empty((3, room), np.uint32), min(3 * width + 1, LENGTHS)
-    vectors = np.empty((lengths, BLOCK), np.uint32)
+    vectors = np.empty((lengths, BLOCK + ROUND), np.uint32)
     return (
         words,
         np.empty(room, np.uint32),
@@ -188,7 +173,7 @@ def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-
 
     Parameters
     ----------
-    scratch : from `make_scratch`. out : (BLOCK + LANES,) uint32 or longer, receives the hashes in order.
+    scratch : from `make_scratch`. out : (BLOCK + ROUND,) uint32 or longer, receives the hashes in order.
 
     Returns
     -------
@@ -197,14 +182,11 @@ def hash_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[no-
     if not is_ascii(data, at, min(stop, at + BLOCK + width)):
         return _mixed_block32(data, at, stop, width, seed, scratch, out)
     words = scratch[0]
-    premixed, state = words[1], words[2]
     windows = min(BLOCK, stop - at - width + 1)
     if windows <= 0:
         return 0
     _prepare_block(data, at, stop, windows + width // 4 * 4, words)
-    state[:windows] = seed
-    for word in range(width // 4):
-        _step_block(state, premixed, word, windows)
+    _start_block(words, width // 4, windows, seed)
     _finish_block(words, width, windows, out)
     return windows
 
@@ -216,11 +198,11 @@ def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[n
     reach = BLOCK + 4 * width
     _prepare_block(data, at, stop, reach, words)
     end = min(stop, at + reach)
-    found, more, inside = _mark(data, at, end, marks)
+    found, more, inside = long_code_points(data, at, end, marks)
     if found <= SPARSE:
         here, known = min(BLOCK, end - at) - inside, end - at - more + (end == stop)
         count = max(0, min(here, known - width))
-        _hash_runs(count, width, found, seed, scratch, out)
+        _hash_runs(count, min(BLOCK, end - at - width + 1), width, found, seed, scratch, out)
         return count
     here, known = code_points(data, at, stop, reach, starts)
     count = max(0, min(here, known - width))
@@ -235,114 +217,89 @@ def _mixed_block32(data, at, stop, width, seed, scratch, out):  # type: ignore[n
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark(data, at, end, marks):  # type: ignore[no-untyped-def]
-    """Write marks of the code points of data[at:end] that are longer than a byte.
+def _hash_runs(count, reach, width, found, seed, scratch, out):  # type: ignore[no-untyped-def]
+    """Hash the windows of a block run by run: a run ends where a marked code point enters or leaves the window.
 
-    Fills marks[0] with their places among the code points and marks[1, k] with the bytes that continue a code point up
-    to the first k of them; bytes at the very beginning that continue a code point of the block before count for all k.
-
-    Returns
-    -------
-    found : how many there are; it stops at SPARSE + 1.
-    more, inside : bytes that continue a code point, in all and among the first BLOCK.
+    reach : positions in the block at which windows begin. Those of ASCII alone are hashed together, in `vectors`.
     """
-    place, gain, found, more, inside, i = marks[0], marks[1], 0, 0, 0, at
-    gain[0] = 0
-    while i < end and found <= SPARSE:
-        if i + 8 <= end and (load64(data, i) & _HIGH) == 0:
-            i += 8
-            continue
-        if (data[i] & 0xC0) == 0x80:
-            owner = i - at - more - 1
-            more += 1
-            inside += i - at < BLOCK
-            if owner >= 0 and (found == 0 or place[found - 1] != owner):
-                place[found] = owner
-                found += 1
-            gain[found] = more
-        i += 1
-    return found, more, inside
+    if count == 0:
+        return
+    words, vectors, marks, shared = scratch[0], scratch[2], scratch[4], width // 4
+    place, gain, plain = marks[0], marks[1], vectors[0]
+    _start_block(words, shared, reach, seed)
+    _finish_block(words, width, reach, plain)
+    place[found] = count + width  # of none, behind all windows
+    i, entered, left = np.int64(0), np.uint64(0), np.uint64(0)
+    while place[entered] < width:
+        entered += np.uint64(1)
+    while i < count:
+        enters, leaves = place[entered] - width + 1, place[left] + 1
+        end = min(count, min(enters, leaves))
+        if entered == left:
+            _copy_run(plain, i, i + gain[left], end - i, out)
+        else:
+            _hash_run(words, shared, i, i + gain[left], width + gain[entered] - gain[left], end - i, out)
+        entered += np.uint64(enters == end)
+        left += np.uint64(leaves == end)
+        i = end
 
 
 @numba.njit(cache=True, nogil=True)
-def _hash_runs(count, width, found, seed, scratch, out):  # type: ignore[no-untyped-def]
-    """Hash the windows of a block run by run: a run ends where a marked code point enters or leaves the window."""
-    words, marks, shared = scratch[0], scratch[4], width // 4
-    place, gain, state = marks[0], marks[1], words[2]
-    state[:BLOCK] = seed
-    for word in range(shared):
-        _step_block(state, words[1], word, BLOCK)
-    i, entered, left = np.int64(0), 0, 0
-    while i < count:
-        while entered < found and place[entered] < i + width:
-            entered += 1
-        while left < found and place[left] < i:
-            left += 1
-        end = count
-        if entered < found:
-            end = min(end, place[entered] - width + 1)
-        if left < found:
-            end = min(end, place[left] + 1)
-        _hash_run(words, shared, i, i + gain[left], width + gain[entered] - gain[left], end - i, out)
-        i = end
+def _copy_run(plain, first, start, count, out):  # type: ignore[no-untyped-def]
+    """Put the hashes of `count` windows, one byte apart from `start`, into out[first:]."""
+    source, target = plain[start:], out[first:]
+    for i in range(_rounded(count)):
+        target[i] = source[i]
 
 
 @numba.njit(cache=True, nogil=True)
 def _hash_run(words, shared, first, start, length, count, out):  # type: ignore[no-untyped-def]
     """Put the hashes of `count` windows of `length` bytes, one byte apart from `start`, into out[first:].
 
-    The states hold their first `shared` words already. Unsigned indices keep the loops over LANES in vectors.
+    The states hold their first `shared` words already. The last step is one with the end, so that a run of up to one
+    further word, as most are, stays in registers. Unsigned indices keep the loops over LANES in vectors.
     """
     raw, premixed, state = words[0], words[1], words[2]
     whole, mask, size = length // 4, _TAILS[length % 4], np.uint32(length)
     source, target = np.uint64(start), np.uint64(first)
     for _ in range((count + LANES - 1) // LANES):
-        for lane in range(LANES):
-            out[target + np.uint64(lane)] = state[source + np.uint64(lane)]
-        for word in range(shared, whole):
-            begin = source + np.uint64(4 * word)
+        begin, tail = source + np.uint64(4 * (whole - 1)), source + np.uint64(4 * whole)
+        if whole == shared:
             for lane in range(LANES):
-                i = target + np.uint64(lane)
-                out[i] = step32(out[i], premixed[begin + np.uint64(lane)])
-        begin = source + np.uint64(4 * whole)
-        for lane in range(LANES):
-            i = target + np.uint64(lane)
-            h = np.uint32(out[i] ^ premix32(np.uint32(raw[begin + np.uint64(lane)] & mask)))
-            out[i] = final32(np.uint32(h ^ size))
+                i = np.uint64(lane)
+                end = premix32(np.uint32(raw[tail + i] & mask))
+                out[target + i] = final32(np.uint32(np.uint32(state[source + i] ^ end) ^ size))
+        elif whole == shared + 1:
+            for lane in range(LANES):
+                i = np.uint64(lane)
+                end = premix32(np.uint32(raw[tail + i] & mask))
+                h = step32(state[source + i], premixed[begin + i])
+                out[target + i] = final32(np.uint32(np.uint32(h ^ end) ^ size))
+        else:
+            for lane in range(LANES):
+                i = np.uint64(lane)
+                end = premix32(np.uint32(raw[tail + i] & mask))
+                h = state[source + i]
+                for word in range(shared, whole):
+                    h = step32(h, premixed[source + np.uint64(4 * word) + i])
+                out[target + i] = final32(np.uint32(np.uint32(h ^ end) ^ size))
         source += np.uint64(LANES)
         target += np.uint64(LANES)
-
-
-@numba.njit(cache=True, nogil=True)
-def _place_of_largest(counts):  # type: ignore[no-untyped-def]
-    """Return the first place of the largest number; `argmax` would load numba's array functions at every start."""
-    found = 0
-    for i in range(len(counts)):
-        if counts[i] > counts[found]:
-            found = i
-    return found
 
 
 @numba.njit(cache=True, nogil=True)
 def _pick(count, width, seed, scratch, out):  # type: ignore[no-untyped-def]
     """Write the hash of each window: from the vectors, or computed here if its byte length is rare."""
     words, starts, vectors, counts, _ = scratch
-    ends = starts[width:]
-    extra = np.uint32(_place_of_largest(counts))
-    usual = np.uint32(np.uint32(width) + extra) if counts[extra] >= MANY else np.uint32(0)
-    common = vectors[min(extra, np.uint32(len(vectors) - 1))]
-    for i in range(count):  # right for the usual length, which is most of them
-        out[i] = common[starts[i]]
-    for i in range(count):
+    ends, least, last = starts[width:], np.uint32(width), np.uint32(len(vectors) - 1)
+    for i in range(count):  # right for the usual lengths, without a branch
         start = starts[i]
-        length = np.uint32(ends[i] - start)
-        if length == usual:
-            continue
-        row = np.uint32(length - np.uint32(width))
-        if row < len(counts) and counts[row] >= MANY:
-            out[i] = vectors[row, start]
-        else:
-            out[i] = _premixed_span32(words, np.int64(start), np.int64(start + length), seed)
+        out[i] = vectors[min(np.uint32(np.uint32(ends[i] - start) - least), last), start]
+    for i in range(count):
+        start, end = starts[i], ends[i]
+        row = np.uint32(np.uint32(end - start) - least)
+        if counts[min(row, np.uint32(len(counts) - 1))] < MANY:
+            out[i] = _premixed_span32(words, np.int64(start), np.int64(end), seed)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -352,16 +309,15 @@ def _vectors_by_length(size, width, seed, scratch):  # type: ignore[no-untyped-d
     `size` is what is left of the document, in bytes.
     """
     words, _, vectors, counts, _ = scratch
-    premixed, state = words[1], words[2]
     longest = 0
     for extra in range(len(counts)):
         if counts[extra] >= MANY:
             longest = width + extra
     reach = min(BLOCK, size - width + 1)
-    state[:reach] = seed
+    _start_block(words, 0, reach, seed)
     for word in range(longest // 4 + 1):
         for length in range(max(4 * word, width), min(4 * word + 4, longest + 1)):
             if counts[length - width] >= MANY:
                 windows = min(BLOCK, size - length + 1)
                 _finish_block(words, length, windows, vectors[length - width])
-        _step_block(state, premixed, word, reach)
+        _step_block(words[2], words[1], word, reach)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from stages.kernels.hashes.code_points import BLOCK, code_points
 from stages.kernels.hashes.hashing import load64
-from stages.kernels.hashes.murmur import BLOCK, code_points
 
 _B1 = np.uint64(0x87C37B91114253D5)
 _B2 = np.uint64(0x4CF5AD432745937F)

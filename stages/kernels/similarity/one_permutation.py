@@ -42,42 +42,73 @@ def make_targets(bins):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _shift_of(bins):  # type: ignore[no-untyped-def]
+    """Return s where floor(h * bins / 2^32) is h >> s for all h below 2^32; 0 where there is none."""
+    shift, power = np.uint64(32), 1
+    while power < bins:
+        shift -= np.uint64(1)
+        power *= 2
+    return shift if power == bins else np.uint64(0)
+
+
+@numba.njit(cache=True, nogil=True)
 def bin32(hashes, count, row):  # type: ignore[no-untyped-def]
-    """Lower row[bin of h] to h for each of `count` hashes."""
-    bins = np.uint64(len(row))
+    """Lower row[bin of h] to h for each of `count` hashes, as if 0 were 1 and the largest number the one below."""
+    bins, shift, largest = np.uint64(len(row)), _shift_of(len(row)), np.uint32(0)
+    if shift:
+        for i in range(count):
+            place = np.uint64(hashes[i]) >> shift
+            row[place] = min(row[place], hashes[i])
+    else:
+        for i in range(count):
+            place = (np.uint64(hashes[i]) * bins) >> _HALF
+            row[place] = min(row[place], hashes[i])
     for i in range(count):
-        h = min(max(hashes[i], np.uint32(1)), np.uint32(EMPTY32 - np.uint32(1)))
-        place = (np.uint64(h) * bins) >> _HALF
-        row[place] = min(row[place], h)
+        largest = max(largest, hashes[i])
+    _clamp(row, largest, EMPTY32)
 
 
 @numba.njit(cache=True, nogil=True)
 def bin64(hashes, count, row):  # type: ignore[no-untyped-def]
-    """Lower row[bin of h] to h for each of `count` hashes."""
-    bins = np.uint64(len(row))
+    """Lower row[bin of h] to h for each of `count` hashes, as if 0 were 1 and the largest number the one below."""
+    bins, largest = np.uint64(len(row)), np.uint64(0)
     for i in range(count):
-        h = min(max(hashes[i], np.uint64(1)), EMPTY64 - np.uint64(1))
+        h = hashes[i]
         place = ((h >> _HALF) * bins) >> _HALF
         row[place] = min(row[place], h)
+        largest = max(largest, h)
+    _clamp(row, largest, EMPTY64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _clamp(row, largest, empty):  # type: ignore[no-untyped-def]
+    """Bring a row of hashes, the largest of which is `largest`, to what it were if each had been in [1, empty - 1].
+
+    Both 0 and 1 fall into the first bin, and both of the largest numbers into the last.
+    """
+    row[0] = max(row[0], row.dtype.type(1))
+    if largest == empty:
+        row[-1] = min(row[-1], row.dtype.type(np.uint64(empty) - np.uint64(1)))
 
 
 @numba.njit(cache=True, nogil=True)
 def densify(row, empty, targets):  # type: ignore[no-untyped-def]
     """Fill the empty slots of a row that has one that is not, from slots that were not."""
-    bins, vacant, last = len(row), 0, 0
+    bins, vacant, least = len(row), np.uint32(0), empty
     for place in range(bins):
-        if row[place] == empty:
-            vacant += 1
-        else:
-            last = place
+        vacant += np.uint32(row[place] == empty)
+        least = min(least, row[place])
     if vacant == 0:
         return
     if vacant == bins - 1:  # every search would end there
-        row[:] = row[last]
+        row[:] = least
         return
-    own = row.copy()
-    for place in range(bins):
-        attempt, found = 0, own[place]
+    own, places, count = row.copy(), np.empty(bins, np.uint16), np.uint64(0)
+    for place in range(bins):  # without a branch: nothing tells which will be empty
+        places[count] = place
+        count += np.uint64(own[place] == empty)
+    for place in places[:vacant]:
+        attempt, found = 0, empty
         while found == empty:
             target = np.int64(targets[place, attempt]) if attempt < ATTEMPTS else _target(place, attempt + 1, bins)
             found = own[target]

@@ -12,11 +12,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from stages.kernels.hashes.code_points import BLOCK, code_points
 from stages.kernels.hashes.hashing import load32
 from stages.kernels.hashes.murmur import (
-    BLOCK,
-    LANES,
-    code_points,
+    ROUND,
     final32,
     hash_block32,
     make_scratch,
@@ -124,7 +123,7 @@ def sketch32(data, offsets, a, b, seed, width, cap, out):  # type: ignore[no-unt
     """Fill out (docs, permutations) uint32 with signatures of character shingles."""
     scratch, judge, bins = make_scratch(width), np.uint32(~seed), out.shape[1] if len(a) == 0 else 0
     targets = make_targets(bins)
-    hashes, judges = np.empty(BLOCK + LANES, np.uint32), np.empty(BLOCK + LANES, np.uint32)
+    hashes, judges = np.empty(BLOCK + ROUND, np.uint32), np.empty(BLOCK + ROUND, np.uint32)
     for d in range(len(out)):
         row, start, stop = out[d], offsets[d], offsets[d + 1]
         row[:] = EMPTY32 if stop > start else np.uint32(0)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from stages.kernels.hashes.murmur import BLOCK, final32, span32
+from stages.kernels.hashes.code_points import BLOCK
+from stages.kernels.hashes.murmur import final32, span32
 from stages.kernels.hashes.murmur64 import final64, span64
 from stages.kernels.similarity.one_permutation import EMPTY32, EMPTY64, densify, make_targets
 from stages.kernels.similarity.sketch import permute32, permute64

@@ -74,11 +74,19 @@ def test_text_is_not_copied_and_one_compiled_variant_serves_read_only_and_writab
     assert len(hashing._xxh64_each.signatures) == 1
 
 
-def test_content_hash_is_xxh64_with_seeds_0_and_1() -> None:
-    data, offsets = hashing.buffers(pa.array(["a", "b"]))
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text() | st.sampled_from(LENGTHS).map(lambda n: ("abcdéfgh日" * 600)[:n])), st.integers(0, 2))
+def test_content_hash_is_xxh64_with_seeds_0_and_1(texts: list[str], cut: int) -> None:
+    data, offsets = hashing.buffers(pa.array(texts, pa.large_string()).slice(cut))
     first, second = hashing.content_hash(data, offsets)
-    assert first.tolist() == reference(["a", "b"], 0)
-    assert second.tolist() == reference(["a", "b"], 1)
+    assert first.tolist() == reference(texts[cut:], 0)
+    assert second.tolist() == reference(texts[cut:], 1)
+
+
+def test_content_hash_of_every_length_is_xxh64() -> None:
+    texts = [("abcdéfgh日" * 600)[:n] for n in LENGTHS]
+    first, second = hashing.content_hash(*hashing.buffers(pa.array(texts)))
+    assert (first.tolist(), second.tolist()) == (reference(texts, 0), reference(texts, 1))
 
 
 @pytest.mark.parametrize("bad", [[0, 5], [-1, 2], [2, 1], []])
