@@ -23,7 +23,7 @@ from cluster.exchange import Exchange
 from cluster.files.arrow_files import count_rows, read_arrow
 from cluster.scale import scaled
 from stages.core.arrays import array, whole
-from stages.core.costs import DOCUMENTS, Quantity, n_log_n, per_bundle, per_group
+from stages.core.costs import DOCUMENTS, Quantity, per_bundle, per_group
 from stages.core.exchange_stage import SMALL, destinations_for, is_complete, mark_complete
 from stages.core.run import Run, StageRun
 from stages.core.stage import ShardStage, Stage, param
@@ -142,7 +142,7 @@ def _candidate_tasks(rows: float) -> float:
 CANDIDATE_TASKS = Growth(quantity=Quantity.ROWS, law=_candidate_tasks)
 SEND_KEYS = per_bundle("send keys")
 KEY_TASKS = Growth(quantity=Quantity.ROWS, law=key_destinations)
-FIND = TaskCost(name="find repeated keys", tasks=KEY_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n))
+FIND = TaskCost(name="find repeated keys", tasks=KEY_TASKS, work=DOCUMENTS)
 ROUTE = TaskCost(name="route repeated documents", tasks=KEY_TASKS, work=DOCUMENTS)
 SORT = per_group("sort repeated documents")
 COUNT = per_group("count repeated documents")

@@ -23,8 +23,10 @@ from stages.near_dedup import near_job
 from stages.passes.annotate import read_bundle
 
 TURNS = 1.0  # readings of the whole text: the first turn asks for most candidates, later ones for a few
-CANDIDATE_SECONDS = 25e-6  # of routing and deciding one candidate, texts apart (14 to 30 us, 2026-11)
-PAIRS = 0.5  # similarities per candidate, in the time of one alone: .2 to .6 on 5,000 to 118,000 documents (2026-11)
+CANDIDATE_SECONDS = 12e-6  # of routing and deciding one candidate, texts apart (9 to 14 us, 2026-11-29)
+# Similarities per candidate, in the time of one alone of texts that share little: .14 to .17 on 3,600 to 129,000
+# candidates, whose texts share long runs (2026-11-29).
+PAIRS = 0.2
 ROW_BYTES = 120  # of a candidate besides its text and signature slots
 TIMED = 400  # texts whose similarities are timed
 

@@ -32,17 +32,6 @@ class Quantity(StrEnum):
     MIX_PARTS = "mix_parts"  # tasks that write the mix
 
 
-def n_log_n(amount: float) -> float:
-    """Return n log n: the law of a sort.
-
-    Examples
-    --------
-    >>> n_log_n(1), round(n_log_n(8) / n_log_n(4), 6)
-    (0.0, 3.0)
-    """
-    return amount * math.log(max(1.0, amount))
-
-
 def group_count(bundles: float) -> float:
     """Return the greatest number of groups of a number of bundles: the destinations of rows routed to documents."""
     return float(manifest.group_count(math.ceil(bundles)))

@@ -22,7 +22,7 @@ from cluster.files.arrow_files import read_arrow
 from cluster.routing import destinations
 from cluster.scale import scaled
 from stages.core.arrays import array, rows_of
-from stages.core.costs import CANDIDATES, Quantity, n_log_n, per_bundle
+from stages.core.costs import CANDIDATES, DOCUMENTS, Quantity, per_bundle
 from stages.core.view import View
 from stages.dedup import kept
 from stages.dedup.dedup_stage import candidate_schema, candidates
@@ -215,10 +215,9 @@ def per_candidates(name: str, work: Growth = CANDIDATES) -> TaskCost:
 
 
 EMIT_KEYS = per_bundle("send band keys")
-FIND_BUCKETS = TaskCost(name="find buckets", tasks=RECORD_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n))
-KEEP_KEYS = TaskCost(
-    name="keep band keys", tasks=RECORD_TASKS, work=Growth(quantity=Quantity.DOCUMENTS, law=n_log_n), rare=True
-)
+# Linear: what is sorted at a time does not grow beyond RECORDS_PER_DESTINATION.
+FIND_BUCKETS = TaskCost(name="find buckets", tasks=RECORD_TASKS, work=DOCUMENTS)
+KEEP_KEYS = TaskCost(name="keep band keys", tasks=RECORD_TASKS, work=DOCUMENTS, rare=True)
 SEND_CANDIDATES = per_bundle("send candidates", CANDIDATES, rare=True)
 SORT_CANDIDATES = per_candidates("sort candidates")
 SEND_KEYS = per_bundle("send keys of candidates", CANDIDATES, rare=True)

@@ -28,9 +28,9 @@ from pipelines.plan.rates import Rate, Rates
 from pipelines.plan.sample import Measured, run_sample
 from pipelines.plan.whole import Amounts, Whole, amounts_of_whole, candidates_of
 from pipelines.recipe.recipe import Recipe, load_data
-from stages import semantic_dedup
-from stages.core.costs import BUNDLES, DOCUMENTS, UNDECLARED, Quantity, n_log_n
-from stages.dedup.near import known_pairs, verify
+from stages import exact_dedup, semantic_dedup
+from stages.core.costs import BUNDLES, DOCUMENTS, UNDECLARED, Quantity
+from stages.dedup.near import buckets, known_pairs, verify
 from stages.dedup.near.components import JOIN
 from tests.support import run_folders
 from tests.support.plans import recipe_data
@@ -114,9 +114,12 @@ def test_a_quantity_that_a_foreign_stage_made_up_grows_like_the_documents() -> N
     assert Growth(quantity="moons").at(amounts) == DOCUMENTS.at(amounts) == 10.0
 
 
-def test_a_sort_costs_more_for_each_document_the_more_there_are() -> None:
-    assert n_log_n(2_000_000) > 2 * n_log_n(1_000_000) > 0
-    assert n_log_n(0) == 0
+def test_what_finds_repeated_keys_costs_the_same_for_every_document_since_it_sorts_so_many_at_a_time() -> None:
+    grown = {Quantity.DOCUMENTS: 1.0, Quantity.ROWS: 1.0, Quantity.BAND_RECORDS: 9.0}
+    few, many = (Amounts({name: n * times for name, times in grown.items()}) for n in (1e8, 1e11))
+    for cost in (exact_dedup.FIND, buckets.FIND_BUCKETS):
+        assert cost.work.at(many) == 1000 * cost.work.at(few)
+        assert 500 < cost.tasks.at(many) / cost.tasks.at(few) < 2000
 
 
 def test_a_global_shuffle_costs_the_same_for_every_byte_and_one_task_for_every_part(
