@@ -48,20 +48,21 @@ def _count(view: View, index: int, stage: ShardStage, found: ByLanguage) -> None
     rows, decisions = view.decided(index)
     facts = view.facts(index, rows, list(stage.group_columns()))
     names, place = _languages(view, index, stage, rows, facts)
-    for at, count in zip(*np.unique(place, return_counts=True), strict=True):
-        found.judged[stage.name, names[at]] += int(count)
-    lost = decisions.dropped
-    pairs = np.stack([place[lost], decisions.reason[lost].astype(np.int64)])
-    for (at, code), count in zip(*_unique(pairs), strict=True):
-        found.dropped[stage.name, names[at], decisions.reasons[code]] += int(count)
+    for at, count in _counted(place):
+        found.judged[stage.name, names[at]] += count
+    lost, kinds = decisions.dropped, len(decisions.reasons)
+    for at, count in _counted(place[lost] * kinds + decisions.reason[lost]):
+        found.dropped[stage.name, names[at // kinds], decisions.reasons[at % kinds]] += count
     for remark, mask in stage.remarks(facts).items():
-        for at, count in zip(*np.unique(place[mask], return_counts=True), strict=True):
-            found.remarks[stage.name, remark, names[at]] += int(count)
+        for at, count in _counted(place[mask]):
+            found.remarks[stage.name, remark, names[at]] += count
 
 
-def _unique(pairs: npt.NDArray[np.int64]) -> tuple[list[list[int]], npt.NDArray[np.int64]]:
-    found, counts = np.unique(pairs, axis=1, return_counts=True)
-    return found.T.tolist(), counts
+def _counted(numbers: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return the numbers that occur, which are small, and how often each does."""
+    counts = np.bincount(numbers)
+    there = np.flatnonzero(counts)
+    return list(zip(there.tolist(), counts[there].tolist(), strict=True))
 
 
 def _languages(
