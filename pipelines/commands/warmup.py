@@ -46,7 +46,7 @@ COMMON = {"sketches": 4.5}  # seconds
 FAMILIES = (
     Family(name="fasttext", seconds=10, mark="kernels.best_labels-*.nbi", stages=frozenset({"language_id"})),
     Family(name="heuristics", seconds=7.5, mark="heuristics.judge-*.nbi", stages=frozenset({"heuristics"})),
-    Family(name="deduplication", seconds=6, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"}), common="sketches"),
+    Family(name="deduplication", seconds=8, mark="jaccard.*.nbi", stages=frozenset({"near_dedup"}), common="sketches"),
     Family(name="signatures", seconds=3.5, mark="sketch.sketch_seeds-*.nbi", common="sketches"),
     Family(
         name="lines",
