@@ -339,30 +339,30 @@ class RunFolder:
         found = self._from_inputs(missing)
         return found | self._from_mix(sorted(missing - found.keys()))
 
-    def _from_inputs(self, missing: set[int], *, written: bool = False) -> dict[int, Document]:
-        """Return documents by their input, several shards at a time; written: as the mix has them or would."""
+    def _from_inputs(self, missing: set[int]) -> dict[int, Document]:
+        """Return documents by their input, several shards at a time."""
         shards: dict[int, list[int]] = {}
         for doc in sorted(missing):
             shards.setdefault(doc >> 32, []).append(doc & ROW_MASK)
-        run = self.run if shards else None
+        if not shards:
+            return {}
+        run = self.run
 
-        def of_shard(ordinal: int) -> dict[int, Document]:
-            assert run is not None
-            found: dict[int, Document] = {}
+        def read(ordinal: int) -> dict[int, Document]:
             with contextlib.suppress(WinnowError, OSError):  # moved input: the mix still has the survivors
-                found = from_input(run, ordinal, shards[ordinal])
-            return as_written(run, found) if written else found
+                return from_input(run, ordinal, shards[ordinal])
+            return {}
 
         with ThreadPoolExecutor(min(SHARDS_AT_ONCE, available_cores())) as threads:
-            parts = list(threads.map(of_shard, shards))
-        return {doc: document for part in parts for doc, document in part.items()}
+            return {doc: found for part in threads.map(read, shards) for doc, found in part.items()}
 
     def shown_texts(self, doc_ids: Iterable[int]) -> dict[int, Document]:
         """Return these documents as pages show them: redacted as the recipe says, unless `originals` is set."""
         if self.originals:
             return self.texts(doc_ids)
         wanted = set(doc_ids)
-        found = self._from_inputs(wanted, written=True)
+        read = self._from_inputs(wanted)
+        found = as_written(self.run, read) if read else {}
         return found | self._from_mix(sorted(wanted - found.keys()))
 
     def _from_mix(self, wanted: list[int]) -> dict[int, Document]:

@@ -9,6 +9,8 @@ import numpy as np
 from numba.core import types
 from numba.core.extending import intrinsic
 
+from stages.kernels.hashes.bits import set_bits, trailing_zeros
+
 BLOCK = 2048  # shingles per block: premixed words and hashes stay in the first-level cache
 SPARSE = BLOCK // 16  # characters beyond ASCII in a block up to which runs of equal windows are long enough
 WIDE = 64  # bytes that are looked at together
@@ -28,28 +30,6 @@ def _continuing(_typing: Any, data: Any, index: Any) -> Any:
         return builder.bitcast(builder.icmp_signed("<", builder.load(place, align=1), least), ir.IntType(WIDE))
 
     return types.uint64(data, types.int64), codegen
-
-
-@intrinsic
-def _lowest(_typing: Any, word: Any) -> Any:
-    """Return the place of the lowest bit that is set in a uint64 other than 0, int64."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        from llvmlite import ir
-
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), codegen
-
-
-@intrinsic
-def _ones(_typing: Any, word: Any) -> Any:
-    """Return how many bits of a uint64 are set, int64."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return types.int64(types.uint64), codegen
 
 
 @numba.njit(cache=True, nogil=True)
@@ -118,7 +98,7 @@ def long_code_points(data, at, end, marks):  # type: ignore[no-untyped-def]
     for i in range(at, end, WIDE):
         bits = _continuing_before(data, i, end)
         while bits and found <= SPARSE:
-            byte = i - at + _lowest(bits)
+            byte = i - at + trailing_zeros(bits)
             bits &= bits - np.uint64(1)
             owner = byte - more - 1
             place[found] = owner
@@ -138,8 +118,8 @@ def count_code_points(data, offsets, out):  # type: ignore[no-untyped-def]
     for d in range(len(out)):
         i, stop, more = offsets[d], offsets[d + 1], np.int64(0)
         while i + WIDE <= stop:
-            more += _ones(_continuing(data, i))
+            more += set_bits(_continuing(data, i))
             i += WIDE
         if i < stop:
-            more += _ones(_continuing_before(data, i, stop))
+            more += set_bits(_continuing_before(data, i, stop))
         out[d] = np.uint32(stop - offsets[d] - more)

@@ -234,13 +234,27 @@ def _mix64_each(words, step, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def power(base, exponent):  # type: ignore[no-untyped-def]
+    """Return a power modulo 2^64: of the base of a polynomial hash, the factor of the symbol that leaves a run."""
+    found = np.uint64(1)
+    for _ in range(exponent):
+        found *= base
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
 def _rotate(x, bits):  # type: ignore[no-untyped-def]
     return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
 
 
 @numba.njit(cache=True, nogil=True)
+def _turned(lane, product):  # type: ignore[no-untyped-def]
+    return _rotate(lane + product, 31) * _P1
+
+
+@numba.njit(cache=True, nogil=True)
 def _round(lane, word):  # type: ignore[no-untyped-def]
-    return _rotate(lane + word * _P2, 31) * _P1
+    return _turned(lane, word * _P2)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -262,11 +276,6 @@ def _merged(a, b, c, d):  # type: ignore[no-untyped-def]
     for lane in (a, b, c, d):
         h = (h ^ _round(np.uint64(0), lane)) * _P1 + _P4
     return h
-
-
-@numba.njit(cache=True, nogil=True)
-def _turned(lane, product):  # type: ignore[no-untyped-def]
-    return _rotate(lane + product, 31) * _P1
 
 
 @numba.njit(cache=True, nogil=True)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from stages.kernels.hashes.hashing import power
 from stages.kernels.similarity.shingle_sets import (
     BASE,
     clear,
     insert,
     polynomial,
-    power,
     scrambled,
     shingles,
     symbols_of,
@@ -114,7 +114,7 @@ def _common(a, b):  # type: ignore[no-untyped-def]
 def _mark_shared(mine, hashes, table, mask, theirs, width, shared, new):  # type: ignore[no-untyped-def]
     """Mark the places in `mine` of shingles of `theirs`; write the hashes that are not there; return how many."""
     size, found, at = min(width, len(theirs)), 0, 0
-    total, leave = (len(theirs) - size + 1 if size else 0), power(size)
+    total, leave = (len(theirs) - size + 1 if size else 0), power(BASE, size)
     h = polynomial(theirs, size)
     while at < total:
         place, run = _place(hashes, table, mask, scrambled(h)), 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from stages.kernels.hashes.hashing import load64, mix64_word, xxh64_span
+from stages.kernels.hashes.hashing import load64, mix64_word, power, xxh64_span
 from stages.kernels.text.words import next_word
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -58,15 +58,6 @@ def find_words(data, start, stop, symbols):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def power(exponent):  # type: ignore[no-untyped-def]
-    """Return BASE to the power of `exponent`: the factor of a symbol that leaves a shingle of so many."""
-    product = np.uint64(1)
-    for _ in range(exponent):
-        product *= BASE
-    return product
-
-
-@numba.njit(cache=True, nogil=True)
 def polynomial(symbols, size):  # type: ignore[no-untyped-def]
     """Return the polynomial over the first `size` symbols, not yet scrambled."""
     h = np.uint64(0)
@@ -86,7 +77,7 @@ def shingles(symbols, count, width, out):  # type: ignore[no-untyped-def]
     if count == 0:
         return 0
     size = min(width, count)
-    total, leave = count - size + 1, power(size)
+    total, leave = count - size + 1, power(BASE, size)
     steps, entering = out[1:total], symbols[size:count]
     for i in range(len(steps)):
         steps[i] = entering[i] - symbols[i] * leave

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from stages.kernels.dispatch.dispatch import by_backend
 from stages.kernels.dispatch.resident import Resident
+from stages.kernels.hashes.bits import trailing_zeros
 from stages.kernels.hashes.hashing import I64, U8, buffers, load64
 from stages.kernels.text import heuristic_counts as at
 from stages.kernels.text.heuristic_counts import COUNTS, facts_of
@@ -45,7 +46,6 @@ from stages.kernels.text.marks import (
     counted,
     decode,
     marks_in,
-    trailing_zeros,
 )
 from stages.kernels.text.marks import table as marks_by_point
 from stages.kernels.text.repetition import (

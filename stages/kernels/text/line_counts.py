@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from stages.kernels.dispatch.dispatch import by_backend
 from stages.kernels.dispatch.resident import Resident
+from stages.kernels.hashes.bits import leading_zeros, set_bits, trailing_zeros
 from stages.kernels.hashes.hashing import U8, buffers, load64, read_only
 from stages.kernels.text.byte_signs import (
     BELOW,
@@ -25,21 +26,7 @@ from stages.kernels.text.byte_signs import (
     watched,
 )
 from stages.kernels.text.growing import grown
-from stages.kernels.text.marks import (
-    BLANK,
-    CAPITAL,
-    FIRST,
-    LETTER,
-    NUMBER,
-    PAD,
-    SIGN,
-    bits_of,
-    copy_marked,
-    leading_zeros,
-    set_bits,
-    table,
-    trailing_zeros,
-)
+from stages.kernels.text.marks import BLANK, CAPITAL, FIRST, LETTER, NUMBER, PAD, SIGN, bits_of, copy_marked, table
 
 I64 = npt.NDArray[np.int64]
 

@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
+from stages.kernels.hashes.bits import set_bits, trailing_zeros
 from stages.kernels.hashes.hashing import load64
 from stages.kernels.text.byte_vectors import between, filled, loaded, spread, stored
 from stages.kernels.text.fold import code_point
@@ -54,26 +55,6 @@ def table() -> U8:
 
 
 @intrinsic
-def trailing_zeros(_typing: Any, word: Any) -> Any:
-    """Return how many of the lowest bits of a uint64 are 0, 64 of none set; int64."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), codegen
-
-
-@intrinsic
-def leading_zeros(_typing: Any, word: Any) -> Any:
-    """Return how many of the highest bits of a uint64 are 0, 64 of none set; int64."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), codegen
-
-
-@intrinsic
 def bits_of(_typing: Any, marks: Any, index: Any, mark: Any) -> Any:
     """Return which of the 64 characters from index on have a mark, the first in the lowest bit; uint64."""
 
@@ -84,16 +65,6 @@ def bits_of(_typing: Any, marks: Any, index: Any, mark: Any) -> Any:
         return builder.bitcast(some, ir.IntType(64))
 
     return types.uint64(marks, types.int64, types.int64), codegen
-
-
-@intrinsic
-def set_bits(_typing: Any, word: Any) -> Any:
-    """Return how many bits of a uint64 are set, int64."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return types.int64(types.uint64), codegen
 
 
 def _ascii_marks(builder: Any, c: Any) -> Any:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from stages.kernels.hashes.bits import trailing_zeros
 from stages.kernels.hashes.hashing import buffers, read_only
 from stages.kernels.text.byte_signs import BELOW, WIDTH, digits_and_signs
 from stages.kernels.text.growing import grown
-from stages.kernels.text.marks import trailing_zeros
 
 EMAIL, NUMBER, IPV6, IBAN = 0, 1, 2, 3
 _DIGIT, _GAP, _HEX, _UPPER, _LOWER = 1, 2, 4, 8, 16

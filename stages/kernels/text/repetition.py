@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from stages.kernels.hashes.hashing import folded_product, load64
+from stages.kernels.hashes.hashing import folded_product, load64, power
 from stages.kernels.text import heuristic_counts as at
 from stages.kernels.text.heuristic_facts import ALL_COPIES, COVERED, LONGEST_TOP, OF_UNITS
 from stages.kernels.text.marks import FIRST, HIGH
@@ -180,20 +180,12 @@ def running_sums(hashes, lengths, tokens, sums):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def power_of(width):  # type: ignore[no-untyped-def]
-    found = np.uint64(1)
-    for _ in range(width):
-        found *= _PRIME
-    return found
-
-
-@numba.njit(cache=True, nogil=True)
 def count_grams(sums, places, found, width, table, counts, slots):  # type: ignore[no-untyped-def]
     """Count the n-grams that begin at places[:found]; write the slot of each."""
-    mask, power = cleared(table, found), power_of(width)
+    mask, leave = cleared(table, found), power(_PRIME, width)
     for k in range(found):
         i = places[k]
-        h = sums[i + width] - sums[i] * power
+        h = sums[i + width] - sums[i] * leave
         slot = slot_of(table, h, mask)
         if table[slot] == 0:
             table[slot], counts[slot] = h | np.uint64(1), 0
@@ -285,16 +277,16 @@ def likely_twice(sums, found, table, places):  # type: ignore[no-untyped-def]
     while 4 * size < found:
         size *= 2
     table[: 2 * size] = 0
-    mask, power = np.uint64(2 * size - 2), power_of(2)
+    mask, leave = np.uint64(2 * size - 2), power(_PRIME, 2)
     for i in range(found):
-        h = sums[i + 2] - sums[i] * power
+        h = sums[i + 2] - sums[i] * leave
         at, bit = (h >> np.uint64(39)) & mask, np.uint64(1) << (h >> np.uint64(58))
         seen = table[at]
         table[at | np.uint64(1)] |= seen & bit
         table[at] = seen | bit
     kept = np.int64(0)
     for i in range(found):
-        h = sums[i + 2] - sums[i] * power
+        h = sums[i + 2] - sums[i] * leave
         places[kept] = i
         at = (h >> np.uint64(39)) & mask
         kept += np.int64((table[at | np.uint64(1)] >> (h >> np.uint64(58))) & np.uint64(1))

@@ -10,7 +10,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from stages.kernels.text.marks import APART, BLANK, OTHER, PAD, bits_of, decode, next_marked, table, trailing_zeros
+from stages.kernels.hashes.bits import trailing_zeros
+from stages.kernels.text.marks import APART, BLANK, OTHER, PAD, bits_of, decode, next_marked, table
 from stages.kernels.text.word_tokens import DASH, MARK, POINT, classes, is_full_stop, split_piece
 
 I64 = npt.NDArray[np.int64]
